@@ -1,0 +1,1 @@
+"""A DAG engine that stands alone: missions in, ordered and bounded execution, signed audit out."""

@@ -1,0 +1,1 @@
+"""The security gateway: gRPC in, sanitized, decided, sandboxed, audited."""

@@ -1,0 +1,119 @@
+"""The gateway's leaves of the engine's error tree.
+
+RefusalError
+├── SanitizationError        an input breaks the rule of its type; carries violations
+├── PolicyDeniedError        Rego said no; carries the decision's reasons
+├── UnauthenticatedError     no or a wrong credential
+├── NotFoundError            no such thing, or not for this principal
+├── ConflictError            a request id used for another request, a state that does not allow the call
+├── HookRefusedError         a module or manifest breaks a rule of registration
+└── PolicyInvalidError       a bundle is not accepted; carries rule, file and line
+FaultError
+├── WorkerError              a worker crashed, or was killed at its deadline
+├── PolicyUnavailableError   no decision could be had
+├── SandboxError             a run broke a limit, trapped or lied; carries the violations
+├── StoreError               the store could not answer
+└── ConfigurationError       the gateway cannot start as configured
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.errors import FaultError, RefusalError, Violation
+
+
+class SanitizationError(RefusalError):
+    """An input breaks the rule of its type. `violations` has at least one entry."""
+
+    default_code = "sanitize.refused"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        first = self.violations[0]
+        super().__init__(f"{first.field or 'value'}: {first.message}", code=first.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a decision is what it is; `rule` names the Rego rule, or the host's own check."""
+
+    code: str
+    message: str
+    rule: str = ""
+
+
+class PolicyDeniedError(RefusalError):
+    """A decision is no. `reasons` may be empty only where the policy gave none."""
+
+    default_code = "policy.denied"
+
+    def __init__(self, reasons: Sequence[Reason]) -> None:
+        self.reasons = tuple(reasons)
+        text = "; ".join(r.message for r in self.reasons) or "denied by policy"
+        super().__init__(text, code=self.reasons[0].code if self.reasons else None)
+
+
+class UnauthenticatedError(RefusalError):
+    """No credential, or one that is not accepted; it never says which."""
+
+    default_code = "auth.unauthenticated"
+
+
+class NotFoundError(RefusalError):
+    """There is no such thing, or not for this principal: the two are not told apart."""
+
+    default_code = "not_found"
+
+
+class ConflictError(RefusalError):
+    """The request contradicts what is recorded."""
+
+    default_code = "conflict"
+
+
+class HookRefusedError(RefusalError):
+    """A module or its manifest breaks a rule of registration."""
+
+    default_code = "hook.refused"
+
+
+class PolicyInvalidError(RefusalError):
+    """A bundle is not accepted: syntax, or a construct whose answer would differ from OPA's."""
+
+    default_code = "policy.invalid"
+
+    def __init__(self, message: str, *, code: str | None = None, file: str = "", line: int | None = None) -> None:
+        where = f"{file}:{line}: " if line is not None else (f"{file}: " if file else "")
+        super().__init__(f"{where}{message}", code=code)
+        self.file = file
+        self.line = line
+
+
+class WorkerError(FaultError):
+    """A worker process crashed (`worker.crashed`) or was killed at its deadline (`worker.deadline`)."""
+
+    default_code = "worker.crashed"
+
+
+class PolicyUnavailableError(FaultError):
+    """No decision could be had; the answer is no."""
+
+    default_code = "policy.unavailable"
+
+
+class SandboxError(FaultError):
+    """A run broke a limit (`constraint.*`), trapped or answered nonsense (`sandbox.*`)."""
+
+    default_code = "sandbox.failed"
+
+
+class StoreError(FaultError):
+    """The store could not answer."""
+
+    default_code = "store.unavailable"
+
+
+class ConfigurationError(FaultError):
+    """The gateway cannot start as configured."""
+
+    default_code = "config.invalid"

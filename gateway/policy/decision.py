@@ -1,0 +1,1 @@
+"""A decision, parsed strictly: anything that is not exactly a decision is a deny."""
