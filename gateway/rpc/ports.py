@@ -1,0 +1,62 @@
+"""What the services need of the gateway, as protocols; assembly gives them the real ones."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Protocol
+
+from engine.values import JsonObject
+from gateway.identity import Principal
+from gateway.missions import MissionEvent, MissionView, PlanPreview, Submission
+
+
+class MissionDesk(Protocol):
+    """Takes missions and reports on them. A foreign mission and a missing one are the same NotFoundError."""
+
+    async def submit(self, principal: Principal, form: "bytes | JsonObject", request_id: str) -> Submission:
+        """Admit a mission and start it; what was admitted is not cancelled with the call."""
+
+    async def plan(self, principal: Principal, form: "bytes | JsonObject") -> PlanPreview:
+        """Say what `submit` would decide."""
+
+    async def get(self, principal: Principal, mission_id: str) -> MissionView:
+        """Return one mission."""
+
+    async def list_missions(
+        self, principal: Principal, *, state: str | None, page_size: int, page_token: str
+    ) -> tuple[tuple[MissionView, ...], str]:
+        """Return a page of the principal's missions, newest first, and the next page's token or ""."""
+
+    def watch(self, principal: Principal, mission_id: str, from_index: int) -> AsyncIterator[MissionEvent]:
+        """Yield events from an index on, until the mission has ended."""
+
+    async def cancel(self, principal: Principal, mission_id: str, reason: str) -> MissionView:
+        """Cancel a mission."""
+
+    async def owner(self, mission_id: str) -> Mapping[str, str] | None:
+        """Return `{"tenant","submitter"}` of a mission for the rpc decision, or None."""
+
+
+class RpcGate(Protocol):
+    """Decides every call."""
+
+    async def authorize(
+        self, principal: Principal, service: str, method: str, resource: Mapping[str, str]
+    ) -> None:
+        """Return if `data.gateway.rpc.decision` allows the call; the refusal is recorded.
+
+        Raises:
+            PolicyDeniedError: policy said no.
+            FaultError: no decision could be had.
+        """
+
+
+class AuditReader(Protocol):
+    """Reads the log."""
+
+    def checkpoint(self) -> bytes:
+        """Return the newest signed checkpoint."""
+
+    def read(self, start: int, count: int) -> Iterator[bytes]:
+        """Yield covered lines without LF."""
+
+    def verifier_keys(self) -> tuple[str, ...]:
+        """Return the C2SP verifier keys."""

@@ -1,0 +1,1 @@
+"""Generated from proto/gateway/v1 by tools/proto.sh; never edited."""
