@@ -1,0 +1,45 @@
+# The two commands of the README are `make demo` and `make test`; both set up .venv by themselves.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+HOOK_SOURCES := $(shell find wasm-hooks -type f 2>/dev/null)
+
+.PHONY: demo test check bench proto lock setup clean
+
+demo: $(VENV)/.ready ## a gateway on loopback, a few missions, and what became of them
+	@$(BIN)/missiongate demo
+
+test: $(VENV)/.ready ## every test
+	@$(BIN)/pytest -q -n 2 --dist worksteal
+
+check: $(VENV)/.ready ## format, lint, types, import contracts, protocol
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint proto
+
+bench: $(VENV)/.ready ## every benchmark, each figure beside a floor or a peer of the same run
+	@$(BIN)/python -m benchmarks
+
+proto: $(VENV)/.ready ## generate gateway/v1 from proto/
+	tools/proto.sh
+
+lock: ## resolve requirements.lock anew (needs uv)
+	uv pip compile pyproject.toml --group dev --generate-hashes --universal --python-version 3.11 \
+		--no-emit-index-url --quiet --custom-compile-command "make lock" -o requirements.lock
+
+setup: $(VENV)/.ready
+
+# Everything comes from the lock file with its hashes, the build's own needs included; the package is then built
+# without isolation, which compiles the built-in hooks with the Zig toolchain of the lock file.
+$(VENV)/.ready: requirements.lock pyproject.toml hatch_build.py $(HOOK_SOURCES)
+	@echo "Setting up $(VENV) (once; one to two minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) gateway/_hooks dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

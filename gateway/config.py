@@ -1,0 +1,103 @@
+"""The gateway's configuration: one TOML file in the home directory, parsed into one frozen, typed value."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.mission import MissionLimits
+from gateway.errors import ConfigurationError
+from gateway.identity import Principal, TokenEntry
+
+CONFIG_NAME = "missiongate.toml"
+CONFIG_BYTES_MAX = 1024 * 1024
+
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class TokenConfig(_Section):
+    """A static bearer token, by its SHA-256: the token itself is in no file of the gateway."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    subject: _Name
+    tenant: _Name = "default"
+    roles: list[_Name] = Field(default_factory=list)
+
+    def entry(self) -> TokenEntry:
+        """Return the token as the authenticator wants it."""
+        principal = Principal(subject=self.subject, tenant=self.tenant, roles=tuple(self.roles))
+        return TokenEntry(sha256=self.sha256, principal=principal)
+
+
+class HookConfig(_Section):
+    """A step kind beside the built-in ones, pinned by the SHA-256 of its module."""
+
+    path: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class WorkersConfig(_Section):
+    """How many worker processes of each kind."""
+
+    sandbox: Annotated[int, Field(ge=1, le=64)] = 2
+    policy: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+class LimitsConfig(_Section):
+    """What one mission, and all missions together, may ask for at most."""
+
+    document_bytes_max: Annotated[int, Field(ge=1_024, le=4 * 1024 * 1024)] = 4 * 1024 * 1024
+    steps_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    parallel_limit_max: Annotated[int, Field(ge=1, le=10_000)] = 1_024
+    missions_running_max: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+
+    def mission_limits(self) -> MissionLimits:
+        """Return the part that the engine checks."""
+        return MissionLimits(
+            document_bytes_max=self.document_bytes_max,
+            steps_max=self.steps_max,
+            parallel_limit_max=self.parallel_limit_max,
+        )
+
+
+class Config(_Section):
+    """The whole file. Paths are relative to the home directory."""
+
+    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\[\]:/\s]+):[0-9]{1,5}$")] = "127.0.0.1:7443"
+    log_name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9./-]{0,127}$")] = "missiongate.local/log"
+    anonymous: bool = False  # callers without a token, on a loopback address only
+    policies: str = "policies"
+    tokens: list[TokenConfig] = Field(default_factory=list)
+    hooks: list[HookConfig] = Field(default_factory=list)
+    workers: WorkersConfig = Field(default_factory=WorkersConfig)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+
+
+def load_config(home: Path) -> Config:
+    """Read `missiongate.toml` of a home directory.
+
+    Raises:
+        ConfigurationError: the file is missing, unreadable, no TOML, or breaks a rule; the message names the field.
+    """
+    path = home / CONFIG_NAME
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: cannot be read ({error.strerror}); `missiongate init` makes one", code="config.unreadable"
+        ) from error
+    if len(raw) > CONFIG_BYTES_MAX:
+        raise ConfigurationError(f"{path}: larger than {CONFIG_BYTES_MAX} bytes", code="config.too_large")
+    try:
+        return Config.model_validate(tomllib.loads(raw.decode("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}", code="config.syntax") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ConfigurationError(f"{path}: {where}: {first['msg']}", code="config.invalid") from error
