@@ -13,6 +13,7 @@ FaultError
 ├── PolicyUnavailableError   no decision could be had
 ├── SandboxError             a run broke a limit, trapped or lied; carries the violations
 ├── StoreError               the store could not answer
+├── EffectError              an effect was not performed, or (`in_doubt`) nobody knows whether it was
 └── ConfigurationError       the gateway cannot start as configured
 """
 
@@ -117,3 +118,16 @@ class ConfigurationError(FaultError):
     """The gateway cannot start as configured."""
 
     default_code = "config.invalid"
+
+
+class EffectError(FaultError):
+    """An effect was not performed (`effect.*`), or, with `in_doubt`, nobody knows whether it was.
+
+    What is in doubt is never performed a second time by the gateway itself: a person decides.
+    """
+
+    default_code = "effect.failed"
+
+    def __init__(self, message: str, *, code: str | None = None, in_doubt: bool = False) -> None:
+        super().__init__(message, code=code)
+        self.in_doubt = in_doubt
