@@ -1,0 +1,69 @@
+"""What a worker process may take of the machine, and giving up what it does not need."""
+
+import ctypes
+import resource
+import signal
+from dataclasses import dataclass
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_NO_NEW_PRIVS: Final = 38
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceLimits:
+    """Kernel limits (setrlimit(2)) of one worker. Every field is a maximum."""
+
+    address_space_bytes_max: int
+    cpu_seconds_max: int | None = None  # over the whole life of the process; None: it lives as long as the pool
+    open_files_max: int = 64
+    file_bytes_max: int = 0  # a worker writes no files
+
+    def apply(self) -> None:
+        """Bind this process, for good: soft and hard limits are the same.
+
+        Raises:
+            OSError: the kernel refused; the worker must not go on.
+        """
+        _limit(resource.RLIMIT_AS, self.address_space_bytes_max)
+        _limit(resource.RLIMIT_NOFILE, self.open_files_max)
+        _limit(resource.RLIMIT_FSIZE, self.file_bytes_max)
+        _limit(resource.RLIMIT_CORE, 0)  # a core file would hold the documents of missions
+        if self.cpu_seconds_max is not None:
+            _limit(resource.RLIMIT_CPU, self.cpu_seconds_max)
+
+
+def _limit(kind: int, value: int) -> None:
+    """Set one limit, never above the hard limit that the process was born with."""
+    _, hard = resource.getrlimit(kind)
+    bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (bound, bound))
+
+
+def die_with_parent() -> None:
+    """Ask the kernel for SIGKILL when the parent ends.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def lock_down(limits: ResourceLimits) -> None:
+    """Bind this process before it sees the first byte that is not ours; called once its code is loaded.
+
+    Landlock and a seccomp allow-list come here, last, because they are what loading code could not live with.
+
+    Raises:
+        OSError: the kernel refused; the worker must not go on.
+    """
+    limits.apply()
+    _prctl(_PR_SET_DUMPABLE, 0)  # no ptrace by processes of the same user, no readable /proc/<pid>/mem
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}) failed")

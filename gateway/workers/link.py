@@ -1,0 +1,172 @@
+"""One worker as the gateway sees it: requests out, answers in, one timer, one death.
+
+Sends straight from the caller, reads from one reader callback, and keeps a single timer that is only re-armed when it
+fires: a call that meets its deadline costs two system calls and no timer.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from gateway.errors import WorkerError
+from gateway.workers.frame import FrameReader
+from gateway.workers.supervisor import Process
+
+_READ_BYTES = 64 * 1024
+
+DeathCause: TypeAlias = Literal["crashed", "deadline", "undelivered", "closed"]
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One call on its way: framed bytes, and the future that its caller awaits."""
+
+    framed: bytes
+    deadline_seconds: float  # from the moment it is at the head of a worker
+    retries_left: int  # deaths of a worker that it may still cause
+    future: asyncio.Future[bytes]
+
+
+def _nothing() -> None:
+    return
+
+
+class Link:
+    """A live worker. `in_flight[0]` is being worked on, the others wait in the socket behind it."""
+
+    __slots__ = (
+        "_cause",
+        "_deadline",
+        "_loop",
+        "_out",
+        "_process",
+        "_reader",
+        "_timer",
+        "alive",
+        "in_flight",
+        "on_answer",
+        "on_death",
+    )
+
+    def __init__(
+        self,
+        process: Process,
+        *,
+        frame_bytes_max: int,
+        on_death: Callable[["Link", DeathCause, str], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._process = process
+        self._reader = FrameReader(frame_bytes_max)
+        self._out = bytearray()  # what the socket did not take at once
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0  # loop time; of the head, meaningful while there is one
+        self._cause: DeathCause = "crashed"
+        self.alive = True
+        self.on_death = on_death  # told once, with the cause and the worker's last words
+        self.on_answer: Callable[[], None] = _nothing  # told when the worker may have room again
+        self.in_flight: deque[Request] = deque()
+        self._loop.add_reader(process.socket, self._readable)
+
+    @property
+    def pid(self) -> int:
+        """The process id, for logs."""
+        return self._process.pid
+
+    @property
+    def pidfd(self) -> int:
+        """A handle on the process; valid until the death callback returns."""
+        return self._process.pidfd
+
+    def send(self, request: Request) -> None:
+        """Send `request` behind those in flight. A worker that is gone shows as a death, never as an exception."""
+        self.in_flight.append(request)
+        if len(self.in_flight) == 1:
+            self._start_clock(request)
+        if self._out:
+            self._out += request.framed
+            return
+        try:
+            sent = self._process.socket.send(request.framed)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # it died idle: nothing in flight was begun, and the reader sees the end of file next
+            if len(self.in_flight) == 1:
+                self._cause = "undelivered"
+            return
+        if sent < len(request.framed):
+            self._out += request.framed[sent:]
+            self._loop.add_writer(self._process.socket, self._writable)
+
+    def end(self, cause: DeathCause = "closed") -> None:
+        """Kill the worker and report its death, once."""
+        if not self.alive:
+            return
+        self.alive = False
+        loop, link = self._loop, self._process.socket
+        loop.remove_reader(link)
+        loop.remove_writer(link)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._process.kill()
+        try:
+            self.on_death(self, cause, self._reader.note or "")
+        finally:
+            link.close()
+            os.close(self._process.pidfd)
+
+    def _readable(self) -> None:
+        try:
+            data = self._process.socket.recv(_READ_BYTES)
+            frames = self._reader.feed(data)
+        except BlockingIOError:
+            return
+        except (OSError, WorkerError):
+            self.end(self._cause)
+            return
+        for payload in frames:
+            if not self.in_flight:  # an answer that nobody asked for
+                self.end("crashed")
+                return
+            request = self.in_flight.popleft()
+            if self.in_flight:
+                self._start_clock(self.in_flight[0])
+            if not request.future.done():
+                request.future.set_result(payload)
+        if not data:
+            self.end(self._cause)
+        elif frames:
+            self.on_answer()
+
+    def _writable(self) -> None:
+        try:
+            sent = self._process.socket.send(self._out)
+        except BlockingIOError:
+            return
+        except OSError:
+            sent = len(self._out)  # as in `send`; here something was begun
+        del self._out[:sent]
+        if not self._out:
+            self._loop.remove_writer(self._process.socket)
+
+    def _start_clock(self, head: Request) -> None:
+        self._deadline = deadline = self._loop.time() + head.deadline_seconds
+        timer = self._timer
+        if timer is None:
+            self._timer = self._loop.call_at(deadline, self._tick)
+        elif timer.when() > deadline:
+            timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        """Kill if the head is late; otherwise look again when it would be."""
+        self._timer = None
+        if not self.in_flight:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+        else:
+            self.end("deadline")

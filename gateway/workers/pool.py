@@ -1,0 +1,238 @@
+"""A pool of like workers: each call to a free one, a replacement for each that dies, a bound on all that waits.
+
+States of a worker: forked → ready → (busy ⇄ idle) → dead; a dead one is replaced at once. A pool whose workers keep
+dying without having answered anything backs off, and tells callers so instead of letting them wait.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections import deque
+
+from gateway.errors import WorkerError
+from gateway.workers.frame import frame
+from gateway.workers.link import DeathCause, Link, Request
+from gateway.workers.spec import WorkerSpec
+from gateway.workers.supervisor import Zygote, ended
+
+_LOG = logging.getLogger(__name__)
+
+_FREE_DEATHS = 6  # in a row, without an answer between them, before replacements are delayed
+_BACKOFF_SECONDS_MIN = 0.05
+_BACKOFF_SECONDS_MAX = 5.0
+_END_SECONDS_MAX = 5.0
+
+
+class WorkerPool:
+    """Workers of one specification. Bound to the event loop that calls `start`."""
+
+    def __init__(self, zygote: Zygote, spec: WorkerSpec, size: int, depth: int = 1, *, queue_max: int = 4096) -> None:
+        """Describe a pool.
+
+        Args:
+            zygote: forks the workers.
+            spec: how to make one.
+            size: workers to keep.
+            depth: requests sent to one worker at a time; the ones behind the head save a round trip.
+            queue_max: calls that may wait for a worker; more are refused as `worker.overloaded`.
+        """
+        if size < 1 or depth < 1 or queue_max < 0:
+            raise ValueError("size and depth are at least 1, queue_max at least 0")
+        self._zygote, self._spec = zygote, spec
+        self._size, self._depth, self._queue_max = size, depth, queue_max
+        self._links: list[Link] = []
+        self._queue: deque[Request] = deque()
+        self._replacing: set[asyncio.Task[None]] = set()
+        self._deaths = 0  # in a row, without an answer between them
+        self._open = False
+        self._idle: asyncio.Event | None = None  # set while draining, once nothing is left
+
+    async def start(self) -> None:
+        """Fork the workers; return once all are ready.
+
+        Raises:
+            WorkerError: `worker.start_failed`, with the worker's own words; nothing is left running.
+        """
+        self._open = True
+        outcomes = await asyncio.gather(*(self._add() for _ in range(self._size)), return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if failures:
+            await self.close(drain_seconds=0)
+            raise failures[0]
+
+    async def close(self, *, drain_seconds: float = 5.0) -> None:
+        """Refuse new calls, let those under way end within `drain_seconds`, then end every worker."""
+        self._open = False
+        if self._busy and drain_seconds > 0:
+            self._idle = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), drain_seconds)
+        for task in tuple(self._replacing):
+            task.cancel()
+        await asyncio.gather(*self._replacing, return_exceptions=True)
+        await asyncio.gather(*(self._end(link) for link in tuple(self._links)))
+        self._fail_waiting("the pool is closed", "worker.closed")
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the ready workers."""
+        return tuple(link.pid for link in self._links)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that no worker has yet."""
+        return len(self._queue)
+
+    async def call(self, payload: bytes, *, deadline_ms: int, retries: int = 0) -> bytes:
+        """Return a worker's answer to `payload`.
+
+        `deadline_ms` counts from the moment the worker can begin, not while the call waits for one. A worker that dies
+        is blamed on the call that it was working on, which is tried again `retries` times; calls behind it are moved
+        to another worker and lose nothing.
+
+        Raises:
+            WorkerError: `worker.crashed`; `worker.deadline`, the worker was killed; `worker.overloaded`, too many
+                wait; `worker.unavailable`, the workers do not stay up; `worker.closed`; `worker.too_large`.
+        """
+        if len(payload) > self._spec.frame_bytes_max:
+            raise WorkerError("the request is over the frame limit", code="worker.too_large")
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._submit(Request(frame(payload), deadline_ms / 1000, retries, future))
+        return await future
+
+    def _submit(self, request: Request) -> None:
+        if not self._open:
+            raise WorkerError("the pool is closed", code="worker.closed")
+        if not self._queue and (link := self._free()) is not None:
+            link.send(request)
+            return
+        if not self._links and self._deaths > _FREE_DEATHS:
+            raise WorkerError("the workers keep dying", code="worker.unavailable")
+        if len(self._queue) >= self._queue_max:
+            self._queue = deque(r for r in self._queue if not r.future.done())  # callers may have given up
+            if len(self._queue) >= self._queue_max:
+                raise WorkerError(f"{self._queue_max} calls wait for a worker already", code="worker.overloaded")
+        self._queue.append(request)
+
+    def _free(self) -> Link | None:
+        """Return the least busy link that takes one more, or None."""
+        best, least = None, self._depth
+        for link in self._links:
+            busy = len(link.in_flight)
+            if busy < least:
+                best, least = link, busy
+                if not busy:
+                    break
+        return best
+
+    def _dispatch(self) -> None:
+        """Send what waits to whoever is free."""
+        queue = self._queue
+        while queue and (link := self._free()) is not None:
+            request = queue.popleft()
+            if not request.future.done():
+                link.send(request)
+        if self._idle is not None and not self._busy:
+            self._idle.set()
+
+    def _on_answer(self) -> None:
+        self._deaths = 0
+        if self._queue or self._idle is not None:
+            self._dispatch()
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._queue) or any(link.in_flight for link in self._links)
+
+    def _on_death(self, link: Link, cause: DeathCause, note: str) -> None:
+        self._links.remove(link)
+        requests = link.in_flight
+        if cause != "closed":
+            _LOG.warning("worker %d of %s: %s %s", link.pid, self._spec.entry, cause, note)
+        if cause == "crashed":
+            self._deaths += 1
+            if requests:
+                self._blame(requests, note)
+        elif cause == "deadline":
+            self._fail(requests.popleft(), "the worker was killed at its deadline", "worker.deadline")
+        elif cause == "closed":
+            while requests:
+                self._fail(requests.popleft(), "the pool is closed", "worker.closed")
+        self._queue.extendleft(reversed(requests))  # they were here first, and lose nothing
+        if cause != "closed":
+            self._replace()
+        self._dispatch()
+
+    def _blame(self, requests: deque[Request], note: str) -> None:
+        """The head was at work when the worker died: it pays with a retry, or with its life."""
+        head = requests[0]
+        if head.retries_left > 0:
+            head.retries_left -= 1
+        else:
+            requests.popleft()
+            self._fail(head, f"the worker died: {note or 'no last words'}", "worker.crashed")
+
+    def _replace(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._replacement())
+        self._replacing.add(task)
+        task.add_done_callback(self._replacing.discard)
+
+    async def _replacement(self) -> None:
+        while self._open or self._busy:
+            if self._deaths > _FREE_DEATHS:
+                if not self._links:
+                    self._fail_waiting("the workers keep dying", "worker.unavailable")
+                exponent = min(self._deaths - _FREE_DEATHS - 1, 16)
+                await asyncio.sleep(min(_BACKOFF_SECONDS_MAX, _BACKOFF_SECONDS_MIN * 2**exponent))
+            try:
+                await self._add()
+            except WorkerError as error:
+                _LOG.warning("no replacement for %s: %s", self._spec.entry, error.message)
+                self._deaths += 1
+                if error.code == "worker.closed":
+                    self._fail_waiting(error.message, error.code)
+                    return
+            else:
+                self._dispatch()
+                return
+
+    async def _add(self) -> None:
+        """Fork one worker, give it its configuration, and take it in once it says that it is ready."""
+        process = await self._zygote.fork(self._spec)
+        ready: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        def died(_: Link, cause: DeathCause, note: str) -> None:
+            if not ready.done():
+                text = f"{self._spec.entry} did not start: {note or cause}"
+                ready.set_exception(WorkerError(text, code="worker.start_failed"))
+
+        link = Link(process, frame_bytes_max=self._spec.frame_bytes_max, on_death=died)
+        try:
+            link.send(Request(frame(self._spec.config), self._spec.start_ms_max / 1000, 0, ready))
+            await ready
+        except BaseException:
+            link.end("closed")
+            raise
+        if not link.alive:
+            raise WorkerError(f"{self._spec.entry} ended as soon as it was ready", code="worker.start_failed")
+        link.on_death, link.on_answer = self._on_death, self._on_answer
+        self._links.append(link)
+
+    @staticmethod
+    async def _end(link: Link) -> None:
+        pidfd = os.dup(link.pidfd)
+        try:
+            link.end("closed")
+            await ended(pidfd, _END_SECONDS_MAX)
+        finally:
+            os.close(pidfd)
+
+    def _fail_waiting(self, message: str, code: str) -> None:
+        while self._queue:
+            self._fail(self._queue.popleft(), message, code)
+
+    @staticmethod
+    def _fail(request: Request, message: str, code: str) -> None:
+        if not request.future.done():
+            request.future.set_exception(WorkerError(message, code=code))

@@ -1,0 +1,26 @@
+"""What kind of worker a pool wants: values only, so that the zygote can load it cheaply."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gateway.workers.frame import FRAME_BYTES_MAX
+from gateway.workers.limits import ResourceLimits
+
+Handler: TypeAlias = Callable[[bytes], bytes]
+"""Answers one request; an exception that leaves it ends the worker."""
+
+Entry: TypeAlias = Callable[[bytes, tuple[int, ...]], Handler]
+"""`serve(config, fds)`: builds the handler, in the worker, before it is locked down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """How to make one worker. `fds` stay the caller's, and open for as long as a pool uses the spec."""
+
+    entry: str  # "package.module:function", of type `Entry`
+    limits: ResourceLimits
+    config: bytes = b""  # travels on the worker's own socket, at most `frame_bytes_max`
+    fds: tuple[int, ...] = ()  # given to the worker under other numbers, in this order; at most 64
+    frame_bytes_max: int = FRAME_BYTES_MAX  # of one request, and of one answer
+    start_ms_max: int = 10_000  # from fork to ready

@@ -1,0 +1,187 @@
+"""The gateway's side of the zygote: starts it, asks it for workers, starts it again should it end."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from gateway.errors import WorkerError
+from gateway.workers.spec import WorkerSpec
+from gateway.workers.zygote import FDS_MAX, PACKET_BYTES_MAX, spawn
+
+_START_SECONDS_MAX = 30.0
+_FORK_SECONDS_MAX = 10.0
+_END_SECONDS_MAX = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A forked worker: the gateway's end of its socket and a handle on the process. The holder closes both."""
+
+    pid: int  # for people and logs; signals go through `pidfd`
+    pidfd: int
+    socket: socket.socket
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing; ending one that has ended is no error."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+
+class Zygote:
+    """Forks workers. One serves every pool of a gateway; all its workers end with it, and it ends with the gateway.
+
+    Bound to the event loop that started it, and to that loop's thread (PR_SET_PDEATHSIG is about the thread).
+    """
+
+    def __init__(self, preload: Sequence[str]) -> None:
+        self._preload = tuple(preload)
+        self._channel: socket.socket | None = None
+        self._pid = 0
+        self._pidfd = -1
+        self._answers: deque[asyncio.Future[tuple[bytes, list[int]]]] = deque()
+        self._starting = asyncio.Lock()
+        self._closed = False
+
+    @classmethod
+    async def start(cls, preload: tuple[str, ...] = ()) -> Self:
+        """Start a zygote that has imported the modules `preload`: what is loaded once need not be loaded per worker.
+
+        Raises:
+            WorkerError: `worker.start_failed`, the process did not come up.
+        """
+        zygote = cls(preload)
+        await zygote._ensure()
+        return zygote
+
+    @property
+    def pid(self) -> int:
+        """The process id, 0 while there is none."""
+        return self._pid if self._channel is not None else 0
+
+    async def fork(self, spec: WorkerSpec) -> Process:
+        """Fork one worker; it reads its configuration from its socket next.
+
+        Raises:
+            WorkerError: `worker.start_failed`, there is no process.
+        """
+        request = json.dumps({"entry": spec.entry, "limits": asdict(spec.limits)}).encode()
+        if len(spec.fds) >= FDS_MAX or len(request) > PACKET_BYTES_MAX:
+            raise WorkerError("the worker's specification is too large", code="worker.start_failed")
+        channel = await self._ensure()
+        ours, theirs = socket.socketpair()
+        try:
+            future: asyncio.Future[tuple[bytes, list[int]]] = asyncio.get_running_loop().create_future()
+            socket.send_fds(channel, [request], [theirs.fileno(), *spec.fds])
+            self._answers.append(future)
+            packet, fds = await asyncio.wait_for(future, _FORK_SECONDS_MAX)
+        except OSError as error:  # TimeoutError is one too
+            ours.close()
+            raise WorkerError("the zygote does not answer", code="worker.start_failed") from error
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        answer = json.loads(packet)
+        if "pid" not in answer:
+            ours.close()
+            raise WorkerError(f"no process: {answer.get('error')}", code="worker.start_failed")
+        ours.setblocking(False)
+        return Process(answer["pid"], fds[0], ours)
+
+    async def close(self) -> None:
+        """End the zygote, and with it every worker that is left."""
+        self._closed = True
+        if self._channel is None:
+            return
+        pidfd = os.dup(self._pidfd)
+        try:
+            self._lost()
+            await ended(pidfd, _END_SECONDS_MAX)
+        finally:
+            os.close(pidfd)
+
+    async def _ensure(self) -> socket.socket:
+        async with self._starting:
+            if self._closed:
+                raise WorkerError("the zygote is closed", code="worker.closed")
+            if self._channel is None:
+                await self._spawn()
+            if self._channel is None:
+                raise WorkerError("the zygote ended at once", code="worker.start_failed")
+            return self._channel
+
+    async def _spawn(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            self._pid, channel = spawn(self._preload)
+            self._pidfd = os.pidfd_open(self._pid)  # our own child, not yet reaped: the id is its
+        except OSError as error:
+            raise WorkerError("the zygote could not be started", code="worker.start_failed") from error
+        channel.setblocking(False)
+        self._channel = channel
+        ready: asyncio.Future[tuple[bytes, list[int]]] = loop.create_future()
+        self._answers.append(ready)
+        loop.add_reader(channel, self._on_readable)
+        try:
+            await asyncio.wait_for(ready, _START_SECONDS_MAX)
+        except BaseException:
+            self._lost()
+            raise
+
+    def _on_readable(self) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        try:
+            packet, fds, _, _ = socket.recv_fds(channel, PACKET_BYTES_MAX, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet, fds = b"", []
+        if not packet:
+            self._lost()
+            return
+        future = self._answers.popleft()
+        if future.done():  # whoever asked has gone: the worker sees its socket close, and ends
+            for fd in fds:
+                os.close(fd)
+        else:
+            future.set_result((packet, fds))
+
+    def _lost(self) -> None:
+        """Let go of a zygote that ended, or must; the next fork starts another."""
+        channel, self._channel = self._channel, None
+        if channel is None:
+            return
+        asyncio.get_running_loop().remove_reader(channel)
+        channel.close()
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)  # it is ours to reap; after SIGKILL this takes microseconds
+        os.close(self._pidfd)
+        while self._answers:
+            future = self._answers.popleft()
+            if not future.done():
+                future.set_exception(WorkerError("the zygote ended", code="worker.start_failed"))
+
+
+async def ended(pidfd: int, seconds_max: float) -> bool:
+    """Wait until the process has ended; return whether it did within `seconds_max`."""
+    loop = asyncio.get_running_loop()
+    exited = asyncio.Event()
+    loop.add_reader(pidfd, exited.set)
+    try:
+        await asyncio.wait_for(exited.wait(), seconds_max)
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(pidfd)
+    return True
