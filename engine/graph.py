@@ -53,11 +53,8 @@ class Graph:
     @staticmethod
     def of(ids: Sequence[str], index: Mapping[str, int], parents: Sequence[Sequence[int]]) -> "Graph | Cycle":
         """Return the graph of these edges, or one cycle of it. `parents` has a row a step, and no self-edge."""
-        children: list[list[int]] = [[] for _ in parents]
-        for step, row in enumerate(parents):
-            for parent in row:
-                children[parent].append(step)
-        indegree = [len(row) for row in parents]
+        children = _children(parents)
+        indegree = list(map(len, parents))
         levels = _levels(children, indegree)
         if sum(map(len, levels)) < len(parents):
             return _find_cycle(parents, levels)
@@ -70,7 +67,7 @@ class Graph:
         Raises:
             MissionInvalidError: a duplicate id, an unknown or repeated dependency, one on itself, or a cycle.
         """
-        index = {step_id: step for step, step_id in enumerate(ids)}
+        index = dict(zip(ids, range(len(ids)), strict=True))
         if len(index) < len(ids):
             twice = next(i for i, step_id in enumerate(ids) if index[step_id] != i)
             message = f"two steps have the id {ids[twice]!r}"
@@ -87,26 +84,31 @@ class Graph:
 
 def resolve_edges(
     index: Mapping[str, int], depends_on: Sequence[Sequence[str]]
-) -> tuple[list[Sequence[int]], list[EdgeFault]]:
+) -> tuple[list[tuple[int, ...]], list[EdgeFault]]:
     """Return the indices that each step depends on, and every dependency that is none (which is left out)."""
-    parents: list[Sequence[int]] = []
+    find = index.__getitem__
     faults: list[EdgeFault] = []
-    for step, names in enumerate(depends_on):
-        if not names:
-            parents.append(())
-            continue
-        row = [index.get(name, -1) for name in names]
-        if -1 in row or step in row or (len(row) > 1 and len(set(row)) < len(row)):
-            row = _sound_edges(step, names, row, faults)
-        parents.append(row)
-    return parents, faults
+    try:
+        parents = [tuple(map(find, names)) if names else () for names in depends_on]
+        if _are_sound(parents):
+            return parents, faults
+    except KeyError:
+        pass
+    return [_sound_edges(step, names, index, faults) for step, names in enumerate(depends_on)], faults
 
 
-def _sound_edges(step: int, names: Sequence[str], row: Sequence[int], faults: list[EdgeFault]) -> list[int]:
-    """Return the entries of `row` that are edges; the others are told to `faults`."""
+def _are_sound(parents: Sequence[Sequence[int]]) -> bool:
+    """Return whether no step depends on itself, or twice on another."""
+    edges = sum(map(len, parents))
+    return sum(map(len, map(set, parents))) == edges and not any(step in row for step, row in enumerate(parents))
+
+
+def _sound_edges(step: int, names: Sequence[str], index: Mapping[str, int], faults: list[EdgeFault]) -> tuple[int, ...]:
+    """Return the dependencies of `step` that are edges; the others are told to `faults`."""
     sound: dict[int, None] = {}
-    for entry, (name, parent) in enumerate(zip(names, row, strict=True)):
-        if parent == -1:
+    for entry, name in enumerate(names):
+        parent = index.get(name)
+        if parent is None:
             faults.append(EdgeFault(step, entry, "mission.unknown_dependency", f"there is no step {name!r}"))
         elif parent == step:
             faults.append(EdgeFault(step, entry, "mission.self_dependency", "a step cannot depend on itself"))
@@ -114,7 +116,21 @@ def _sound_edges(step: int, names: Sequence[str], row: Sequence[int], faults: li
             faults.append(EdgeFault(step, entry, "mission.duplicate_dependency", f"{name!r} is listed twice"))
         else:
             sound[parent] = None
-    return list(sound)
+    return tuple(sound)
+
+
+def _children(parents: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the edges the other way round. Steps without children share one empty row."""
+    none: list[int] = []
+    children = [none] * len(parents)
+    for step, row in enumerate(parents):
+        for parent in row:
+            known = children[parent]
+            if known:
+                known.append(step)
+            else:
+                children[parent] = [step]
+    return children
 
 
 def _levels(children: Sequence[Sequence[int]], indegree: Sequence[int]) -> list[tuple[int, ...]]:
