@@ -1,0 +1,49 @@
+"""The audit log's leaves of the engine's error tree.
+
+RefusalError
+└── AuditEventRefusedError   an event that the format cannot hold
+FaultError
+├── AuditUnavailableError    the writer is dead or closed; nothing more is recorded
+├── AuditOverloadedError     the queue is full; the disk does not keep up
+├── AuditLockedError         another process writes this log
+├── AuditTamperedError       the files contradict the signed checkpoint
+└── KeyFileError             a key file cannot be used
+"""
+
+from engine.errors import FaultError, RefusalError
+
+
+class AuditEventRefusedError(RefusalError):
+    """The event is no JSON, has a reserved field (`audit.event_invalid`) or is too long (`audit.event_too_large`)."""
+
+    default_code = "audit.event_invalid"
+
+
+class AuditUnavailableError(FaultError):
+    """The log writes nothing more until it is opened, and thereby verified, again."""
+
+    default_code = "audit.unavailable"
+
+
+class AuditOverloadedError(FaultError):
+    """More is queued than the log may hold in memory; the event was not recorded."""
+
+    default_code = "audit.overloaded"
+
+
+class AuditLockedError(FaultError):
+    """Another writer holds the log."""
+
+    default_code = "audit.locked"
+
+
+class AuditTamperedError(FaultError):
+    """The files contradict the signed checkpoint, in a way that no crash explains. A person has to look."""
+
+    default_code = "audit.tampered"
+
+
+class KeyFileError(FaultError):
+    """A key file is missing, malformed, open to others (`key.unreadable`) or in the way (`key.exists`)."""
+
+    default_code = "key.unreadable"

@@ -1,0 +1,160 @@
+"""The exact bytes of one event line; docs/audit-format.md, section 2, is the specification."""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+
+from engine.audit.errors import AuditEventRefusedError
+from engine.values import JsonObject
+
+LINE_BYTES_MAX: Final = 65_536  # one line, without its LF
+GENESIS_HASH: Final = "0" * 64  # previous_hash of event 0
+CLOCK_RAW: Final = "clock_raw"  # reserved in details: what the clock said, where `timestamp` had to move on from it
+
+_KEYS: Final = (
+    "seq",
+    "event_id",
+    "timestamp",
+    "event_type",
+    "actor",
+    "target",
+    "details",
+    "previous_hash",
+    "hash",
+)
+_HASH_SUFFIX_BYTES: Final = len(',"hash":""}') + 64
+_EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
+_EVENT_TYPE_CHARS_MAX: Final = 128
+_EVENT_ID: Final = re.compile(r"[0-9a-f]{32}")
+_TIMESTAMP: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+# A dataclass or a datetime has more than one spelling in JSON; the caller chooses one.
+_STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One event, read back; its line was canonical and its hash true."""
+
+    seq: int
+    event_id: str
+    timestamp: datetime
+    event_type: str
+    actor: str
+    target: str
+    details: JsonObject
+    previous_hash: str
+    hash: str
+
+
+class RecordError(ValueError):
+    """A line is not the encoding of an event; the text says what is wrong."""
+
+
+def timestamp_text(moment: datetime) -> str:
+    """Return RFC 3339 with six digits of microseconds and Z. `moment` is aware."""
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:-6] + "Z"  # -6: isoformat spells UTC as +00:00
+
+
+def seal(
+    *,
+    seq: int,
+    event_id: str,
+    timestamp: str,
+    event_type: str,
+    actor: str,
+    target: str,
+    details: JsonObject,
+    previous_hash: str,
+) -> tuple[bytes, str]:
+    """Return the line, without LF, and its hash in hex.
+
+    Raises:
+        AuditEventRefusedError: a value is no JSON value, or the line is over `LINE_BYTES_MAX`.
+    """
+    if type(actor) is not str or type(target) is not str or not isinstance(details, Mapping):
+        raise AuditEventRefusedError("actor and target are strings, details is an object")
+    if len(event_type) > _EVENT_TYPE_CHARS_MAX or _EVENT_TYPE.fullmatch(event_type) is None:
+        raise AuditEventRefusedError("an event type is dotted lower-case words, such as mission.submitted")
+    try:
+        body = orjson.dumps(
+            {
+                "seq": seq,
+                "event_id": event_id,
+                "timestamp": timestamp,
+                "event_type": event_type,
+                "actor": actor,
+                "target": target,
+                "details": details,
+                "previous_hash": previous_hash,
+            },
+            default=_plain_mapping,
+            option=_STRICT,
+        )
+    except TypeError as error:
+        raise AuditEventRefusedError(f"{event_type}: not JSON: {error}") from error
+    if b"null" in body and _has_non_finite(details):
+        raise AuditEventRefusedError(f"{event_type}: NaN and infinities are not JSON")
+    if len(body) + _HASH_SUFFIX_BYTES - 1 > LINE_BYTES_MAX:
+        raise AuditEventRefusedError(f"{event_type}: over {LINE_BYTES_MAX} bytes", code="audit.event_too_large")
+    digest = hashlib.sha256(body).hexdigest()
+    return b'%b,"hash":"%b"}' % (body[:-1], digest.encode()), digest
+
+
+def unseal(line: bytes) -> Record:
+    """Return the event of `line` (without LF).
+
+    Raises:
+        RecordError: `line` is not, byte for byte, what `seal` makes of its values.
+    """
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise RecordError(f"not JSON: {error}") from error
+    if type(event) is not dict or tuple(event) != _KEYS:
+        raise RecordError("not the nine fields in their order")
+    details = event["details"]
+    texts = (event[key] for key in _KEYS if key not in {"seq", "details"})
+    if type(event["seq"]) is not int or type(details) is not dict or any(type(text) is not str for text in texts):
+        raise RecordError("a field has another type")
+    # Canonical: duplicate keys, white space and other spellings all fail here.
+    if len(line) > LINE_BYTES_MAX or orjson.dumps(event) != line:
+        raise RecordError("not the canonical encoding")
+    if _EVENT_ID.fullmatch(event["event_id"]) is None or _EVENT_TYPE.fullmatch(event["event_type"]) is None:
+        raise RecordError("malformed event_id or event_type")
+    if hashlib.sha256(line[:-_HASH_SUFFIX_BYTES] + b"}").hexdigest() != event["hash"]:
+        raise RecordError("the hash is not that of the line")
+    return Record(**{**event, "timestamp": _moment(event["timestamp"])})
+
+
+def _moment(text: str) -> datetime:
+    if _TIMESTAMP.fullmatch(text) is None:
+        raise RecordError("malformed timestamp")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise RecordError("no such time") from error
+
+
+def _plain_mapping(value: object) -> dict[object, object]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__}")
+
+
+def _has_non_finite(value: object) -> bool:
+    """Whether orjson wrote a null for a NaN or an infinity. Only asked where there is a null, so it may be slow."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(_has_non_finite(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(_has_non_finite(item) for item in value)
+    return False
