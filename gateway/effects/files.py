@@ -1,0 +1,221 @@
+"""file.write and file.read: whole regular files inside the mission's workspace.
+
+A write is seen complete or not at all, and after a crash too:
+
+1. the parent is opened beneath the workspace, and made where it is missing;
+2. the content goes to a file in the staging directory and to the disk (fsync);
+3. renameat2 moves the file to its name, refusing a taken one in mode `create`;
+4. the parent goes to the disk (fsync), and only then the outcome is told.
+
+A failure after (3) leaves a file whose survival nobody can promise: in mode `create` that is in doubt, in mode
+`replace` it may simply be done again.
+"""
+
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from engine.values import JsonObject
+from gateway.effects.arguments import bytes_fields, invalid, only_fields, payload, text
+from gateway.effects.blocking import BlockingPool, DeadlineError
+from gateway.effects.failures import file_error
+from gateway.effects.openat2 import open_beneath
+from gateway.effects.paths import WorkspacePath
+from gateway.effects.performer import EffectRequest, EffectScope
+from gateway.effects.rename import rename_into
+from gateway.effects.workspace import Usage, Workspace
+from gateway.errors import EffectError
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileLimits:
+    """What one file effect may move. Every field is a maximum."""
+
+    write_bytes_max: int = 1024 * 1024
+    read_bytes_max: int = 64 * 1024  # the content goes through the journal
+
+
+@dataclass(frozen=True, slots=True)
+class _WriteOrder:
+    """The checked arguments of file.write."""
+
+    path: WorkspacePath
+    content: bytes
+    replace: bool
+
+
+class FileWrite:
+    """Creates or atomically replaces a file: `{path, content | content_base64, mode}`."""
+
+    def __init__(self, pool: BlockingPool, limits: FileLimits) -> None:
+        self._pool = pool
+        self._limits = limits
+
+    def repeatable(self, args: JsonObject) -> bool:
+        """Return whether the mode is `replace`: creating twice is a failure the second time."""
+        return args.get("mode") == "replace"
+
+    async def perform(self, request: EffectRequest, scope: EffectScope) -> JsonObject:
+        """Write the file; return `{path, bytes, sha256}`."""
+        order = self._parse(request.args)
+        try:
+            await self._pool.run(lambda: _write(scope.workspace, order), timeout_seconds=request.timeout_seconds)
+        except DeadlineError as err:
+            raise EffectError(err.message, code=err.code, in_doubt=err.started and not order.replace) from err
+        digest = hashlib.sha256(order.content).hexdigest()
+        return {"path": order.path.text, "bytes": len(order.content), "sha256": digest}
+
+    def _parse(self, args: JsonObject) -> "_WriteOrder":
+        only_fields(args, {"path", "content", "content_base64", "mode"})
+        content = payload(args, "content")
+        if content is None:
+            raise invalid("'content' or 'content_base64' is required")
+        if len(content) > self._limits.write_bytes_max:
+            raise EffectError(f"a file has at most {self._limits.write_bytes_max} bytes", code="effect.too_large")
+        mode = text(args, "mode", default="create")
+        if mode not in {"create", "replace"}:
+            raise invalid("'mode' must be 'create' or 'replace'")
+        return _WriteOrder(WorkspacePath.parse(text(args, "path")), content, mode == "replace")
+
+
+class FileRead:
+    """Reads a whole regular file: `{path}`."""
+
+    def __init__(self, pool: BlockingPool, limits: FileLimits) -> None:
+        self._pool = pool
+        self._limits = limits
+
+    def repeatable(self, _args: JsonObject) -> bool:
+        """Return True: reading changes nothing."""
+        return True
+
+    async def perform(self, request: EffectRequest, scope: EffectScope) -> JsonObject:
+        """Read the file; return `{path, bytes, sha256, content}`, with `content_base64` where it is not UTF-8."""
+        only_fields(request.args, {"path"})
+        path = WorkspacePath.parse(text(request.args, "path"))
+        content = await self._pool.run(
+            lambda: _read(scope.workspace, path, self._limits.read_bytes_max), timeout_seconds=request.timeout_seconds
+        )
+        digest = hashlib.sha256(content).hexdigest()
+        return {"path": path.text, "bytes": len(content), "sha256": digest, **bytes_fields("content", content)}
+
+
+def _read(workspace: Workspace, path: WorkspacePath, bytes_max: int) -> bytes:
+    """Return the content of a regular file that has no second name, at most `bytes_max`."""
+    try:
+        with workspace.hold() as held, ExitStack() as opened:
+            descriptor = open_beneath(held.root, path.text, os.O_RDONLY)
+            opened.callback(os.close, descriptor)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise EffectError(f"{path.text!r}: this is not a regular file", code="effect.not_regular")
+            if status.st_nlink > 1:  # effects make no hard links, so the other name may be outside
+                raise EffectError(f"{path.text!r}: the file has a second name", code="effect.path_refused")
+            content = _read_up_to(descriptor, bytes_max + 1)
+    except OSError as err:
+        raise file_error(err, path.text) from err
+    if len(content) > bytes_max:
+        raise EffectError(f"{path.text!r}: a file that is read has at most {bytes_max} bytes", code="effect.too_large")
+    return content
+
+
+def _read_up_to(descriptor: int, count: int) -> bytes:
+    """Return the first `count` bytes, or all; what fstat said is no promise about a file that grows."""
+    chunks: list[bytes] = []
+    while count > 0 and (chunk := os.read(descriptor, count)):
+        chunks.append(chunk)
+        count -= len(chunk)
+    return b"".join(chunks)
+
+
+def _write(workspace: Workspace, order: _WriteOrder) -> None:
+    """Steps 1 to 4 of the module; the quota is claimed before and given back if the file is not placed."""
+    size = len(order.content)
+    workspace.usage.claim(entries=1, size_bytes=size)
+    placed = False
+    try:
+        with workspace.hold() as held, ExitStack() as opened:
+            parent = _open_parent(held.root, order.path.parents, workspace.usage)  # (1)
+            opened.callback(os.close, parent)
+            staged = _stage(held.staging, order.content, opened)  # (2)
+            with workspace.placing:
+                replaced = _size_of_target(parent, order)
+                rename_into(held.staging, staged, parent, order.path.name, replace=order.replace)  # (3)
+                placed = True
+            if replaced is not None:
+                workspace.usage.release(entries=1, size_bytes=replaced)
+            os.fsync(parent)  # (4)
+    except OSError as err:
+        raise file_error(err, order.path.text, in_doubt=placed and not order.replace) from err
+    finally:
+        if not placed:
+            workspace.usage.release(entries=1, size_bytes=size)
+
+
+def _stage(staging: int, content: bytes, opened: ExitStack) -> str:
+    """Bring the content to the disk under a name that nobody knows; the name is gone when `opened` closes."""
+    name = secrets.token_hex(16)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o600, dir_fd=staging)
+    opened.callback(_unlink_if_there, staging, name)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        written = 0
+        while written < len(content):
+            written += file.write(content[written:]) or 0
+        os.fsync(descriptor)
+    return name
+
+
+def _unlink_if_there(directory: int, name: str) -> None:
+    with suppress(FileNotFoundError):  # it was placed
+        os.unlink(name, dir_fd=directory)
+
+
+def _open_parent(root: int, parents: tuple[str, ...], usage: Usage) -> int:
+    """Open the directory of a file, making what is missing one component at a time."""
+    try:
+        return open_beneath(root, "/".join(parents) or ".", _DIRECTORY)
+    except FileNotFoundError:
+        pass
+    current = os.dup(root)
+    for name in parents:
+        try:
+            _make_directory(current, name, usage)
+            following = open_beneath(current, name, _DIRECTORY)
+        finally:
+            os.close(current)
+        current = following
+    return current
+
+
+def _make_directory(parent: int, name: str, usage: Usage) -> None:
+    """Make one directory, durably, if it is not there; `mkdirat` does not follow a link of that name."""
+    usage.claim(entries=1, size_bytes=0)
+    try:
+        os.mkdir(name, 0o700, dir_fd=parent)
+    except OSError as err:
+        usage.release(entries=1, size_bytes=0)
+        if err.errno != errno.EEXIST:
+            raise
+    else:
+        os.fsync(parent)
+
+
+def _size_of_target(parent: int, order: _WriteOrder) -> int | None:
+    """Return the size of the regular file that is about to be replaced, or None where there is none."""
+    if not order.replace:
+        return None
+    try:
+        status = os.stat(order.path.name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise EffectError(f"{order.path.text!r}: only a regular file can be replaced", code="effect.not_regular")
+    return status.st_size

@@ -1,0 +1,95 @@
+"""Header fields of HTTP effects: what a guest may send, what the host adds, and how an answer is recorded."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from engine.values import JsonObject
+from gateway.effects.arguments import invalid
+from gateway.effects.target import HttpTarget
+from gateway.errors import EffectError
+
+FIELDS_MAX: Final = 64
+FIELDS_BYTES_MAX: Final = 16 * 1024  # all names and values of one message
+
+# The host's to set: framing and connection (RFC 9112; hop-by-hop fields, RFC 9110, 7.6.1), the name that policy
+# decided on, the coding, and the key of the effect.
+_RESERVED: Final = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "http2-settings",
+        "idempotency-key",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_RESERVED_PREFIX: Final = "proxy-"
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, 5.6.2: token
+_VALUE: Final = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")  # RFC 9110, 5.5, without obs-text
+
+Fields = list[tuple[bytes, bytes]]
+
+
+def request_fields(guest: JsonObject, target: HttpTarget, *, key: str, body_bytes: int | None) -> Fields:
+    """Return the fields of a request: the host's own, then the guest's.
+
+    Raises:
+        EffectError: `effect.header_refused`, a field that is the host's to set, or is no field.
+    """
+    fields: Fields = [
+        (b"Host", target.authority.encode("ascii")),
+        (b"Connection", b"close"),
+        (b"Accept-Encoding", b"identity"),  # what is decompressed can be a bomb
+        (b"Idempotency-Key", key.encode("ascii")),
+    ]
+    if body_bytes is not None:
+        fields.append((b"Content-Length", str(body_bytes).encode("ascii")))
+    if not any(name.lower() == "user-agent" for name in guest):
+        fields.append((b"User-Agent", b"missiongate"))
+    return fields + _guest_fields(guest)
+
+
+def _guest_fields(guest: JsonObject) -> Fields:
+    fields: Fields = []
+    seen: set[str] = set()
+    for name, value in guest.items():
+        if not isinstance(value, str):
+            raise invalid("the value of a header field must be a string")
+        lower = name.lower()
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise _refused(f"{name[:128]!r}: name or value has characters that a field cannot have")
+        if lower in _RESERVED or lower.startswith(_RESERVED_PREFIX):
+            raise _refused(f"{lower!r} is set by the gateway")
+        if lower in seen:
+            raise _refused(f"{lower!r} is given twice")
+        seen.add(lower)
+        fields.append((name.encode("ascii"), value.encode("ascii")))
+    if len(fields) > FIELDS_MAX or sum(len(n) + len(v) for n, v in fields) > FIELDS_BYTES_MAX:
+        raise _refused(f"a request has at most {FIELDS_MAX} fields and {FIELDS_BYTES_MAX} bytes of them")
+    return fields
+
+
+def response_headers(fields: Sequence[tuple[bytes, bytes]]) -> Mapping[str, str] | None:
+    """Return the fields of an answer by lower-case name, or None where they are over the limit.
+
+    Repeated fields are joined with a comma (RFC 9110, 5.2). Bytes beyond ASCII are read as Latin-1, which every byte
+    has a character in.
+    """
+    if len(fields) > FIELDS_MAX or sum(len(n) + len(v) for n, v in fields) > FIELDS_BYTES_MAX:
+        return None
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in fields:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _refused(message: str) -> EffectError:
+    return EffectError(message, code="effect.header_refused")

@@ -1,0 +1,175 @@
+"""http.request: one request on one connection to a checked address, and its bounded answer.
+
+1. the URL is parsed, once, in its canonical spelling;
+2. its name is resolved, once, and *every* address must be allowed: one private answer among public ones is an attack
+   or a mistake, and connecting to the others would hide it;
+3. the connection goes to those addresses and nowhere else; TLS is verified for the name;
+4. the request is sent with the effect's key; body and fields of the answer are read up to their limits.
+
+There is no proxy, no cookie jar, no redirect (a 3xx is an outcome; the guest asks for a new effect, decided anew),
+no decompression. Connections are not kept: the next request to this host may be another mission's, and a decision
+about an address is not carried over. What fails after the first byte was sent is in doubt unless the method is
+idempotent (RFC 9110, 9.2.2).
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import httpcore
+
+from engine.values import JsonObject
+from gateway.addresses import Address, AddressPolicy
+from gateway.effects.arguments import bytes_fields, integer, invalid, only_fields, payload, text
+from gateway.effects.dialer import CheckedDialer
+from gateway.effects.headers import Fields, request_fields, response_headers
+from gateway.effects.performer import EffectRequest, EffectScope
+from gateway.effects.resolver import Resolver
+from gateway.effects.target import HttpTarget
+from gateway.errors import EffectError
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+REPEATABLE_METHODS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+TIMEOUT_MS_MAX: Final = 600_000
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})  # a body there has no meaning (RFC 9110, 9.3.1) and smuggles
+_FIELDS: Final = frozenset({"method", "url", "host", "port", "headers", "body", "body_base64", "timeout_ms"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """What one request may take. Every field is a maximum."""
+
+    request_body_bytes_max: int = 1024 * 1024
+    response_body_bytes_max: int = 256 * 1024
+    connect_seconds_max: float = 10.0  # all addresses of the name together
+    resolve_seconds_max: float = 5.0
+    concurrent_max: int = 256  # requests of the whole gateway; the others wait within their time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """The checked arguments of one request."""
+
+    method: str
+    target: HttpTarget
+    fields: Fields
+    body: bytes
+    seconds: float
+
+
+class HttpRequest:
+    """Performs http.request. `tls` decides which certificates are believed; see `tls_context`."""
+
+    def __init__(self, addresses: AddressPolicy, resolver: Resolver, tls: ssl.SSLContext, limits: HttpLimits) -> None:
+        self._addresses = addresses
+        self._resolver = resolver
+        self._tls = tls
+        self._limits = limits
+        self._places = asyncio.Semaphore(limits.concurrent_max)
+
+    def repeatable(self, args: JsonObject) -> bool:
+        """Return whether the method is one that may be sent again."""
+        return args.get("method", "GET") in REPEATABLE_METHODS
+
+    async def perform(self, request: EffectRequest, _scope: EffectScope) -> JsonObject:
+        """Send the request; return `{status, headers, body}`, with `body_base64` where it is not UTF-8."""
+        call = self._parse(request)  # (1)
+        dialer: CheckedDialer | None = None
+        try:
+            async with asyncio.timeout(call.seconds), self._places:
+                addresses = await self._checked_addresses(call.target)  # (2)
+                dialer = CheckedDialer(call.target, addresses, connect_seconds_max=self._limits.connect_seconds_max)
+                return await self._exchange(call, dialer)  # (3), (4)
+        except TimeoutError as err:
+            raise _failed("effect.timeout", "the answer did not come in time", call, dialer) from err
+        except (httpcore.NetworkError, httpcore.TimeoutException) as err:
+            raise _failed("effect.connection_lost", "the connection was lost", call, dialer) from err
+        except httpcore.RemoteProtocolError as err:
+            raise _failed("effect.protocol", "the answer is not valid HTTP, or ended early", call, dialer) from err
+        except httpcore.LocalProtocolError as err:
+            raise _failed("effect.arguments", "the request is not valid HTTP", call, dialer) from err
+        finally:
+            if dialer is not None:
+                await dialer.close()
+
+    def _parse(self, request: EffectRequest) -> _Call:
+        args = request.args
+        only_fields(args, _FIELDS)
+        method = text(args, "method", default="GET")
+        if method not in METHODS:
+            raise invalid(f"'method' must be one of {', '.join(sorted(METHODS))}")
+        body = payload(args, "body")
+        if body is not None and method in _WITHOUT_BODY:
+            raise invalid(f"{method} has no body")
+        if body is not None and len(body) > self._limits.request_body_bytes_max:
+            raise EffectError(
+                f"a body has at most {self._limits.request_body_bytes_max} bytes", code="effect.too_large"
+            )
+        headers = args.get("headers", {})
+        if not isinstance(headers, Mapping):
+            raise invalid("'headers' must be an object")
+        target = HttpTarget.parse(text(args, "url"))
+        if args.get("host", target.host) != target.host or args.get("port", target.port) != target.port:
+            raise invalid("'host' and 'port' are not those of 'url'")
+        if body is None and method in {"POST", "PUT", "PATCH"}:
+            body = b""  # said with Content-Length: 0 (RFC 9110, 8.6)
+        size = None if body is None else len(body)
+        fields = request_fields(headers, target, key=request.key, body_bytes=size)
+        timeout_ms = integer(args, "timeout_ms", maximum=TIMEOUT_MS_MAX, default=TIMEOUT_MS_MAX)
+        seconds = min(timeout_ms / 1000, request.timeout_seconds)
+        return _Call(method=method, target=target, fields=fields, body=body or b"", seconds=seconds)
+
+    async def _checked_addresses(self, target: HttpTarget) -> tuple[Address, ...]:
+        """Return the addresses to connect to, each of them allowed."""
+        literal = target.address
+        if literal is not None:
+            addresses: tuple[Address, ...] = (literal,)
+        else:
+            seconds = self._limits.resolve_seconds_max
+            addresses = await self._resolver.resolve(target.host, target.port, timeout_seconds=seconds)
+        if not all(self._addresses.permits(target.host, address, target.port) for address in addresses):
+            # The address itself is not told: it would make the gateway a map of the inner network.
+            raise EffectError(
+                f"{target.host}:{target.port} is not an address that policy allows", code="effect.address_refused"
+            )
+        return addresses
+
+    async def _exchange(self, call: _Call, dialer: CheckedDialer) -> JsonObject:
+        """Send the request and read the answer."""
+        target = call.target
+        origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
+        url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target.path.encode())
+        sni = {"sni_hostname": target.host.removesuffix(".")}
+        connection = httpcore.AsyncHTTPConnection(origin=origin, ssl_context=self._tls, network_backend=dialer)
+        request = httpcore.Request(call.method, url, headers=call.fields, content=call.body, extensions=sni)
+        response = await connection.handle_async_request(request)
+        headers = response_headers(response.headers)
+        if headers is None:
+            raise _failed("effect.response_too_large", "the answer has too many header fields", call, dialer)
+        body = bytearray()
+        async for chunk in response.aiter_stream():
+            body += chunk
+            if len(body) > self._limits.response_body_bytes_max:
+                message = f"the answer has more than {self._limits.response_body_bytes_max} bytes"
+                raise _failed("effect.response_too_large", message, call, dialer)
+        return {"status": response.status, "headers": headers, **bytes_fields("body", bytes(body))}
+
+
+def _failed(code: str, message: str, call: _Call, dialer: CheckedDialer | None) -> EffectError:
+    """Return the error, in doubt where a byte was sent by a method that must not be sent twice."""
+    sent = dialer is not None and dialer.sent
+    in_doubt = sent and call.method not in REPEATABLE_METHODS
+    return EffectError(f"{call.target.host}:{call.target.port}: {message}", code=code, in_doubt=in_doubt)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return a context that believes the machine's certificate authorities and checks host names, TLS 1.2 or newer.
+
+    Not `ssl.create_default_context`: that one writes session keys to the file that SSLKEYLOGFILE names.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_default_certs()
+    return context

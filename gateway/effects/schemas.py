@@ -1,0 +1,91 @@
+"""What each operation takes, as JSON Schema with `x-type`: the pipeline sanitizes effect arguments with these.
+
+`x-type` names a type of `gateway.sanitizer`. File content and bodies have none: they are payload, not instructions
+to this gateway, and bytes that are not text go as base64. Limits here are those of the performers' defaults, or
+wider; a performer's own limit decides.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from engine.values import JsonObject
+from gateway.effects.headers import FIELDS_MAX
+from gateway.effects.http import METHODS, TIMEOUT_MS_MAX
+from gateway.effects.paths import PATH_BYTES_MAX
+from gateway.effects.target import URL_CHARS_MAX
+from gateway.effects.timer import SLEEP_MS_MAX
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_PAYLOAD_CHARS_MAX: Final = 1024 * 1024
+_BASE64_CHARS_MAX: Final = (_PAYLOAD_CHARS_MAX + 2) // 3 * 4
+
+_PATH: Final[JsonObject] = {"type": "string", "x-type": "path", "minLength": 1, "maxLength": PATH_BYTES_MAX}
+_TEXT_PAYLOAD: Final[JsonObject] = {"type": "string", "maxLength": _PAYLOAD_CHARS_MAX}
+_BASE64_PAYLOAD: Final[JsonObject] = {
+    "type": "string",
+    "maxLength": _BASE64_CHARS_MAX,
+    "pattern": "^[A-Za-z0-9+/]*={0,2}$",
+}
+
+_FILE_WRITE: Final[JsonObject] = {
+    "$schema": _DIALECT,
+    "type": "object",
+    "properties": {
+        "path": _PATH,
+        "content": _TEXT_PAYLOAD,
+        "content_base64": _BASE64_PAYLOAD,
+        "mode": {"enum": ["create", "replace"]},
+    },
+    "required": ["path"],
+    "oneOf": [{"required": ["content"]}, {"required": ["content_base64"]}],
+    "additionalProperties": False,
+}
+
+_FILE_READ: Final[JsonObject] = {
+    "$schema": _DIALECT,
+    "type": "object",
+    "properties": {"path": _PATH},
+    "required": ["path"],
+    "additionalProperties": False,
+}
+
+_HTTP_REQUEST: Final[JsonObject] = {
+    "$schema": _DIALECT,
+    "type": "object",
+    "properties": {
+        "method": {"enum": sorted(METHODS)},
+        "url": {"type": "string", "x-type": "url", "maxLength": URL_CHARS_MAX},
+        "host": {"type": "string", "maxLength": 255},
+        "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+        "headers": {
+            "type": "object",
+            "maxProperties": FIELDS_MAX,
+            "propertyNames": {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"},
+            "additionalProperties": {"type": "string", "x-type": "header", "maxLength": 8192},
+        },
+        "body": _TEXT_PAYLOAD,
+        "body_base64": _BASE64_PAYLOAD,
+        "timeout_ms": {"type": "integer", "minimum": 1, "maximum": TIMEOUT_MS_MAX},
+    },
+    "required": ["url"],
+    "not": {"required": ["body", "body_base64"]},
+    "additionalProperties": False,
+}
+
+_TIMER_SLEEP: Final[JsonObject] = {
+    "$schema": _DIALECT,
+    "type": "object",
+    "properties": {"ms": {"type": "integer", "minimum": 0, "maximum": SLEEP_MS_MAX}},
+    "required": ["ms"],
+    "additionalProperties": False,
+}
+
+ARGUMENT_SCHEMAS: Final[Mapping[str, JsonObject]] = MappingProxyType(
+    {
+        "file.write": _FILE_WRITE,
+        "file.read": _FILE_READ,
+        "http.request": _HTTP_REQUEST,
+        "timer.sleep": _TIMER_SLEEP,
+    }
+)
