@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.audit.checkpoint import Checkpoint, sign_checkpoint
+from engine.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from engine.audit.errors import AuditUnavailableError
 from engine.audit.files import Files, persist
 from engine.audit.keys import Signer, VerifierKey
 from engine.audit.merkle import Frontier, leaf_hash
@@ -45,6 +46,7 @@ class Committer:
         self._tree = tree
         self._index = index
         self._segment: SegmentWriter | None = None
+        self._proven = False
 
     def attach(self, segment: SegmentWriter) -> None:
         """Write to `segment` from now on."""
@@ -68,7 +70,13 @@ class Committer:
     def sign(self) -> Covered:
         """Sign the tree as it is and persist the checkpoint."""
         head = Checkpoint(origin=self._key.name, size=self._tree.size, root=self._tree.root())
-        note = sign_checkpoint(head, self._signer, self._key)  # (4)
+        try:
+            note = sign_checkpoint(head, self._signer, self._key)  # (4)
+            if not self._proven:  # once an opening: a signer that does not match its public half must not go on
+                open_checkpoint(note, self._key)
+                self._proven = True
+        except Exception as error:
+            raise AuditUnavailableError("the signer of the audit log fails") from error
         persist(self._files, self._directory, self._directory_fd, CHECKPOINT_NAME, note)  # (5)
         return Covered(head.size, note)
 

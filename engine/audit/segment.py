@@ -50,7 +50,7 @@ def list_segments(folder: Path) -> list[Segment]:
 
 
 def lines_from(path: Path, offset: int) -> Iterator[bytes]:
-    """Yield raw lines, LF included, from byte `offset`; a torn last one lacks its LF, an over-long one comes in parts."""
+    """Yield raw lines, LF included, from byte `offset`; a torn last one lacks it, an over-long one comes in parts."""
     with path.open("rb") as file:
         file.seek(offset)
         while line := file.readline(LINE_BYTES_MAX + 1):  # binary: splits on LF only, and holds one line at most

@@ -1,0 +1,91 @@
+"""The verifier's reading of lines: is this, byte for byte, the event that follows?"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from orjson import JSONDecodeError, dumps, loads
+
+LINE_BYTES_MAX: Final = 65_536
+_FIELDS: Final = (
+    "seq", "event_id", "timestamp", "event_type", "actor", "target", "details", "previous_hash", "hash",
+)  # fmt: skip
+_HASH_BYTES: Final = 75  # ,"hash":" then 64 hex digits then "}
+_TIME: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z"
+_TIMESTAMP: Final = re.compile(_TIME)
+# The grammar of four fields at once, which is only sound on a line that is known to be canonical.
+_FRONT: Final = re.compile(
+    rb'\{"seq":(?:0|[1-9][0-9]*),"event_id":"[0-9a-f]{32}","timestamp":"'
+    + _TIME.encode()
+    + rb'","event_type":"(?=[^"]{1,128}")[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+",'
+)
+
+
+class LineError(ValueError):
+    """A line is not the next event; the text says why."""
+
+
+class Lines:
+    """Follows the chain from event 0. `seq` is the number of good lines so far."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self._previous_hash = "0" * 64
+        self._time = ""
+
+    def check(self, lines: Sequence[bytes], leaves: list[bytes]) -> None:
+        """Check the next lines, given without LF, and append the Merkle leaf hash of each good one to `leaves`.
+
+        One loop without calls of our own: it runs a million times in four seconds.
+
+        Raises:
+            LineError: line number `seq` is not the next event; those before it are in `leaves`.
+        """
+        for line in lines:
+            try:
+                event = loads(line)
+            except JSONDecodeError as error:
+                raise LineError(f"not JSON: {error}") from None
+            if type(event) is not dict or tuple(event) != _FIELDS:
+                raise LineError("not the nine fields in their order")
+            # Re-encoded and compared: white space, duplicate keys, other spellings of a number or string end here.
+            if dumps(event) != line or len(line) > LINE_BYTES_MAX:
+                raise LineError("not in canonical form")
+            seq, _, time, _, actor, target, details, previous_hash, own_hash = event.values()
+            if sha256(line[:-_HASH_BYTES] + b"}").hexdigest() != own_hash:
+                raise LineError("its hash is not that of its content")
+            if _FRONT.match(line) is None:
+                raise LineError("malformed seq, event_id, timestamp or event_type")
+            if seq != self.seq:
+                raise LineError(f"its seq is {seq}, not {self.seq}")
+            if previous_hash != self._previous_hash:
+                raise LineError("its previous_hash is not the hash of the event before")
+            if type(actor) is not str or type(target) is not str or type(details) is not dict:
+                raise LineError("actor and target have to be strings, details an object")
+            moment = _moment(time)
+            if time <= self._time:  # of one width, so text compares as time does
+                raise LineError("its timestamp is not after the one before")
+            if "clock_raw" in details:
+                self._check_clock(moment, details["clock_raw"])
+            leaves.append(sha256(b"\x00" + line).digest())
+            self.seq += 1
+            self._previous_hash = own_hash
+            self._time = time
+
+    def _check_clock(self, moment: datetime, clock: object) -> None:
+        """`clock_raw` stands only where the clock had not moved on, and time did by its least."""
+        if not isinstance(clock, str) or _TIMESTAMP.fullmatch(clock) is None:
+            raise LineError("malformed clock_raw")
+        before = _moment(self._time) if self._time else moment
+        if _moment(clock) > before or moment != before + timedelta(microseconds=1):
+            raise LineError("its clock_raw does not explain its timestamp")
+
+
+def _moment(text: str) -> datetime:
+    """Return the time of a text of the right form, which the 31st of February has as well."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise LineError("no such time") from None
