@@ -6,6 +6,7 @@ RefusalError
 ├── UnauthenticatedError     no or a wrong credential
 ├── NotFoundError            no such thing, or not for this principal
 ├── ConflictError            a request id used for another request, a state that does not allow the call
+├── OverloadedError          there is no room for it now; trying later helps
 ├── HookRefusedError         a module or manifest breaks a rule of registration
 └── PolicyInvalidError       a bundle is not accepted; carries rule, file and line
 FaultError
@@ -70,6 +71,12 @@ class ConflictError(RefusalError):
     """The request contradicts what is recorded."""
 
     default_code = "conflict"
+
+
+class OverloadedError(RefusalError):
+    """There is no room for it now; of all refusals, the one that time may lift."""
+
+    default_code = "overloaded"
 
 
 class HookRefusedError(RefusalError):

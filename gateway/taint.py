@@ -6,7 +6,7 @@ labels and never walks the graph itself. The result is an upper bound: a reader 
 taken to read what it wrote.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from engine.plan import Plan
 from engine.reference import Template
@@ -52,9 +52,11 @@ def _pass(plan: Plan, workspace: frozenset[str]) -> tuple[frozenset[str], ...]:
     return tuple(labels)
 
 
-def _referenced(template: Template, labels: list[frozenset[str]], index: dict[str, int]) -> frozenset[str]:
-    own = _union(labels[index[step_id]] for step_id in template.step_ids)
-    return own | {CLIENT} if template.variables else own
+def _referenced(template: Template, labels: list[frozenset[str]], index: Mapping[str, int]) -> frozenset[str]:
+    return _union(
+        labels[index[reference.name]] if reference.source == "steps" else frozenset({CLIENT})
+        for reference in template.references
+    )
 
 
 def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:

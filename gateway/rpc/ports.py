@@ -5,7 +5,7 @@ from typing import Protocol
 
 from engine.values import JsonObject
 from gateway.identity import Principal
-from gateway.missions import MissionEvent, MissionView, PlanPreview, Submission
+from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
 
 
 class MissionDesk(Protocol):
