@@ -1,0 +1,87 @@
+"""From what happened to what it is called: failures of steps, reasons to stop, the status of a mission."""
+
+import logging
+from asyncio import CancelledError
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engine.errors import EngineError
+from engine.mission import MissionStep
+from engine.result import MissionState, OverallStatus, StepFailure, StepState
+
+_LOGGER: Final = logging.getLogger(__name__)
+_MESSAGE_CHARACTERS_MAX: Final = 4_096
+
+INTERNAL: Final = StepFailure(code="internal", message="an internal error; the log of the gateway has it")
+STEP_CANCELLED: Final = StepFailure(
+    code="step.cancelled", message="the step was cancelled, though neither its deadline nor its mission asked for it"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Why a mission ends before its last step. The first reason is the one that counts."""
+
+    state: MissionState  # Failed or Cancelled
+    reason: StepFailure  # of every step that it skips
+    error: StepFailure | None  # of the mission; None where a step is to blame
+
+    @staticmethod
+    def cancelled(reason: StepFailure) -> "Stop":
+        """Someone asked for it."""
+        return Stop(state=MissionState.CANCELLED, reason=reason, error=reason)
+
+    @staticmethod
+    def failed(code: str, message: str) -> "Stop":
+        """The mission as a whole cannot go on."""
+        failure = StepFailure(code=code, message=message)
+        return Stop(state=MissionState.FAILED, reason=failure, error=failure)
+
+    @staticmethod
+    def blamed_on(step: MissionStep, code: str, what: str) -> "Stop":
+        """One step is the reason."""
+        reason = StepFailure(code=code, message=f"step {step.id!r} {what}")
+        return Stop(state=MissionState.FAILED, reason=reason, error=None)
+
+
+def dependency_failed(step: MissionStep) -> StepFailure:
+    """Why everything that comes after `step` is Skipped."""
+    return StepFailure(code="step.dependency_failed", message=f"step {step.id!r} failed")
+
+
+def timed_out(step: MissionStep) -> StepFailure:
+    """`step` did not end within its time."""
+    return StepFailure(code="step.timeout", message=f"the step took longer than {step.timeout_seconds:g} s")
+
+
+def unresponsive(grace_seconds: float) -> StepFailure:
+    """A step was cancelled with its mission, and went on."""
+    message = f"the step was still running {grace_seconds:g} s after it was cancelled"
+    return StepFailure(code="step.unresponsive", message=message)
+
+
+def failure_of(step: MissionStep, raised: BaseException) -> StepFailure:
+    """Return what a client may know of `raised`. An unknown exception is logged; its text goes nowhere else."""
+    if isinstance(raised, EngineError):
+        return StepFailure(code=raised.code, message=raised.message[:_MESSAGE_CHARACTERS_MAX])
+    if isinstance(raised, CancelledError):
+        return STEP_CANCELLED
+    _LOGGER.error("step %s raised an unexpected exception", step.id, exc_info=raised)
+    return INTERNAL
+
+
+def overall_status(statuses: Sequence[StepState], stop: Stop | None) -> OverallStatus:
+    """Success: nothing failed. Partial: something did, something Completed, and the mission ran to its end."""
+    if stop is not None:
+        return OverallStatus.FAILED
+    if StepState.FAILED not in statuses:
+        return OverallStatus.SUCCESS
+    return OverallStatus.PARTIAL if StepState.COMPLETED in statuses else OverallStatus.FAILED
+
+
+def mission_state(status: OverallStatus, stop: Stop | None) -> MissionState:
+    """Return the final state. A mission that ran to its end is Completed unless nothing in it did."""
+    if stop is not None:
+        return stop.state
+    return MissionState.FAILED if status is OverallStatus.FAILED else MissionState.COMPLETED
