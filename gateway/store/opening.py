@@ -1,0 +1,104 @@
+"""Opening the file: private, locked, in WAL mode with synchronous=FULL, at the newest schema."""
+
+import fcntl
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import StoreError
+from gateway.store.failures import store_error
+from gateway.store.schema import migrate
+
+_BUSY_SECONDS: Final = 5.0  # an operator's sqlite3 shell may hold a lock for a moment
+_PRAGMAS: Final = (
+    "PRAGMA synchronous = FULL",  # each commit waits for the disk; in WAL mode NORMAL does not
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA trusted_schema = OFF",  # a schema that was tampered with cannot call functions with side effects
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA mmap_size = 0",  # an I/O error is then an error code, not SIGBUS
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+def lock(path: Path) -> int:
+    """Take the lock of the store at `path`; the descriptor holds it until it is closed, or the process ends.
+
+    A file beside the database, because POSIX locks, which SQLite uses, are lost when any descriptor of the same file
+    is closed. SQLite's own locks would keep the file whole with two gateways, but not the missions: each would fail
+    the other's as interrupted.
+
+    Raises:
+        StoreError: `store.locked`, another gateway has it; `store.unavailable`, there is no such directory.
+    """
+    try:
+        descriptor = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as err:
+        raise StoreError(f"{path}: {err.strerror}") from err
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as err:
+        os.close(descriptor)
+        raise StoreError(f"{path}: another gateway uses this store", code="store.locked") from err
+    return descriptor
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """Open for writing; make the file, for us alone, where it is missing, and migrate it.
+
+    Raises:
+        StoreError: the file is damaged, newer, another program's, or cannot be used.
+    """
+    try:
+        with suppress(FileExistsError):  # -wal and -shm take over the mode of the database
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        connection = _connect(path)
+    except OSError as err:
+        raise StoreError(f"{path}: {err.strerror}") from err
+    except sqlite3.Error as err:
+        raise store_error(err) from err
+    try:
+        migrate(connection)  # first: it leaves another program's file as it was
+        _use_write_ahead_log(connection, path)
+    except sqlite3.Error as err:
+        connection.close()
+        raise store_error(err) from err
+    except StoreError:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open for reading, after the writer.
+
+    Raises:
+        StoreError: the file cannot be used.
+    """
+    try:
+        connection = _connect(path)
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as err:
+        raise store_error(err) from err
+    return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, path: Path) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreError(f"{path}: this file system cannot hold a write-ahead log")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Transactions are written out (isolation_level None). One thread uses the connection, another than opened it.
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.row_factory = sqlite3.Row
+        for pragma in _PRAGMAS:
+            with closing(connection.execute(pragma)):
+                pass
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,88 @@
+"""What is asked of the store: plain functions of a connection inside a snapshot; `gateway.store.reader` runs them."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from engine.result import MissionState, StepResult
+from gateway.errors import NotFoundError
+from gateway.store.paging import invalid_token, token_after
+from gateway.store.records import (
+    MissionPage,
+    MissionRecord,
+    StoredEvent,
+    mission_of,
+    step_of,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which missions a list shows; None is no condition."""
+
+    tenant: str | None
+    submitter: str | None
+    state: MissionState | None
+
+    def conditions(self) -> tuple[list[str], list[object]]:
+        """Return SQL conditions, written here, and their values, which are not."""
+        wanted = {"tenant": self.tenant, "submitter": self.submitter, "state": self.state and self.state.value}
+        given = {column: value for column, value in wanted.items() if value is not None}
+        return [f"{column} = ?" for column in given], list(given.values())
+
+
+def get_mission(connection: sqlite3.Connection, mission_id: str) -> MissionRecord:
+    """Return one mission, or raise NotFoundError."""
+    row = connection.execute("SELECT * FROM missions WHERE id = ?", (mission_id,)).fetchone()
+    if row is None:
+        raise NotFoundError("there is no such mission", code="mission.not_found")
+    return mission_of(row)
+
+
+def get_document(connection: sqlite3.Connection, mission_id: str) -> bytes:
+    """Return a mission's document, or raise NotFoundError."""
+    row = connection.execute("SELECT document FROM mission_documents WHERE mission_id = ?", (mission_id,)).fetchone()
+    if row is None:
+        raise NotFoundError("there is no such mission", code="mission.not_found")
+    return bytes(row["document"])
+
+
+def step_results(connection: sqlite3.Connection, mission_id: str, offset: int, limit: int) -> tuple[StepResult, ...]:
+    """Return results in the order of arrival."""
+    rows = connection.execute(
+        "SELECT * FROM step_results WHERE mission_id = ? ORDER BY seq LIMIT ? OFFSET ?",
+        (mission_id, limit, offset),
+    )
+    return tuple(step_of(row) for row in rows)
+
+
+def list_missions(
+    connection: sqlite3.Connection, wanted: Filter, page_size: int, after_mission: str | None
+) -> MissionPage:
+    """Return one page; one row more than asked for tells whether there is a next one."""
+    conditions, values = wanted.conditions()
+    if after_mission is not None:
+        conditions.append("seq < ?")
+        values.append(_seq_of(connection, wanted, after_mission))
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    sql = f"SELECT * FROM missions {where}ORDER BY seq DESC LIMIT ?"  # noqa: S608 - conditions are our own text
+    rows = connection.execute(sql, (*values, page_size + 1)).fetchall()
+    missions = tuple(mission_of(row) for row in rows[:page_size])
+    return MissionPage(missions, token_after(missions[-1].id) if len(rows) > page_size else "")
+
+
+def _seq_of(connection: sqlite3.Connection, wanted: Filter, mission_id: str) -> int:
+    """Return the place of the last mission shown; another tenant's mission is no place in this list."""
+    row = connection.execute("SELECT seq, tenant FROM missions WHERE id = ?", (mission_id,)).fetchone()
+    if row is None or wanted.tenant not in {None, row["tenant"]}:
+        raise invalid_token()
+    seq: int = row["seq"]
+    return seq
+
+
+def events(connection: sqlite3.Connection, mission_id: str, from_index: int, limit: int) -> tuple[StoredEvent, ...]:
+    """Return events from an index on."""
+    rows = connection.execute(
+        "SELECT idx, body FROM mission_events WHERE mission_id = ? AND idx >= ? ORDER BY idx LIMIT ?",
+        (mission_id, from_index, limit),
+    )
+    return tuple(StoredEvent(row["idx"], bytes(row["body"])) for row in rows)

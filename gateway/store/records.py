@@ -1,0 +1,135 @@
+"""What the store takes and gives, as frozen values, and how rows become them."""
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+
+from engine.clock import rfc3339
+from engine.result import MissionState, OverallStatus, StepFailure, StepResult, StepState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMission:
+    """An admitted mission, not yet recorded; it is Validated."""
+
+    id: str
+    tenant: str
+    submitter: str
+    request_id: str | None  # chosen by the client, unique per tenant and submitter
+    request_digest: str  # of the request that carried it: a second request with this id must be the same
+    mission_digest: str
+    name: str
+    document: bytes  # canonical JSON
+    steps_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissionRecord:
+    """A mission as recorded, without its document, events and step results, which may be large."""
+
+    id: str
+    tenant: str
+    submitter: str
+    request_id: str | None
+    request_digest: str
+    mission_digest: str
+    name: str
+    state: MissionState
+    overall_status: OverallStatus | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    total_duration_ms: float | None
+    steps_total: int
+    steps_completed: int
+    steps_failed: int
+    steps_skipped: int
+    error: StepFailure | None
+    audit_summary: bytes | None  # JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """The mission of a request id; `created` is False where an earlier, equal request had made it."""
+
+    mission: MissionRecord
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MissionPage:
+    """Missions, newest first; an empty token means that there are no more."""
+
+    missions: tuple[MissionRecord, ...]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event of a mission; indexes count from 0 without gaps, so that a watcher resumes where it stopped."""
+
+    index: int
+    body: bytes  # JSON
+
+
+def mission_of(row: sqlite3.Row) -> MissionRecord:
+    """Return a row of `missions` as a record."""
+    status = row["overall_status"]
+    return MissionRecord(
+        id=row["id"],
+        tenant=row["tenant"],
+        submitter=row["submitter"],
+        request_id=row["request_id"],
+        request_digest=row["request_digest"],
+        mission_digest=row["mission_digest"],
+        name=row["name"],
+        state=MissionState(row["state"]),
+        overall_status=None if status is None else OverallStatus(status),
+        created_at=datetime.fromisoformat(row["created_at"]),
+        started_at=_moment(row["started_at"]),
+        ended_at=_moment(row["ended_at"]),
+        total_duration_ms=row["total_duration_ms"],
+        steps_total=row["steps_total"],
+        steps_completed=row["steps_completed"],
+        steps_failed=row["steps_failed"],
+        steps_skipped=row["steps_skipped"],
+        error=_failure(row),
+        audit_summary=row["audit_summary"],
+    )
+
+
+def step_row(mission_id: str, result: StepResult) -> tuple[object, ...]:
+    """Return the values of a row of `step_results`, its `seq` left out."""
+    return (
+        mission_id,
+        result.step_id,
+        result.status.value,
+        orjson.dumps(result.output),
+        result.error.code if result.error else None,
+        result.error.message if result.error else None,
+        result.duration_ms,
+        rfc3339(result.timestamp),
+    )
+
+
+def step_of(row: sqlite3.Row) -> StepResult:
+    """Return a row of `step_results` as the result that was saved."""
+    return StepResult(
+        step_id=row["step_id"],
+        status=StepState(row["status"]),
+        output=orjson.loads(row["output"]),
+        error=_failure(row),
+        duration_ms=row["duration_ms"],
+        timestamp=datetime.fromisoformat(row["timestamp"]),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _failure(row: sqlite3.Row) -> StepFailure | None:
+    code = row["error_code"]
+    return None if code is None else StepFailure(code=code, message=row["error_message"])

@@ -1,0 +1,102 @@
+"""The tables, as the list of migrations that made them; `PRAGMA user_version` counts those that were applied."""
+
+import sqlite3
+from typing import Final
+
+from gateway.errors import StoreError
+
+APPLICATION_ID: Final = 0x4D47_4154  # "MGAT": a database of another program is not migrated by accident
+
+_MISSIONS: Final = """
+CREATE TABLE missions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, -- order of admission; never told to a client, it counts other tenants too
+    id TEXT NOT NULL UNIQUE,
+    tenant TEXT NOT NULL,
+    submitter TEXT NOT NULL,
+    request_id TEXT,
+    request_digest TEXT NOT NULL,
+    mission_digest TEXT NOT NULL,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('Validated', 'Executing', 'Completed', 'Failed', 'Cancelled')),
+    overall_status TEXT CHECK (overall_status IN ('Success', 'Partial', 'Failed')),
+    created_at TEXT NOT NULL, -- RFC 3339, UTC, microseconds
+    started_at TEXT,
+    ended_at TEXT,
+    total_duration_ms REAL,
+    steps_total INTEGER NOT NULL,
+    steps_completed INTEGER NOT NULL DEFAULT 0,
+    steps_failed INTEGER NOT NULL DEFAULT 0,
+    steps_skipped INTEGER NOT NULL DEFAULT 0,
+    error_code TEXT,
+    error_message TEXT,
+    audit_summary BLOB, -- JSON
+    CHECK ((ended_at IS NULL) = (state IN ('Validated', 'Executing'))),
+    CHECK ((error_code IS NULL) = (error_message IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX missions_request ON missions (tenant, submitter, request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX missions_by_tenant ON missions (tenant, seq);
+CREATE INDEX missions_by_state ON missions (tenant, state, seq);
+CREATE INDEX missions_unfinished ON missions (seq) WHERE ended_at IS NULL;
+
+CREATE TABLE mission_documents (
+    mission_id TEXT PRIMARY KEY REFERENCES missions (id),
+    document BLOB NOT NULL -- canonical JSON
+) STRICT;
+
+CREATE TABLE step_results (
+    seq INTEGER PRIMARY KEY, -- order of arrival
+    mission_id TEXT NOT NULL REFERENCES missions (id),
+    step_id TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('Completed', 'Failed', 'Skipped')),
+    output BLOB NOT NULL, -- JSON
+    error_code TEXT,
+    error_message TEXT,
+    duration_ms REAL NOT NULL,
+    timestamp TEXT NOT NULL,
+    UNIQUE (mission_id, step_id)
+) STRICT;
+
+CREATE TABLE mission_events (
+    mission_id TEXT NOT NULL REFERENCES missions (id),
+    idx INTEGER NOT NULL CHECK (idx >= 0),
+    body BLOB NOT NULL, -- JSON
+    PRIMARY KEY (mission_id, idx)
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS,)  # append only: a database in the field has run the earlier ones
+
+
+def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:
+    """Bring the database to the newest schema; each migration is one transaction, with its version.
+
+    Raises:
+        StoreError: `store.schema_newer`, made by a newer gateway; `store.foreign`, made by another program.
+        sqlite3.Error: a migration failed, and left nothing behind.
+    """
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    fresh = version == 0 and tables == 0 and application_id == 0
+    if application_id != APPLICATION_ID and not fresh:
+        raise StoreError("this SQLite file is another program's", code="store.foreign")
+    if version > len(migrations):
+        raise StoreError(
+            f"the store has schema {version}, and this gateway knows {len(migrations)}: use a newer gateway",
+            code="store.schema_newer",
+        )
+    for number in range(version, len(migrations)):
+        _apply(connection, migrations[number], number + 1)
+
+
+def _apply(connection: sqlite3.Connection, script: str, version: int) -> None:
+    """Run one migration as a whole. `executescript` stops at the first error, and the transaction is rolled back."""
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE;\n{script}\n"
+            f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {version};\nCOMMIT;"
+        )
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
