@@ -73,7 +73,7 @@ def _verify(progress: _Progress, directory: Path, outside: bytes | None) -> None
     if outside is not None:
         progress.outside = _outside(outside, progress.key, head)
     # (4) Every line up to the checkpoint: canonical, hashed, chained, numbered, later than the one before.
-    _read_events(progress, directory, segments, head)
+    _read_events(progress, segments, head)
     # (5) The tree over them is the signed one.
     if progress.tree.root() != head.root:
         raise _Verdict("root.mismatch", "the events are consistent, but they are not those that the key signed")
@@ -109,7 +109,7 @@ def _outside(note: bytes, key: Key, head: Head) -> Head:
     return outside
 
 
-def _read_events(progress: _Progress, directory: Path, segments: list[SegmentFile], head: Head) -> None:
+def _read_events(progress: _Progress, segments: list[SegmentFile], head: Head) -> None:
     name, number = "segments", 0
     _note_outside(progress)
     for segment in segments:

@@ -1,0 +1,179 @@
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from types import MappingProxyType
+
+import orjson
+import pytest
+
+from engine.audit.errors import AuditEventRefusedError
+from engine.audit.record import GENESIS_HASH, LINE_BYTES_MAX, RecordError, seal, timestamp_text, unseal
+from engine.values import JsonObject
+from tests.audit_logs import rehash
+
+
+def line(details: JsonObject, *, event_type: str = "step.completed", actor: str = "alice", target: str = "t") -> bytes:
+    return seal(
+        seq=0,
+        event_id="00112233445566778899aabbccddeeff",
+        timestamp="2026-01-31T12:00:00.000001Z",
+        event_type=event_type,
+        actor=actor,
+        target=target,
+        details=details,
+        previous_hash=GENESIS_HASH,
+    )[0]
+
+
+def test_the_line_has_exactly_these_bytes() -> None:
+    """The encoding is fixed: field order, no white space, UTF-8 unescaped, the hash last."""
+    assert (
+        line({"b": 1, "a": ["é", None, True, 1.5, "\n"]}, target="mission/1")
+        == (
+            '{"seq":0,"event_id":"00112233445566778899aabbccddeeff","timestamp":"2026-01-31T12:00:00.000001Z",'
+            '"event_type":"step.completed","actor":"alice","target":"mission/1",'
+            '"details":{"b":1,"a":["é",null,true,1.5,"\\n"]},'
+            '"previous_hash":"0000000000000000000000000000000000000000000000000000000000000000",'
+            '"hash":"d5afe6170b1f6f1b511ebce9d9d3680c99c90c3324a9b6ccbd9217cf74db6c9b"}'
+        ).encode()
+    )
+
+
+def test_sha256sum_gives_the_hash() -> None:
+    """Whoever has sed and sha256sum can check a line: the hash is that of the line with its hash cut out."""
+    sealed = line({"text": 'a quoted ","hash":"00"} does not confuse it'})
+    recipe = """sed 's/,"hash":"[0-9a-f]*"}$/}/' | tr -d '\\n' | sha256sum"""
+    done = subprocess.run(["sh", "-c", recipe], input=sealed + b"\n", capture_output=True, check=True)
+    assert done.stdout.split()[0].decode() == orjson.loads(sealed)["hash"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.0"),
+        (-0.0, "-0.0"),
+        (0.1, "0.1"),
+        (1e15, "1000000000000000.0"),
+        (1e16, "1e16"),
+        (1.5e300, "1.5e300"),
+        (0.00001, "0.00001"),
+        (0.000001, "1e-6"),
+        (5e-324, "5e-324"),
+        (123456789012345680.0, "1.2345678901234568e17"),
+        (2**64 - 1, "18446744073709551615"),
+        (-(2**63), "-9223372036854775808"),
+    ],
+)
+def test_numbers_have_one_spelling(value: float, text: str) -> None:
+    """The spelling of numbers is part of the format: another release of the encoder that changes it turns this red."""
+    assert f'"details":{{"n":{text}}}'.encode() in line({"n": value})
+
+
+@dataclass
+class Point:
+    x: int
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"n": float("nan")},
+        {"deep": [{"n": float("inf")}, None]},
+        {"n": 2**64},
+        {"n": -(2**63) - 1},
+        {1: "a key that is no string"},
+        {"s": "\ud800"},
+        {"o": object()},
+        {"b": b"bytes"},
+        {"p": Point(1)},
+        {"t": datetime(2026, 1, 1, tzinfo=UTC)},
+        ["not an object"],
+    ],
+)
+def test_what_is_no_json_is_refused(details: JsonObject) -> None:
+    """A value without an exact JSON form is refused, not rounded, dropped or turned into null."""
+    with pytest.raises(AuditEventRefusedError) as refused:
+        line(details)
+    assert refused.value.code == "audit.event_invalid"
+
+
+def test_too_deep_details_are_refused() -> None:
+    """Nesting beyond the encoder's depth is a refusal, not a crash."""
+    details: dict[str, object] = {}
+    for _ in range(2_000):
+        details = {"d": details}
+    with pytest.raises(AuditEventRefusedError):
+        line(details)  # type: ignore[arg-type]
+
+
+def test_any_mapping_serves_as_details() -> None:
+    """Details are a Mapping, not only a dict, at any depth."""
+    assert line(MappingProxyType({"a": MappingProxyType({"b": (1, 2)})})) == line({"a": {"b": [1, 2]}})
+
+
+def test_a_line_is_bounded() -> None:
+    """A line of exactly the maximum passes, one byte more is refused."""
+    room = LINE_BYTES_MAX - len(line({"s": ""}))
+    assert len(line({"s": "x" * room})) == LINE_BYTES_MAX
+    with pytest.raises(AuditEventRefusedError) as refused:
+        line({"s": "x" * (room + 1)})
+    assert refused.value.code == "audit.event_too_large"
+
+
+@pytest.mark.parametrize(
+    "event_type", ["", "step", "Step.completed", "step.", "step completed", "a.b\n", "é.b", "a." * 99]
+)
+def test_an_event_type_is_dotted_lower_case_words(event_type: str) -> None:
+    """Event types have one grammar, so that a query for one cannot miss another spelling."""
+    with pytest.raises(AuditEventRefusedError):
+        line({}, event_type=event_type)
+
+
+def test_actor_and_target_are_strings() -> None:
+    """A number as actor would make a line that no verifier accepts, so it is refused before it is written."""
+    with pytest.raises(AuditEventRefusedError):
+        line({}, actor=7)  # type: ignore[arg-type]
+    with pytest.raises(AuditEventRefusedError):
+        line({}, target=None)  # type: ignore[arg-type]
+
+
+def test_time_is_written_in_utc() -> None:
+    """Whatever zone a clock answers in, the line says UTC with six digits."""
+    moment = datetime(2026, 1, 31, 14, 0, 0, 5, tzinfo=timezone(timedelta(hours=2)))
+    assert timestamp_text(moment) == "2026-01-31T12:00:00.000005Z"
+    assert timestamp_text(datetime(2026, 1, 31, 12, tzinfo=UTC)) == "2026-01-31T12:00:00.000000Z"
+
+
+GOOD = line({"a": 1, "f": 0.5})
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"\0" * 50,
+        GOOD + b" ",
+        GOOD.replace(b'{"a":1', b'{"a": 1'),
+        GOOD.replace(b'{"a":1', b'{"a":1,"a":1'),
+        GOOD.replace(b'{"a":1', b'{"a":2'),
+        GOOD.replace(b"0.5", b"5e-1"),
+        GOOD.replace(b'"alice"', b'"\\u0061lice"'),
+        rehash(GOOD, seq=True),
+        rehash(GOOD, seq="0"),
+        rehash(GOOD, actor=None),
+        rehash(GOOD, details=[]),
+        rehash(GOOD, extra=1),
+        rehash(GOOD, event_id="A" * 32),
+        rehash(GOOD, event_type="Step"),
+        rehash(GOOD, timestamp="2026-02-31T12:00:00.000001Z"),
+        rehash(GOOD, timestamp="2026-01-31T12:00:00.000001+00:00"),
+        rehash(GOOD, details={"s": "x" * LINE_BYTES_MAX}),
+    ],
+)
+def test_reading_accepts_only_what_writing_makes(bad: bytes) -> None:
+    """A line that differs in any way from the encoding of its values is no event."""
+    assert unseal(GOOD).details == {"a": 1, "f": 0.5}
+    with pytest.raises(RecordError):
+        unseal(bad)
