@@ -30,6 +30,14 @@ class Filter:
         return [f"{column} = ?" for column in given], list(given.values())
 
 
+def find_request(connection: sqlite3.Connection, tenant: str, submitter: str, request_id: str) -> MissionRecord | None:
+    """Return the mission of a request id, if there is one."""
+    row = connection.execute(
+        "SELECT * FROM missions WHERE tenant = ? AND submitter = ? AND request_id = ?", (tenant, submitter, request_id)
+    ).fetchone()
+    return None if row is None else mission_of(row)
+
+
 def get_mission(connection: sqlite3.Connection, mission_id: str) -> MissionRecord:
     """Return one mission, or raise NotFoundError."""
     row = connection.execute("SELECT * FROM missions WHERE id = ?", (mission_id,)).fetchone()

@@ -120,6 +120,10 @@ class Store:
         now = self._now()
         return await self._writer.submit(lambda c: writes.interrupt_unfinished(c, now))
 
+    async def find_request(self, tenant: str, submitter: str, request_id: str) -> MissionRecord | None:
+        """Return the mission that an earlier request with this id had made; `create_mission` alone decides a race."""
+        return await self._reader.run(lambda c: queries.find_request(c, tenant, submitter, request_id))
+
     async def get_mission(self, mission_id: str) -> MissionRecord:
         """Return one mission.
 

@@ -8,7 +8,8 @@ from typing import Final
 from engine.clock import rfc3339
 from engine.result import MissionResult
 from gateway.errors import ConflictError, StoreError
-from gateway.store.records import Creation, MissionRecord, NewMission, mission_of
+from gateway.store.queries import find_request
+from gateway.store.records import Creation, NewMission, mission_of
 
 _INTERRUPTED: Final = ("interrupted", "the gateway stopped while the mission was executing")
 
@@ -17,7 +18,9 @@ Row = tuple[object, ...]
 
 def create_mission(connection: sqlite3.Connection, mission: NewMission, now: datetime) -> Creation:
     """Insert the mission and its document, unless its request id was used before."""
-    existing = _by_request(connection, mission)
+    existing = None
+    if mission.request_id is not None:
+        existing = find_request(connection, mission.tenant, mission.submitter, mission.request_id)
     if existing is not None:
         if existing.request_digest != mission.request_digest:
             raise ConflictError(
@@ -41,16 +44,6 @@ def create_mission(connection: sqlite3.Connection, mission: NewMission, now: dat
     ).fetchall()[0]
     connection.execute("INSERT INTO mission_documents VALUES (?, ?)", (mission.id, mission.document))
     return Creation(mission_of(row), created=True)
-
-
-def _by_request(connection: sqlite3.Connection, mission: NewMission) -> MissionRecord | None:
-    if mission.request_id is None:
-        return None
-    row = connection.execute(
-        "SELECT * FROM missions WHERE tenant = ? AND submitter = ? AND request_id = ?",
-        (mission.tenant, mission.submitter, mission.request_id),
-    ).fetchone()
-    return None if row is None else mission_of(row)
 
 
 def mark_executing(connection: sqlite3.Connection, mission_id: str, now: datetime) -> None:
