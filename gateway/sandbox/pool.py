@@ -1,0 +1,84 @@
+"""The sandbox of a gateway: modules run in worker processes, and nothing of wasmtime is loaded here."""
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+from gateway.errors import SandboxError, WorkerError
+from gateway.sandbox.artefact import Artefact
+from gateway.sandbox.constraints import ExecutionConstraints
+from gateway.sandbox.port import RunReport
+from gateway.sandbox.wire import MODULES_MAX, decode_answer, encode_run
+from gateway.workers.limits import ResourceLimits
+from gateway.workers.pool import WorkerPool
+from gateway.workers.sealed import seal
+from gateway.workers.spec import WorkerSpec
+from gateway.workers.supervisor import Zygote
+
+PRELOAD: Final = ("gateway.sandbox.worker", "gateway.sandbox.jail")
+"""What a zygote should have imported, for workers and the jail to start in milliseconds."""
+
+RETRIES_MAX: Final = 2  # of a run whose worker died: it is pure, and none of the step's attempts
+_GRACE_MS: Final = 100  # past twice the wall limit (the run, and its one repetition): then the worker is stuck
+_LIMITS: Final = ResourceLimits(address_space_bytes_max=1_000_000_000)
+_CODES: Final = {"worker.crashed": "sandbox.crashed", "worker.deadline": "constraint.timeout_exceeded"}
+
+
+class PooledSandbox:
+    """Implements `gateway.sandbox.port.Sandbox` with worker processes of one trust class."""
+
+    def __init__(self, zygote: Zygote, modules: Mapping[str, Artefact], size: int, *, depth: int = 1) -> None:
+        """Describe a sandbox of `size` workers, each with all `modules`; `depth` as for `WorkerPool`.
+
+        Raises:
+            ValueError: too many modules.
+            OSError: no memory for the artefacts.
+        """
+        if len(modules) > MODULES_MAX:
+            raise ValueError(f"at most {MODULES_MAX} modules")
+        self._index = {name: index for index, name in enumerate(modules)}
+        self._artefacts = seal("missiongate-modules", b"".join(a.code for a in modules.values()))
+        spec = WorkerSpec(
+            entry="gateway.sandbox.worker:serve",
+            config=orjson.dumps([(name, len(a.code)) for name, a in modules.items()]),
+            fds=(self._artefacts,),
+            limits=_LIMITS,
+        )
+        self._pool = WorkerPool(zygote, spec, size, depth)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the ready workers."""
+        return self._pool.pids
+
+    async def start(self) -> None:
+        """Fork the workers; return once all have loaded the modules.
+
+        Raises:
+            SandboxError: `sandbox.unavailable`, they do not come up.
+        """
+        try:
+            await self._pool.start()
+        except WorkerError as error:
+            raise SandboxError(error.message, code="sandbox.unavailable") from error
+
+    async def close(self) -> None:
+        """Let runs end, then end the workers."""
+        await self._pool.close()
+        os.close(self._artefacts)
+
+    async def run(self, module: str, document: bytes, constraints: ExecutionConstraints) -> RunReport:
+        """Implement `gateway.sandbox.port.Sandbox.run`."""
+        index = self._index.get(module)
+        if index is None:
+            raise SandboxError("no such module is loaded", code="sandbox.unavailable")
+        deadline_ms = 2 * constraints.wall_ms_max + _GRACE_MS
+        try:
+            answer = await self._pool.call(
+                encode_run(index, document, constraints), deadline_ms=deadline_ms, retries=RETRIES_MAX
+            )
+        except WorkerError as error:
+            raise SandboxError(error.message, code=_CODES.get(error.code, "sandbox.unavailable")) from error
+        return decode_answer(answer, constraints.output_bytes_max)
