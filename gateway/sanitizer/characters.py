@@ -1,0 +1,126 @@
+"""Which characters a reader cannot see, or is misled by, and where some of them are honest.
+
+General categories and names come from `unicodedata`; properties that it lacks are spelled out with their source.
+Sources: Unicode Character Database, PropList.txt (Other_Default_Ignorable_Code_Point,
+Prepended_Concatenation_Mark); UTS #51 (emoji sequences); RFC 5892, appendix A.1 and A.2 (joiners);
+"Trojan Source", CVE-2021-42574 (bidirectional controls).
+"""
+
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+
+from gateway.sanitizer.finding import Finding
+from gateway.sanitizer.joining import honest_joiner
+from gateway.sanitizer.selectors import SELECTORS, TAGS, honest_selector, honest_tag
+
+_CONTROL: Final = Finding(
+    "control", "holds a control character; only tab, line feed and carriage return may stand in text"
+)
+_BIDI: Final = Finding("bidi", "holds a character that reorders what a reader sees; remove it")
+_INVISIBLE: Final = Finding("invisible", "holds a character that a reader cannot see; remove it")
+_NONCHARACTER: Final = Finding("noncharacter", "holds a code point that is no character; remove it")
+_SURROGATE: Final = Finding(
+    "surrogate", "holds half of a surrogate pair, which is no character; send well-formed Unicode"
+)
+
+# The planes that hold assigned characters; beyond them are private use and unassigned code points, which hide
+# nothing, and the noncharacters at each plane's end. (Asking `unicodedata` of all 1.1 million takes 0.4 s.)
+_ASSIGNED: Final = (*range(0x20000), *range(0xE0000, 0xE1000))
+_NONCHARACTERS: Final = (
+    *range(0xFDD0, 0xFDF0),
+    *(plane << 16 | low for plane in range(17) for low in (0xFFFE, 0xFFFF)),
+)
+
+# White space that text is made of, as in XML 1.0, 2.2 Char.
+_TEXT_WHITE_SPACE: Final = frozenset("\t\n\r")
+
+_BIDI_CLASSES: Final = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+_BIDI_MARKS: Final = frozenset(
+    "\u061c\u200e\u200f"
+)  # the implicit marks: letters to the bidi algorithm, invisible to us
+
+# Category Cf, and yet seen: Prepended_Concatenation_Mark, and the Egyptian controls that draw quadrats and cartouches.
+_VISIBLE_FORMAT: Final = frozenset(
+    chr(c)
+    for block in (
+        range(0x0600, 0x0606), (0x06DD, 0x070F, 0x0890, 0x0891, 0x08E2, 0x110BD, 0x110CD), range(0x13430, 0x13440),
+    )
+    for c in block
+)  # fmt: skip
+
+# Other_Default_Ignorable_Code_Point: drawn as nothing, whatever their category, the unassigned ones included.
+_DEFAULT_IGNORABLE: Final = frozenset(
+    chr(c)
+    for block in (
+        (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2065, 0x3164, 0xFFA0),
+        range(0xFFF0, 0xFFF9),
+        range(0xE0000, 0xE1000),
+    )
+    for c in block
+)
+
+
+def _suspects() -> dict[str, Finding]:
+    """Return every character that is refused unless its place makes it honest."""
+    found: dict[str, Finding] = dict.fromkeys(_DEFAULT_IGNORABLE | SELECTORS, _INVISIBLE)
+    found |= dict.fromkeys(map(chr, _NONCHARACTERS), _NONCHARACTER)
+    for char in map(chr, _ASSIGNED):
+        category = unicodedata.category(char)
+        if category == "Cc" and char not in _TEXT_WHITE_SPACE:
+            found[char] = _CONTROL
+        elif category == "Cf" and char not in _VISIBLE_FORMAT:
+            is_bidi = char in _BIDI_MARKS or unicodedata.bidirectional(char) in _BIDI_CLASSES
+            found[char] = _BIDI if is_bidi else _INVISIBLE
+        elif category == "Cs":
+            found[char] = _SURROGATE
+    return found
+
+
+def _character_class(chars: Iterable[str]) -> str:
+    """Return a regular expression's class of `chars`, as ranges."""
+    codes = sorted(map(ord, chars))
+    parts: list[str] = []
+    first = last = codes[0]
+    for code in (*codes[1:], sys.maxunicode + 2):
+        if code != last + 1:
+            parts.append(f"\\U{first:08x}-\\U{last:08x}")
+            first = code
+        last = code
+    return f"[{''.join(parts)}]"
+
+
+SUSPECTS: Final = _suspects()
+_SUSPECT: Final = re.compile(_character_class(SUSPECTS))
+_ASCII_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def scan(value: str) -> Finding | None:
+    """Return the first character of `value` that no reader can see or trust; linear in its length.
+
+    Some are honest in their place, and pass there: joiners inside emoji and in the scripts that need them, one
+    variation selector after a character that takes one, the tags of the three flags, and a byte order mark.
+    """
+    if value.isascii():
+        return _CONTROL if _ASCII_CONTROL.search(value) else None
+    for match in _SUSPECT.finditer(value):
+        if not _is_honest(value, match.start()):
+            return SUSPECTS[match[0]]
+    return None
+
+
+def _is_honest(value: str, at: int) -> bool:
+    """Return whether the suspect at `at` is one that its neighbours call for."""
+    char = value[at]
+    if char in "\u200c\u200d":
+        return honest_joiner(value, at)
+    if char in SELECTORS:
+        return honest_selector(value, at)
+    if char in TAGS:
+        return honest_tag(value, at)
+    if char == "\ufeff":
+        # A byte order mark begins a document (Unicode 23.8); before white space it hides nothing in a word.
+        return at == 0 or value[at + 1 : at + 2].isspace()
+    return False

@@ -1,0 +1,46 @@
+"""Names and values of HTTP headers. Source: RFC 9110, 5.1, 5.5 and 5.6.2."""
+
+import re
+from typing import Final
+
+from gateway.sanitizer.finding import Finding
+from gateway.sanitizer.percent import ROUNDS_MAX, decodings
+
+NAME_CHARS_MAX: Final = 256
+VALUE_CHARS_MAX: Final = 8_192
+
+_NAME_TOO_LONG: Final = Finding("too_long", f"is longer than {NAME_CHARS_MAX} characters")
+_NAME: Final = Finding("token", "is no header name: letters, digits and !#$%&'*+-.^_`|~ only")
+_TOO_LONG: Final = Finding("too_long", f"is longer than {VALUE_CHARS_MAX} characters")
+_LINE: Final = Finding("line_break", "holds CR, LF or NUL, plain or encoded")
+_CHARACTERS: Final = Finding("characters", "holds a character that is neither printable ASCII, space nor tab")
+_SPACE: Final = Finding("space", "begins or ends with white space, which a recipient would remove")
+_DEPTH: Final = Finding("encoding_depth", f"is percent-encoded more than {ROUNDS_MAX} times over")
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+# CR LF spelled for an interpreter of escapes; as a pair, because one alone is an honest number or JSON.
+_BREAK: Final = re.compile(rb"[\x00\r\n]|\\r\\n|(?:0x0[ad]){2}", re.IGNORECASE)
+
+
+def check_header_name(value: str) -> Finding | None:
+    """Return the rule that `value`, a header's name, breaks, or None."""
+    if len(value) > NAME_CHARS_MAX:
+        return _NAME_TOO_LONG
+    return None if _TOKEN.fullmatch(value) else _NAME
+
+
+def check_header(value: str) -> Finding | None:
+    """Return the rule that `value`, a header's value, or any percent-decoding of it, breaks; or None."""
+    if len(value) > VALUE_CHARS_MAX:
+        return _TOO_LONG
+    if not _FIELD_VALUE.fullmatch(value):
+        return _LINE if re.search(r"[\x00\r\n]", value) else _CHARACTERS
+    if value != value.strip("\t "):
+        return _SPACE
+    for form in decodings(value.encode("ascii")):
+        if form is None:
+            return _DEPTH
+        if _BREAK.search(form):
+            return _LINE
+    return None
