@@ -80,9 +80,13 @@ class OverloadedError(RefusalError):
 
 
 class HookRefusedError(RefusalError):
-    """A module or its manifest breaks a rule of registration."""
+    """A module or its manifest breaks a rule of registration; `field` says where in the manifest, "" where nowhere."""
 
     default_code = "hook.refused"
+
+    def __init__(self, message: str, *, code: str | None = None, field: str = "") -> None:
+        super().__init__(message, code=code)
+        self.field = field
 
 
 class PolicyInvalidError(RefusalError):
