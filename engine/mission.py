@@ -1,7 +1,7 @@
 """A mission as values: what a client asks for, parsed, before anything is decided.
 
 Source: data-model document, sections Mission and MissionStep. `engine.loader` is the only maker of a `Plan`
-(`engine.graph`), so a function that takes a `Plan` gets a mission whose every rule has been checked.
+(`engine.plan`), so a function that takes a `Plan` gets a mission whose every rule has been checked.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ class MissionLimits:
 
     document_bytes_max: int = 4 * 1024 * 1024
     nesting_max: int = 64  # levels of document nesting; a chain of steps may be as long as steps_max
+    values_max: int = 500_000  # scalars, arrays and objects of the document: what reading it costs
     steps_max: int = 10_000
     edges_max: int = 200_000
     parallel_limit_max: int = 1_024

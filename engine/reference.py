@@ -14,11 +14,11 @@ from typing import Literal, Protocol, TypeAlias
 import orjson
 
 from engine.errors import RefusalError, StepError
+from engine.findings import Path, field_name
 from engine.values import JsonObject, JsonValue
 
 RESOLVED_BYTES_MAX = 4 * 1024 * 1024  # JSON that references may bring into one step's parameters
 
-Path: TypeAlias = tuple[str | int, ...]  # ("steps", 3, "parameters", "path")
 Report: TypeAlias = Callable[[Path, str, str], None]  # path, code, message
 
 _OPENING = re.compile(r"\$\$\{|\$\{")
@@ -109,7 +109,7 @@ def parse(parameters: JsonObject, report: Report | None = None) -> Template | No
 
 
 def _refuse(path: Path, code: str, message: str) -> None:
-    raise RefusalError(f"{'.'.join(map(str, path))}: {message}", code=code)
+    raise RefusalError(f"{field_name(path)}: {message}", code=code)
 
 
 class _Parser:

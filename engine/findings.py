@@ -1,0 +1,144 @@
+"""Collects the violations of one document: where they are as a path, a line and a column, and never too many.
+
+Readers report a path and go on, so that a client sees everything that is wrong at once. Lines and columns are worked
+out only when there is something to report.
+"""
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from engine.errors import MissionInvalidError, Violation
+
+VIOLATIONS_MAX = 64
+TEXT_SHOWN_MAX = 64  # characters of a client's text that a message repeats
+_CANDIDATES_MAX = 256  # names that a suggestion is looked for among: difflib costs microseconds for each
+
+Path: TypeAlias = tuple[str | int, ...]  # ("steps", 3, "parameters", "path")
+
+
+class Position(NamedTuple):
+    """A place in the text, both 1-based; columns count code points."""
+
+    line: int
+    column: int
+
+
+def position_at(text: str, at: int) -> Position:
+    """Return the position of code point `at`, counted from 0."""
+    return Position(text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
+
+
+class Place(NamedTuple):
+    """Where a value stands, and the key before it (the value again, where there is none)."""
+
+    key: Position
+    value: Position
+
+
+Locate: TypeAlias = Callable[[Collection[Path]], Mapping[Path, Place]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finding:
+    code: str
+    message: str
+    field: str
+    kind: Literal["malformed", "limit"]
+    at: Path
+    at_key: bool
+    position: Position | None
+
+
+class Findings:
+    """What is wrong with a document. At `VIOLATIONS_MAX` reading stops: `add` raises."""
+
+    def __init__(self, locate: Locate | None = None) -> None:
+        self._locate = locate
+        self._found: list[_Finding] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(
+        self,
+        path: Path,
+        code: str,
+        message: str,
+        *,
+        kind: Literal["malformed", "limit"] = "malformed",
+        at: Path | None = None,
+        at_key: bool = False,
+        position: Position | None = None,
+    ) -> None:
+        """Note that `path` breaks a rule; `at` is the path to point to where `path` itself is not in the document.
+
+        Raises:
+            MissionInvalidError: this was the last that is collected.
+        """
+        self._found.append(
+            _Finding(
+                code=code,
+                message=message,
+                field=field_name(path),
+                kind=kind,
+                at=path if at is None else at,
+                at_key=at_key,
+                position=position,
+            )
+        )
+        if len(self._found) >= VIOLATIONS_MAX:
+            raise self.error()
+
+    def error(self) -> MissionInvalidError:
+        """Return what was found, in the order of the document; there must be something."""
+        unplaced = {finding.at for finding in self._found if finding.position is None}
+        places = self._locate(unplaced) if self._locate is not None and unplaced else {}
+        violations = [_violation(finding, places) for finding in self._found]
+        violations.sort(key=lambda v: (v.line is None, v.line or 0, v.column or 0))
+        return MissionInvalidError(violations)
+
+    def refuse_if_any(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            MissionInvalidError: something was found.
+        """
+        if self._found:
+            raise self.error()
+
+
+def _violation(finding: _Finding, places: Mapping[Path, Place]) -> Violation:
+    position = finding.position
+    if position is None and (place := places.get(finding.at)) is not None:
+        position = place.key if finding.at_key else place.value
+    return Violation(
+        code=finding.code,
+        message=finding.message,
+        field=finding.field,
+        line=position.line if position else None,
+        column=position.column if position else None,
+        kind=finding.kind,
+    )
+
+
+def field_name(path: Path) -> str:
+    """Return the path as clients read it: `steps[3].parameters.path`."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in path]
+    return "".join(parts).removeprefix(".")
+
+
+def shown(text: str) -> str:
+    """Return a client's text so that it can stand in a message: bounded, nothing that a terminal would obey."""
+    cut = text if len(text) <= TEXT_SHOWN_MAX else text[: TEXT_SHOWN_MAX - 1] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+
+
+def suggestion(text: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest known name, or nothing."""
+    names = sorted(known)
+    if len(text) > TEXT_SHOWN_MAX or len(names) > _CANDIDATES_MAX:
+        return ""
+    near = difflib.get_close_matches(text, names, n=1)
+    return f"; did you mean '{shown(near[0])}'?" if near else ""
