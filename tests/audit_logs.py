@@ -121,6 +121,11 @@ def rehash(line: bytes, **changes: object) -> bytes:
     return orjson.dumps(event)
 
 
+def reseal(body: bytes) -> bytes:
+    """Return a line of any bytes before its hash, which is given with its closing brace."""
+    return body[:-1] + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}'
+
+
 def rechain(content: list[bytes]) -> list[bytes]:
     """Number, chain and hash lines anew, in the order given."""
     chained: list[bytes] = []

@@ -33,6 +33,10 @@ _EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
 _EVENT_TYPE_CHARS_MAX: Final = 128
 _EVENT_ID: Final = re.compile(r"[0-9a-f]{32}")
 _TIMESTAMP: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+# Floats are the one thing that encoders spell differently from release to release (1e16, 1e+16): section 2.2.
+_STRING_OR_FLOAT: Final = re.compile(
+    rb'"(?:[^"\\]|\\.)*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:e[+-]?[0-9]+)?|e[+-]?[0-9]+)'
+)
 # A dataclass or a datetime has more than one spelling in JSON; the caller chooses one.
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
@@ -125,7 +129,8 @@ def unseal(line: bytes) -> Record:
     if type(event["seq"]) is not int or type(details) is not dict or any(type(text) is not str for text in texts):
         raise RecordError("a field has another type")
     # Canonical: duplicate keys, white space and other spellings all fail here.
-    if len(line) > LINE_BYTES_MAX or orjson.dumps(event) != line:
+    encoded = orjson.dumps(event)
+    if len(line) > LINE_BYTES_MAX or (encoded != line and encoded != _STRING_OR_FLOAT.sub(_respell, line)):
         raise RecordError("not the canonical encoding")
     if _EVENT_ID.fullmatch(event["event_id"]) is None or _EVENT_TYPE.fullmatch(event["event_type"]) is None:
         raise RecordError("malformed event_id or event_type")
@@ -141,6 +146,12 @@ def _moment(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError as error:
         raise RecordError("no such time") from error
+
+
+def _respell(token: re.Match[bytes]) -> bytes:
+    """Return a float as this release spells it, and a string as it is."""
+    text = token[0]
+    return text if text.startswith(b'"') else orjson.dumps(orjson.loads(text))
 
 
 def _plain_mapping(value: object) -> dict[object, object]:

@@ -23,6 +23,11 @@ _FRONT: Final = re.compile(
 )
 
 
+# What a canonical line is made of, as far as floats matter; a float has a point or an exponent.
+_PIECES: Final = re.compile(rb'("(?:\\.|[^"\\])*"|[^"0-9-]+|-?[0-9][0-9.e+-]*)')
+_FLOAT: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)(?=[.e])(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?")
+
+
 class LineError(ValueError):
     """A line is not the next event; the text says why."""
 
@@ -51,7 +56,7 @@ class Lines:
             if type(event) is not dict or tuple(event) != _FIELDS:
                 raise LineError("not the nine fields in their order")
             # Re-encoded and compared: white space, duplicate keys, other spellings of a number or string end here.
-            if dumps(event) != line or len(line) > LINE_BYTES_MAX:
+            if len(line) > LINE_BYTES_MAX or (dumps(event) != line and not _floats_apart(dumps(event), line)):
                 raise LineError("not in canonical form")
             seq, _, time, _, actor, target, details, previous_hash, own_hash = event.values()
             if sha256(line[:-_HASH_BYTES] + b"}").hexdigest() != own_hash:
@@ -81,6 +86,17 @@ class Lines:
         before = _moment(self._time) if self._time else moment
         if _moment(clock) > before or moment != before + timedelta(microseconds=1):
             raise LineError("its clock_raw does not explain its timestamp")
+
+
+def _floats_apart(encoded: bytes, line: bytes) -> bool:
+    """Whether two texts are the same but for the spelling of floats, which differs between encoders: 1e16, 1e+16."""
+    ours, theirs = _PIECES.findall(encoded), _PIECES.findall(line)
+    if len(ours) != len(theirs) or b"".join(theirs) != line:
+        return False
+    return all(
+        mine == other or (_FLOAT.fullmatch(mine) and _FLOAT.fullmatch(other) and float(mine) == float(other))
+        for mine, other in zip(ours, theirs, strict=True)
+    )
 
 
 def _moment(text: str) -> datetime:
