@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.errors import MissionInvalidError, Violation
+from engine.findings import shown
 
 IDS_SHOWN_MAX = 12  # step ids that the message about a cycle spells out
 _TARGETS_PER_SWEEP = 4_096  # bits per set in `not_ancestors`: bounds memory to 512 bytes a step
@@ -70,7 +71,7 @@ class Graph:
         index = dict(zip(ids, range(len(ids)), strict=True))
         if len(index) < len(ids):
             twice = next(i for i, step_id in enumerate(ids) if index[step_id] != i)
-            message = f"two steps have the id {ids[twice]!r}"
+            message = f"two steps have the id '{shown(ids[twice])}'"
             raise _invalid("mission.duplicate_id", message, f"steps[{index[ids[twice]]}].id")
         parents, faults = resolve_edges(index, depends_on)
         if faults:
@@ -109,11 +110,11 @@ def _sound_edges(step: int, names: Sequence[str], index: Mapping[str, int], faul
     for entry, name in enumerate(names):
         parent = index.get(name)
         if parent is None:
-            faults.append(EdgeFault(step, entry, "mission.unknown_dependency", f"there is no step {name!r}"))
+            faults.append(EdgeFault(step, entry, "mission.unknown_dependency", f"there is no step '{shown(name)}'"))
         elif parent == step:
             faults.append(EdgeFault(step, entry, "mission.self_dependency", "a step cannot depend on itself"))
         elif parent in sound:
-            faults.append(EdgeFault(step, entry, "mission.duplicate_dependency", f"{name!r} is listed twice"))
+            faults.append(EdgeFault(step, entry, "mission.duplicate_dependency", f"'{shown(name)}' is listed twice"))
         else:
             sound[parent] = None
     return tuple(sound)
