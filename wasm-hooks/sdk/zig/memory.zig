@@ -56,10 +56,15 @@ pub fn List(comptime T: type) type {
         const Self = @This();
 
         pub fn append(self: *Self, item: T) Error!void {
+            (try self.grown()).* = item;
+        }
+
+        /// Appends an item with undefined content.
+        pub fn grown(self: *Self) Error!*T {
             const len = self.items.len;
             if ((len + 1) * @sizeOf(T) > self.room.len) try self.grow();
             self.items = self.items.ptr[0 .. len + 1];
-            self.items[len] = item;
+            return &self.items[len];
         }
 
         pub fn shrink(self: *Self, len: usize) void {

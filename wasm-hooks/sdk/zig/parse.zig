@@ -22,49 +22,55 @@ pub const Parser = struct {
     limit: usize = depth_max,
     frames: [depth_max]Frame = undefined,
     pending: memory.List(json.Member) = .{},
+    /// The value that was read last.
+    value: json.Value = json.empty,
 
     /// Returns the one value of the text.
     pub fn document(self: *Parser) json.Error!json.Value {
         while (true) {
-            var value = try self.start() orelse continue;
+            if (!try self.start()) continue;
             while (true) {
                 self.space();
                 if (self.depth == 0) {
-                    return if (self.at == self.text.len) value else error.Malformed;
+                    return if (self.at == self.text.len) self.value else error.Malformed;
                 }
-                try self.attach(value);
+                self.pending.items[self.pending.items.len - 1].value = self.value;
                 if (self.accept(',')) {
                     try self.expectMember();
                     break;
                 }
-                value = try self.close();
+                try self.close();
             }
         }
     }
 
-    /// Reads a value that has no members, or opens one that has and returns null.
-    fn start(self: *Parser) json.Error!?json.Value {
+    /// Reads a value and returns true, or opens one that has members and returns false.
+    fn start(self: *Parser) json.Error!bool {
         self.space();
-        return switch (self.peek()) {
-            '{' => self.open(true),
-            '[' => self.open(false),
+        switch (self.peek()) {
+            '{' => return self.open(true),
+            '[' => return self.open(false),
             '"' => try self.string(),
             't' => try self.literal("true", .{ .boolean = true }),
             'f' => try self.literal("false", .{ .boolean = false }),
             'n' => try self.literal("null", .null),
             else => try self.number(),
-        };
+        }
+        return true;
     }
 
-    fn open(self: *Parser, is_object: bool) json.Error!?json.Value {
+    fn open(self: *Parser, is_object: bool) json.Error!bool {
         if (self.depth == self.limit) return error.Malformed;
         self.frames[self.depth] = .{ .first = self.pending.items.len, .start = self.at, .is_object = is_object };
         self.depth += 1;
         self.at += 1;
         self.space();
-        if (self.peek() == @as(u8, if (is_object) '}' else ']')) return try self.close();
+        if (self.peek() == @as(u8, if (is_object) '}' else ']')) {
+            try self.close();
+            return true;
+        }
         try self.expectMember();
-        return null;
+        return false;
     }
 
     /// Makes room for the next member of the innermost value; in an object, reads its name.
@@ -73,69 +79,68 @@ pub const Parser = struct {
         if (self.frames[self.depth - 1].is_object) {
             self.space();
             if (self.peek() != '"') return error.Malformed;
-            key = try (try self.string()).text();
+            try self.string();
+            key = try self.value.text();
             self.space();
             if (!self.accept(':')) return error.Malformed;
         }
-        try self.pending.append(.{ .key = key, .value = undefined });
+        const member = try self.pending.grown();
+        member.key = key;
     }
 
-    fn attach(self: *Parser, value: json.Value) json.Error!void {
-        self.pending.items[self.pending.items.len - 1].value = value;
-    }
-
-    fn close(self: *Parser) json.Error!json.Value {
+    fn close(self: *Parser) json.Error!void {
         const frame = self.frames[self.depth - 1];
         if (!self.accept(if (frame.is_object) '}' else ']')) return error.Malformed;
         const members = self.pending.items[frame.first..];
-        const data: json.Value.Data = if (frame.is_object) object: {
+        self.value.raw = self.text[frame.start..self.at];
+        if (frame.is_object) {
             const kept = try memory.copy(json.Member, members);
             if (!try index.distinct(kept)) return error.Malformed;
-            break :object .{ .object = kept };
-        } else array: {
+            self.value.data = .{ .object = kept };
+        } else {
             const kept = try memory.slice(json.Value, members.len);
-            for (kept, members) |*to, member| to.* = member.value;
-            break :array .{ .array = kept };
-        };
+            for (kept, members) |*to, *member| to.* = member.value;
+            self.value.data = .{ .array = kept };
+        }
         self.pending.shrink(frame.first);
         self.depth -= 1;
-        return .{ .raw = self.text[frame.start..self.at], .data = data };
     }
 
-    fn string(self: *Parser) json.Error!json.Value {
+    fn string(self: *Parser) json.Error!void {
+        const text = self.text;
         const first = self.at;
         var escaped = false;
-        self.at += 1;
-        while (true) {
-            self.at += strings.plainPrefix(self.text[self.at..]);
-            switch (self.peek()) {
-                '"' => break,
-                '\\' => {
-                    escaped = true;
-                    const found = strings.escape(self.text[self.at..]) orelse return error.Malformed;
-                    self.at += found.len;
-                },
-                0...0x1f => return error.Malformed,
-                else => self.at += strings.sequence(self.text[self.at..]) orelse return error.Malformed,
-            }
-        }
-        self.at += 1;
-        const raw = self.text[first..self.at];
-        return .{ .raw = raw, .data = if (escaped) .escaped else .{ .string = raw[1 .. raw.len - 1] } };
+        var at = first + 1;
+        while (at < text.len) {
+            const byte = text[at];
+            if (byte == '"') break;
+            escaped = escaped or byte == '\\';
+            const len = if (byte == '\\')
+                strings.escapeLength(text[at..])
+            else if (byte >= 0x80)
+                strings.sequence(text[at..])
+            else
+                strings.plainPrefix(text[at..]);
+            if (len == 0) return error.Malformed;
+            at += len;
+        } else return error.Malformed;
+        self.at = at + 1;
+        self.value.raw = text[first..self.at];
+        self.value.data = if (escaped) .escaped else .{ .string = text[first + 1 .. at] };
     }
 
-    fn number(self: *Parser) json.Error!json.Value {
+    fn number(self: *Parser) json.Error!void {
         const len = numbers.prefix(self.text[self.at..]) orelse return error.Malformed;
         const raw = self.text[self.at..][0..len];
         if (!numbers.inRange(raw)) return error.Malformed;
         self.at += len;
-        return json.number(raw);
+        self.value = json.number(raw);
     }
 
-    fn literal(self: *Parser, comptime word: []const u8, data: json.Value.Data) json.Error!json.Value {
+    fn literal(self: *Parser, comptime word: []const u8, data: json.Value.Data) json.Error!void {
         if (!std.mem.startsWith(u8, self.text[self.at..], word)) return error.Malformed;
         self.at += word.len;
-        return .{ .raw = word, .data = data };
+        self.value = .{ .raw = word, .data = data };
     }
 
     fn space(self: *Parser) void {

@@ -1,6 +1,5 @@
 //! JSON strings: checked, decoded and escaped, byte for byte.
 
-const std = @import("std");
 const memory = @import("memory.zig");
 
 const ones: u64 = 0x0101_0101_0101_0101;
@@ -24,38 +23,54 @@ pub fn plainPrefix(text: []const u8) usize {
     return at;
 }
 
-/// Returns the length of the UTF-8 sequence at the start of `text`, or null where there is none (RFC 3629).
-pub fn sequence(text: []const u8) ?usize {
+/// Returns the length of the UTF-8 sequence at the start of `text`, whose first byte is no ASCII, or 0 where there is
+/// none (RFC 3629, 4).
+pub fn sequence(text: []const u8) usize {
     const lead = text[0];
-    const len: usize = switch (lead) {
-        0...0x7f => return 1,
-        0xc2...0xdf => 2,
-        0xe0...0xef => 3,
-        0xf0...0xf4 => 4,
-        else => return null,
-    };
-    if (len > text.len) return null;
-    const second: [2]u8 = switch (lead) {
-        0xe0 => .{ 0xa0, 0xbf },
-        0xed => .{ 0x80, 0x9f },
-        0xf0 => .{ 0x90, 0xbf },
-        0xf4 => .{ 0x80, 0x8f },
-        else => .{ 0x80, 0xbf },
-    };
-    if (text[1] < second[0] or text[1] > second[1]) return null;
-    for (text[2..len]) |byte| {
-        if (byte & 0xc0 != 0x80) return null;
+    if (text.len < 2) return 0;
+    const second = text[1];
+    if (lead < 0xe0) return if (lead >= 0xc2 and continues(second)) 2 else 0;
+    if (text.len < 3 or !continues(second) or !continues(text[2])) return 0;
+    if (lead < 0xf0) {
+        if (lead == 0xe0 and second < 0xa0) return 0; // overlong
+        if (lead == 0xed and second > 0x9f) return 0; // a surrogate
+        return 3;
     }
-    return len;
+    if (text.len < 4 or !continues(text[3]) or lead > 0xf4) return 0;
+    if (lead == 0xf0 and second < 0x90) return 0; // overlong
+    if (lead == 0xf4 and second > 0x8f) return 0; // above U+10FFFF
+    return 4;
+}
+
+fn continues(byte: u8) bool {
+    return byte & 0xc0 == 0x80;
 }
 
 /// One escape sequence: how long it is, and which code point it names.
-pub const Escape = struct { len: usize, point: u21 };
+pub const Escape = struct { len: usize, point: u32 };
 
-/// Returns the escape at the start of `text`, or null where it is malformed; a lone surrogate is.
-pub fn escape(text: []const u8) ?Escape {
+/// Returns the length of the escape at the start of `text`, or 0 where it is malformed; a lone surrogate is.
+pub fn escapeLength(text: []const u8) usize {
+    if (text.len < 2) return 0;
+    return switch (text[1]) {
+        '"', '\\', '/', 'b', 'f', 'n', 'r', 't' => 2,
+        'u' => unicodeEscapeLength(text),
+        else => 0,
+    };
+}
+
+fn unicodeEscapeLength(text: []const u8) usize {
+    if (text.len < 6) return 0;
+    if (@as(*align(1) const u32, @ptrCast(text.ptr)).* == control_escape) {
+        return if ((digits[text[4]] | digits[text[5]]) & no_digit == 0) 6 else 0;
+    }
+    return if (unicodeEscape(text)) |found| found.len else 0;
+}
+
+/// Returns the escape at the start of `text`, or null where it is malformed.
+fn escape(text: []const u8) ?Escape {
     if (text.len < 2) return null;
-    const point: u21 = switch (text[1]) {
+    const point: u32 = switch (text[1]) {
         '"', '\\', '/' => text[1],
         'b' => 0x08,
         'f' => 0x0c,
@@ -70,27 +85,36 @@ pub fn escape(text: []const u8) ?Escape {
 
 fn unicodeEscape(text: []const u8) ?Escape {
     const first = unit(text) orelse return null;
-    if (first < 0xd800 or first > 0xdfff) return .{ .len = 6, .point = first };
-    if (first > 0xdbff) return null;
+    if (first & 0xf800 != 0xd800) return .{ .len = 6, .point = first };
+    if (first & 0xfc00 != 0xd800) return null;
     const second = unit(text[6..]) orelse return null;
-    if (second < 0xdc00 or second > 0xdfff) return null;
-    return .{ .len = 12, .point = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00) };
+    if (second & 0xfc00 != 0xdc00) return null;
+    return .{ .len = 12, .point = 0x1_0000 + ((first & 0x3ff) << 10) + (second & 0x3ff) };
 }
 
-fn unit(text: []const u8) ?u21 {
+/// Returns the UTF-16 code unit that `\uXXXX` at the start of `text` names, or null where there is none.
+inline fn unit(text: []const u8) ?u32 {
     if (text.len < 6 or text[0] != '\\' or text[1] != 'u') return null;
-    var value: u21 = 0;
-    for (text[2..6]) |byte| {
-        const digit: u21 = switch (byte) {
-            '0'...'9' => byte - '0',
-            'a'...'f' => byte - 'a' + 10,
-            'A'...'F' => byte - 'A' + 10,
-            else => return null,
-        };
-        value = value << 4 | digit;
-    }
-    return value;
+    const a, const b, const c, const d = .{ digits[text[2]], digits[text[3]], digits[text[4]], digits[text[5]] };
+    if ((a | b | c | d) & no_digit != 0) return null;
+    return @as(u32, a) << 12 | @as(u32, b) << 8 | @as(u32, c) << 4 | d;
 }
+
+const no_digit = 0x80;
+
+/// `\u00`, as encoders begin the escape of a control character: worth a shorter way.
+const control_escape: u32 = 0x30_30_75_5c;
+
+/// The value of each byte as a hexadecimal digit.
+const digits: [256]u8 = table: {
+    var values: [256]u8 = @splat(no_digit);
+    for ("0123456789", 0..) |byte, value| values[byte] = value;
+    for ("abcdef", "ABCDEF", 10..) |lower, upper, value| {
+        values[lower] = value;
+        values[upper] = value;
+    }
+    break :table values;
+};
 
 /// Returns the text that `escaped`, the inside of a well-formed JSON string, stands for.
 pub fn decode(escaped: []const u8) memory.Error![]const u8 {
@@ -98,20 +122,22 @@ pub fn decode(escaped: []const u8) memory.Error![]const u8 {
     var from: usize = 0;
     var to: usize = 0;
     while (from < escaped.len) {
-        const run = std.mem.findScalar(u8, escaped[from..], '\\') orelse escaped.len - from;
-        @memcpy(out[to..][0..run], escaped[from..][0..run]);
-        from += run;
-        to += run;
-        if (from == escaped.len) break;
-        const found = escape(escaped[from..]) orelse break;
-        to += encode(found.point, out[to..]);
-        from += found.len;
+        if (escaped[from] == '\\') {
+            const found = escape(escaped[from..]) orelse break;
+            to += encode(found.point, out[to..]);
+            from += found.len;
+        } else {
+            const run = plainPrefix(escaped[from..]);
+            if (run > 0) @memcpy(out[to..][0..run], escaped[from..][0..run]) else out[to] = escaped[from];
+            from += @max(run, 1);
+            to += @max(run, 1);
+        }
     }
     return out[0..to];
 }
 
 /// Writes a code point as UTF-8; an escape is never shorter than what it stands for, so there is room.
-fn encode(point: u21, out: []u8) usize {
+fn encode(point: u32, out: []u8) usize {
     if (point < 0x80) {
         out[0] = @intCast(point);
         return 1;
