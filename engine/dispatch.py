@@ -22,9 +22,8 @@ from typing import Final
 from engine.clock import Clock
 from engine.context import ExecutionContext
 from engine.deadlines import Deadlines
-from engine.errors import StepError
 from engine.ledger import Ledger
-from engine.outcome import STEP_CANCELLED, Stop, dependency_failed, failure_of, timed_out, unresponsive
+from engine.outcome import STEP_CANCELLED, Stop, dependency_failed, failure_of, stop_of, timed_out, unresponsive
 from engine.plan import Plan
 from engine.ports import ScheduleObserver, StepRunner
 from engine.result import MissionResult, StepFailure, StepState
@@ -157,8 +156,11 @@ class Dispatch:
         except BaseException as raised:
             if not self._loop.is_running():
                 raise  # the loop was closed over the step; there is nothing left to tell
+            interrupted = isinstance(raised, KeyboardInterrupt)
+            if interrupted:  # it goes on to the program; asyncio need not report it as well
+                self._running[index].add_done_callback(asyncio.Task.exception)
             self._on_raised(index, raised)
-            if isinstance(raised, KeyboardInterrupt):
+            if interrupted:
                 raise
         else:
             self._on_returned(index, output)
@@ -188,23 +190,20 @@ class Dispatch:
             self._ledger.settle(index, StepState.SKIPPED, error=self._stop.reason)
             return
         step = self._steps[index]
-        failure = failure_of(step, raised)
-        halts = isinstance(raised, StepError) and raised.halts_mission
-        self._fail(index, timed_out(step) if late and not halts else failure, halts=halts)
-        if isinstance(raised, KeyboardInterrupt):
-            self.halt(Stop.failed("mission.interrupted", "the process was told to end"))
+        failure, stop = failure_of(step, raised), stop_of(step, raised)
+        self._fail(index, timed_out(step) if late and stop is None else failure, stop)
 
     def _leave(self, index: int) -> bool:
         """Free the slot of a step whose task is ending; return whether its deadline was over."""
         del self._running[index]
         return self._deadlines.forget(index) or index in self._overdue
 
-    def _fail(self, index: int, error: StepFailure, *, halts: bool = False) -> None:
-        """Record a failure, and do to the rest of the mission what it calls for."""
+    def _fail(self, index: int, error: StepFailure, stop: Stop | None = None) -> None:
+        """Record a failure, and do to the rest of the mission what it calls for: `stop` it in any mode, or by mode."""
         step = self._steps[index]
         self._ledger.settle(index, StepState.FAILED, error=error)
-        if halts:
-            self.halt(Stop.blamed_on(step, "mission.halted", "broke a security rule"))
+        if stop is not None:
+            self.halt(stop)
         elif step.continue_on_error:
             self._context.store_output(step.id, None)
             self._release(index)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.errors import EngineError
+from engine.errors import EngineError, StepError
 from engine.mission import MissionStep
 from engine.result import MissionState, OverallStatus, StepFailure, StepState
 
@@ -67,8 +67,18 @@ def failure_of(step: MissionStep, raised: BaseException) -> StepFailure:
         return StepFailure(code=raised.code, message=raised.message[:_MESSAGE_CHARACTERS_MAX])
     if isinstance(raised, CancelledError):
         return STEP_CANCELLED
-    _LOGGER.error("step %s raised an unexpected exception", step.id, exc_info=raised)
+    if not isinstance(raised, KeyboardInterrupt):  # that one is the user's, and goes on to the program
+        _LOGGER.error("step %s raised an unexpected exception", step.id, exc_info=raised)
     return INTERNAL
+
+
+def stop_of(step: MissionStep, raised: BaseException) -> Stop | None:
+    """Return the reason why `raised` ends the mission in any mode, if it does."""
+    if isinstance(raised, StepError) and raised.halts_mission:
+        return Stop.blamed_on(step, "mission.halted", "broke a security rule")
+    if isinstance(raised, KeyboardInterrupt):
+        return Stop.failed("mission.interrupted", "the process was told to end")
+    return None
 
 
 def overall_status(statuses: Sequence[StepState], stop: Stop | None) -> OverallStatus:

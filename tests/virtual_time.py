@@ -1,0 +1,71 @@
+"""An event loop whose time passes only when nothing is left to do: exact, instant, and loud about a deadlock."""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+EPOCH = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+class DeadlockError(Exception):
+    """Nothing is ready, nothing is scheduled, no file is watched: the program would wait for ever."""
+
+
+class _Selector(selectors.SelectSelector):
+    """Lets time pass in place of waiting."""
+
+    loop: "VirtualTimeLoop"
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        events = super().select(0)
+        if not events:
+            if timeout is None:
+                raise DeadlockError
+            self.loop.now += timeout
+        return events
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """Counts its iterations, and calls `acts[n]` before the n-th: a way to interfere at every moment there is."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.iterations = 0
+        self.timers_made = 0
+        self.acts: dict[int, Callable[[], object]] = {}
+        selector = _Selector()
+        selector.loop = self
+        super().__init__(selector)
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        self.timers_made += 1
+        return super().call_at(when, callback, *args, context=context)
+
+    def _run_once(self) -> None:
+        self.iterations += 1
+        if (act := self.acts.pop(self.iterations, None)) is not None:
+            act()
+        super()._run_once()  # type: ignore[misc]
+
+
+class LoopClock:
+    """The clock port on the running loop's time."""
+
+    def now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` on a loop of its own, in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(main)
