@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-FUEL_PER_MS: Final = 5_000_000
+FUEL_PER_MS: Final = 2_000_000
 """Fuel that stands for one millisecond of one CPU: a constant, never a measurement, so that running out of it is the
 same on every machine and in every replay. One wasm instruction costs one unit; see docs/adr/0005-fuel-and-epochs.md."""
 

@@ -22,7 +22,8 @@ PRELOAD: Final = ("gateway.sandbox.worker", "gateway.sandbox.jail")
 
 RETRIES_MAX: Final = 2  # of a run whose worker died: it is pure, and none of the step's attempts
 _GRACE_MS: Final = 100  # past twice the wall limit (the run, and its one repetition): then the worker is stuck
-_LIMITS: Final = ResourceLimits(address_space_bytes_max=1_000_000_000)
+_ADDRESS_SPACE_BYTES_MAX: Final = 1_000_000_000
+_OPEN_FILES_MIN: Final = 64  # beside one for the memory image of each module
 _CODES: Final = {"worker.crashed": "sandbox.crashed", "worker.deadline": "constraint.timeout_exceeded"}
 
 
@@ -44,7 +45,9 @@ class PooledSandbox:
             entry="gateway.sandbox.worker:serve",
             config=orjson.dumps([(name, len(a.code)) for name, a in modules.items()]),
             fds=(self._artefacts,),
-            limits=_LIMITS,
+            limits=ResourceLimits(
+                address_space_bytes_max=_ADDRESS_SPACE_BYTES_MAX, open_files_max=_OPEN_FILES_MIN + len(modules)
+            ),
         )
         self._pool = WorkerPool(zygote, spec, size, depth)
 

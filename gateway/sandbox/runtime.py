@@ -10,7 +10,7 @@ from wasmtime import Engine, Linker, Module, WasmtimeError
 from gateway.errors import SandboxError
 from gateway.sandbox import abi, native
 from gateway.sandbox.call import INITIALIZE_EXPORT, Called, Caller, End, Loaded
-from gateway.sandbox.constraints import MEMORY_PAGE_BYTES, ExecutionConstraints
+from gateway.sandbox.constraints import MEMORY_BYTES_CEILING, MEMORY_PAGE_BYTES, ExecutionConstraints
 from gateway.sandbox.engine import TABLE_ELEMENTS_MAX, TABLES_MAX, make_engine
 from gateway.sandbox.native import NativeCaller
 from gateway.sandbox.port import RunReport
@@ -48,6 +48,8 @@ class Runtime:
         self._turn = threading.Lock()
         linker = Linker(engine)  # empty: a module imports nothing
         self._modules = {name: _load(engine, linker, artefact) for name, artefact in modules.items()}
+        for loaded in self._modules.values():
+            self._warm(loaded)
 
     def run(self, module: str, document: bytes, constraints: ExecutionConstraints) -> RunReport:
         """Run `module` on `document`.
@@ -68,6 +70,21 @@ class Runtime:
         if called.end is not End.RETURNED or _near_limit(called, constraints):
             _judge(called, document, constraints)
         return RunReport(called.output, constraints.fuel_max - called.fuel_left, called.memory_bytes, wall_us)
+
+    def _warm(self, module: Loaded) -> None:
+        """Instantiate `module` once, without fuel, so that none of its code runs.
+
+        wasmtime makes a memory image (a memfd that it writes) at the first instantiation; a worker that is locked
+        down may write no file.
+        """
+        self._caller.call(
+            module,
+            b"",
+            fuel=0,
+            memory_bytes_max=MEMORY_BYTES_CEILING,
+            output_bytes_max=0,
+            arm=lambda: None,
+        )
 
     def _timely(self, module: Loaded, document: bytes, constraints: ExecutionConstraints) -> tuple[Called, int, int]:
         """Make the call; return it with its wall and CPU µs. A tick meant for an earlier run does not count."""

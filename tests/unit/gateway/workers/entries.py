@@ -2,13 +2,15 @@
 
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 Handler = Callable[[bytes], bytes]
 
 
-def echo(config: bytes, fds: tuple[int, ...]) -> Handler:
+def echo(config: bytes, _fds: tuple[int, ...]) -> Handler:
     """Answer `config + request`; words of command do what they say."""
 
     def handle(request: bytes) -> bytes:
@@ -28,22 +30,29 @@ def echo(config: bytes, fds: tuple[int, ...]) -> Handler:
     return handle
 
 
-def look(config: bytes, fds: tuple[int, ...]) -> Handler:
+def look(_config: bytes, _fds: tuple[int, ...]) -> Handler:
     """Answer what a worker can see of its process."""
 
     def handle(request: bytes) -> bytes:
         if request == b"fds":
-            return " ".join(sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd"))).encode()
+            return " ".join(_kind(fd) for fd in range(64) if _kind(fd)).encode()
         if request == b"environ":
             return repr(dict(os.environ)).encode()
         if request == b"status":
-            with open("/proc/self/status", "rb") as file:
-                return file.read()
+            return Path("/proc/self/status").read_bytes()
         return b""
 
     return handle
 
 
-def broken(config: bytes, fds: tuple[int, ...]) -> Handler:
+def _kind(fd: int) -> str:
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        return ""
+    return "socket" if stat.S_ISSOCK(mode) else "null" if stat.S_ISCHR(mode) else oct(mode)
+
+
+def broken(_config: bytes, _fds: tuple[int, ...]) -> Handler:
     """Never come up."""
     raise OSError("no such thing")
