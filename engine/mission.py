@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from engine.values import JsonObject
+from engine.values import JsonObject, JsonValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +53,9 @@ class MissionStep:
     profile: str | None = None
     parameters: JsonObject = field(default_factory=dict)
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> dict[str, JsonValue]:
         """Return the step as the canonical JSON object, defaults left out."""
-        out: dict[str, object] = {"id": self.id, "name": self.name, "step_type": self.step_type}
+        out: dict[str, JsonValue] = {"id": self.id, "name": self.name, "step_type": self.step_type}
         if self.depends_on:
             out["depends_on"] = list(self.depends_on)
         if self.timeout_seconds is not None:
@@ -80,7 +80,7 @@ class Mission:
     config: MissionConfig = field(default_factory=MissionConfig)
     variables: JsonObject = field(default_factory=dict)
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> dict[str, JsonValue]:
         """Return the mission as one canonical JSON object; every spelling of one mission gives the same."""
         return {
             "version": self.version,

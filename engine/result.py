@@ -58,9 +58,9 @@ class StepResult:
     duration_ms: float
     timestamp: datetime  # completion
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> dict[str, JsonValue]:
         """Return the documented JSON object."""
-        out: dict[str, object] = {"step_id": self.step_id, "status": self.status.value, "output": self.output}
+        out: dict[str, JsonValue] = {"step_id": self.step_id, "status": self.status.value, "output": self.output}
         if self.error is not None:
             out["error"] = {"code": self.error.code, "message": self.error.message}
         out["duration_ms"] = round(self.duration_ms, 3)
@@ -84,9 +84,9 @@ class MissionResult:
     steps_skipped: int
     error: StepFailure | None = None  # why the mission stopped, where no step is to blame
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> dict[str, JsonValue]:
         """Return the documented JSON object, without `audit_summary`, which the gateway adds."""
-        out: dict[str, object] = {
+        out: dict[str, JsonValue] = {
             "mission_id": self.mission_id,
             "state": self.state.value,
             "overall_status": self.overall_status.value,

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import orjson
 
+from engine.values import JsonValue
 from gateway.errors import Reason
 
 
@@ -36,6 +37,6 @@ def digest(value: object) -> str:
     return "sha256:" + hashlib.sha256(raw).hexdigest()
 
 
-def reasons_document(reasons: Sequence[Reason]) -> list[dict[str, str]]:
+def reasons_document(reasons: Sequence[Reason]) -> list[JsonValue]:
     """Return reasons as they stand in events and decisions."""
     return [{"code": r.code, "message": r.message, "rule": r.rule} for r in reasons]

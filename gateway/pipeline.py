@@ -20,8 +20,9 @@ from engine.mission import MissionLimits, MissionStep
 from engine.plan import Plan
 from engine.reference import has_reference, resolve
 from engine.values import JsonObject, JsonValue
+from gateway.effects.described import described
 from gateway.effects.keys import effect_key
-from gateway.effects.performer import Effects, EffectRequest, EffectScope
+from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.workspace import Workspace
 from gateway.errors import EffectError, PolicyDeniedError, Reason, SandboxError, SanitizationError
 from gateway.events import EventType, digest, reasons_document
@@ -29,11 +30,12 @@ from gateway.identity import Principal
 from gateway.policy import document
 from gateway.policy.decision import Decision
 from gateway.policy.engine import PolicyEngine
-from gateway.sandbox.abi import EffectCall, StepEffects, StepFault, StepOutput, decode_step_output, encode_step
+from gateway.sandbox.abi import EffectAsked, StepEffects, StepFault, StepOutput, decode_step_output, encode_step
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import Sandbox
 from gateway.sandbox.profile import Profile
+from gateway.sanitizer.positions import with_positions
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.taint import taint_of
 
@@ -57,7 +59,7 @@ class SanitizedMission:
 
     plan: Plan
     digest: str
-    taint: tuple[frozenset[str], ...]  # by step index
+    taint: tuple[tuple[str, ...], ...]  # labels by step index, sorted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +72,17 @@ class AdmittedMission:
     decision: Decision
     workspace: Workspace
 
+    @property
+    def facts(self) -> JsonObject:
+        """The mission as the policy documents of its steps describe it."""
+        mission = self.sanitized.plan.mission
+        return document.mission_facts(mission_id=self.mission_id, name=mission.name, labels=mission.labels)
+
 
 class Admission:
     """Stages 1 to 3: from a client's bytes to a mission that may start."""
 
-    def __init__(
-        self, *, kinds: Mapping[str, StepKind], policy: PolicyEngine, limits: MissionLimits
-    ) -> None:
+    def __init__(self, *, kinds: Mapping[str, StepKind], policy: PolicyEngine, limits: MissionLimits) -> None:
         self._kinds = kinds
         self._policy = policy
         self._limits = limits
@@ -88,27 +94,39 @@ class Admission:
             MissionInvalidError: not a mission, or one over a limit.
             SanitizationError: a parameter breaks the rule of its type.
         """
-        parsed = parse_document(form, self._limits) if isinstance(form, bytes) else Document.of_value(form)
-        plan = load_mission_value(parsed, limits=self._limits, step_types=self._kinds)        # (1) shape, size, graph
+        parsed = parse_document(form, self._limits) if isinstance(form, bytes) else Document(form)
+        plan = load_mission_value(parsed, limits=self._limits, step_types=self._kinds)  # (1) shape, size, graph
         violations: list[Violation] = []
         for i, step in enumerate(plan.mission.steps):
             field = f"steps[{i}].parameters"
             violations += self._kinds[step.step_type].schema.check(step.parameters, field=field, pending=has_reference)
         if violations:
-            raise SanitizationError(parsed.locate_violations(violations))
-        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint_of(plan))
+            raise SanitizationError(with_positions(violations, parsed))
+        taint = tuple(tuple(sorted(labels)) for labels in taint_of(plan))
+        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint)
+
+    async def ask(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
+        """Stages 2 and 3: ask Rego about the whole mission, and return the answer whatever it is."""
+        mission = sanitized.plan.mission
+        asked = document.mission_document(
+            caller,
+            mission,
+            digest=sanitized.digest,
+            levels=len(sanitized.plan.graph.levels),
+            profiles={step.id: profile_in_force(step, self._kinds[step.step_type]) for step in mission.steps},
+            taint={step.id: labels for step, labels in zip(mission.steps, sanitized.taint, strict=True)},
+        )
+        return await self._policy.decide("mission", asked)  # (2) the whole plan; (3) screens come here
 
     async def decide(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
-        """Stages 2 and 3: ask Rego about the whole mission.
+        """Stages 2 and 3, as a gate.
 
         Raises:
             PolicyDeniedError: the answer is no, or none could be had.
         """
-        decision = await self._policy.decide(                                                 # (2) the whole plan
-            "mission", document.mission_document(caller, sanitized.plan, sanitized.digest, sanitized.taint)
-        )
+        decision = await self.ask(sanitized, caller)
         require(decision)
-        return decision                                                                       # (3) screens come here
+        return decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +137,19 @@ class ResolvedStep:
     step: MissionStep
     kind: StepKind
     parameters: JsonObject
-    taint: frozenset[str]
+    taint: tuple[str, ...]
+    profile: str
+
+    @property
+    def facts(self) -> JsonObject:
+        """The step as policy documents describe it."""
+        return document.step_facts(
+            step_id=self.step.id,
+            name=self.step.name,
+            step_type=self.step.step_type,
+            profile=self.profile,
+            attempt=1,
+        )
 
     @property
     def target(self) -> str:
@@ -158,9 +188,9 @@ class StepPipeline:
             StepError: a stage said no, could not answer, or the module failed. A refusal halts the mission.
         """
         try:
-            ready = self._resolve(admitted, index, context)                          # (4) inputs, sanitized again
-            constraints = await self._authorize(ready)                               # (5) Rego: step
-            return await self._run(ready, constraints)                               # (6) sandbox, (7) effects
+            ready = self._resolve(admitted, index, context)  # (4) inputs, sanitized again
+            constraints = await self._authorize(ready)  # (5) Rego: step
+            return await self._run(ready, constraints)  # (6) sandbox, (7) effects
         except StepError:
             raise
         except EngineError as error:
@@ -173,11 +203,20 @@ class StepPipeline:
         step, template = plan.mission.steps[index], plan.templates[index]
         kind = self._kinds[step.step_type]
         parameters = step.parameters if template is None else resolve(template, context)
+        if not isinstance(parameters, Mapping):
+            raise SanitizationError(
+                [Violation(code="schema.type", message="must be an object", field=f"steps[{index}]")]
+            )
         violations = kind.schema.check(parameters, field=f"steps[{index}].parameters", pending=None)
         if violations:
             raise SanitizationError(violations)
         return ResolvedStep(
-            admitted=admitted, step=step, kind=kind, parameters=parameters, taint=admitted.sanitized.taint[index]
+            admitted=admitted,
+            step=step,
+            kind=kind,
+            parameters=parameters,
+            taint=admitted.sanitized.taint[index],
+            profile=profile_in_force(step, kind),
         )
 
     async def _authorize(self, ready: ResolvedStep) -> ExecutionConstraints:
@@ -187,15 +226,13 @@ class StepPipeline:
         """
         asked = document.step_document(
             ready.admitted.caller,
-            ready.admitted.mission_id,
-            ready.admitted.sanitized.plan.mission,
-            ready.step,
-            profile=self._profile_name(ready, None),
+            mission=ready.admitted.facts,
+            step=ready.facts,
             parameters=ready.parameters,
             taint=ready.taint,
         )
         decision = await self._policy.decide("step", asked)
-        profile = self._profile_name(ready, decision)
+        profile = decision.profile or ready.profile
         self._record(
             EventType.STEP_ALLOWED if is_plain_yes(decision) else EventType.STEP_REFUSED,
             ready,
@@ -230,9 +267,16 @@ class StepPipeline:
             if fuel_left < 1:
                 raise SandboxError("the step used up its CPU allocation", code="constraint.cpu_exceeded")
             encoded = encode_step(
-                step=ready.step, parameters=ready.parameters, journal=journal, now=now, seed=seed, attempt=1
+                step_id=ready.step.id,
+                name=ready.step.name,
+                step_type=ready.step.step_type,
+                attempt=1,
+                parameters=ready.parameters,
+                journal=journal,
+                now=now,
+                seed=seed,
             )
-            report = await self._sandbox.run(                                        # (6) the module, alone
+            report = await self._sandbox.run(  # (6) the module, alone
                 ready.kind.hook.name, encoded, replace(constraints, fuel_max=fuel_left)
             )
             fuel_left -= report.fuel_used
@@ -241,8 +285,8 @@ class StepPipeline:
                 return answer.output
             if isinstance(answer, StepFault):
                 raise StepError(answer.message, code=answer.code)
-            requests = await self._allow_effects(ready, answer, len(journal))        # (7) checked, decided, recorded
-            await self._perform(ready, requests, journal)                            # (7) performed, journalled
+            requests = await self._allow_effects(ready, answer, len(journal))  # (7) checked, decided, recorded
+            await self._perform(ready, requests, journal)  # (7) performed, journalled
 
     async def _allow_effects(
         self, ready: ResolvedStep, asked: StepEffects, first_index: int
@@ -250,9 +294,7 @@ class StepPipeline:
         """Stage 7, before the act: every effect of a batch is declared, sanitized, decided, and its intent durable."""
         if first_index + len(asked.effects) > EFFECTS_MAX:
             raise SandboxError(f"a step may ask for {EFFECTS_MAX} effects", code="sandbox.too_many_effects")
-        requests = [
-            await self._allow_effect(ready, call, first_index + i) for i, call in enumerate(asked.effects)
-        ]
+        requests = [await self._allow_effect(ready, call, first_index + i) for i, call in enumerate(asked.effects)]
         seq = -1
         for request in requests:
             details = {"op": request.op, "key": request.key, "args": digest(request.args)}
@@ -261,7 +303,7 @@ class StepPipeline:
             await self._audit.durable(seq)
         return requests
 
-    async def _allow_effect(self, ready: ResolvedStep, call: EffectCall, index: int) -> EffectRequest:
+    async def _allow_effect(self, ready: ResolvedStep, call: EffectAsked, index: int) -> EffectRequest:
         if call.op not in ready.kind.hook.effects:
             message = f"{call.op!r} is not among the effects that the hook {ready.kind.hook.name!r} declares"
             raise PolicyDeniedError([Reason("effect.undeclared", message)])
@@ -273,15 +315,13 @@ class StepPipeline:
             raise SanitizationError(violations)
         asked = document.effect_document(
             ready.admitted.caller,
-            ready.admitted.mission_id,
-            ready.admitted.sanitized.plan.mission,
-            ready.step,
-            profile=self._profile_name(ready, None),
+            mission=ready.admitted.facts,
+            step=ready.facts,
             parameters=ready.parameters,
             taint=ready.taint,
             op=call.op,
             index=index,
-            args=call.args,
+            args=described(call.op, call.args),
         )
         decision = await self._policy.decide("effect", asked)
         if not is_plain_yes(decision):
@@ -297,9 +337,7 @@ class StepPipeline:
         )
         return EffectRequest(op=call.op, args=call.args, key=key, timeout_seconds=EFFECT_SECONDS_MAX)
 
-    async def _perform(
-        self, ready: ResolvedStep, requests: Sequence[EffectRequest], journal: list[JsonObject]
-    ) -> None:
+    async def _perform(self, ready: ResolvedStep, requests: Sequence[EffectRequest], journal: list[JsonObject]) -> None:
         """Stage 7, the act: in order, stopped at the first error; each outcome in the journal and in the log."""
         admitted = ready.admitted
         scope = EffectScope(workspace=admitted.workspace, mission_id=admitted.mission_id, step_id=ready.step.id)
@@ -311,7 +349,9 @@ class StepPipeline:
                 code = "effect.in_doubt" if error.in_doubt else error.code
                 self._record(EventType.EFFECT_FAILED, ready, {**facts, "code": code})
                 if error.in_doubt:
-                    raise StepError(f"it is not known whether {request.op} took place: {error.message}", code=code) from error
+                    raise StepError(
+                        f"it is not known whether {request.op} took place: {error.message}", code=code
+                    ) from error
                 journal.append({"error": {"code": error.code, "message": error.message}})
                 break
             except BaseException:  # a cancelled step: the intent must not stand without an end
@@ -320,16 +360,17 @@ class StepPipeline:
             self._record(EventType.EFFECT_PERFORMED, ready, {**facts, "outcome": digest(outcome)})
             journal.append({"ok": outcome})
         if sum(len(orjson.dumps(entry)) for entry in journal) > JOURNAL_BYTES_MAX:
-            raise SandboxError(f"the step's journal exceeds {JOURNAL_BYTES_MAX} bytes", code="sandbox.journal_too_large")
-
-    def _profile_name(self, ready: ResolvedStep, decision: Decision | None) -> str:
-        """Return the profile in force: the decision's, else the step's own wish, else its kind's."""
-        if decision is not None and decision.profile is not None:
-            return decision.profile
-        return ready.step.profile or ready.kind.hook.profile
+            raise SandboxError(
+                f"the step's journal exceeds {JOURNAL_BYTES_MAX} bytes", code="sandbox.journal_too_large"
+            )
 
     def _record(self, event_type: EventType, ready: ResolvedStep, details: JsonObject) -> int:
         return self._audit.append(event_type, actor=actor(ready.admitted.caller), target=ready.target, details=details)
+
+
+def profile_in_force(step: MissionStep, kind: StepKind) -> str:
+    """Return the profile that a step runs under unless policy names another: its own wish, or its kind's."""
+    return step.profile or kind.hook.profile
 
 
 def is_plain_yes(decision: Decision) -> bool:

@@ -9,15 +9,16 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import suppress
 from typing import Any, Final, TypeVar
+
+import orjson
 
 from engine.audit.log import AuditLog
 from engine.clock import Clock
 from engine.context import ExecutionContext
-from engine.errors import EngineError, RefusalError, StepError
+from engine.errors import EngineError
 from engine.mission import MissionLimits, MissionStep
-from engine.result import MissionResult, MissionState, StepFailure
+from engine.result import MissionResult, MissionState, StepFailure, StepResult
 from engine.scheduler import MissionRun
 from engine.values import JsonObject, JsonValue
 from gateway.effects.workspace import Workspaces
@@ -25,8 +26,16 @@ from gateway.errors import ConflictError, NotFoundError, OverloadedError
 from gateway.events import EventType, digest, reasons_document
 from gateway.identity import Principal
 from gateway.missions.recorder import Recorder
-from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
+from gateway.missions.views import (
+    MissionEvent,
+    MissionView,
+    PlanPreview,
+    Submission,
+    result_document,
+    view_of,
+)
 from gateway.pipeline import Admission, AdmittedMission, SanitizedMission, StepPipeline, actor
+from gateway.policy.decision import Decision
 from gateway.store.records import MissionRecord, NewMission
 from gateway.store.store import Store
 
@@ -108,19 +117,14 @@ class Desk:
         return await self._detached(self._submit(principal, form, request_id))
 
     async def plan(self, principal: Principal, form: bytes | JsonObject) -> PlanPreview:
-        """Say what `submit` would decide, and run nothing.
+        """Say what `submit` would decide, and run nothing. A policy's no is an answer here, not an error.
 
         Raises:
-            RefusalError: as `submit`.
+            RefusalError: malformed, or refused by the sanitizer.
         """
         sanitized = await self._sanitize(form)
-        decision = await self._admission.decide(sanitized, principal)
-        return PlanPreview(
-            mission=sanitized.plan.mission.document(),
-            digest=sanitized.digest,
-            levels=tuple(tuple(level) for level in sanitized.plan.level_ids()),
-            decision=decision,
-        )
+        decision = await self._admission.ask(sanitized, principal)
+        return PlanPreview.of(sanitized, decision)
 
     async def get(self, principal: Principal, mission_id: str) -> MissionView:
         """Return one mission.
@@ -128,17 +132,20 @@ class Desk:
         Raises:
             NotFoundError: none of the principal's tenant has that id.
         """
-        return _view(await self._own(principal, mission_id))
+        record = await self._own(principal, mission_id)
+        return view_of(record, await self._result(record))
 
     async def list_missions(
-        self, principal: Principal, *, state: str | None, page_size: int, page_token: str
+        self, principal: Principal, *, state: MissionState | None, page_size: int, page_token: str
     ) -> tuple[tuple[MissionView, ...], str]:
         """Return a page of the missions of the principal's tenant, newest first, and the next page's token or ""."""
-        size = min(page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
         page = await self._store.list_missions(
-            tenant=principal.tenant, state=state, page_size=size, page_token=page_token
+            principal.tenant,
+            state=state,
+            page_size=min(page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX),
+            page_token=page_token,
         )
-        return tuple(_view(record, with_result=False) for record in page.missions), page.next_page_token
+        return tuple(view_of(record, None) for record in page.missions), page.next_page_token
 
     async def watch(self, principal: Principal, mission_id: str, from_index: int) -> AsyncIterator[MissionEvent]:
         """Yield events from an index on, until the mission has ended.
@@ -152,10 +159,10 @@ class Desk:
                 yield event
             return
         index = from_index
-        while events := await self._store.events(mission_id, index, PAGE_SIZE_MAX):
-            for event in events:
-                yield event
-            index = events[-1].index + 1
+        while stored := await self._store.events(mission_id, index):
+            for each in stored:
+                yield MissionEvent.from_bytes(each.body)
+            index = stored[-1].index + 1
 
     async def cancel(self, principal: Principal, mission_id: str, reason: str) -> MissionView:
         """Cancel a running mission; the request is durable before it takes effect.
@@ -174,18 +181,21 @@ class Desk:
         await self._audit.durable(seq)
         live.run.cancel(StepFailure(code="mission.cancelled", message=reason or f"cancelled by {principal.subject}"))
         await asyncio.wait([live.task])
-        return _view(await self._own(principal, mission_id))
+        return await self.get(principal, mission_id)
 
     async def owner(self, mission_id: str) -> Mapping[str, str] | None:
         """Return tenant and submitter of a mission, for the decision on a call; None where there is none."""
-        record = await self._store.get_mission(mission_id)
-        return None if record is None else {"tenant": record.tenant, "submitter": record.submitter}
+        try:
+            record = await self._store.get_mission(mission_id)
+        except NotFoundError:
+            return None
+        return {"tenant": record.tenant, "submitter": record.submitter}
 
     # --- life of the desk ---
 
     async def recover(self) -> tuple[str, ...]:
         """End what a killed gateway left unfinished: Failed, code `interrupted`. Returns the mission ids."""
-        interrupted = await self._store.interrupt_unfinished(self._clock.now())
+        interrupted = await self._store.interrupt_unfinished()
         seq = -1
         for mission_id in interrupted:
             seq = self._audit.append(
@@ -193,7 +203,7 @@ class Desk:
             )
         if interrupted:
             await self._audit.durable(seq)
-        return tuple(interrupted)
+        return interrupted
 
     async def close(self, drain_seconds: float) -> None:
         """Take nothing more; let missions end within `drain_seconds`, then cancel what is left."""
@@ -220,38 +230,30 @@ class Desk:
             sanitized = await self._sanitize(form)
             known = await self._store.find_request(principal.tenant, principal.subject, request_id)
             if known is not None:
-                return _again(known, sanitized)
+                return _again(known, sanitized.digest)
             self._check_room()
             decision = await self._admission.decide(sanitized, principal)
         except EngineError as error:
             await self._refused(principal, request_id, form, error)
             raise
-        record = await self._store.create_mission(
+        mission = sanitized.plan.mission
+        creation = await self._store.create_mission(
             NewMission(
-                mission_id=str(uuid.uuid4()),
+                id=str(uuid.uuid4()),
                 tenant=principal.tenant,
                 submitter=principal.subject,
                 request_id=request_id,
+                request_digest=sanitized.digest,
                 mission_digest=sanitized.digest,
-                name=sanitized.plan.mission.name,
-                document=sanitized.plan.mission.canonical(),
-                steps_total=len(sanitized.plan.mission.steps),
-                created_at=self._clock.now(),
+                name=mission.name,
+                document=mission.canonical(),
+                steps_total=len(mission.steps),
             )
         )
-        if not record.created:  # another call with this request id was faster
-            return _again(record.mission, sanitized)
-        admitted = AdmittedMission(
-            mission_id=record.mission.mission_id,
-            sanitized=sanitized,
-            caller=principal,
-            decision=decision,
-            workspace=self._workspaces.create(record.mission.mission_id),
-        )
-        await self._start(admitted, request_id)
-        return Submission(
-            mission_id=admitted.mission_id, digest=sanitized.digest, created=True, decision=decision
-        )
+        if not creation.created:  # another call with this request id was faster
+            return _again(creation.mission, sanitized.digest)
+        await self._start(creation.mission.id, sanitized, principal, decision, request_id)
+        return Submission(mission_id=creation.mission.id, digest=sanitized.digest, created=True, decision=decision)
 
     async def _sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
         if isinstance(form, bytes) and len(form) < _LARGE_FORM_BYTES:
@@ -268,40 +270,53 @@ class Desk:
         self, principal: Principal, request_id: str, form: bytes | JsonObject, error: EngineError
     ) -> None:
         """Make a refusal durable before the caller hears of it."""
-        details: dict[str, object] = {"code": error.code, "request_id": request_id}
+        details: dict[str, JsonValue] = {"code": error.code, "request_id": request_id}
         if isinstance(form, bytes):
             details["document"] = digest(form)
         reasons = getattr(error, "reasons", ())
         if reasons:
             details["reasons"] = reasons_document(reasons)
-        seq = self._audit.append(
-            EventType.MISSION_REFUSED, actor=actor(principal), target="mission", details=details
-        )
+        seq = self._audit.append(EventType.MISSION_REFUSED, actor=actor(principal), target="mission", details=details)
         await self._audit.durable(seq)
 
-    async def _start(self, admitted: AdmittedMission, request_id: str) -> None:
-        """Make the admission durable, then set the mission going."""
-        plan = admitted.sanitized.plan
-        recorder = Recorder(admitted.mission_id, actor(admitted.caller), self._audit, self._clock)
-        context = ExecutionContext.of(plan.mission, limits=self._limits, metadata={"submitter": admitted.caller.subject})
-        run = MissionRun(
-            plan, context, _Runner(self._pipeline, admitted), recorder, self._clock, admitted.mission_id
-        )
+    async def _start(
+        self,
+        mission_id: str,
+        sanitized: SanitizedMission,
+        principal: Principal,
+        decision: Decision,
+        request_id: str,
+    ) -> None:
+        """Make the admission durable, then set the mission going.
+
+        A fault here leaves a mission that is Validated and was never acknowledged; the next start ends it.
+        """
+        plan = sanitized.plan
+        recorder = Recorder(mission_id, actor(principal), self._audit, self._clock)
         seq = recorder.audit(
             EventType.MISSION_ADMITTED,
-            admitted.mission_id,
+            mission_id,
             {
-                "mission": admitted.sanitized.digest,
+                "mission": sanitized.digest,
                 "steps": len(plan.mission.steps),
                 "request_id": request_id,
-                "bundle": admitted.decision.bundle,
+                "bundle": decision.bundle,
             },
         )
         await self._audit.durable(seq)
+        admitted = AdmittedMission(
+            mission_id=mission_id,
+            sanitized=sanitized,
+            caller=principal,
+            decision=decision,
+            workspace=self._workspaces.create(mission_id),
+        )
+        context = ExecutionContext.of(plan.mission, limits=self._limits, metadata={"submitter": principal.subject})
+        run = MissionRun(plan, context, _Runner(self._pipeline, admitted), recorder, self._clock, mission_id)
         live = _Live(admitted, recorder, run)
-        self._live[admitted.mission_id] = live
+        self._live[mission_id] = live
         recorder.note("mission.executing", "", {})
-        live.task = asyncio.create_task(self._execute(live), name=f"mission {admitted.mission_id}")
+        live.task = asyncio.create_task(self._execute(live), name=f"mission {mission_id}")
 
     # --- execution ---
 
@@ -311,12 +326,11 @@ class Desk:
         try:
             await self._store.mark_executing(mission_id)
             keeping = asyncio.create_task(self._keep(live))
+            keeping.add_done_callback(lambda task: self._on_kept(live, task))
             try:
                 result = await live.run.execute()
             finally:
-                keeping.cancel()
-                with suppress(asyncio.CancelledError):
-                    await keeping
+                await self._stop_keeping(live, keeping)
             await self._finish(live, result)
         except EngineError:
             _LOG.exception("mission %s: its end could not be recorded; it is interrupted", mission_id)
@@ -326,23 +340,38 @@ class Desk:
             recorder.end()
 
     async def _keep(self, live: _Live) -> None:
-        """Hand transitions to the store as they come, many at a time."""
-        while True:
+        """Hand transitions to the store as they come, as many at a time as came during the last commit."""
+        while not live.recorder.settled:
             await live.recorder.changed()
             await self._flush(live)
 
+    @staticmethod
+    def _on_kept(live: _Live, task: asyncio.Task[None]) -> None:
+        """Stop a mission whose progress can no longer be recorded: nothing may happen without its record."""
+        if not task.cancelled() and task.exception() is not None:
+            live.run.cancel(StepFailure(code="store.unavailable", message="progress can no longer be recorded"))
+
+    @staticmethod
+    async def _stop_keeping(live: _Live, keeping: asyncio.Task[None]) -> None:
+        """End `_keep` between two commits, never in one: what was taken from the recorder is with the store."""
+        live.recorder.settle()
+        await keeping
+
     async def _flush(self, live: _Live) -> None:
-        events, results = live.recorder.take()
-        if events or results:
-            await asyncio.shield(self._store.save_progress(live.admitted.mission_id, events, results))
+        """Hand over what the store has not seen; the store commits calls in the order in which they are made."""
+        first_index, events, results = live.recorder.take()
+        if results:
+            await self._store.save_step_results(live.admitted.mission_id, results)
+        if events:
+            await self._store.append_events(live.admitted.mission_id, first_index, [e.to_bytes() for e in events])
 
     async def _finish(self, live: _Live, result: MissionResult) -> None:
         """Record the end: results, the signed event, the final state."""
-        mission_id, recorder = live.admitted.mission_id, live.recorder
+        recorder = live.recorder
         await self._flush(live)
         seq = recorder.audit(
             EventType.MISSION_ENDED,
-            mission_id,
+            result.mission_id,
             {
                 "state": result.state.value,
                 "status": result.overall_status.value,
@@ -352,19 +381,28 @@ class Desk:
             },
         )
         await self._audit.durable(seq)
-        document = result.document()
-        document["audit_summary"] = {"events_logged": recorder.audited, "integrity_verified": True}
+        summary = {"events_logged": recorder.audited, "integrity_verified": True}
+        await self._store.finish_mission(result, audit_summary=orjson.dumps(summary))
         recorder.note(f"mission.{result.state.value.lower()}", "", {"status": result.overall_status.value})
-        events, _ = recorder.take()
-        await self._store.finish_mission(mission_id, result.state, result.end_time, document, events)
+        await self._flush(live)
 
     # --- small parts ---
 
     async def _own(self, principal: Principal, mission_id: str) -> MissionRecord:
+        """Return a mission of the principal's tenant; another tenant's does not exist for it."""
         record = await self._store.get_mission(mission_id)
-        if record is None or record.tenant != principal.tenant:
+        if record.tenant != principal.tenant:
             raise NotFoundError(f"there is no mission {mission_id!r}", code="mission.not_found")
         return record
+
+    async def _result(self, record: MissionRecord) -> JsonObject | None:
+        """Return the documented result of a mission that has ended."""
+        if record.ended_at is None:
+            return None
+        results: list[StepResult] = []
+        while page := await self._store.step_results(record.id, offset=len(results)):
+            results += page
+        return result_document(record, results)
 
     async def _detached(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Await `work` in a task of its own, which goes on where the caller is cancelled."""
@@ -374,27 +412,12 @@ class Desk:
         return await asyncio.shield(task)
 
 
-def _again(record: MissionRecord, sanitized: SanitizedMission) -> Submission:
+def _again(record: MissionRecord, digest_now: str) -> Submission:
     """Answer a repeated request id.
 
     Raises:
         ConflictError: it named another mission.
     """
-    if record.mission_digest != sanitized.digest:
+    if record.request_digest != digest_now:
         raise ConflictError("this request_id was used for another mission", code="mission.request_id_reused")
-    return Submission(mission_id=record.mission_id, digest=record.mission_digest, created=False, decision=None)
-
-
-def _view(record: MissionRecord, *, with_result: bool = True) -> MissionView:
-    return MissionView(
-        mission_id=record.mission_id,
-        name=record.name,
-        state=record.state,
-        digest=record.mission_digest,
-        submitter=record.submitter,
-        tenant=record.tenant,
-        created_at=record.created_at,
-        ended_at=record.ended_at,
-        steps_total=record.steps_total,
-        result=record.result if with_result else None,
-    )
+    return Submission(mission_id=record.id, digest=record.mission_digest, created=False, decision=None)

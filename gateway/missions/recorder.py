@@ -7,7 +7,7 @@ from engine.audit.log import AuditLog
 from engine.clock import Clock
 from engine.mission import MissionStep
 from engine.result import StepResult
-from engine.values import JsonObject
+from engine.values import JsonObject, JsonValue
 from gateway.events import EventType, digest
 from gateway.missions.views import MissionEvent
 
@@ -24,6 +24,7 @@ class Recorder:
         self._results: list[StepResult] = []  # not yet with the store
         self._stored = 0  # events that the store has
         self._waiters: list[asyncio.Future[None]] = []
+        self._settled = False
         self._ended = False
         self.audited = 0  # events of this mission in the audit log
 
@@ -39,12 +40,12 @@ class Recorder:
 
     def step_finished(self, step: MissionStep, result: StepResult) -> None:
         """Record the step's outcome; its output goes to the store, its digest to the log."""
-        details: dict[str, object] = {"status": result.status.value, "duration_ms": round(result.duration_ms, 3)}
+        details: dict[str, JsonValue] = {"status": result.status.value, "duration_ms": round(result.duration_ms, 3)}
         if result.error is not None:
             details["error"] = {"code": result.error.code, "message": result.error.message}
         self.note(f"step.{result.status.value.lower()}", step.id, details)
         self._results.append(result)
-        recorded: dict[str, object] = {"status": result.status.value, "output": digest(result.output)}
+        recorded: dict[str, JsonValue] = {"status": result.status.value, "output": digest(result.output)}
         if result.error is not None:
             recorded["code"] = result.error.code
         self.audit(EventType.STEP_ENDED, f"{self._mission_id}/{step.id}", recorded)
@@ -58,23 +59,37 @@ class Recorder:
         )
         self._wake()
 
+    @property
+    def settled(self) -> bool:
+        """Whether every step has its outcome; only the mission's own end is still to come."""
+        return self._settled
+
+    def settle(self) -> None:
+        """Note that every step has its outcome."""
+        self._settled = True
+        self._wake()
+
     def end(self) -> None:
         """Let watchers go once they have seen everything."""
         self._ended = True
         self._wake()
 
-    def take(self) -> tuple[list[MissionEvent], list[StepResult]]:
-        """Return what the store has not seen yet; it is the caller's from here on."""
-        events, results = self._events[self._stored :], self._results
+    def take(self) -> tuple[int, list[MissionEvent], list[StepResult]]:
+        """Return what the store has not seen yet, with the first event's index; it is the caller's from here on."""
+        first_index, results = self._stored, self._results
+        events = self._events[first_index:]
         self._stored, self._results = len(self._events), []
-        return events, results
+        return first_index, events, results
 
     async def changed(self) -> None:
-        """Return after the next event, or at once where the mission has ended."""
-        if not self._ended:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+        """Return after the next event, or at once where there is news for the store or the mission has ended."""
+        if self._stored == len(self._events) and not self._settled:
+            await self._next()
+
+    async def _next(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     async def watch(self, from_index: int) -> AsyncIterator[MissionEvent]:
         """Yield every event from `from_index` on, past and to come, until the mission has ended."""
@@ -85,7 +100,7 @@ class Recorder:
                 index += 1
             if self._ended:
                 return
-            await self.changed()
+            await self._next()
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []

@@ -1,13 +1,18 @@
 """What the desk tells its callers: values that any front end can render."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+import orjson
+
 from engine.clock import rfc3339
-from engine.result import MissionState
-from engine.values import JsonObject
+from engine.result import MissionState, StepResult
+from engine.values import JsonObject, JsonValue
 from gateway.events import reasons_document
+from gateway.pipeline import SanitizedMission
 from gateway.policy.decision import Decision
+from gateway.store.records import MissionRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,16 @@ class PlanPreview:
     digest: str
     levels: tuple[tuple[str, ...], ...]
     decision: Decision
+
+    @classmethod
+    def of(cls, sanitized: SanitizedMission, decision: Decision) -> "PlanPreview":
+        """Return the preview of a mission that stage 1 has passed."""
+        return cls(
+            mission=sanitized.plan.mission.document(),
+            digest=sanitized.digest,
+            levels=tuple(tuple(level) for level in sanitized.plan.level_ids()),
+            decision=decision,
+        )
 
     def document(self) -> dict[str, object]:
         """Return `{"mission","digest","levels","decisions"}`, as `missiongate plan` prints it."""
@@ -55,6 +70,16 @@ class MissionEvent:
     kind: str  # "mission.executing", "step.executing", "step.completed", "mission.completed", …
     step_id: str = ""
     details: JsonObject
+
+    def to_bytes(self) -> bytes:
+        """Return the event as JSON bytes, as the store keeps it."""
+        return orjson.dumps(self.document())
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> "MissionEvent":
+        """Return what `to_bytes` gave."""
+        fields = orjson.loads(raw)
+        return cls(**{**fields, "timestamp": datetime.fromisoformat(fields["timestamp"])})
 
     def document(self) -> dict[str, object]:
         """Return the event as JSON."""
@@ -96,3 +121,41 @@ class MissionView:
             "steps_total": self.steps_total,
             "result": self.result,
         }
+
+
+def view_of(record: MissionRecord, result: JsonObject | None) -> MissionView:
+    """Return a stored mission as its readers see it."""
+    return MissionView(
+        mission_id=record.id,
+        name=record.name,
+        state=record.state,
+        digest=record.mission_digest,
+        submitter=record.submitter,
+        tenant=record.tenant,
+        created_at=record.created_at,
+        ended_at=record.ended_at,
+        steps_total=record.steps_total,
+        result=result,
+    )
+
+
+def result_document(record: MissionRecord, results: Iterable[StepResult]) -> JsonObject:
+    """Return the documented result of a mission that has ended (data-model document, Execution Result Schema)."""
+    out: dict[str, JsonValue] = {
+        "mission_id": record.id,
+        "state": record.state.value,
+        "overall_status": record.overall_status.value if record.overall_status else "Failed",
+        "start_time": rfc3339(record.started_at or record.created_at),
+        "end_time": rfc3339(record.ended_at) if record.ended_at else None,
+        "total_duration_ms": record.total_duration_ms or 0.0,
+        "steps_completed": record.steps_completed,
+        "steps_failed": record.steps_failed,
+        "steps_skipped": record.steps_skipped,
+        "step_results": {result.step_id: result.document() for result in results},
+        "audit_summary": orjson.loads(record.audit_summary)
+        if record.audit_summary
+        else {"events_logged": 0, "integrity_verified": False},
+    }
+    if record.error is not None:
+        out["error"] = {"code": record.error.code, "message": record.error.message}
+    return out

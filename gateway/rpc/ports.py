@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Protocol
 
+from engine.result import MissionState
 from engine.values import JsonObject
 from gateway.identity import Principal
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
@@ -21,7 +22,7 @@ class MissionDesk(Protocol):
         """Return one mission."""
 
     async def list_missions(
-        self, principal: Principal, *, state: str | None, page_size: int, page_token: str
+        self, principal: Principal, *, state: MissionState | None, page_size: int, page_token: str
     ) -> tuple[tuple[MissionView, ...], str]:
         """Return a page of the principal's missions, newest first, and the next page's token or ""."""
 
@@ -38,9 +39,7 @@ class MissionDesk(Protocol):
 class RpcGate(Protocol):
     """Decides every call."""
 
-    async def authorize(
-        self, principal: Principal, service: str, method: str, resource: Mapping[str, str]
-    ) -> None:
+    async def authorize(self, principal: Principal, service: str, method: str, resource: Mapping[str, str]) -> None:
         """Return if `data.gateway.rpc.decision` allows the call; the refusal is recorded.
 
         Raises:

@@ -1,0 +1,274 @@
+"""Wires the gateway: the one module that knows every part, and the order in which they start and stop."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from engine.audit.keys import Ed25519Signer
+from engine.audit.log import AuditLog
+from engine.clock import Clock, SystemClock
+from engine.values import JsonObject
+from gateway.addresses import AddressPolicy
+from gateway.config import Config
+from gateway.effects.blocking import BlockingPool
+from gateway.effects.files import FileLimits, FileRead, FileWrite
+from gateway.effects.http import HttpLimits, HttpRequest, tls_context
+from gateway.effects.performer import Effects
+from gateway.effects.resolver import SystemResolver
+from gateway.effects.schemas import ARGUMENT_SCHEMAS
+from gateway.effects.timer import TimerSleep
+from gateway.effects.workspace import Workspaces
+from gateway.errors import ConfigurationError, HookRefusedError
+from gateway.events import EventType
+from gateway.identity import TokenTable
+from gateway.missions.desk import Desk
+from gateway.pipeline import Admission, StepKind, StepPipeline
+from gateway.policy.bundle import Bundle
+from gateway.policy.pool import PRELOAD as POLICY_PRELOAD
+from gateway.policy.pool import WorkerPolicy
+from gateway.policy.regorus_engine import RegorusEngine
+from gateway.rpc.gate import PolicyGate
+from gateway.rpc.server import Ports, RpcServer
+from gateway.sandbox.compile import compile_module
+from gateway.sandbox.hooks import Hook, builtin_hooks, load_hook
+from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
+from gateway.sandbox.pool import PooledSandbox
+from gateway.sandbox.profile import Profile, profiles_from
+from gateway.sanitizer.schema import ParameterSchema
+from gateway.store.store import Store
+from gateway.workers.supervisor import Zygote
+
+KEY_FILE: Final = "keys/log.key"
+AUDIT_FOLDER: Final = "audit"
+STORE_FILE: Final = "missions.db"
+DRAIN_SECONDS: Final = 10.0
+_STOP_GRACE_SECONDS: Final = 2.0
+_ACTOR: Final = "gateway"
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """A gateway that serves. `address` is where."""
+
+    address: str
+    desk: Desk
+    audit: AuditLog
+    sandbox: PooledSandbox
+    policy: WorkerPolicy
+    bundle: Bundle
+    hooks: tuple[Hook, ...]
+    verifier_key: str
+    interrupted: tuple[str, ...]  # missions that an earlier, killed gateway left unfinished
+
+
+@dataclass(frozen=True, slots=True)
+class LogReader:
+    """The audit log as the audit service reads it."""
+
+    log: AuditLog
+    keys: tuple[str, ...]
+
+    def checkpoint(self) -> bytes:
+        """Return the newest signed checkpoint."""
+        return self.log.checkpoint()
+
+    def read(self, start: int, count: int) -> Iterator[bytes]:
+        """Yield covered lines without LF."""
+        return self.log.read(start, count)
+
+    def verifier_keys(self) -> tuple[str, ...]:
+        """Return the C2SP verifier keys."""
+        return self.keys
+
+
+def bundled_policies() -> Path:
+    """Return the folder of the default bundle: in the package, or in the checkout that it was installed from."""
+    packaged = Path(str(files("gateway"))) / "_policies"
+    return packaged if packaged.is_dir() else Path(str(files("gateway"))).parent / "policies"
+
+
+def prepare_kinds(
+    hooks: tuple[Hook, ...], profiles: Mapping[str, Profile], addresses: AddressPolicy
+) -> dict[str, StepKind]:
+    """Return each step kind with its compiled schema and what a run of it gets.
+
+    Raises:
+        HookRefusedError: two hooks of one name, an unknown profile, a schema or an effect that does not exist.
+    """
+    kinds: dict[str, StepKind] = {}
+    for hook in hooks:
+        if hook.name in kinds:
+            raise HookRefusedError(f"there are two hooks named {hook.name!r}", code="hook.duplicate")
+        if hook.profile not in profiles:
+            raise HookRefusedError(
+                f"hook {hook.name!r}: there is no profile {hook.profile!r}", code="hook.unknown_profile"
+            )
+        if unknown := sorted(set(hook.effects) - set(ARGUMENT_SCHEMAS)):
+            raise HookRefusedError(f"hook {hook.name!r}: no effect is {unknown[0]!r}", code="hook.unknown_effect")
+        schema = ParameterSchema.compile(hook.schema, addresses=addresses)
+        kinds[hook.name] = StepKind(hook=hook, schema=schema, constraints=profiles[hook.profile].constraints)
+    return kinds
+
+
+def address_policy(bundle: Bundle) -> AddressPolicy:
+    """Return the addresses that the bundle's data opens beside the public ones.
+
+    Raises:
+        PolicyInvalidError: an entry is no network.
+    """
+    networks = bundle.data.get("networks", {})
+    allow = networks.get("allow", []) if isinstance(networks, Mapping) else []
+    return AddressPolicy.parse(allow if isinstance(allow, list) else [allow])
+
+
+def local_admission(config: Config, bundle: Bundle) -> Admission:
+    """Return stages 1 to 3 without a gateway: policy is evaluated in this process, and nothing is recorded."""
+    kinds = prepare_kinds(builtin_hooks(), profiles_from(bundle.data), address_policy(bundle))
+    return Admission(kinds=kinds, policy=RegorusEngine(bundle), limits=config.limits.mission_limits())
+
+
+@asynccontextmanager
+async def running_gateway(
+    home: Path, config: Config, *, clock: Clock | None = None, drain_seconds: float = DRAIN_SECONDS
+) -> AsyncIterator[Gateway]:
+    """Start everything, yield the serving gateway, and stop it in the opposite order.
+
+    Raises:
+        EngineError: it cannot start; what had been started is stopped again.
+    """
+    clock = clock or SystemClock()
+    _check_listen(config)
+    async with AsyncExitStack() as stack:
+        bundle = Bundle.load(home / config.policies)
+        profiles, addresses = profiles_from(bundle.data), address_policy(bundle)
+        hooks = (*builtin_hooks(), *(load_hook(home / h.path, sha256=h.sha256) for h in config.hooks))
+        kinds = prepare_kinds(hooks, profiles, addresses)
+
+        zygote = await Zygote.start((*SANDBOX_PRELOAD, *POLICY_PRELOAD))
+        stack.push_async_callback(zygote.close)
+        sandbox, policy = await _start_workers(stack, zygote, config, hooks, bundle)
+
+        signer = Ed25519Signer.load(home / KEY_FILE)
+        audit = await asyncio.to_thread(AuditLog.open, home / AUDIT_FOLDER, signer=signer, clock=clock)
+        stack.push_async_callback(audit.close)
+        store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
+        stack.push_async_callback(store.close)
+        workspaces = Workspaces.open(home)
+        stack.callback(workspaces.close)
+
+        limits = config.limits.mission_limits()
+        pipeline = StepPipeline(
+            kinds=kinds,
+            profiles=profiles,
+            policy=policy,
+            sandbox=sandbox,
+            effects=_effects(stack, addresses),
+            effect_schemas={
+                op: ParameterSchema.compile(schema, addresses=addresses) for op, schema in ARGUMENT_SCHEMAS.items()
+            },
+            audit=audit,
+            clock=clock,
+        )
+        desk = Desk(
+            admission=Admission(kinds=kinds, policy=policy, limits=limits),
+            pipeline=pipeline,
+            store=store,
+            audit=audit,
+            workspaces=workspaces,
+            clock=clock,
+            limits=limits,
+            running_max=config.limits.missions_running_max,
+        )
+        interrupted = await desk.recover()
+        await _record(audit, EventType.GATEWAY_STARTED, {"bundle": bundle.digest, "hooks": _pins(hooks)})
+
+        verifier_key = signer.verifier_key()
+        server = RpcServer(
+            Ports(
+                desk=desk,
+                gate=PolicyGate(policy, audit),
+                audit=LogReader(audit, (verifier_key,)),
+                tokens=TokenTable([token.entry() for token in config.tokens]),
+                anonymous=config.anonymous,
+                limits=limits,
+            )
+        )
+        await server.start(config.listen)
+        try:
+            yield Gateway(
+                address=server.address,
+                desk=desk,
+                audit=audit,
+                sandbox=sandbox,
+                policy=policy,
+                bundle=bundle,
+                hooks=hooks,
+                verifier_key=verifier_key,
+                interrupted=interrupted,
+            )
+        finally:
+            await server.not_serving()
+            await desk.close(drain_seconds)
+            await server.stop(_STOP_GRACE_SECONDS)
+            await _record(audit, EventType.GATEWAY_STOPPED, {})
+
+
+async def _start_workers(
+    stack: AsyncExitStack, zygote: Zygote, config: Config, hooks: tuple[Hook, ...], bundle: Bundle
+) -> tuple[PooledSandbox, WorkerPolicy]:
+    """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
+    compiled = await asyncio.gather(*(compile_module(zygote, hook.module) for hook in hooks))
+    modules = {hook.name: artefact for hook, artefact in zip(hooks, compiled, strict=True)}
+    sandbox = PooledSandbox(zygote, modules, config.workers.sandbox)
+    policy = WorkerPolicy(zygote, bundle, config.workers.policy)
+    stack.push_async_callback(sandbox.close)
+    stack.push_async_callback(policy.close)
+    await asyncio.gather(sandbox.start(), policy.start())
+    return sandbox, policy
+
+
+def _effects(stack: AsyncExitStack, addresses: AddressPolicy) -> Effects:
+    """Return every operation of this gateway; what blocks has threads of its own, a bounded number of them."""
+    disk = BlockingPool("files", threads=4, waiting_max=4_096)
+    names = BlockingPool("names", threads=4, waiting_max=256)
+    stack.callback(disk.close)
+    stack.callback(names.close)
+    return Effects(
+        {
+            "file.write": FileWrite(disk, FileLimits()),
+            "file.read": FileRead(disk, FileLimits()),
+            "http.request": HttpRequest(addresses, SystemResolver(names), tls_context(), HttpLimits()),
+            "timer.sleep": TimerSleep(),
+        }
+    )
+
+
+def _check_listen(config: Config) -> None:
+    """Refuse to carry bearer tokens over a network in the clear."""
+    host = config.listen.rpartition(":")[0].strip("[]")
+    try:
+        loopback = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ConfigurationError(
+            f"listen: {config.listen} is not a loopback address, and this gateway has no TLS yet: tokens would travel "
+            "in the clear; listen on 127.0.0.1 behind something that ends TLS",
+            code="config.listen",
+        )
+
+
+def _pins(hooks: tuple[Hook, ...]) -> dict[str, str]:
+    return {hook.name: hook.sha256 for hook in hooks}
+
+
+async def _record(audit: AuditLog, event: EventType, details: JsonObject) -> None:
+    await audit.durable(audit.append(event, actor=_ACTOR, target=_ACTOR, details=details))

@@ -1,0 +1,66 @@
+"""gateway.v1.AuditService: the log as it stands, byte for byte. Each read is recorded by the gate."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import islice
+from typing import Any, Final
+
+import grpc.aio
+
+from engine.errors import Violation
+from gateway.errors import SanitizationError
+from gateway.rpc.ports import AuditReader
+from gateway.v1 import audit_pb2, audit_pb2_grpc
+
+EVENTS_MAX: Final = 100_000  # of one call
+_CHUNK_LINES: Final = 256
+_CHUNK_BYTES: Final = 512 * 1024
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class AuditService(audit_pb2_grpc.AuditServiceServicer):
+    """Reads the log; nothing here can write."""
+
+    def __init__(self, reader: AuditReader) -> None:
+        self._reader = reader
+
+    async def GetCheckpoint(
+        self, _request: audit_pb2.GetCheckpointRequest, _context: Context
+    ) -> audit_pb2.GetCheckpointResponse:
+        """Return the newest checkpoint."""
+        return audit_pb2.GetCheckpointResponse(checkpoint=self._reader.checkpoint())
+
+    async def ReadEvents(
+        self, request: audit_pb2.ReadEventsRequest, _context: Context
+    ) -> AsyncIterator[audit_pb2.ReadEventsResponse]:
+        """Stream covered lines."""
+        for field in ("start", "count"):
+            if getattr(request, field) < 0 or (field == "count" and request.count > EVENTS_MAX):
+                message = f"must be from 0 to {EVENTS_MAX}" if field == "count" else "must not be negative"
+                raise SanitizationError([Violation(code="request.out_of_range", message=message, field=field)])
+        lines = self._reader.read(request.start, request.count or EVENTS_MAX)
+        seq = request.start
+        while chunk := await asyncio.to_thread(lambda: list(islice(lines, _CHUNK_LINES))):
+            for part in _split(chunk):
+                yield audit_pb2.ReadEventsResponse(first_seq=seq, lines=part)
+                seq += len(part)
+
+    async def GetVerifierKeys(
+        self, _request: audit_pb2.GetVerifierKeysRequest, _context: Context
+    ) -> audit_pb2.GetVerifierKeysResponse:
+        """Return the keys that verify checkpoints."""
+        return audit_pb2.GetVerifierKeysResponse(verifier_keys=self._reader.verifier_keys())
+
+
+def _split(lines: list[bytes]) -> list[list[bytes]]:
+    """Return `lines` in runs that fit a message."""
+    parts: list[list[bytes]] = [[]]
+    size = 0
+    for line in lines:
+        if parts[-1] and size + len(line) > _CHUNK_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(line)
+        size += len(line)
+    return parts

@@ -1,0 +1,44 @@
+"""The gate: every call is decided by `data.gateway.rpc.decision`, and a refusal is recorded."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from engine.audit.log import AuditLog
+from engine.values import JsonObject
+from gateway.errors import PolicyDeniedError
+from gateway.events import EventType, reasons_document
+from gateway.identity import Principal
+from gateway.pipeline import actor, require
+from gateway.policy import document
+from gateway.policy.engine import PolicyEngine
+
+_READS_OF_THE_LOG: Final = frozenset({"gateway.v1.AuditService"})
+
+
+class PolicyGate:
+    """Asks Rego about each call; reads of the audit log are recorded too."""
+
+    def __init__(self, policy: PolicyEngine, audit: AuditLog) -> None:
+        self._policy = policy
+        self._audit = audit
+
+    async def authorize(self, principal: Principal, service: str, method: str, resource: Mapping[str, str]) -> None:
+        """Return if the call is allowed.
+
+        Raises:
+            PolicyDeniedError: it is not, or no decision could be had.
+        """
+        asked = document.rpc_document(principal, service=service, method=method, **resource)
+        decision = await self._policy.decide("rpc", asked)
+        try:
+            require(decision)
+        except PolicyDeniedError as refusal:
+            if not principal.anonymous:  # a stranger must not be able to fill the log
+                details = {"reasons": reasons_document(refusal.reasons), "bundle": decision.bundle, **resource}
+                self._record(EventType.RPC_DENIED, principal, f"{service}/{method}", details)
+            raise
+        if service in _READS_OF_THE_LOG:
+            self._record(EventType.LOG_READ, principal, f"{service}/{method}", {})
+
+    def _record(self, event: EventType, principal: Principal, target: str, details: JsonObject) -> None:
+        self._audit.append(event, actor=actor(principal), target=target, details=details)

@@ -1,0 +1,92 @@
+"""gateway.v1.MissionService: decode, ask the desk, encode."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc.aio
+
+from engine.errors import Violation
+from engine.mission import MissionLimits
+from gateway.errors import SanitizationError
+from gateway.rpc import codec
+from gateway.rpc.interceptor import CALLER
+from gateway.rpc.ports import MissionDesk
+from gateway.v1 import mission_pb2, mission_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+REASON_CHARS_MAX = 1_000
+
+
+class MissionService(mission_pb2_grpc.MissionServiceServicer):
+    """Speaks for the desk. The caller was authenticated, and the call decided, before any method here."""
+
+    def __init__(self, desk: MissionDesk, limits: MissionLimits) -> None:
+        self._desk = desk
+        self._limits = limits
+
+    async def SubmitMission(
+        self, request: mission_pb2.SubmitMissionRequest, _context: Context
+    ) -> mission_pb2.SubmitMissionResponse:
+        """Admit a mission and start it."""
+        form = codec.form_of(request, self._limits)
+        submission = await self._desk.submit(CALLER.get(), form, request.request_id)
+        return mission_pb2.SubmitMissionResponse(
+            mission_id=submission.mission_id,
+            digest=submission.digest,
+            created=submission.created,
+            decision=codec.decision_message("mission", submission.decision) if submission.decision else None,
+        )
+
+    async def PlanMission(
+        self, request: mission_pb2.PlanMissionRequest, _context: Context
+    ) -> mission_pb2.PlanMissionResponse:
+        """Say what SubmitMission would decide."""
+        return codec.preview_message(await self._desk.plan(CALLER.get(), codec.form_of(request, self._limits)))
+
+    async def GetMission(
+        self, request: mission_pb2.GetMissionRequest, _context: Context
+    ) -> mission_pb2.GetMissionResponse:
+        """Return one mission."""
+        view = await self._desk.get(CALLER.get(), request.mission_id)
+        return mission_pb2.GetMissionResponse(mission=codec.view_message(view))
+
+    async def ListMissions(
+        self, request: mission_pb2.ListMissionsRequest, _context: Context
+    ) -> mission_pb2.ListMissionsResponse:
+        """List the missions of the caller's tenant."""
+        _not_negative("page_size", request.page_size)
+        views, token = await self._desk.list_missions(
+            CALLER.get(),
+            state=codec.state_of(request.state),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return mission_pb2.ListMissionsResponse(
+            missions=[codec.view_message(view) for view in views], next_page_token=token
+        )
+
+    async def WatchMission(
+        self, request: mission_pb2.WatchMissionRequest, _context: Context
+    ) -> AsyncIterator[mission_pb2.WatchMissionResponse]:
+        """Stream the events of a mission."""
+        _not_negative("from_index", request.from_index)
+        async for event in self._desk.watch(CALLER.get(), request.mission_id, request.from_index):
+            yield mission_pb2.WatchMissionResponse(event=codec.event_message(event))
+
+    async def CancelMission(
+        self, request: mission_pb2.CancelMissionRequest, _context: Context
+    ) -> mission_pb2.CancelMissionResponse:
+        """Cancel a mission."""
+        if len(request.reason) > REASON_CHARS_MAX or not (request.reason.isprintable()):
+            raise _refused("reason", f"must be at most {REASON_CHARS_MAX} printable characters")
+        view = await self._desk.cancel(CALLER.get(), request.mission_id, request.reason)
+        return mission_pb2.CancelMissionResponse(mission=codec.view_message(view))
+
+
+def _not_negative(field: str, value: int) -> None:
+    if value < 0:
+        raise _refused(field, "must not be negative")
+
+
+def _refused(field: str, message: str) -> SanitizationError:
+    return SanitizationError([Violation(code="request.out_of_range", message=message, field=field)])

@@ -1,0 +1,86 @@
+"""The gRPC server: services, health and reflection behind one interceptor, with bounds on everything."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from engine.mission import MissionLimits
+from gateway.errors import ConfigurationError
+from gateway.identity import TokenTable
+from gateway.rpc.audit_service import AuditService
+from gateway.rpc.interceptor import GatewayInterceptor
+from gateway.rpc.mission_service import MissionService
+from gateway.rpc.ports import AuditReader, MissionDesk, RpcGate
+from gateway.v1 import audit_pb2, audit_pb2_grpc, mission_pb2, mission_pb2_grpc
+
+MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # over the document limit, so that our own error names the rule
+CONCURRENT_RPCS_MAX: Final = 4_096
+_SERVICES: Final = (
+    mission_pb2.DESCRIPTOR.services_by_name["MissionService"].full_name,
+    audit_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
+)
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.so_reuseport", 0),  # a second gateway on the port is an error, not a silent sharer
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the server speaks for."""
+
+    desk: MissionDesk
+    gate: RpcGate
+    audit: AuditReader
+    tokens: TokenTable
+    anonymous: bool
+    limits: MissionLimits
+
+
+class RpcServer:
+    """One listening server. `address` is known once `start` has returned."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=(
+                GatewayInterceptor(tokens=ports.tokens, anonymous=ports.anonymous, gate=ports.gate, desk=ports.desk),
+            ),
+            options=_OPTIONS,
+            maximum_concurrent_rpcs=CONCURRENT_RPCS_MAX,
+        )
+        mission_pb2_grpc.add_MissionServiceServicer_to_server(MissionService(ports.desk, ports.limits), self._server)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(ports.audit), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self.address = ""
+
+    async def start(self, listen: str) -> None:
+        """Listen on `host:port` (port 0 takes a free one) and report SERVING.
+
+        Raises:
+            ConfigurationError: the address cannot be had.
+        """
+        host = listen.rpartition(":")[0]
+        try:
+            port = self._server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise ConfigurationError(f"cannot listen on {listen}", code="config.listen") from error
+        self.address = f"{host}:{port}"
+        await self._server.start()
+        for name in ("", *_SERVICES):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def not_serving(self) -> None:
+        """Tell balancers to go elsewhere; calls still work."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new calls, let those under way end, then cut them."""
+        await self._server.stop(grace_seconds)
