@@ -1,1 +1,67 @@
-"""A DAG engine that stands alone: missions in, ordered and bounded execution, signed audit out."""
+"""A DAG engine that stands alone: missions in, ordered and bounded execution, signed audit out.
+
+    plan = engine.load_mission(data, limits=engine.MissionLimits(), step_types={"greet"})
+    result = await engine.run_mission(plan, runner)
+
+The names below are the public surface; docs/engine.md shows how they are used. They are loaded when first asked for,
+so that a worker process that needs the error tree does not load asyncio and a YAML parser with it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.clock import Clock as Clock
+    from engine.clock import SystemClock as SystemClock
+    from engine.context import ExecutionContext as ExecutionContext
+    from engine.errors import EngineError as EngineError
+    from engine.errors import FaultError as FaultError
+    from engine.errors import MissionInvalidError as MissionInvalidError
+    from engine.errors import RefusalError as RefusalError
+    from engine.errors import StepError as StepError
+    from engine.errors import Violation as Violation
+    from engine.loader import load_mission as load_mission
+    from engine.mission import Mission as Mission
+    from engine.mission import MissionConfig as MissionConfig
+    from engine.mission import MissionLimits as MissionLimits
+    from engine.mission import MissionStep as MissionStep
+    from engine.plan import Plan as Plan
+    from engine.ports import ScheduleObserver as ScheduleObserver
+    from engine.ports import SilentObserver as SilentObserver
+    from engine.ports import StepRunner as StepRunner
+    from engine.result import MissionResult as MissionResult
+    from engine.result import MissionState as MissionState
+    from engine.result import OverallStatus as OverallStatus
+    from engine.result import StepFailure as StepFailure
+    from engine.result import StepResult as StepResult
+    from engine.result import StepState as StepState
+    from engine.run import resolved_parameters as resolved_parameters
+    from engine.run import run_mission as run_mission
+    from engine.scheduler import MissionRun as MissionRun
+    from engine.values import JsonObject as JsonObject
+    from engine.values import JsonValue as JsonValue
+
+_SURFACE = {
+    "engine.clock": ("Clock", "SystemClock"),
+    "engine.context": ("ExecutionContext",),
+    "engine.errors": ("EngineError", "FaultError", "MissionInvalidError", "RefusalError", "StepError", "Violation"),
+    "engine.loader": ("load_mission",),
+    "engine.mission": ("Mission", "MissionConfig", "MissionLimits", "MissionStep"),
+    "engine.plan": ("Plan",),
+    "engine.ports": ("ScheduleObserver", "SilentObserver", "StepRunner"),
+    "engine.result": ("MissionResult", "MissionState", "OverallStatus", "StepFailure", "StepResult", "StepState"),
+    "engine.run": ("resolved_parameters", "run_mission"),
+    "engine.scheduler": ("MissionRun",),
+    "engine.values": ("JsonObject", "JsonValue"),
+}
+_HOME = {name: module for module, names in _SURFACE.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOME)

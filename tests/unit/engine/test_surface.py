@@ -1,0 +1,44 @@
+"""The public surface of the engine: complete, typed, and light to import."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import engine
+
+
+def test_the_surface_is_the_same_for_programs_and_for_type_checkers() -> None:
+    """Every name that a type checker sees is loaded from the same module at run time, and there is no other."""
+    tree = ast.parse(Path(engine.__file__).read_text())
+    checked = {
+        (statement.module, alias.name)
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
+    assert checked == {(module, name) for module, names in engine._SURFACE.items() for name in names}
+    assert dir(engine) == sorted(name for _, name in checked)
+
+
+@pytest.mark.parametrize("name", dir(engine))
+def test_every_name_of_the_surface_is_there(name: str) -> None:
+    """Each can be had from `engine`."""
+    assert getattr(engine, name) is not None
+
+
+def test_any_other_name_is_an_attribute_error() -> None:
+    """As of any module."""
+    with pytest.raises(AttributeError, match="nothing_such"):
+        engine.nothing_such  # noqa: B018
+
+
+def test_a_process_that_needs_errors_does_not_load_the_scheduler() -> None:
+    """Importing the error tree brings neither asyncio nor a YAML parser along."""
+    program = "import sys, engine.errors; print(sorted({'asyncio', 'yaml', 'orjson'} & set(sys.modules)))"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    assert printed.stdout.strip() == "[]"
