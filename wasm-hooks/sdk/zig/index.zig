@@ -15,7 +15,7 @@ pub fn distinct(members: []const json.Member) memory.Error!bool {
     }
     for (members, 0..) |member, at| {
         for (members[0..at]) |earlier| {
-            if (std.mem.eql(u8, member.key, earlier.key)) return false;
+            if (member.key.len == earlier.key.len and std.mem.eql(u8, member.key, earlier.key)) return false;
         }
     }
     return true;
@@ -57,7 +57,7 @@ pub const Index = struct {
 };
 
 /// FNV-1a, folded. An input that makes names collide only spends its own fuel.
-fn hash(key: []const u8) u32 {
+pub fn hash(key: []const u8) u32 {
     var state: u32 = 0x811c_9dc5;
     for (key) |byte| state = (state ^ byte) *% 0x0100_0193;
     return state ^ state >> 15;

@@ -71,7 +71,7 @@ pub fn List(comptime T: type) type {
             self.items = self.items[0..len];
         }
 
-        fn grow(self: *Self) Error!void {
+        noinline fn grow(self: *Self) Error!void {
             const wanted = @max(2 * self.room.len, 16 * @sizeOf(T));
             self.room = if (self.room.len == 0) try bytes(wanted) else try extended(self.room, wanted);
             self.items.ptr = @ptrCast(@alignCast(self.room.ptr));
@@ -95,7 +95,10 @@ fn size() u64 {
 fn reserve(start: usize, len: usize) Error!void {
     const end = @as(u64, start) + len;
     const have = size();
-    if (end <= have) return;
+    if (end > have) try grow(end, have);
+}
+
+noinline fn grow(end: u64, have: u64) Error!void {
     if (end > 0x7fff_ffff) return error.OutOfMemory;
     const pages: usize = @intCast((end - have + page_bytes - 1) / page_bytes);
     if (@wasmMemoryGrow(0, pages) >= 0) return;

@@ -13,7 +13,7 @@ pub const numbers = @import("numbers.zig");
 pub const strings = @import("strings.zig");
 pub const write = @import("write.zig");
 pub const Fields = @import("fields.zig").Fields;
-pub const Parser = @import("parse.zig").Parser;
+pub const parse = @import("parse.zig");
 
 pub const Error = failure.Error;
 pub const refuse = failure.refuse;
@@ -23,6 +23,14 @@ const malformed = failure.malformed;
 pub const Answer = union(enum) {
     output: json.Value,
     effect: struct { op: []const u8, args: json.Value },
+};
+
+/// Codes of effects that may succeed when the step is tried again: nothing was done, and nothing is in doubt.
+pub const transient = [_][]const u8{
+    "effect.connect_failed",
+    "effect.name_not_resolved",
+    "effect.overloaded",
+    "effect.path_busy",
 };
 
 /// The input of a run. Members of the document that are not listed here are ignored, as the ABI says.
@@ -89,8 +97,8 @@ pub fn exportStep(comptime run: fn (Step) Error!Answer) void {
 
 fn input(ptr: u32, len: u32) Error!Step {
     if (!memory.holds(ptr, len)) return malformed("the input lies outside of memory");
-    var parser: Parser = .{ .text = @as([*]const u8, @ptrFromInt(ptr))[0..len] };
-    const root = parser.document() catch |problem| switch (problem) {
+    const text = @as([*]const u8, @ptrFromInt(ptr))[0..len];
+    const root = parse.value(text, parse.document_depth_max) catch |problem| switch (problem) {
         error.OutOfMemory => return error.OutOfMemory,
         error.Malformed => return malformed("the input is not JSON"),
     };

@@ -7,27 +7,33 @@ pub const Fixed = @import("fixed.zig").Fixed;
 /// to the nineteenth digit.
 const bound = "1.797693134862315807e308";
 
-/// Returns the length of the number at the start of `text`, or null where there is none (RFC 8259, 6).
-pub fn prefix(text: []const u8) ?usize {
+/// Returns the length of the number at the start of `text`, or null where there is none (RFC 8259, 6), or one that
+/// does not cross the gateway unchanged: an integer beyond 64 bits, or what is no finite double.
+pub fn acceptable(text: []const u8) ?usize {
     var at: usize = 0;
     if (at < text.len and text[at] == '-') at += 1;
     const leading = digits(text[at..]);
     if (leading == 0 or (leading > 1 and text[at] == '0')) return null;
     at += leading;
-    if (at < text.len and text[at] == '.') {
+    if (at == text.len or (text[at] != '.' and text[at] | 0x20 != 'e')) {
+        return if (leading < digits_safe or integer(text[0..at]) != null) at else null;
+    }
+    if (text[at] == '.') {
         const fraction = digits(text[at + 1 ..]);
         if (fraction == 0) return null;
         at += 1 + fraction;
     }
-    if (at < text.len and text[at] | 0x20 == 'e') {
-        at += 1;
-        if (at < text.len and (text[at] == '+' or text[at] == '-')) at += 1;
-        const exponent = digits(text[at..]);
-        if (exponent == 0) return null;
-        at += exponent;
-    }
-    return at;
+    if (at == text.len or text[at] | 0x20 != 'e') return if (leading < digits_safe or finite(text[0..at])) at else null;
+    at += 1;
+    if (at < text.len and (text[at] == '+' or text[at] == '-')) at += 1;
+    const exponent = digits(text[at..]);
+    if (exponent == 0) return null;
+    at += exponent;
+    return if (finite(text[0..at])) at else null;
 }
+
+/// An integer of fewer digits fits 64 bits.
+const digits_safe = 19;
 
 fn digits(text: []const u8) usize {
     for (text, 0..) |byte, at| {
@@ -36,22 +42,10 @@ fn digits(text: []const u8) usize {
     return text.len;
 }
 
-/// Returns whether a number crosses the gateway unchanged: an integer of 64 bits, or a finite double.
-pub fn inRange(text: []const u8) bool {
-    if (isInteger(text)) return text.len < integer_digits_safe or integer(text) != null;
+fn finite(text: []const u8) bool {
     var magnitude: Decimal = .of(text);
     magnitude.negative = false;
     return order(magnitude, .of(bound)) == .lt;
-}
-
-/// An integer shorter than this fits 64 bits.
-const integer_digits_safe = 19;
-
-fn isInteger(text: []const u8) bool {
-    for (text) |byte| {
-        if (byte == '.' or byte | 0x20 == 'e') return false;
-    }
-    return true;
 }
 
 /// Returns an integer's value, or null where it does not fit 64 bits.
@@ -123,6 +117,7 @@ fn exponentOf(suffix: []const u8) i32 {
 
 /// Returns the value of a number without a fraction, however it is written, or null where it does not fit 64 bits.
 pub fn whole(text: []const u8) ?i64 {
+    if (digits(text[@intFromBool(text[0] == '-')..]) + @intFromBool(text[0] == '-') == text.len) return integer(text);
     const fixed = Fixed.of(text) orelse return null;
     return if (fixed.parts == 0) fixed.units else null;
 }

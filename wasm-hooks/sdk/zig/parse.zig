@@ -9,111 +9,131 @@ const memory = @import("memory.zig");
 const numbers = @import("numbers.zig");
 const strings = @import("strings.zig");
 
-pub const depth_max = 128;
+/// Nesting of an input document: parameters and journal hold whole values, each nested up to `text_depth_max`.
+pub const document_depth_max = 128;
+
+/// Nesting of JSON that arrives as text in a string; the engine accepts no more in a document.
+pub const text_depth_max = 64;
+
+/// Returns the one value of the text, nested at most `depth_max` deep.
+pub fn value(text: []const u8, comptime depth_max: usize) json.Error!json.Value {
+    var frames: [depth_max]Frame = undefined;
+    var parser: Parser = .{ .text = text, .frames = &frames };
+    return parser.run();
+}
 
 /// An open array or object: its members so far are `pending[first..]`.
-const Frame = struct { first: usize, start: usize, is_object: bool };
+const Frame = struct { first: usize, start: usize, closer: u8 };
 
-pub const Parser = struct {
+const Parser = struct {
     text: []const u8,
-    /// The next byte to read; after a refusal, where it was.
-    at: usize = 0,
+    frames: []Frame,
     depth: usize = 0,
-    limit: usize = depth_max,
-    frames: [depth_max]Frame = undefined,
+    /// The members of all open values, outermost first; the last one waits for the value that is read next.
     pending: memory.List(json.Member) = .{},
-    /// The value that was read last.
-    value: json.Value = json.empty,
 
-    /// Returns the one value of the text.
-    pub fn document(self: *Parser) json.Error!json.Value {
+    fn run(self: *Parser) json.Error!json.Value {
+        const text = self.text;
+        _ = try self.pending.grown();
+        var at = space(text, 0);
         while (true) {
-            if (!try self.start()) continue;
-            while (true) {
-                self.space();
-                if (self.depth == 0) {
-                    return if (self.at == self.text.len) self.value else error.Malformed;
+            const first = byteAt(text, at);
+            if (first == '{' or first == '[') {
+                const closer = try self.open(at, first);
+                at = space(text, at + 1);
+                if (byteAt(text, at) != closer) {
+                    at = try self.member(at);
+                    continue;
                 }
-                self.pending.items[self.pending.items.len - 1].value = self.value;
-                if (self.accept(',')) {
-                    try self.expectMember();
+                try self.close(at);
+                at += 1;
+            } else at = try self.scalar(at, first);
+            while (true) { // a value ended before `at`
+                at = space(text, at);
+                if (self.depth == 0) return if (at == text.len) self.pending.items[0].value else error.Malformed;
+                const byte = byteAt(text, at);
+                if (byte == ',') {
+                    at = try self.member(space(text, at + 1));
                     break;
                 }
-                try self.close();
+                if (byte != self.frames[self.depth - 1].closer) return error.Malformed;
+                try self.close(at);
+                at += 1;
             }
         }
     }
 
-    /// Reads a value and returns true, or opens one that has members and returns false.
-    fn start(self: *Parser) json.Error!bool {
-        self.space();
-        switch (self.peek()) {
-            '{' => return self.open(true),
-            '[' => return self.open(false),
-            '"' => try self.string(),
-            't' => try self.literal("true", .{ .boolean = true }),
-            'f' => try self.literal("false", .{ .boolean = false }),
-            'n' => try self.literal("null", .null),
-            else => try self.number(),
-        }
-        return true;
+    fn waiting(self: *Parser) *json.Value {
+        return &self.pending.items[self.pending.items.len - 1].value;
     }
 
-    fn open(self: *Parser, is_object: bool) json.Error!bool {
-        if (self.depth == self.limit) return error.Malformed;
-        self.frames[self.depth] = .{ .first = self.pending.items.len, .start = self.at, .is_object = is_object };
+    /// Opens the value whose first byte is at `at`, and returns the byte that closes it.
+    fn open(self: *Parser, at: usize, first: u8) json.Error!u8 {
+        if (self.depth == self.frames.len) return error.Malformed;
+        const closer = first + 2; // ASCII: [ \ ] and { | }
+        self.frames[self.depth] = .{ .first = self.pending.items.len, .start = at, .closer = closer };
         self.depth += 1;
-        self.at += 1;
-        self.space();
-        if (self.peek() == @as(u8, if (is_object) '}' else ']')) {
-            try self.close();
-            return true;
-        }
-        try self.expectMember();
-        return false;
+        return closer;
     }
 
-    /// Makes room for the next member of the innermost value; in an object, reads its name.
-    fn expectMember(self: *Parser) json.Error!void {
-        var key: []const u8 = "";
-        if (self.frames[self.depth - 1].is_object) {
-            self.space();
-            if (self.peek() != '"') return error.Malformed;
-            try self.string();
-            key = try self.value.text();
-            self.space();
-            if (!self.accept(':')) return error.Malformed;
-        }
-        const member = try self.pending.grown();
-        member.key = key;
+    /// Makes room for a member of the innermost value; in an object, reads its name. Returns where its value starts.
+    fn member(self: *Parser, start: usize) json.Error!usize {
+        const slot = try self.pending.grown();
+        if (self.frames[self.depth - 1].closer == ']') return start;
+        if (byteAt(self.text, start) != '"') return error.Malformed;
+        var name: json.Value = undefined;
+        const at = space(self.text, try self.string(start, &name));
+        slot.key = if (name.data == .string) name.data.string else try name.text();
+        if (byteAt(self.text, at) != ':') return error.Malformed;
+        return space(self.text, at + 1);
     }
 
-    fn close(self: *Parser) json.Error!void {
+    /// Closes the innermost value, whose last byte is at `at`.
+    fn close(self: *Parser, at: usize) json.Error!void {
         const frame = self.frames[self.depth - 1];
-        if (!self.accept(if (frame.is_object) '}' else ']')) return error.Malformed;
+        self.depth -= 1;
         const members = self.pending.items[frame.first..];
-        self.value.raw = self.text[frame.start..self.at];
-        if (frame.is_object) {
+        self.pending.shrink(frame.first);
+        const closed = self.waiting();
+        closed.raw = self.text[frame.start .. at + 1];
+        if (frame.closer == '}') {
             const kept = try memory.copy(json.Member, members);
             if (!try index.distinct(kept)) return error.Malformed;
-            self.value.data = .{ .object = kept };
+            closed.data = .{ .object = kept };
         } else {
             const kept = try memory.slice(json.Value, members.len);
-            for (kept, members) |*to, *member| to.* = member.value;
-            self.value.data = .{ .array = kept };
+            for (kept, members) |*to, *from| to.* = from.value;
+            closed.data = .{ .array = kept };
         }
-        self.pending.shrink(frame.first);
-        self.depth -= 1;
     }
 
-    fn string(self: *Parser) json.Error!void {
+    /// Reads a value without members, and returns where it ends.
+    fn scalar(self: *Parser, at: usize, first: u8) json.Error!usize {
+        const slot = self.waiting();
+        switch (first) {
+            '"' => return self.string(at, slot),
+            't' => return self.literal(at, "true", .{ .boolean = true }),
+            'f' => return self.literal(at, "false", .{ .boolean = false }),
+            'n' => return self.literal(at, "null", .null),
+            else => {
+                const len = numbers.acceptable(self.text[at..]) orelse return error.Malformed;
+                slot.* = json.number(self.text[at..][0..len]);
+                return at + len;
+            },
+        }
+    }
+
+    fn string(self: *Parser, start: usize, slot: *json.Value) json.Error!usize {
         const text = self.text;
-        const first = self.at;
         var escaped = false;
-        var at = first + 1;
+        var at = start + 1;
         while (at < text.len) {
             const byte = text[at];
-            if (byte == '"') break;
+            if (byte == '"') {
+                slot.raw = text[start .. at + 1];
+                slot.data = if (escaped) .escaped else .{ .string = text[start + 1 .. at] };
+                return at + 1;
+            }
             escaped = escaped or byte == '\\';
             const len = if (byte == '\\')
                 strings.escapeLength(text[at..])
@@ -123,43 +143,29 @@ pub const Parser = struct {
                 strings.plainPrefix(text[at..]);
             if (len == 0) return error.Malformed;
             at += len;
-        } else return error.Malformed;
-        self.at = at + 1;
-        self.value.raw = text[first..self.at];
-        self.value.data = if (escaped) .escaped else .{ .string = text[first + 1 .. at] };
-    }
-
-    fn number(self: *Parser) json.Error!void {
-        const len = numbers.prefix(self.text[self.at..]) orelse return error.Malformed;
-        const raw = self.text[self.at..][0..len];
-        if (!numbers.inRange(raw)) return error.Malformed;
-        self.at += len;
-        self.value = json.number(raw);
-    }
-
-    fn literal(self: *Parser, comptime word: []const u8, data: json.Value.Data) json.Error!void {
-        if (!std.mem.startsWith(u8, self.text[self.at..], word)) return error.Malformed;
-        self.at += word.len;
-        self.value = .{ .raw = word, .data = data };
-    }
-
-    fn space(self: *Parser) void {
-        while (self.at < self.text.len) : (self.at += 1) {
-            switch (self.text[self.at]) {
-                ' ', '\t', '\n', '\r' => {},
-                else => return,
-            }
         }
+        return error.Malformed;
     }
 
-    /// Returns the next byte, or 0 at the end: a NUL is malformed wherever it stands outside a string's escape.
-    fn peek(self: *const Parser) u8 {
-        return if (self.at < self.text.len) self.text[self.at] else 0;
-    }
-
-    fn accept(self: *Parser, byte: u8) bool {
-        if (self.peek() != byte) return false;
-        self.at += 1;
-        return true;
+    fn literal(self: *Parser, at: usize, comptime word: []const u8, data: json.Value.Data) json.Error!usize {
+        if (!std.mem.startsWith(u8, self.text[at..], word)) return error.Malformed;
+        self.waiting().* = .{ .raw = word, .data = data };
+        return at + word.len;
     }
 };
+
+fn space(text: []const u8, start: usize) usize {
+    var at = start;
+    while (at < text.len and text[at] <= ' ') : (at += 1) {
+        switch (text[at]) {
+            ' ', '\t', '\n', '\r' => {},
+            else => break,
+        }
+    }
+    return at;
+}
+
+/// Returns the byte at `at`, or NUL at the end: outside of strings a NUL is malformed wherever it stands.
+fn byteAt(text: []const u8, at: usize) u8 {
+    return if (at < text.len) text[at] else 0;
+}

@@ -4,8 +4,6 @@ const std = @import("std");
 const mission = @import("mission");
 const json = mission.json;
 
-/// Nesting of JSON that arrives as text; the engine accepts no more in a document.
-const body_depth_max = 64;
 const content_type = "content-type";
 
 pub const Sent = struct { headers: json.Value, body: json.Value };
@@ -29,8 +27,7 @@ pub fn received(outcome: json.Value, headers: json.Value) mission.Error!json.Mem
     const body = try mission.member(outcome, "body");
     if (!body.isString()) return mission.failure.malformed("journal: a body that is no string");
     if (!try saysJson(headers)) return .{ .key = "body", .value = body };
-    var parser: mission.Parser = .{ .text = try body.text(), .limit = body_depth_max };
-    const value = parser.document() catch |problem| switch (problem) {
+    const value = mission.parse.value(try body.text(), mission.parse.text_depth_max) catch |problem| switch (problem) {
         error.OutOfMemory => return error.OutOfMemory,
         error.Malformed => return .{ .key = "body", .value = body },
     };

@@ -4,9 +4,6 @@ const std = @import("std");
 const mission = @import("mission");
 const json = mission.json;
 
-/// Nesting of JSON that arrives as text; the engine accepts no more in a document.
-const content_depth_max = 64;
-
 comptime {
     mission.exportStep(run);
 }
@@ -15,7 +12,7 @@ fn run(step: mission.Step) mission.Error!mission.Answer {
     try step.parameters.expect(&.{ "path", "format" });
     const path = try step.parameters.requireString("path");
     const format = try step.parameters.word("format", &.{ "text", "json" });
-    const outcome = try step.outcome(&.{}) orelse return .{ .effect = .{
+    const outcome = try step.outcome(&mission.transient) orelse return .{ .effect = .{
         .op = "file.read",
         .args = try json.object(&.{.{ .key = "path", .value = path }}),
     } };
@@ -38,8 +35,7 @@ fn parsed(outcome: json.Value) mission.Error!json.Member {
     if (outcome.get("content_base64") != null) return notJson();
     const content = try mission.member(outcome, "content");
     if (!content.isString()) return mission.failure.malformed("journal: a content that is no string");
-    var parser: mission.Parser = .{ .text = try content.text(), .limit = content_depth_max };
-    const value = parser.document() catch |problem| switch (problem) {
+    const value = mission.parse.value(try content.text(), mission.parse.text_depth_max) catch |problem| switch (problem) {
         error.OutOfMemory => return error.OutOfMemory,
         error.Malformed => return notJson(),
     };

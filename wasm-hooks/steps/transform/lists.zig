@@ -3,8 +3,9 @@
 const std = @import("std");
 const mission = @import("mission");
 const pointers = @import("pointer.zig");
-const scalars = @import("scalars.zig");
+const sorting = @import("sorting.zig");
 const texts = @import("texts.zig");
+const Scalar = @import("scalars.zig").Scalar;
 const json = mission.json;
 
 const Fields = mission.Fields;
@@ -56,38 +57,34 @@ pub fn sort(value: Value, fields: Fields) Error!Value {
     const items = try arrayOf(value);
     const keys = try keysOf(items, fields);
     for (keys) |key| {
-        if (key.scalar.rank != keys[0].scalar.rank) return refuse("transform.type", "keys of one type are needed");
+        if (std.meta.activeTag(key) != std.meta.activeTag(keys[0])) {
+            return refuse("transform.type", "keys of one type are needed");
+        }
     }
-    std.sort.heap(scalars.Keyed, keys, try fields.boolean("descending", false), scalars.Keyed.before);
+    const positions = try sorting.sorted(keys, try fields.boolean("descending", false));
     const room = try mission.memory.slice(Value, items.len);
-    for (keys, room) |key, *to| to.* = items[key.at];
+    for (positions, room) |position, *to| to.* = items[position];
     return .{ .data = .{ .array = room } };
 }
 
 /// The items without repetitions, the first of each kept in its place; 1 and 1.0 are one number.
 pub fn unique(value: Value, fields: Fields) Error!Value {
     const items = try arrayOf(value);
-    const keys = try keysOf(items, fields);
-    std.sort.heap(scalars.Keyed, keys, false, scalars.Keyed.before);
-    const repeated = try mission.memory.slice(bool, items.len);
-    for (keys, 0..) |key, at| {
-        repeated[key.at] = at > 0 and key.scalar.order(keys[at - 1].scalar) == .eq;
-    }
+    const seen: sorting.Set = try .of(try keysOf(items, fields));
     var out: mission.memory.List(Value) = .{};
-    for (items, repeated) |item, again| {
-        if (!again) try out.append(item);
+    for (items, 0..) |item, position| {
+        if (seen.add(position)) try out.append(item);
     }
     return .{ .data = .{ .array = out.items } };
 }
 
 /// Returns what each item is compared by: itself, or what is at `pointer` in it.
-fn keysOf(items: []const Value, fields: Fields) Error![]scalars.Keyed {
+fn keysOf(items: []const Value, fields: Fields) Error![]const Scalar {
     const tokens = try tokensOf(fields);
-    const keys = try mission.memory.slice(scalars.Keyed, items.len);
-    for (items, keys, 0..) |item, *key, at| {
+    const keys = try mission.memory.slice(Scalar, items.len);
+    for (items, keys) |item, *key| {
         const found = try pointers.find(item, tokens) orelse return refuse("transform.not_found", "an item lacks the key");
-        const scalar = try scalars.Scalar.of(found) orelse return refuse("transform.type", "scalars are needed");
-        key.* = .{ .scalar = scalar, .at = at };
+        key.* = try Scalar.of(found) orelse return refuse("transform.type", "scalars are needed");
     }
     return keys;
 }
@@ -109,13 +106,13 @@ pub fn map(value: Value, fields: Fields) Error!Value {
 pub fn filter(value: Value, fields: Fields) Error!Value {
     const items = try arrayOf(value);
     const tokens = try tokensOf(fields);
-    const wanted = try scalars.Scalar.of(try fields.require("equals")) orelse
+    const wanted = try Scalar.of(try fields.require("equals")) orelse
         return mission.failure.invalid("equals: a scalar is needed");
     var out: mission.memory.List(Value) = .{};
     for (items) |item| {
         const found = try pointers.find(item, tokens) orelse continue;
-        const scalar = try scalars.Scalar.of(found) orelse continue;
-        if (scalar.order(wanted) == .eq) try out.append(item);
+        const scalar = try Scalar.of(found) orelse continue;
+        if (scalar.order(&wanted) == .eq) try out.append(item);
     }
     return .{ .data = .{ .array = out.items } };
 }

@@ -8,8 +8,6 @@ const Fields = mission.Fields;
 const Value = json.Value;
 const Error = mission.Error;
 
-/// Nesting of JSON that arrives as text; the engine accepts no more in a document.
-const parsed_depth_max = 64;
 const white_space = " \t\n\r\x0b\x0c";
 
 pub fn concat(value: Value, with: Value) Error!Value {
@@ -92,8 +90,7 @@ pub fn toString(value: Value, _: Fields) Error!Value {
 
 /// The value whose JSON text a string is.
 pub fn parseJson(value: Value, _: Fields) Error!Value {
-    var parser: mission.Parser = .{ .text = try textOf(value), .limit = parsed_depth_max };
-    return parser.document() catch |problem| switch (problem) {
+    return mission.parse.value(try textOf(value), mission.parse.text_depth_max) catch |problem| switch (problem) {
         error.OutOfMemory => error.OutOfMemory,
         error.Malformed => mission.refuse("transform.json", "the string is not JSON"),
     };
