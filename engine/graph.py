@@ -179,7 +179,9 @@ def _find_cycle(parents: Sequence[Sequence[int]], levels: Iterable[Iterable[int]
     path = [came_from[start]]
     while path[-1] != start:
         path.append(came_from[path[-1]])
-    return Cycle(tuple(reversed(path)))
+    path.reverse()
+    first = path.index(min(path))
+    return Cycle((*path[first:], *path[:first]))
 
 
 def not_ancestors(graph: Graph, pairs: Sequence[tuple[int, int]]) -> list[int]:

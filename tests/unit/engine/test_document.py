@@ -165,9 +165,7 @@ def test_quoted_keys_are_strings_whatever_they_say() -> None:
         ]),
     ],
 )  # fmt: skip
-def test_what_two_json_readers_differ_in_is_refused(
-    text: str, found: list[tuple[str, int | None, int | None]]
-) -> None:
+def test_what_two_json_readers_differ_in_is_refused(text: str, found: list[tuple[str, int | None, int | None]]) -> None:
     """Duplicates, lone surrogates and everything outside the grammar are refused, all of them, each at its place."""
     assert refused(text) == found
 

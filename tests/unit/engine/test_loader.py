@@ -166,9 +166,7 @@ def test_every_spelling_of_a_mission_has_one_digest() -> None:
         ([step(depends_on=["b"]), step("b", depends_on=["a"])], {}, "mission.cycle", "steps[0].depends_on", 2),
     ],
 )  # fmt: skip
-def test_each_rule_has_its_refusal(
-    steps: list[Any], fields: dict[str, Any], code: str, field: str, line: int
-) -> None:
+def test_each_rule_has_its_refusal(steps: list[Any], fields: dict[str, Any], code: str, field: str, line: int) -> None:
     """One broken rule gives one violation: its code, its field, its line."""
     assert [(v.code, v.field, v.line) for v in refused(mission(*steps, **fields))] == [(code, field, line)]
 
@@ -269,7 +267,9 @@ def test_the_nearest_name_is_suggested(text: str, hint: str) -> None:
 
 def test_the_cycle_is_printed() -> None:
     """The message walks the cycle once, from its first step back to it, in the direction of depends_on."""
-    text = mission(step("x"), step("a", depends_on=["x", "c"]), step("b", depends_on=["a"]), step("c", depends_on=["b"]))
+    text = mission(
+        step("x"), step("a", depends_on=["x", "c"]), step("b", depends_on=["a"]), step("c", depends_on=["b"])
+    )
     (violation,) = refused(text)
     assert "a → c → b → a" in violation.message
     assert (violation.line, violation.field) == (3, "steps[1].depends_on")
@@ -309,7 +309,11 @@ def test_at_most_sixty_four_violations_are_reported() -> None:
 def test_messages_are_bounded_and_printable() -> None:
     """A client's text is cut and escaped before it is repeated; a terminal that shows it obeys nothing."""
     hostile = "\x1b[2J\u202e" + "x" * 100_000
-    for text in (mission(step(), **{hostile: 1}), mission(step(step_type=hostile)), mission(step(depends_on=[hostile]))):
+    for text in (
+        mission(step(), **{hostile: 1}),
+        mission(step(step_type=hostile)),
+        mission(step(depends_on=[hostile])),
+    ):
         (violation,) = refused(text)
         assert len(violation.message) < 300
         assert len(violation.field) < 300

@@ -1,0 +1,187 @@
+"""Laws of documents: writing then reading is the identity, two formats agree, and garbage is only ever refused."""
+
+import json
+from typing import Any
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.document import parse_document
+from engine.errors import MissionInvalidError
+from engine.json_text import read_json
+from engine.loader import load_mission
+from engine.mission import Mission, MissionConfig, MissionLimits, MissionStep
+from engine.reference import has_reference, parse, resolve
+
+LIMITS = MissionLimits()
+STEP_TYPES = ("transform", "create_file")
+
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 63), (1 << 63) - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4))
+objects = st.dictionaries(texts, values, max_size=5)
+# What YAML lets stand unescaped, and reads as no line break.
+yaml_texts = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters="\ufeff\ufffe\uffff"),
+    max_size=20,
+)
+yaml_scalars = (
+    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 63) - 1) | st.floats(-1e300, 1e300) | yaml_texts
+)
+yaml_values = st.recursive(
+    yaml_scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(yaml_texts, inner, max_size=4)
+)
+identifiers = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,10}", fullmatch=True)
+plain_objects = st.dictionaries(
+    texts.map(lambda text: text.replace("$", "")),
+    values.map(lambda value: json.loads(json.dumps(value).replace("$", ""))),
+)
+
+
+@st.composite
+def missions(draw: st.DrawFn) -> Mission:
+    """A valid mission; its steps come in an order that is not that of execution."""
+    ids = draw(st.lists(identifiers, min_size=1, max_size=8, unique=True))
+    seconds = st.none() | st.floats(0.001, 86_400)
+    steps = [
+        MissionStep(
+            id=step_id,
+            name=draw(texts.filter(bool)),
+            step_type=draw(st.sampled_from(STEP_TYPES)),
+            depends_on=tuple(draw(st.lists(st.sampled_from(ids[:at]), unique=True))) if at else (),
+            timeout_seconds=draw(seconds),
+            continue_on_error=draw(st.booleans()),
+            profile=draw(st.none() | identifiers),
+            parameters=draw(plain_objects),
+        )
+        for at, step_id in enumerate(ids)
+    ]
+    return Mission(
+        name=draw(texts.filter(bool)),
+        description=draw(texts),
+        labels=draw(st.dictionaries(st.from_regex(r"[a-z][a-z0-9]{0,5}", fullmatch=True), texts, max_size=3)),
+        config=MissionConfig(
+            timeout_seconds=draw(st.floats(0.001, 604_800)),
+            fail_fast=draw(st.booleans()),
+            parallel_limit=draw(st.integers(1, 1_024)),
+        ),
+        variables=draw(st.dictionaries(identifiers, values, max_size=3)),
+        steps=tuple(draw(st.permutations(steps))),
+    )
+
+
+@given(missions())
+def test_the_canonical_form_loads_to_the_same_mission(mission: Mission) -> None:
+    """Load after canonical is the identity, so a digest names what will run, however it was sent."""
+    loaded = load_mission(mission.canonical(), limits=LIMITS, step_types=STEP_TYPES).mission
+    assert loaded == mission
+    assert loaded.digest() == mission.digest()
+
+
+@given(objects, st.booleans())
+def test_json_is_read_as_it_was_written(value: dict[str, Any], ascii_only: bool) -> None:
+    """Whatever JSON can say is read back, value for value and type for type."""
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    assert json.dumps(parse_document(text.encode(), LIMITS).value) == json.dumps(value)
+
+
+@given(yaml_values)
+def test_yaml_reads_what_json_writes(value: Any) -> None:
+    """Values in JSON's own notation mean the same inside a YAML document."""
+    text = f"m: {json.dumps(value, ensure_ascii=False)}\n"
+    assert json.dumps(parse_document(text.encode(), LIMITS).value) == json.dumps({"m": value})
+
+
+@given(yaml_values)
+def test_yaml_in_blocks_is_the_same_value(value: Any) -> None:
+    """A block-style document, written by another writer, is read as the value that it was written from."""
+    text = yaml.dump([value], Dumper=yaml.CSafeDumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+    assert json.dumps(parse_document(text.encode(), LIMITS).value) == json.dumps([value])
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    """No input raises anything but the refusal, and a refusal has a place."""
+    _read_or_refused(data)
+
+
+@given(st.text(st.sampled_from('{}[]:,"\\-?|>&*!%#\n \ta10.eE~<'), max_size=40))
+def test_any_punctuation_is_read_or_refused(text: str) -> None:
+    """The characters that both grammars are made of, in any order, end in a value or a refusal."""
+    _read_or_refused(text.encode())
+
+
+def _read_or_refused(data: bytes) -> None:
+    try:
+        document = parse_document(data, LIMITS)
+    except MissionInvalidError as error:
+        violations = error.violations
+    else:
+        assert document.locate(()) is not None
+        assert json.dumps(document.value, allow_nan=False)
+        return
+    assert all(v.line is not None and v.column is not None and min(v.line, v.column) >= 1 for v in violations)
+
+
+@given(st.text(st.sampled_from('{}[]:,"\\u0d8\n -1.eEntrufalsN'), max_size=30))
+def test_this_reader_takes_no_json_that_the_standard_library_refuses(text: str) -> None:
+    """What is read here is read alike there; this reader may only be stricter."""
+    try:
+        value = read_json(text, LIMITS)
+    except MissionInvalidError:
+        return
+    assert json.loads(text) == value
+
+
+@given(objects)
+def test_every_value_can_be_located(value: dict[str, Any]) -> None:
+    """In indented JSON, each member of the top object is found at the column that its key leads to."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    document = parse_document(text.encode(), LIMITS)
+    lines = text.split("\n")
+    for key in value:
+        position = document.locate((key,))
+        assert position is not None
+        opening = json.dumps(value[key], indent=1, ensure_ascii=False)[0]
+        assert lines[position.line - 1][position.column - 1] == opening
+
+
+@given(plain_objects)
+def test_parameters_without_a_dollar_are_left_alone(parameters: dict[str, Any]) -> None:
+    """Without a reference there is no template."""
+    assert parse(parameters) is None
+
+
+class _Scope:
+    def __init__(self, value: object) -> None:
+        self.variables: Any = {"v": value}
+        self.step_outputs: Any = {}
+
+
+@given(values, texts, texts)
+def test_a_value_arrives_as_it_is(value: Any, before: str, after: str) -> None:
+    """One reference gives the value itself; between texts, a string arrives unscanned, whatever it holds."""
+    template = parse({"p": "${variables.v}"})
+    assert template is not None
+    assert resolve(template, _Scope(value)) == {"p": value}
+    before, after = before.replace("$", ""), after.replace("$", "")
+    template = parse({"p": before + "${variables.v}" + after})
+    assert template is not None
+    if isinstance(value, str):
+        assert resolve(template, _Scope(value)) == {"p": before + value + after}
+
+
+@given(texts)
+def test_escaping_makes_any_text_literal(text: str) -> None:
+    """After ${ becomes $${ there is no reference in a text, and resolving gives the text back."""
+    escaped = text.replace("${", "$${")
+    assert not has_reference(escaped)
+    template = parse({"p": escaped})
+    assert (resolve(template, _Scope(None)) if template is not None else {"p": escaped}) == {"p": text}
