@@ -83,7 +83,7 @@ def _profile(name: str, entry: JsonValue) -> Profile:
     if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, int | float) or not 0 <= sampling_rate <= 1:
         raise _invalid(name, "sampling_rate must be from 0 to 1")
     on_violation = fields.get("on_violation", "closed")
-    if on_violation not in {"closed", "open"}:
+    if on_violation != "closed" and on_violation != "open":  # noqa: PLR1714 - a list is not hashable
         raise _invalid(name, "on_violation must be closed or open")
     return Profile(
         name=name,

@@ -1,0 +1,37 @@
+import pytest
+
+from gateway.errors import SandboxError
+from gateway.sandbox.constraints import ExecutionConstraints
+from gateway.sandbox.port import RunReport
+from gateway.sandbox.wire import CODES, decode_answer, decode_run, encode_error, encode_report, encode_run
+
+LIMITS = ExecutionConstraints(wall_ms_max=7, fuel_max=10**9, memory_bytes_max=65_536, output_bytes_max=10)
+
+
+def test_a_request_comes_back() -> None:
+    """Module, document and every constraint cross unchanged."""
+    assert decode_run(encode_run(1, b"doc", LIMITS), ("a", "b")) == ("b", b"doc", LIMITS)
+
+
+def test_a_report_comes_back() -> None:
+    """Every field crosses unchanged."""
+    report = RunReport(b"out", 5, 65_536, 12)
+    assert decode_answer(encode_report(report), 10) == report
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_an_error_comes_back(code: str) -> None:
+    """Code and message cross unchanged."""
+    with pytest.raises(SandboxError, match="why") as caught:
+        decode_answer(encode_error(SandboxError("why", code=code)), 10)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"\0" * 24, encode_report(RunReport(b"x" * 11, 1, 1, 1)), b"\xff" + b"\0" * 24]
+)
+def test_what_a_worker_may_not_say_is_a_crash(answer: bytes) -> None:
+    """The worker is not trusted either: short, oversized and unknown answers are typed."""
+    with pytest.raises(SandboxError) as caught:
+        decode_answer(answer, 10)
+    assert caught.value.code == "sandbox.crashed"
