@@ -26,7 +26,7 @@ pub const Answer = union(enum) {
 };
 
 /// Codes of effects that may succeed when the step is tried again: nothing was done, and nothing is in doubt.
-pub const transient = [_][]const u8{
+const transient = [_][]const u8{
     "effect.connect_failed",
     "effect.name_not_resolved",
     "effect.overloaded",
@@ -40,14 +40,14 @@ pub const Step = struct {
 
     /// Returns what the step's one effect came to, or null where it has yet to be asked for.
     ///
-    /// A failed effect ends the run with the effect's own code; `transient` lists the codes worth another attempt.
-    pub fn outcome(self: Step, comptime transient: []const []const u8) Error!?json.Value {
+    /// A failed effect ends the run with the effect's own code and message.
+    pub fn outcome(self: Step) Error!?json.Value {
         if (self.journal.len == 0) return null;
         if (self.journal.len > 1) return malformed("journal: one entry is expected");
         if (self.journal[0].get("ok")) |ok| return ok;
         const fault = self.journal[0].get("error") orelse return malformed("journal: an entry has ok or error");
         failure.last = .{ .code = try textOf(fault, "code"), .message = try textOf(fault, "message") };
-        inline for (transient) |code| {
+        for (transient) |code| {
             if (std.mem.eql(u8, failure.last.code, code)) failure.last.retryable = true;
         }
         return error.Refused;

@@ -12,7 +12,7 @@ fn run(step: mission.Step) mission.Error!mission.Answer {
     const path = try step.parameters.requireString("path");
     const content = try step.parameters.requireString("content");
     const mode = try step.parameters.word("mode", &.{ "create", "replace" });
-    const outcome = try step.outcome(&mission.transient) orelse return .{ .effect = .{
+    const outcome = try step.outcome() orelse return .{ .effect = .{
         .op = "file.write",
         .args = try json.object(&.{
             .{ .key = "path", .value = path },

@@ -12,7 +12,7 @@ comptime {
 fn run(step: mission.Step) mission.Error!mission.Answer {
     try step.parameters.expect(&.{"ms"});
     const ms = try step.parameters.integer("ms", 0, ms_max) orelse return mission.failure.invalid("ms: missing");
-    const outcome = try step.outcome(&mission.transient) orelse return .{ .effect = .{
+    const outcome = try step.outcome() orelse return .{ .effect = .{
         .op = "timer.sleep",
         .args = try json.object(&.{.{ .key = "ms", .value = try json.integer(ms) }}),
     } };

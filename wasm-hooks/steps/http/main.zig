@@ -19,7 +19,7 @@ fn run(step: mission.Step) mission.Error!mission.Answer {
     try fields.expect(&.{ "method", "url", "headers", "body", "timeout_ms", "fail_on_status" });
     const request = try arguments(fields);
     const fails = try fields.boolean("fail_on_status", false);
-    const outcome = try step.outcome(&mission.transient) orelse
+    const outcome = try step.outcome() orelse
         return .{ .effect = .{ .op = "http.request", .args = request } };
     const status = try mission.member(outcome, "status");
     if (fails and (mission.numbers.integer(status.raw) orelse 0) >= failing_status) return failed(status);

@@ -12,7 +12,7 @@ fn run(step: mission.Step) mission.Error!mission.Answer {
     try step.parameters.expect(&.{ "path", "format" });
     const path = try step.parameters.requireString("path");
     const format = try step.parameters.word("format", &.{ "text", "json" });
-    const outcome = try step.outcome(&mission.transient) orelse return .{ .effect = .{
+    const outcome = try step.outcome() orelse return .{ .effect = .{
         .op = "file.read",
         .args = try json.object(&.{.{ .key = "path", .value = path }}),
     } };
