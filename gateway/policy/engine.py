@@ -1,0 +1,30 @@
+"""What the gateway asks of a policy engine: one document in, one decision out, never an exception for a bad answer."""
+
+from typing import Final, Literal, Protocol, TypeAlias, get_args
+
+from gateway.policy.decision import Decision
+
+Entrypoint: TypeAlias = Literal["rpc", "mission", "step", "effect"]
+
+ENTRYPOINTS: Final[tuple[Entrypoint, ...]] = get_args(Entrypoint)
+
+
+def rule_of(entrypoint: Entrypoint) -> str:
+    """Return the rule that answers for `entrypoint`, the same in every engine: `data.gateway.step.decision`."""
+    return f"data.gateway.{entrypoint}.decision"
+
+
+class PolicyEngine(Protocol):
+    """Answers from one bundle, loaded when the engine was made. A new bundle is a new engine."""
+
+    @property
+    def digest(self) -> str:
+        """`sha256:<hex>` of the bundle that answers; every decision carries it."""
+
+    async def decide(self, entrypoint: Entrypoint, document: bytes) -> Decision:
+        """Decide one document, JSON as `gateway.policy.document` builds it.
+
+        Whatever goes wrong is a deny with one reason: `policy.undefined` (no rule answered), `policy.malformed`
+        (the answer is no decision), `policy.failed` (the engine refused the evaluation), `policy.timeout`,
+        `policy.crashed`. Only cancellation is raised.
+        """

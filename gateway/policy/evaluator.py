@@ -1,0 +1,73 @@
+"""regorus, prepared once: the module that talks to the engine, in policy workers and in process alike.
+
+Every evaluation runs on a clone of the prepared engine (0.3 µs, the compiled policy is shared), which is thrown away:
+nothing of one decision, an error in the middle of it least of all, can be seen by the next.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import orjson
+import regorus
+
+from engine.values import JsonObject
+from gateway.policy.answer import Status, encode_answer
+from gateway.policy.engine import ENTRYPOINTS, Entrypoint, rule_of
+
+_UNDEFINED: Final = '"<undefined>"'  # regorus' spelling; a policy that answers this text is no decision either
+_BACKTRACE: Final = "\n\nStack backtrace:"
+
+
+class Evaluator:
+    """Answers requests from one set of modules and one data document."""
+
+    def __init__(self, modules: Iterable[tuple[str, str]], data: JsonObject) -> None:
+        """Prepare the engine.
+
+        Args:
+            modules: (path, text) of each policy file.
+            data: the data document, from its root.
+
+        Raises:
+            RuntimeError: regorus does not accept a module; a vetted bundle has none of those.
+        """
+        self._engine = regorus.Engine()
+        for path, text in modules:
+            self._engine.add_policy(path, text)
+        self._engine.add_data_json(orjson.dumps(data).decode())
+        self._rules = {name: self._prepare(name) for name in ENTRYPOINTS}
+
+    def _prepare(self, entrypoint: Entrypoint) -> str | None:
+        """Return the rule's path, or None where the bundle has no such rule; the first call compiles."""
+        rule = rule_of(entrypoint)
+        package, _, _ = rule.rpartition(".")
+        if package not in self._engine.get_packages():
+            return None
+        self._engine.set_input_json("{}")
+        try:
+            self._engine.eval_rule_as_json(rule)
+        except RuntimeError as error:
+            if "not a valid rule path" in str(error):
+                return None
+        return rule
+
+    def evaluate(self, entrypoint: Entrypoint, document: bytes) -> bytes:
+        """Return the answer frame for one document; never raises for what a policy or a document does."""
+        rule = self._rules[entrypoint]
+        if rule is None:
+            return encode_answer(Status.UNDEFINED, "")
+        engine = self._engine.clone()
+        try:
+            engine.set_input_json(document.decode())
+            answer = engine.eval_rule_as_json(rule)
+        except (RuntimeError, ValueError) as error:
+            return encode_answer(Status.FAILED, str(error).partition(_BACKTRACE)[0].strip())
+        except Exception as error:  # noqa: BLE001 - fail closed: whatever it was, it is a no
+            return encode_answer(Status.PANICKED, type(error).__name__)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # pyo3's, a BaseException that has no importable name
+                raise
+            return encode_answer(Status.PANICKED, "panic")
+        if answer == _UNDEFINED:
+            return encode_answer(Status.UNDEFINED, "")
+        return encode_answer(Status.VALUE, answer)

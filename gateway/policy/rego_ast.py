@@ -1,0 +1,195 @@
+"""regorus' syntax tree as Python values: only what vetting asks for, and a refusal for what it does not know.
+
+A node is regorus' JSON: `{"Call": {"span": {...}, "fcn": node, "params": [node...]}}`. The same parser reads the
+policy for vetting and for decisions, so the two cannot disagree about what a text means.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import regorus
+
+from gateway.errors import PolicyInvalidError
+from gateway.policy.rego_source import check_source
+
+Node: TypeAlias = dict[str, Any]
+Path: TypeAlias = tuple[str, ...]  # ("data", "gateway", "rpc", "decision")
+
+_PLACE: Final = re.compile(r"-->\s.*?:(\d+):(\d+)")
+_ERROR: Final = re.compile(r"^error: (.*)$", re.MULTILINE)
+
+# Children of an expression that are expressions, by kind; queries are walked apart. A kind that is missing is refused.
+EXPRESSIONS: Final[dict[str, tuple[str, ...]]] = {
+    "String": (),
+    "RawString": (),
+    "Number": (),
+    "Bool": (),
+    "Null": (),
+    "Var": (),
+    "Array": ("items",),
+    "Set": ("items",),
+    "Object": (),  # fields, as triples
+    "ArrayCompr": (),  # term under its query's scope
+    "SetCompr": (),
+    "ObjectCompr": (),
+    "Call": ("params",),  # fcn is a name
+    "UnaryExpr": ("expr",),
+    "RefDot": ("refr",),
+    "RefBrack": ("refr", "index"),
+    "BinExpr": ("lhs", "rhs"),
+    "BoolExpr": ("lhs", "rhs"),
+    "ArithExpr": ("lhs", "rhs"),
+    "AssignExpr": ("lhs", "rhs"),
+    "Membership": ("key", "value", "collection"),
+}
+SCALARS: Final = frozenset({"String", "RawString", "Number", "Bool", "Null"})
+COMPREHENSIONS: Final = frozenset({"ArrayCompr", "SetCompr", "ObjectCompr"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule as written; several may share a name."""
+
+    name: str
+    kind: str  # "value", "set", "object", "function"
+    default: bool
+    line: int
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedModule:
+    """One policy file."""
+
+    path: str
+    text: str
+    package: Path  # starts with "data"
+    aliases: dict[str, Path]  # import name -> what it stands for
+    rules: tuple[Rule, ...]
+
+    def slice(self, span: Node) -> str:
+        """Return the text under a span, whose offsets count bytes."""
+        return self.text.encode()[span["start"] : span["end"]].decode()
+
+    def refuse(self, node: Node | int, code: str, message: str) -> PolicyInvalidError:
+        """Return the refusal of what stands at `node` (a node, a span, or a line)."""
+        return PolicyInvalidError(
+            message, code=code, file=self.path, line=node if isinstance(node, int) else line_of(node)
+        )
+
+
+def split(node: Node) -> tuple[str, Node]:
+    """Return an expression's kind and its fields."""
+    ((kind, fields),) = node.items()
+    return kind, fields
+
+
+def line_of(node: Node) -> int:
+    """Return the line of a node, of a node's fields, or of a span; 1-based."""
+    if "line" in node:
+        return int(node["line"])
+    if "span" in node:
+        return int(node["span"]["line"])
+    return line_of(split(node)[1])
+
+
+def children(node: Node) -> Iterator[Node]:
+    """Yield the sub-expressions of an expression that live in its own scope."""
+    kind, fields = split(node)
+    if kind == "Object":
+        for _, key, value in fields["fields"]:
+            yield key
+            yield value
+    for name in EXPRESSIONS[kind]:
+        child = fields[name]
+        if isinstance(child, list):
+            yield from child
+        elif child is not None:
+            yield child
+
+
+def dotted(node: Node) -> Path | None:
+    """Return `a.b.c` as ("a", "b", "c"), or None where it is not that plain."""
+    kind, fields = split(node)
+    if kind == "Var":
+        return (str(fields["value"]),)
+    if kind == "RefDot":
+        head = dotted(fields["refr"])
+        return None if head is None else (*head, str(fields["field"][1]))
+    if kind == "RefBrack" and "String" in fields["index"]:
+        head = dotted(fields["refr"])
+        return None if head is None else (*head, str(fields["index"]["String"]["value"]))
+    return None
+
+
+def parse_module(path: str, text: str) -> ParsedModule:
+    """Parse one file.
+
+    Raises:
+        PolicyInvalidError: `policy.syntax`, with regorus' own words and line; or as `check_source`.
+    """
+    check_source(path, text)
+    engine = regorus.Engine()
+    try:
+        engine.add_policy(path, text)
+        (module,) = json.loads(engine.get_ast_as_json())
+    except RuntimeError as error:
+        raise _syntax(path, str(error)) from None  # the cause is the same text with a Rust backtrace
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise PolicyInvalidError("the parser broke on this file", code="policy.syntax", file=path) from error
+    ast = module["ast"]
+    package = dotted(ast["package"]["refr"])
+    if package is None:
+        raise PolicyInvalidError("a package is a plain path", code="policy.syntax", file=path, line=1)
+    out = ParsedModule(path, text, ("data", *package), {}, ())
+    if not ast["rego_v1"]:
+        raise out.refuse(1, "policy.syntax", "policies are written in Rego v1")
+    _imports(out, ast["imports"])
+    return ParsedModule(path, text, out.package, out.aliases, tuple(_rule(out, node) for node in ast["rules"]))
+
+
+def _syntax(path: str, text: str) -> PolicyInvalidError:
+    place, error = _PLACE.search(text), _ERROR.search(text)
+    line = int(place[1]) if place else None
+    return PolicyInvalidError(
+        error[1] if error else text.partition("\n\n")[0].strip(), code="policy.syntax", file=path, line=line
+    )
+
+
+def _imports(module: ParsedModule, imports: list[Node]) -> None:
+    for item in imports:
+        target = dotted(item["refr"])
+        if target == ("rego", "v1"):
+            continue
+        if target is None or target[0] != "data" or len(target) < 2:  # noqa: PLR2004 - data and a name
+            raise module.refuse(item, "policy.import", "import rego.v1 or something under data, nothing else")
+        alias = target[-1]
+        if span := item.get("as"):
+            alias = module.slice(span)
+        if alias in module.aliases:
+            raise module.refuse(item, "policy.import", f"{alias!r} is imported twice")
+        module.aliases[alias] = target
+
+
+def _rule(module: ParsedModule, node: Node) -> Rule:
+    shape, fields = split(node)
+    if shape == "Default":
+        kind = "function" if fields["args"] else "value"
+        return Rule(_rule_name(module, fields["refr"]), kind, True, line_of(fields), fields)
+    variant, head = split(fields["head"])
+    refr = head["refr"]
+    if variant == "Compr" and "RefBrack" in refr:
+        return Rule(_rule_name(module, refr["RefBrack"]["refr"]), "object", False, line_of(fields), fields)
+    kind = {"Compr": "value", "Set": "set", "Func": "function"}[variant]
+    return Rule(_rule_name(module, refr), kind, False, line_of(fields), fields)
+
+
+def _rule_name(module: ParsedModule, refr: Node) -> str:
+    if "Var" not in refr:
+        raise module.refuse(refr, "policy.rule_head", "a rule has a plain name: `name`, `name(args)`, `name[key]`")
+    return str(refr["Var"]["value"])

@@ -1,0 +1,48 @@
+"""Rego source before any parser sees it: characters that two readers could take differently, and nesting.
+
+regorus parses nested arrays and objects in time that doubles with each level (measured: 16 levels 1.3 s, 40 levels
+never), so the depth is bounded by a scan that does nothing but count brackets outside strings and comments.
+"""
+
+import re
+from typing import Final
+
+from gateway.errors import PolicyInvalidError
+
+NESTING_MAX: Final = 10  # square brackets and braces; a comprehension in an object in a rule's body is three
+LINE_CHARS_MAX: Final = 1_024  # regorus' own bound
+
+_FORBIDDEN: Final = re.compile(
+    r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+_TOKEN: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`|#[^\n]*|[\[\]{}\n"`]')
+
+
+def check_source(path: str, text: str) -> None:
+    """Return if `text` is safe to parse.
+
+    Raises:
+        PolicyInvalidError: `policy.character`, `policy.too_deep`, `policy.syntax`.
+    """
+    if found := _FORBIDDEN.search(text):
+        message = (
+            f"the character U+{ord(found[0]):04X} may not stand in a policy (lines end in LF, escapes are \\uXXXX)"
+        )
+        raise PolicyInvalidError(message, code="policy.character", file=path, line=_line(text, found.start()))
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        kind = token[0]
+        if kind in {"[", "{"}:
+            depth += 1
+            if depth > NESTING_MAX:
+                message = f"brackets and braces nest over {NESTING_MAX} deep; give the inner part a rule of its own"
+                raise PolicyInvalidError(message, code="policy.too_deep", file=path, line=_line(text, token.start()))
+        elif kind in {"]", "}"}:
+            depth -= 1
+        elif kind in {'"', "`"}:
+            message = "a string does not end"
+            raise PolicyInvalidError(message, code="policy.syntax", file=path, line=_line(text, token.start()))
+
+
+def _line(text: str, offset: int) -> int:
+    return text.count("\n", 0, offset) + 1

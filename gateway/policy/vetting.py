@@ -1,0 +1,126 @@
+"""Vetting: a bundle is refused at load where regorus would answer something else than OPA.
+
+The rule of the house: an engine agrees with OPA or refuses with an error. What is checked here is why a decision may
+be trusted although it came from the smaller engine; docs/adr/0002-rego-engine.md has a measured example of each.
+The checks are conservative: some harmless policies are refused, and the message says how to write them instead.
+
+1. Source: characters, nesting (`rego_source`), Rego v1 (`rego_ast`).
+2. Names: packages under the bundle's roots, one kind and one default per rule, no rule named as a builtin, no data
+   where a rule lives (regorus would let data overrule the policy).
+3. Expressions: every rule of `vetting_rules`.
+4. Calls and references: no recursion (regorus would end the process on a recursive function).
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from engine.values import JsonObject, JsonValue
+from gateway.policy.builtins import ALLOWED
+from gateway.policy.rego_ast import ParsedModule, Path, parse_module
+from gateway.policy.vetting_names import RuleTable, Use
+from gateway.policy.vetting_rules import vet_rule
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One policy file as it lies in the bundle."""
+
+    path: str  # relative to the bundle, with /
+    text: str
+
+
+def vet(
+    modules: Sequence[Module],
+    *,
+    roots: Collection[str],
+    data: JsonObject,
+    builtins_allowed: frozenset[str] = frozenset(),
+) -> None:
+    """Return if every module may be loaded.
+
+    Raises:
+        PolicyInvalidError: the first thing found, by file; `file` and `line` say where.
+    """
+    parsed = [parse_module(module.path, module.text) for module in modules]
+    kinds = _rule_kinds(parsed, builtins_allowed)
+    for module in parsed:
+        _check_package(module, roots, data, kinds)
+    uses: dict[Path, list[Use]] = defaultdict(list)
+    allowed = ALLOWED | builtins_allowed
+    for module in parsed:
+        table = RuleTable(module, kinds, allowed)
+        for rule in module.rules:
+            uses[(*module.package, rule.name)] += vet_rule(table, rule)
+    _check_recursion(uses, kinds)
+
+
+def _rule_kinds(modules: Sequence[ParsedModule], builtins_allowed: frozenset[str]) -> dict[Path, str]:
+    """Return the kind of each rule by its full path; a rule has one kind, and one default."""
+    kinds: dict[Path, str] = {}
+    defaults: set[Path] = set()
+    for module in modules:
+        for rule in module.rules:
+            path = (*module.package, rule.name)
+            if kinds.setdefault(path, rule.kind) != rule.kind:
+                message = f"{rule.name} is a {rule.kind} here and a {kinds[path]} elsewhere"
+                raise module.refuse(rule.line, "policy.rule_conflict", message)
+            if rule.name in ALLOWED | builtins_allowed | {"input", "data"}:
+                raise module.refuse(rule.line, "policy.shadows_builtin", f"{rule.name} is the name of a builtin")
+            if rule.default and path in defaults:
+                raise module.refuse(rule.line, "policy.rule_conflict", f"{rule.name} has two defaults")
+            if rule.default:
+                defaults.add(path)
+    return kinds
+
+
+def _check_package(module: ParsedModule, roots: Collection[str], data: JsonObject, kinds: Mapping[Path, str]) -> None:
+    name = "/".join(module.package[1:])
+    if not any(root in {"", name} or name.startswith(f"{root}/") for root in roots):
+        message = f"package {name.replace('/', '.')} is outside the roots of .manifest ({', '.join(roots)})"
+        raise module.refuse(1, "policy.outside_roots", message)
+    value: JsonValue = data
+    for i, key in enumerate(module.package[1:], start=2):
+        if module.package[:i] in kinds:
+            path = ".".join(module.package[:i])
+            raise module.refuse(1, "policy.rule_conflict", f"the package lies under the rule {path}")
+        if isinstance(value, Mapping) and key not in value:
+            return
+        if not isinstance(value, Mapping):
+            break
+        value = value[key]
+    message = f"data.json has a value at {name}, where this package lives; data would overrule the policy"
+    raise module.refuse(1, "policy.data_conflict", message)
+
+
+def _check_recursion(uses: Mapping[Path, Sequence[Use]], kinds: Mapping[Path, str]) -> None:
+    """Refuse any cycle of rules; a reference to a whole package, or to `data` itself, uses all rules below it."""
+    targets = {path: [(use, found) for use in used for found in _rules_at(use, kinds)] for path, used in uses.items()}
+    done: set[Path] = set()
+    for start in uses:
+        trail: list[Path] = []
+        stack: list[tuple[Path, int]] = [(start, 0)]
+        while stack:
+            path, at = stack.pop()
+            if at == 0:
+                if path in done:
+                    continue
+                trail.append(path)
+            edges = targets.get(path, [])
+            if at == len(edges):
+                done.add(trail.pop())
+                continue
+            stack.append((path, at + 1))
+            use, found = edges[at]
+            if found in trail:
+                cycle = " → ".join(".".join(p) for p in [*trail[trail.index(found) :], found])
+                raise use.module.refuse(use.line, "policy.recursion", f"rules may not depend on themselves: {cycle}")
+            stack.append((found, 0))
+
+
+def _rules_at(use: Use, kinds: Mapping[Path, str]) -> list[Path]:
+    """Return the rules that a reference to `use.path` may evaluate."""
+    for end in range(2, len(use.path) + 1):
+        if use.path[:end] in kinds:
+            return [use.path[:end]]
+    return [path for path in kinds if path[: len(use.path)] == use.path]
