@@ -69,7 +69,6 @@ class Config(_Section):
     """The whole file. Paths are relative to the home directory."""
 
     listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\[\]:/\s]+):[0-9]{1,5}$")] = "127.0.0.1:7443"
-    log_name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9./-]{0,127}$")] = "missiongate.local/log"
     anonymous: bool = False  # callers without a token, on a loopback address only
     policies: str = "policies"
     tokens: list[TokenConfig] = Field(default_factory=list)

@@ -59,7 +59,7 @@ class SanitizedMission:
 
     plan: Plan
     digest: str
-    taint: tuple[tuple[str, ...], ...]  # labels by step index, sorted
+    taint: tuple[frozenset[str], ...]  # labels by step index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +71,6 @@ class AdmittedMission:
     caller: Principal
     decision: Decision
     workspace: Workspace
-
-    @property
-    def facts(self) -> JsonObject:
-        """The mission as the policy documents of its steps describe it."""
-        mission = self.sanitized.plan.mission
-        return document.mission_facts(mission_id=self.mission_id, name=mission.name, labels=mission.labels)
 
 
 class Admission:
@@ -102,20 +96,11 @@ class Admission:
             violations += self._kinds[step.step_type].schema.check(step.parameters, field=field, pending=has_reference)
         if violations:
             raise SanitizationError(with_positions(violations, parsed))
-        taint = tuple(tuple(sorted(labels)) for labels in taint_of(plan))
-        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint)
+        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint_of(plan))
 
     async def ask(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
         """Stages 2 and 3: ask Rego about the whole mission, and return the answer whatever it is."""
-        mission = sanitized.plan.mission
-        asked = document.mission_document(
-            caller,
-            mission,
-            digest=sanitized.digest,
-            levels=len(sanitized.plan.graph.levels),
-            profiles={step.id: profile_in_force(step, self._kinds[step.step_type]) for step in mission.steps},
-            taint={step.id: labels for step, labels in zip(mission.steps, sanitized.taint, strict=True)},
-        )
+        asked = document.mission_document(caller, sanitized.plan, sanitized.digest, sanitized.taint)
         return await self._policy.decide("mission", asked)  # (2) the whole plan; (3) screens come here
 
     async def decide(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
@@ -137,19 +122,8 @@ class ResolvedStep:
     step: MissionStep
     kind: StepKind
     parameters: JsonObject
-    taint: tuple[str, ...]
+    taint: frozenset[str]
     profile: str
-
-    @property
-    def facts(self) -> JsonObject:
-        """The step as policy documents describe it."""
-        return document.step_facts(
-            step_id=self.step.id,
-            name=self.step.name,
-            step_type=self.step.step_type,
-            profile=self.profile,
-            attempt=1,
-        )
 
     @property
     def target(self) -> str:
@@ -216,7 +190,7 @@ class StepPipeline:
             kind=kind,
             parameters=parameters,
             taint=admitted.sanitized.taint[index],
-            profile=profile_in_force(step, kind),
+            profile=step.profile or kind.hook.profile,
         )
 
     async def _authorize(self, ready: ResolvedStep) -> ExecutionConstraints:
@@ -226,8 +200,10 @@ class StepPipeline:
         """
         asked = document.step_document(
             ready.admitted.caller,
-            mission=ready.admitted.facts,
-            step=ready.facts,
+            ready.admitted.mission_id,
+            ready.admitted.sanitized.plan.mission,
+            ready.step,
+            profile=ready.profile,
             parameters=ready.parameters,
             taint=ready.taint,
         )
@@ -315,8 +291,10 @@ class StepPipeline:
             raise SanitizationError(violations)
         asked = document.effect_document(
             ready.admitted.caller,
-            mission=ready.admitted.facts,
-            step=ready.facts,
+            ready.admitted.mission_id,
+            ready.admitted.sanitized.plan.mission,
+            ready.step,
+            profile=ready.profile,
             parameters=ready.parameters,
             taint=ready.taint,
             op=call.op,
@@ -366,11 +344,6 @@ class StepPipeline:
 
     def _record(self, event_type: EventType, ready: ResolvedStep, details: JsonObject) -> int:
         return self._audit.append(event_type, actor=actor(ready.admitted.caller), target=ready.target, details=details)
-
-
-def profile_in_force(step: MissionStep, kind: StepKind) -> str:
-    """Return the profile that a step runs under unless policy names another: its own wish, or its kind's."""
-    return step.profile or kind.hook.profile
 
 
 def is_plain_yes(decision: Decision) -> bool:

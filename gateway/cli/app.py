@@ -1,0 +1,24 @@
+"""The `missiongate` command: one typer application, one module a group of commands."""
+
+import typer
+
+from gateway.cli import audit, demo, home, missions, plan, sanitize
+
+app = typer.Typer(
+    name="missiongate",
+    help="A security gateway for automated work.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("init")(home.init)
+app.command("serve")(home.serve)
+app.command("plan")(plan.plan)
+app.command("submit")(missions.submit)
+app.command("get")(missions.get)
+app.command("list")(missions.list_missions)
+app.command("watch")(missions.watch)
+app.command("cancel")(missions.cancel)
+app.command("sanitize")(sanitize.sanitize)
+app.add_typer(audit.app, name="audit")

@@ -1,0 +1,76 @@
+"""demo: shows a newcomer, in half a minute, what the gateway does and that the log proves it."""
+
+import asyncio
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.rule import Rule
+from rich.text import Text
+
+from engine.errors import EngineError
+from gateway.cli.audit import print_report
+from gateway.cli.output import OUT, Exit, Output, fail, steps_table, styled
+from gateway.demo.scenario import ACTS, Act, Stage, stage, verify
+
+
+def demo() -> None:
+    """Start a gateway in a temporary home, run five missions, explain what happened, verify the log."""
+    logging.basicConfig(level=logging.ERROR)
+    try:
+        with tempfile.TemporaryDirectory(prefix="missiongate-demo-") as folder:
+            surprises = asyncio.run(_demo(Path(folder)))
+    except EngineError as error:
+        fail(error, Output.TEXT)
+    if surprises:
+        OUT.print(Text("✗ ", style="red").append(f"not as expected: {', '.join(surprises)}"))
+        raise typer.Exit(Exit.FAILED)
+
+
+async def _demo(folder: Path) -> list[str]:
+    """Play every act and return the names of those that did not end as they must."""
+    surprises = []
+    async with stage(folder) as running:
+        _introduce(running)
+        for number, act in enumerate(ACTS, start=1):
+            view = await running.play(act)
+            _show(number, act, view, running)
+            if not _as_expected(act, view):
+                surprises.append(act.file)
+        home = running.home
+    OUT.print(Rule("The audit log", align="left", style="dim"))
+    OUT.print("Every verdict, effect and outcome above is one event of a hash chain under signed checkpoints.")
+    OUT.print("Verified offline, by code that shares nothing with the writer:\n")
+    report = verify(home)
+    print_report(report)
+    if not report.ok:
+        surprises.append("the audit log")
+    OUT.print("\nNext: missiongate init, missiongate serve, missiongate submit; docs/architecture.md tells the rest.")
+    return surprises
+
+
+def _introduce(running: Stage) -> None:
+    OUT.print(Text("Missiongate", style="bold").append(f"  serving on {running.gateway.address}", style="not bold dim"))
+    OUT.print(
+        "Every step is sanitized, decided by Rego, run in a WebAssembly sandbox and recorded. "
+        "Modules cannot touch anything: they ask for effects, which are checked, decided, recorded, then performed.\n"
+    )
+
+
+def _show(number: int, act: Act, view: dict[str, Any], running: Stage) -> None:
+    OUT.print(Rule(f"{number}  {view['name']}", align="left", style="dim"))
+    OUT.print(act.shows)
+    OUT.print()
+    OUT.print(steps_table(view["result"]["step_results"]))
+    for name, text in running.files(view["mission_id"]):
+        OUT.print(Text(f"  {name}: ", style="dim").append(text.strip(), style="not dim"))
+    OUT.print(Text("→ ").append_text(styled(view["result"]["overall_status"])))
+    OUT.print()
+
+
+def _as_expected(act: Act, view: dict[str, Any]) -> bool:
+    result = view["result"]
+    codes = {step["error"]["code"] for step in result["step_results"].values() if "error" in step}
+    return result["overall_status"] == act.expected and (act.code is None or act.code in codes)

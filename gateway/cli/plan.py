@@ -1,0 +1,87 @@
+"""plan: what would happen to a mission, without running it."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from engine.errors import EngineError
+from gateway.assembly import bundled_policies, local_admission
+from gateway.cli.options import DocumentArgument, OutputOption, TokenOption, read_document
+from gateway.cli.output import OUT, Exit, Output, fail, fail_call, print_errors, print_json
+from gateway.client import CallError, Client, Server
+from gateway.config import CONFIG_NAME, Config, load_config
+from gateway.identity import Principal
+from gateway.missions.views import PlanPreview
+from gateway.policy.bundle import Bundle
+
+_STEPS_SHOWN = 12  # of a level
+
+
+def plan(
+    document: DocumentArgument,
+    *,
+    server: Annotated[
+        str | None, typer.Option(envvar="MISSIONGATE_SERVER", help="Ask this gateway instead of planning here.")
+    ] = None,
+    token_file: TokenOption = None,
+    home: Annotated[
+        Path | None, typer.Option(envvar="MISSIONGATE_HOME", help="Take limits and policy from this gateway's home.")
+    ] = None,
+    role: Annotated[list[str] | None, typer.Option(help="Role to plan as, without a gateway.")] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Check a mission, order its steps and ask policy about it; nothing runs."""
+    raw = read_document(document)
+    try:
+        if server is not None:
+            with Client(Server.of(server, token_file)) as client:
+                preview = client.plan(raw)
+        else:
+            preview = _plan_here(raw, home, tuple(role or ("submitter",)))
+    except CallError as error:
+        fail_call(error, output, source=document)
+    except EngineError as error:
+        fail(error, output, source=document)
+    denied = [
+        {"code": reason["code"], "message": reason["message"], "field": "", "line": None}
+        for decision in preview["decisions"]
+        if not decision["allow"]
+        for reason in decision["reasons"]
+    ]
+    allowed = all(decision["allow"] for decision in preview["decisions"])
+    if output is Output.JSON:
+        print_json(preview if allowed else {**preview, "errors": denied})
+    else:
+        _print_plan(preview)
+        print_errors(denied)
+    if not allowed:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _plan_here(raw: bytes, home: Path | None, roles: tuple[str, ...]) -> dict[str, Any]:
+    config = load_config(home) if home is not None and (home / CONFIG_NAME).exists() else Config()
+    folder = home / config.policies if home is not None else bundled_policies()
+    admission = local_admission(config, Bundle.load(folder))
+    sanitized = admission.sanitize(raw)
+    caller = Principal(subject="local", tenant="default", roles=roles)
+    decision = asyncio.run(admission.ask(sanitized, caller))
+    return PlanPreview.of(sanitized, decision).document()
+
+
+def _print_plan(preview: dict[str, Any]) -> None:
+    mission = preview["mission"]
+    steps = {step["id"]: step for step in mission["steps"]}
+    OUT.print(Text(f"{mission['name']}  ", style="bold").append(preview["digest"][:19] + "…", style="dim"))
+    for number, level in enumerate(preview["levels"], start=1):
+        line = Text(f"level {number:>3}  ", style="dim")
+        shown = level[:_STEPS_SHOWN]
+        line.append("  ".join(f"{step_id} ({steps[step_id]['step_type']})" for step_id in shown))
+        if len(level) > len(shown):
+            line.append(f"  and {len(level) - len(shown)} more", style="dim")
+        OUT.print(line)
+    for decision in preview["decisions"]:
+        verdict = Text("allowed", style="green") if decision["allow"] else Text("denied", style="red")
+        OUT.print(Text(f"policy, {decision['entrypoint']}: ").append_text(verdict))

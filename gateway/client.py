@@ -1,0 +1,227 @@
+"""A small blocking gRPC client: plain values in and out, errors as values."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar, cast
+
+import grpc
+import orjson
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import status_pb2
+
+from engine.clock import rfc3339
+from engine.result import MissionState, OverallStatus, StepState
+from gateway.rpc.errors import DETAILS_KEY
+from gateway.v1 import error_pb2, mission_pb2, mission_pb2_grpc
+
+DEADLINE_SECONDS: Final = 30.0
+MESSAGE_BYTES_MAX: Final = 128 * 1024 * 1024  # a result of 10,000 steps, each with some output
+_T = TypeVar("_T")
+
+
+class CallError(Exception):
+    """A call failed: its status, and `[{"code","message","field","line"}]`, at least one."""
+
+    def __init__(self, status: grpc.StatusCode, errors: list[dict[str, Any]], *, malformed: bool = False) -> None:
+        super().__init__(errors[0]["message"])
+        self.status = status
+        self.errors = errors
+        self.malformed = malformed  # the input is no mission at all
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the gateway is, and who asks."""
+
+    address: str
+    token: str | None
+
+    @classmethod
+    def of(cls, address: str, token_file: Path | None) -> "Server":
+        """Take the token from a file, or from MISSIONGATE_TOKEN: never from an argument, which `ps` shows."""
+        token = token_file.read_text().strip() if token_file else os.environ.get("MISSIONGATE_TOKEN", "").strip()
+        return cls(address, token or None)
+
+
+class Client:
+    """Calls MissionService. Use as a context manager."""
+
+    def __init__(self, server: Server) -> None:
+        self._channel = grpc.insecure_channel(
+            server.address, options=[("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
+        )
+        self._metadata = (("authorization", f"Bearer {server.token}"),) if server.token else ()
+        self._missions = mission_pb2_grpc.MissionServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def submit(self, document: bytes, request_id: str) -> dict[str, Any]:
+        """Submit a document; return `{"mission_id","digest","created"}`."""
+        answer = self._call(
+            self._missions.SubmitMission,
+            mission_pb2.SubmitMissionRequest(request_id=request_id, document=document),
+        )
+        return {"mission_id": answer.mission_id, "digest": answer.digest, "created": answer.created}
+
+    def plan(self, document: bytes) -> dict[str, Any]:
+        """Plan a document; return `{"mission","digest","levels","decisions"}`."""
+        answer = self._call(self._missions.PlanMission, mission_pb2.PlanMissionRequest(document=document))
+        return {
+            "mission": orjson.loads(answer.mission),
+            "digest": answer.digest,
+            "levels": [list(level.step_ids) for level in answer.levels],
+            "decisions": [_decision(decision) for decision in answer.decisions],
+        }
+
+    def get(self, mission_id: str) -> dict[str, Any]:
+        """Return a mission's view."""
+        answer = self._call(self._missions.GetMission, mission_pb2.GetMissionRequest(mission_id=mission_id))
+        return view_document(answer.mission)
+
+    def list_missions(self, state: str | None, page_size: int, page_token: str) -> dict[str, Any]:
+        """Return `{"missions","next_page_token"}`."""
+        number = mission_pb2.MissionState.Value(f"MISSION_STATE_{state.upper() if state else 'UNSPECIFIED'}")
+        answer = self._call(
+            self._missions.ListMissions,
+            mission_pb2.ListMissionsRequest(state=number, page_size=page_size, page_token=page_token),
+        )
+        return {
+            "missions": [view_document(view) for view in answer.missions],
+            "next_page_token": answer.next_page_token,
+        }
+
+    def cancel(self, mission_id: str, reason: str) -> dict[str, Any]:
+        """Cancel a mission; return its view."""
+        request = mission_pb2.CancelMissionRequest(mission_id=mission_id, reason=reason)
+        return view_document(self._call(self._missions.CancelMission, request).mission)
+
+    def watch(self, mission_id: str, from_index: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield events until the mission has ended."""
+        request = mission_pb2.WatchMissionRequest(mission_id=mission_id, from_index=from_index)
+        try:
+            for answer in self._missions.WatchMission(request, metadata=self._metadata, wait_for_ready=False):
+                event = answer.event
+                yield {
+                    "index": event.index,
+                    "timestamp": _time(event.timestamp),
+                    "kind": event.kind,
+                    "step_id": event.step_id,
+                    "details": orjson.loads(event.details),
+                }
+        except grpc.RpcError as error:
+            raise call_error(error) from error
+
+    def _call(self, method: "grpc.UnaryUnaryMultiCallable[Any, _T]", request: Any) -> _T:
+        try:
+            return method(request, metadata=self._metadata, timeout=DEADLINE_SECONDS)
+        except grpc.RpcError as error:
+            raise call_error(error) from error
+
+
+def call_error(error: grpc.RpcError) -> CallError:
+    """Return a failed call as a value."""
+    call = cast("grpc.Call", error)  # every error of a started call is one; the stubs' classes do not say so
+    status, detail = call.code(), _detail(call)
+    text = call.details() or status.name
+    if detail is None:
+        return CallError(status, [_error(f"rpc.{status.name.lower()}", text)], malformed=True)
+    errors = [_error(v.code, v.message, v.field, v.line or None) for v in detail.violations]
+    errors += [_error(r.code, r.message) for r in detail.reasons]
+    malformed = detail.malformed or detail.code.startswith("request.")
+    return CallError(status, errors or [_error(detail.code, text)], malformed=malformed)
+
+
+def view_document(view: mission_pb2.MissionView) -> dict[str, Any]:
+    """Return a view as JSON, in the words of the data-model document."""
+    return {
+        "mission_id": view.mission_id,
+        "name": view.name,
+        "state": _name(mission_pb2.MissionState.Name(view.state), MissionState),
+        "digest": view.digest,
+        "submitter": view.submitter,
+        "tenant": view.tenant,
+        "created_at": _time(view.created_at),
+        "ended_at": _time(view.ended_at) if view.HasField("ended_at") else None,
+        "steps_total": view.steps_total,
+        "result": _result(view.result) if view.HasField("result") else None,
+    }
+
+
+def _result(result: mission_pb2.MissionResult) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "mission_id": result.mission_id,
+        "overall_status": _name(mission_pb2.OverallStatus.Name(result.overall_status), OverallStatus),
+        "start_time": _time(result.start_time),
+        "end_time": _time(result.end_time),
+        "total_duration_ms": result.total_duration_ms,
+        "steps_completed": result.steps_completed,
+        "steps_failed": result.steps_failed,
+        "steps_skipped": result.steps_skipped,
+        "step_results": {
+            step_id: _step(step) for step_id, step in sorted(result.step_results.items(), key=_completion)
+        },
+        "audit_summary": {
+            "events_logged": result.audit_summary.events_logged,
+            "integrity_verified": result.audit_summary.integrity_verified,
+        },
+    }
+    if result.HasField("error"):
+        out["error"] = {"code": result.error.code, "message": result.error.message}
+    return out
+
+
+def _completion(item: tuple[str, mission_pb2.StepResult]) -> tuple[int, int, str]:
+    """Order step results as they came: a protobuf map has no order of its own."""
+    step_id, step = item
+    return step.timestamp.seconds, step.timestamp.nanos, step_id
+
+
+def _step(step: mission_pb2.StepResult) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "status": _name(mission_pb2.StepState.Name(step.status), StepState),
+        "output": orjson.loads(step.output),
+    }
+    if step.HasField("error"):
+        out["error"] = {"code": step.error.code, "message": step.error.message}
+    out["duration_ms"] = step.duration_ms
+    out["timestamp"] = _time(step.timestamp)
+    return out
+
+
+def _decision(decision: mission_pb2.Decision) -> dict[str, Any]:
+    return {
+        "entrypoint": decision.entrypoint,
+        "allow": decision.allow,
+        "reasons": [{"code": r.code, "message": r.message, "rule": r.rule} for r in decision.reasons],
+        "bundle": decision.bundle,
+    }
+
+
+def _name(number_name: str, words: type[MissionState] | type[StepState] | type[OverallStatus]) -> str:
+    """Return `MISSION_STATE_COMPLETED` as `Completed`."""
+    return next(word.value for word in words if number_name.endswith("_" + word.name))
+
+
+def _time(stamp: Timestamp) -> str:
+    return rfc3339(stamp.ToDatetime(tzinfo=UTC))
+
+
+def _detail(error: grpc.Call) -> error_pb2.ErrorDetail | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            for box in status_pb2.Status.FromString(value).details:
+                detail = error_pb2.ErrorDetail()
+                if box.Unpack(detail):
+                    return detail
+    return None
+
+
+def _error(code: str, message: str, field: str = "", line: int | None = None) -> dict[str, Any]:
+    return {"code": code, "message": message, "field": field, "line": line}
