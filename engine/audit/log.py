@@ -27,7 +27,11 @@ _SYSTEM_FILES: Final = SystemFiles()
 
 
 class AuditLog:
-    """An open log. `open` makes it; one writer has a log at a time."""
+    """An open log. `open` makes it; one writer has a log at a time.
+
+    Its thread needs the interpreter some ten times a commit. A program whose event loop is busy sets
+    `sys.setswitchinterval(1e-4)`: CPython's default lets the loop starve that thread (docs/adr/0004).
+    """
 
     def __init__(self, *, writer: Writer, chain: Chain, index: LineIndex, clock: Clock) -> None:
         """Use `open`."""

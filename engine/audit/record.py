@@ -83,7 +83,7 @@ def seal(
     Raises:
         AuditEventRefusedError: a value is no JSON value, or the line is over `LINE_BYTES_MAX`.
     """
-    if type(actor) is not str or type(target) is not str or not isinstance(details, Mapping):
+    if not isinstance(actor, str) or not isinstance(target, str) or not isinstance(details, Mapping):
         raise AuditEventRefusedError("actor and target are strings, details is an object")
     if len(event_type) > _EVENT_TYPE_CHARS_MAX or _EVENT_TYPE.fullmatch(event_type) is None:
         raise AuditEventRefusedError("an event type is dotted lower-case words, such as mission.submitted")

@@ -198,6 +198,28 @@ async def test_a_cancelled_waiter_does_not_lose_its_record(tmp_path: Path) -> No
     assert b"worker-1" in lines(tmp_path)[seq]
 
 
+def test_a_waiter_whose_loop_is_gone_harms_nobody(tmp_path: Path) -> None:
+    """An event loop that closed while it waited does not stop the writer: its event and all later ones are recorded."""
+    files = CountingFiles()
+    log = open_log(tmp_path, files=files)
+    files.gate.clear()
+    waiting = []
+
+    async def leave() -> None:
+        waiting.append(asyncio.create_task(log.durable(append(log, 1))))
+        await asyncio.sleep(0.02)
+
+    async def stay() -> None:
+        await log.durable(append(log, 2))
+        await log.close()
+
+    asyncio.run(leave())
+    files.gate.set()
+    asyncio.run(stay())
+    assert waiting[0].cancelled()
+    assert verify_log(tmp_path, VKEY).events == 3
+
+
 async def test_a_refused_event_leaves_no_gap(tmp_path: Path) -> None:
     """An event that the format cannot hold is refused; the next one gets the number."""
     log = open_log(tmp_path)
