@@ -126,9 +126,12 @@ class AddressPolicy:
                 names.add(parsed)
         return cls(tuple(networks), frozenset(names))
 
-    def allows(self, address: Address, port: int) -> bool:
-        """Return whether a connection to `address`, literal or resolved, at `port` (1 to 65535) is allowed."""
-        if not 0 < port <= PORT_MAX:
+    def allows(self, address: Address, port: int | None) -> bool:
+        """Return whether a connection to `address`, literal or resolved, at `port` (1 to 65535) is allowed.
+
+        Port None asks whether there is a port at which it is: for a host that is named before its port is known.
+        """
+        if port is not None and not 0 < port <= PORT_MAX:
             return False
         if is_public(address):
             return True
@@ -136,15 +139,16 @@ class AddressPolicy:
         if isinstance(address, IPv6Address) and (address.scope_id is not None or address.ipv4_mapped is not None):
             return False
         return any(
-            (allowed.port is None or allowed.port == port)
+            (port is None or allowed.port is None or allowed.port == port)
             and allowed.network.version == address.version
             and address in allowed.network
             for allowed in self.networks
         )
 
-    def allows_name(self, host: str, port: int) -> bool:
-        """Return whether policy names `host` (ASCII, any case, no trailing dot) at `port`."""
-        return (host.lower(), port) in self.names
+    def allows_name(self, host: str, port: int | None) -> bool:
+        """Return whether policy names `host` (ASCII, any case, no trailing dot) at `port`; None: at some port."""
+        name = host.lower()
+        return any(name == n for n, _ in self.names) if port is None else (name, port) in self.names
 
     def permits(self, host: str, address: Address, port: int) -> bool:
         """Return whether a connection for `host`, which resolved to `address`, at `port` is allowed."""

@@ -87,7 +87,8 @@ def parse_name_or_ipv4(text: str) -> Host | Finding:
     if len(text) > HOST_CHARS_MAX:
         return _TOO_LONG
     if _DECIMALS.fullmatch(text):
-        return parse_address(text)
+        host = parse_address(text)
+        return host if isinstance(host, Host) else _NUMERIC
     if _ENDS_IN_NUMBER.fullmatch(text):
         return _NUMERIC
     labels: list[str] = []

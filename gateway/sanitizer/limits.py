@@ -42,7 +42,7 @@ def _check_shape(value: object, limits: ParameterLimits) -> Finding | None:
     """Walk the containers level by level; leaves are looked at in place."""
     level: list[object] = [value]
     values = 0
-    for _ in range(limits.nesting_max + 1):
+    for _ in range(limits.nesting_max):
         below: list[object] = []
         for container in level:
             children: list[object]
