@@ -12,6 +12,8 @@ import orjson
 
 from engine.values import JsonObject, JsonValue
 
+NESTING_MAX = 128  # levels that any configuration may allow; some readers recurse
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissionLimits:
@@ -29,6 +31,11 @@ class MissionLimits:
     labels_max: int = 64
     context_bytes_max: int = 64 * 1024 * 1024  # all outputs of a mission together
     output_bytes_max: int = 1024 * 1024  # one step's output
+
+    def __post_init__(self) -> None:
+        """Refuse limits that the readers, which recurse, could not hold."""
+        if not 1 <= self.nesting_max <= NESTING_MAX:
+            raise ValueError(f"nesting_max must be from 1 to {NESTING_MAX}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,8 @@ def parse(parameters: JsonObject, report: Report | None = None) -> Template | No
     Raises:
         RefusalError: a faulty reference (code `reference.…`), where no `report` is given.
     """
+    if b"${" not in orjson.dumps(parameters):  # one pass in C; most parameters hold none
+        return None
     parser = _Parser(report or _refuse)
     root = parser.node(parameters, ())
     return None if isinstance(root, _Plain) else Template(tuple(parser.uses), root)

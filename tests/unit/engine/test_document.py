@@ -276,3 +276,19 @@ def test_keys_are_located_beside_their_values() -> None:
 def test_a_value_that_never_was_text_has_no_places() -> None:
     """A document made from a protobuf message answers every path with nothing."""
     assert Document({"a": 1}).locate(("a",)) is None
+
+
+@pytest.mark.parametrize("nesting", [0, 129])
+def test_the_nesting_limit_has_a_limit(nesting: int) -> None:
+    """No configuration can allow a depth at which a reader's own recursion would give out."""
+    with pytest.raises(ValueError, match="nesting_max"):
+        MissionLimits(nesting_max=nesting)
+
+
+@pytest.mark.parametrize("shape", ["[{}]", '{{"a":{}}}'])
+def test_the_deepest_configuration_is_read(shape: str) -> None:
+    """128 levels, the most that can be allowed, are read, located and refused when they are wrong."""
+    text = shape.format("[" * 127 + "]" * 127)
+    document = parse_document(text.encode(), MissionLimits(nesting_max=128))
+    assert document.locate(("a" if "a" in text else 0, *[0] * 126)) == (1, len(text) // 2 + 2 * ("a" in text))
+    assert refused(text.replace("[]", "[0,]!"), nesting_max=128)[0][0] == "document.syntax"
