@@ -1,6 +1,7 @@
 """Ways out of a workspace, each tried against the kernel's boundary and not only against the check of the text."""
 
 import asyncio
+import ctypes
 import errno
 import os
 import socket
@@ -23,6 +24,8 @@ Perform = Callable[[str, JsonObject], Awaitable[JsonObject]]
 Attack = Callable[[Path, Path], str]
 
 CONTENT = "kept outside"
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
 
 
 @pytest.fixture
@@ -225,35 +228,39 @@ async def test_only_regular_files_are_touched(
     """A FIFO without a writer would hold a thread for ever, a device has effects of its own: refused, in no time."""
     monkeypatch.chdir(workspace.path)  # a socket's path is short
     make(Path("x"))
-    async with asyncio.timeout(1.0):
-        with pytest.raises(EffectError) as refused:
-            await perform("file.read", {"path": "x"})
-        assert refused.value.code == "effect.not_regular"
-        for mode, code in (("create", "effect.file_exists"), ("replace", "effect.not_regular")):
+    try:
+        async with asyncio.timeout(1.0):
             with pytest.raises(EffectError) as refused:
-                await perform("file.write", {"path": "x", "content": "a", "mode": mode})
-            assert refused.value.code == code
+                await perform("file.read", {"path": "x"})
+            assert refused.value.code == "effect.not_regular"
+            for mode, code in (("create", "effect.file_exists"), ("replace", "effect.not_regular")):
+                with pytest.raises(EffectError) as refused:
+                    await perform("file.write", {"path": "x", "content": "a", "mode": mode})
+                assert refused.value.code == code
+    finally:
+        release(workspace.path / "x")
+
+
+def release(path: Path) -> None:
+    """Let a thread go that hangs in opening a FIFO, so that a failure of the test above is one, and not a hang."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
 
 
 class Swapper(threading.Thread):
-    """Exchanges a directory with a link to the outside, as fast as it can."""
+    """Exchanges a directory with a link to the outside, each time in one step, as fast as it can."""
 
     def __init__(self, inside: Path, outside: Path) -> None:
         super().__init__(daemon=True)
-        self._inside = inside
-        self._outside = outside
+        self._real, self._link = str(inside / "d").encode(), str(inside / "link").encode()
+        (inside / "link").symlink_to(outside)
         self._stopped = threading.Event()
         self.swaps = 0
 
     def run(self) -> None:
-        real, aside, link = self._inside / "d", self._inside / "aside", self._inside / "link"
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
         while not self._stopped.is_set():
-            with suppress(OSError):
-                link.symlink_to(self._outside)
-                real.rename(aside)
-                link.rename(real)
-                real.unlink()
-                aside.rename(real)
+            if renameat2(AT_FDCWD, self._real, AT_FDCWD, self._link, RENAME_EXCHANGE) == 0:
                 self.swaps += 1
 
     def stop(self) -> None:
@@ -281,7 +288,7 @@ async def test_a_swapped_directory_leads_nowhere(perform: Perform, workspace: Wo
         swapper.stop()
     assert listing(outside) == ["secret"]
     assert swapper.swaps > 0
-    assert codes <= {"effect.path_refused", "effect.not_found", "effect.file_exists", "effect.not_a_directory"}
+    assert codes <= {"effect.path_refused", "effect.not_found"}
     assert done > 0
 
 

@@ -310,7 +310,7 @@ async def test_the_system_resolver_resolves(client: Client) -> None:
 
 async def slow_body(_: bytes, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")
-    for _ in range(500):
+    for _x in range(500):
         writer.write(b"x")
         await writer.drain()
         await asyncio.sleep(0.02)
