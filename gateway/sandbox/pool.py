@@ -68,9 +68,11 @@ class PooledSandbox:
             raise SandboxError(error.message, code="sandbox.unavailable") from error
 
     async def close(self) -> None:
-        """Let runs end, then end the workers."""
+        """Let runs end, then end the workers; once more is no error."""
         await self._pool.close()
-        os.close(self._artefacts)
+        artefacts, self._artefacts = self._artefacts, -1
+        if artefacts >= 0:
+            os.close(artefacts)
 
     async def run(self, module: str, document: bytes, constraints: ExecutionConstraints) -> RunReport:
         """Implement `gateway.sandbox.port.Sandbox.run`."""

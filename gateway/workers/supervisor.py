@@ -75,26 +75,31 @@ class Zygote:
         if len(spec.fds) >= FDS_MAX or len(request) > PACKET_BYTES_MAX:
             raise WorkerError("the worker's specification is too large", code="worker.start_failed")
         channel = await self._ensure()
-        ours, theirs = socket.socketpair()
         try:
-            future: asyncio.Future[tuple[bytes, list[int]]] = asyncio.get_running_loop().create_future()
-            socket.send_fds(channel, [request], [theirs.fileno(), *spec.fds])
-            self._answers.append(future)
-            packet, fds = await asyncio.wait_for(future, _FORK_SECONDS_MAX)
-        except OSError as error:  # TimeoutError is one too
-            ours.close()
-            raise WorkerError("the zygote does not answer", code="worker.start_failed") from error
+            ours, theirs = socket.socketpair()
+        except OSError as error:  # EMFILE: the gateway has no descriptors left
+            raise WorkerError("no socket for a worker", code="worker.start_failed") from error
+        try:
+            with theirs:
+                packet, fds = await self._ask(channel, request, [theirs.fileno(), *spec.fds])
         except BaseException:
-            ours.close()
+            ours.close()  # a worker that was forked all the same sees this, and ends
             raise
-        finally:
-            theirs.close()
         answer = json.loads(packet)
-        if "pid" not in answer:
+        if not fds:
             ours.close()
-            raise WorkerError(f"no process: {answer.get('error')}", code="worker.start_failed")
+            raise WorkerError(f"no process: {answer.get('error', 'no pidfd')}", code="worker.start_failed")
         ours.setblocking(False)
         return Process(answer["pid"], fds[0], ours)
+
+    async def _ask(self, channel: socket.socket, request: bytes, fds: list[int]) -> tuple[bytes, list[int]]:
+        future: asyncio.Future[tuple[bytes, list[int]]] = asyncio.get_running_loop().create_future()
+        try:
+            socket.send_fds(channel, [request], fds)
+            self._answers.append(future)
+            return await asyncio.wait_for(future, _FORK_SECONDS_MAX)
+        except OSError as error:  # TimeoutError is one too
+            raise WorkerError("the zygote does not answer", code="worker.start_failed") from error
 
     async def close(self) -> None:
         """End the zygote, and with it every worker that is left."""

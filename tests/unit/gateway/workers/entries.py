@@ -1,6 +1,7 @@
 """Workers for the tests: their entry points run in forked processes."""
 
 import os
+import resource
 import signal
 import stat
 import time
@@ -36,6 +37,15 @@ def look(_config: bytes, _fds: tuple[int, ...]) -> Handler:
     def handle(request: bytes) -> bytes:
         if request == b"fds":
             return " ".join(_kind(fd) for fd in range(64) if _kind(fd)).encode()
+        if request == b"rlimits":
+            kinds = (resource.RLIMIT_AS, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
+            return repr([resource.getrlimit(kind) for kind in kinds]).encode()
+        if request == b"write":
+            os.write(os.memfd_create("file"), b"x")
+        if request == b"grab":
+            bytearray(1 << 31)
+        while request == b"burn":
+            pass
         if request == b"environ":
             return repr(dict(os.environ)).encode()
         if request == b"status":

@@ -1,13 +1,16 @@
 import asyncio
 import dataclasses
+import errno
 import os
 import select
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import WorkerError
+from gateway.workers.limits import ResourceLimits
 from gateway.workers.pool import WorkerPool
 from gateway.workers.spec import WorkerSpec
 from gateway.workers.supervisor import Zygote
@@ -225,6 +228,45 @@ async def test_a_worker_has_nothing_of_the_gateway(zygote: Zygote, look: WorkerS
     finally:
         del os.environ["MISSIONGATE_TEST"]
         await pool.close()
+
+
+@pytest.mark.parametrize(("request_", "note"), [(b"write", "no last words"), (b"grab", "MemoryError"), (b"burn", "")])
+async def test_the_kernel_holds_a_worker_to_its_limits(
+    zygote: Zygote, look: WorkerSpec, request_: bytes, note: str
+) -> None:
+    """Writing a file, taking memory, burning CPU: each ends the worker and nothing else."""
+    limits = ResourceLimits(address_space_bytes_max=1 << 30, open_files_max=32, cpu_seconds_max=1)
+    pool = WorkerPool(zygote, dataclasses.replace(look, limits=limits), 1)
+    await pool.start()
+    expected = [(1 << 30, 1 << 30), (32, 32), (0, 0), (0, 0)]
+    assert await pool.call(b"rlimits", deadline_ms=DEADLINE_MS) == repr(expected).encode()
+    with pytest.raises(WorkerError) as caught:
+        await pool.call(request_, deadline_ms=20_000)
+    assert caught.value.code == "worker.crashed"
+    assert note in caught.value.message
+    await pool.close()
+
+
+async def test_a_gateway_without_descriptors_recovers(
+    zygote: Zygote, echo: WorkerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replacement that cannot be had now is had later: no worker is lost for good."""
+    pool = WorkerPool(zygote, echo, 1)
+    await pool.start()
+    real, failures = socket.socketpair, [1, 1]
+
+    def scarce() -> tuple[socket.socket, socket.socket]:
+        if failures:
+            failures.pop()
+            raise OSError(errno.EMFILE, "too many open files")
+        return real()
+
+    monkeypatch.setattr("gateway.workers.supervisor.socket.socketpair", scarce)
+    with pytest.raises(WorkerError):
+        await pool.call(b"die", deadline_ms=DEADLINE_MS)
+    assert await pool.call(b"x", deadline_ms=DEADLINE_MS) == b">x"
+    assert failures == []
+    await pool.close()
 
 
 async def test_the_zygote_is_started_again(zygote: Zygote, echo: WorkerSpec) -> None:
