@@ -37,9 +37,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self.iterations = 0
         self.timers_made = 0
         self.acts: dict[int, Callable[[], object]] = {}
+        self.complaints: list[str] = []
         selector = _Selector()
         selector.loop = self
         super().__init__(selector)
+        self.set_exception_handler(lambda _loop, context: self.complaints.append(str(context)))
 
     def time(self) -> float:
         return self.now
@@ -66,6 +68,10 @@ class LoopClock:
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` on a loop of its own, in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(main)
+    """Run `main` on a loop of its own, in virtual time; what the loop would only log is an error."""
+    loop = VirtualTimeLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        result = runner.run(main)
+    if loop.complaints:
+        raise AssertionError(loop.complaints)
+    return result

@@ -1,6 +1,7 @@
 """Faults of the scheduler's neighbours, at every moment: each run still has one consistent result."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 
@@ -194,17 +195,44 @@ def test_a_step_that_cancels_itself_has_failed(after: float) -> None:
     assert result.overall_status is OverallStatus.PARTIAL
 
 
-@pytest.mark.filterwarnings("ignore:coroutine")
 def test_the_interrupt_of_the_user_passes_through() -> None:
-    """KeyboardInterrupt ends the program as it should, after every step has its outcome."""
+    """KeyboardInterrupt ends the program as it should, after every step has its outcome, and is reported once."""
     observer = RecordingObserver()
     plan = plan_of({"a": [], "b": [], "c": []}, config=MissionConfig(parallel_limit=2))
-    mission = run_of(plan, ScriptedRunner({"a": raises(KeyboardInterrupt(), after=1), "b": forever}), observer)
-    with pytest.raises(KeyboardInterrupt):
-        run(mission.execute())
+    interrupt = KeyboardInterrupt()
+    mission = run_of(plan, ScriptedRunner({"a": raises(interrupt, after=1), "b": forever}), observer)
+    loop = VirtualTimeLoop()
+    with pytest.raises(KeyboardInterrupt), asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(mission.execute())
+    interrupt.__traceback__ = None  # it holds the task, which complains when it is collected
+    gc.collect()
+    assert loop.complaints == []
     assert mission.result is not None
     assert codes(mission.result) == {"a": "internal", "b": "mission.interrupted", "c": "mission.interrupted"}
     check_consistent(plan, mission.result, observer)
+
+
+@pytest.mark.parametrize("kind", ["completes", "is cancelled", "times out"])
+def test_a_run_leaves_nothing_on_the_loop(kind: str) -> None:
+    """When `execute` returns, no task and no timer of the run is left."""
+
+    async def main() -> None:
+        plan = plan_of(
+            {"a": [], "b": ["a"]},
+            config=MissionConfig(timeout_seconds=2 if kind == "times out" else 100),
+            timeouts={"a": 50, "b": 60},
+        )
+        mission = run_of(plan, ScriptedRunner({"a": sleeps(1), "b": sleeps(3)}))
+        task = asyncio.create_task(mission.execute())
+        await asyncio.sleep(1.5)
+        if kind == "is cancelled":
+            mission.cancel(ASKED)
+        await task
+        loop = asyncio.get_running_loop()
+        assert [timer for timer in loop._scheduled if not timer.cancelled()] == []
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
 
 
 def test_a_runner_that_is_no_coroutine_fails_its_step(caplog: pytest.LogCaptureFixture) -> None:

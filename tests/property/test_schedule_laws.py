@@ -33,7 +33,7 @@ from tests.virtual_time import run
 STEPS_MAX = 12
 GRACE_SECONDS = 2.0
 
-DELAYS = st.sampled_from([0.0, 0.5, 1.0, 1.5, 3.0])
+DELAYS = st.sampled_from([0.0, 0.5, 1.0, 1.5, 3.0, 9.0])  # the last: longer than deadline and grace together
 
 
 class UnlikelyError(BaseException):

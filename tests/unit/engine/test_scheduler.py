@@ -504,7 +504,56 @@ def test_a_step_that_ignores_its_deadline_is_given_up_after_the_grace() -> None:
         assert statuses(result) == {"a": "Failed", "b": "Completed"}
         assert codes(result) == {"a": "step.timeout"}
         assert result.step_results["a"].duration_ms == 6_000
+        assert result.total_duration_ms == 36_000, "b started when a was given up"
         check_consistent(plan, result, observer)
+
+    run(main())
+
+
+def test_a_step_that_was_given_up_releases_its_dependents_once() -> None:
+    """When it ends at last, nothing is counted down a second time."""
+    plan = plan_of({"a": [], "b": [], "c": ["a", "b"]}, config=PATIENT, timeouts={"a": 1.0}, tolerant=["a"])
+    runner = ScriptedRunner({"a": ignores_cancellation(10), "b": sleeps(20)})
+    observer = RecordingObserver()
+    result = run(run_of(plan, runner, observer).execute())
+    assert observer.events[-3:] == [("b", "Completed"), ("c", "Executing"), ("c", "Completed")]
+    check_consistent(plan, result, observer)
+
+
+@pytest.mark.parametrize("then", [None, StepError("late"), ValueError("late")])
+def test_a_step_that_was_given_up_may_outlive_its_mission(then: Exception | None) -> None:
+    """What it does after the end of its mission changes neither the result nor the context."""
+
+    async def main() -> None:
+        plan = plan_of({"a": []}, timeouts={"a": 1.0})
+        mission = run_of(plan, ScriptedRunner({"a": ignores_cancellation(60, then=then)}))
+        result = await mission.execute()
+        await asyncio.sleep(100)
+        assert mission.result == result
+        assert codes(result) == {"a": "step.timeout"}
+        assert dict(mission._context.step_outputs) == {}
+
+    run(main())
+
+
+def test_a_deadline_that_passed_before_the_stop_still_counts() -> None:
+    """A step that was cleaning up after its deadline when the mission was cancelled has Failed, not been Skipped."""
+
+    async def cleans_up(_step: MissionStep) -> JsonValue:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(2)
+
+    async def main() -> None:
+        mission = run_of(plan_of({"a": []}, timeouts={"a": 1.0}), ScriptedRunner({"a": cleans_up}))
+        task = asyncio.create_task(mission.execute())
+        await asyncio.sleep(2)
+        mission.cancel(ASKED)
+        result = await task
+        assert codes(result) == {"a": "step.timeout"}
+        assert result.state is MissionState.CANCELLED
+        assert result.total_duration_ms == 3_000
 
     run(main())
 
@@ -547,11 +596,12 @@ def test_deadline_grace_and_stop_do_not_add_up() -> None:
         loop = asyncio.get_running_loop()
 
         async def counts(_step: MissionStep) -> JsonValue:
-            while True:
+            while loop.time() < 50:
                 try:
-                    await asyncio.sleep(100)
+                    await asyncio.sleep(50)
                 except asyncio.CancelledError:
                     cancellations.append(loop.time())
+            return None
 
         plan = plan_of({"a": []}, timeouts={"a": 1.0})
         mission = run_of(plan, ScriptedRunner({"a": counts}), grace_seconds=3)
@@ -559,10 +609,9 @@ def test_deadline_grace_and_stop_do_not_add_up() -> None:
         await asyncio.sleep(2)
         mission.cancel(ASKED)
         result = await task
-        assert cancellations == [1.0]
         assert codes(result) == {"a": "step.timeout"}
         assert result.total_duration_ms == 5_000
-        for stray in asyncio.all_tasks() - {asyncio.current_task()}:
-            stray.get_coro().close()
+        await asyncio.sleep(100)
+        assert cancellations == [1.0]
 
     run(main())
