@@ -2,6 +2,8 @@
 //!
 //! Nothing is freed: a run is one call, and the host throws the instance away after it.
 
+const std = @import("std");
+
 const page_bytes = 64 * 1024;
 
 /// Set by the linker: the first byte after the stack and the module's data.
@@ -108,7 +110,7 @@ noinline fn grow(end: u64, have: u64) Error!void {
 
 /// Takes what is left up to the limit: the host tells a run that hit its memory limit by its memory's size.
 fn exhaust(refused_pages: usize) void {
-    var pages = refused_pages / 2;
+    var pages = std.math.floorPowerOfTwo(usize, refused_pages);
     while (pages > 0) : (pages /= 2) {
         _ = @wasmMemoryGrow(0, pages);
     }

@@ -68,14 +68,18 @@ fn apply(value: Value, operation: Value) mission.Error!Value {
     const name = try (try fields.requireString("op")).text();
     inline for (table) |known| {
         if (std.mem.eql(u8, known.name, name)) {
-            try fields.expect(known.fields);
-            return known.apply(value, fields) catch |problem| {
+            return attempt(known, value, fields) catch |problem| {
                 if (problem == error.Refused) try mission.failure.within(known.name ++ ": ");
                 return problem;
             };
         }
     }
     return invalid("op: no such operation");
+}
+
+fn attempt(comptime operation: Operation, value: Value, fields: Fields) mission.Error!Value {
+    try fields.expect(operation.fields);
+    return operation.apply(value, fields);
 }
 
 /// Says which operation was refused.

@@ -1,0 +1,63 @@
+"""The build of the modules: the same bytes anywhere, and a clear word where it fails."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import hatch_build
+from tests.step_modules import SOURCES, hooks
+
+
+def copy_of(path: Path, *kept: str) -> Path:
+    """Copy the SDK and the named modules to `path`."""
+    for name in ("sdk", *kept):
+        shutil.copytree(SOURCES / name, path / name)
+    return path
+
+
+def test_the_bytes_do_not_depend_on_the_place(tmp_path: Path) -> None:
+    """Built in two other folders, with fresh caches, a module has the digest of the one that is installed."""
+    first = copy_of(tmp_path / "a", "steps/delay", "demo/spin")
+    second = copy_of(tmp_path / "another folder" / "deeper", "steps/delay", "demo/spin")
+    for sources in (first, second):
+        hatch_build.build_hooks(sources, sources / "built")
+        for group, kind in (("steps", "delay"), ("demo", "spin")):
+            assert (sources / "built" / group / kind / "module.wasm").read_bytes() == hooks()[kind].module
+
+
+def test_a_build_leaves_modules_manifests_and_schemas_only(tmp_path: Path) -> None:
+    """Sources, test cases and caches are not shipped, and what an earlier build left is gone."""
+    sources = copy_of(tmp_path / "a", "steps/delay")
+    target = tmp_path / "built"
+    (target / "steps" / "old").mkdir(parents=True)
+    hatch_build.build_hooks(sources, target)
+    files = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
+    assert files == [f"steps/delay/{name}" for name in ("hook.toml", "module.wasm", "parameters.schema.json")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "built"]
+    assert not (target / "steps" / "old").exists()
+
+
+def test_a_source_that_does_not_compile_says_where(tmp_path: Path) -> None:
+    """The error has the module's name and the compiler's words, and the last good build stays."""
+    sources = copy_of(tmp_path / "a", "steps/delay")
+    target = tmp_path / "built"
+    (target / "steps" / "kept").mkdir(parents=True)
+    with (sources / "steps" / "delay" / "main.zig").open("a") as file:
+        file.write("const broken: u8 = true;\ncomptime {\n    _ = broken;\n}\n")
+    with pytest.raises(hatch_build.ModuleBuildError, match=r"steps/delay(?s:.*)expected type 'u8'"):
+        hatch_build.build_hooks(sources, target)
+    assert (target / "steps" / "kept").is_dir()
+
+
+def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the build environment has no Zig, the error says which package is missing."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(hatch_build.ModuleBuildError, match="ziglang"):
+        hatch_build.build_hooks(copy_of(tmp_path / "a", "steps/delay"), tmp_path / "built")
+
+
+def test_no_sources_are_an_error(tmp_path: Path) -> None:
+    """A source archive that lacks the modules does not become a package that lacks them."""
+    with pytest.raises(hatch_build.ModuleBuildError, match="no modules"):
+        hatch_build.build_hooks(tmp_path, tmp_path / "built")
