@@ -134,6 +134,7 @@ def test_every_spelling_of_a_mission_has_one_digest() -> None:
         ([step()], {"config": {"timeout_seconds": True}}, "mission.wrong_type", "config.timeout_seconds", 1),
         ([step()], {"config": {"parallel_limit": 0}}, "mission.out_of_range", "config.parallel_limit", 1),
         ([step()], {"config": {"parallel_limit": 1025}}, "mission.out_of_range", "config.parallel_limit", 1),
+        ([step()], {"config": {"parallel_limit": True}}, "mission.wrong_type", "config.parallel_limit", 1),
         ([step()], {"config": {"parallel_limit": 1.0}}, "mission.wrong_type", "config.parallel_limit", 1),
         ([step()], {"config": {"fail_fast": "no"}}, "mission.wrong_type", "config.fail_fast", 1),
         ([step()], {"config": {"strategy": "levels"}}, "mission.not_supported", "config.strategy", 1),
