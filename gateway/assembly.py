@@ -30,7 +30,6 @@ from gateway.identity import TokenTable
 from gateway.missions.desk import Desk
 from gateway.pipeline import Admission, StepKind, StepPipeline
 from gateway.policy.bundle import Bundle
-from gateway.policy.pool import PRELOAD as POLICY_PRELOAD
 from gateway.policy.pool import WorkerPolicy
 from gateway.policy.regorus_engine import RegorusEngine
 from gateway.rpc.gate import PolicyGate
@@ -152,7 +151,9 @@ async def running_gateway(
         hooks = (*builtin_hooks(), *(load_hook(home / h.path, sha256=h.sha256) for h in config.hooks))
         kinds = prepare_kinds(hooks, profiles, addresses)
 
-        zygote = await Zygote.start((*SANDBOX_PRELOAD, *POLICY_PRELOAD))
+        # Policy workers import their engine after the fork: its allocator reserves 1 GiB of addresses on import, which
+        # every sandbox worker would inherit, and its address-space limit would be spent before it began.
+        zygote = await Zygote.start(SANDBOX_PRELOAD)
         stack.push_async_callback(zygote.close)
         sandbox, policy = await _start_workers(stack, zygote, config, hooks, bundle)
 
