@@ -84,11 +84,17 @@ def _check_keywords(
             raise DialectError(f"{pointer}/x-type: there is no such type; there are {', '.join(sorted(type_names))}")
         if keyword == "x-type" and not types_allowed:
             raise DialectError(f"{pointer}/x-type: may not stand below any of {', '.join(sorted(_WITHOUT_TYPES))}")
+    _check_string(pointer, subschema)
+
+
+def _check_string(pointer: str, subschema: Mapping[str, object]) -> None:
+    """A string has a maximum, and what has the type of a string says that it is one."""
     kinds = subschema.get("type")
-    if (kinds == "string" or (isinstance(kinds, list) and "string" in kinds)) and not any(
-        keyword in subschema for keyword in _BOUNDS_A_STRING
-    ):
+    may_be_string = kinds == "string" or (isinstance(kinds, list) and "string" in kinds)
+    if may_be_string and not any(keyword in subschema for keyword in _BOUNDS_A_STRING):
         raise DialectError(f"{pointer}: a string needs a maximum: one of {', '.join(_BOUNDS_A_STRING)}")
+    if "x-type" in subschema and not may_be_string and not pointer.endswith("/propertyNames"):
+        raise DialectError(f'{pointer}/x-type: needs "type": "string" beside it, or other values would pass unchecked')
 
 
 def _is_local(reference: str) -> bool:

@@ -20,7 +20,7 @@ _DEPTH: Final = Finding("encoding_depth", f"is percent-encoded more than {ROUNDS
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 # CR LF spelled for an interpreter of escapes; as a pair, because one alone is an honest number or JSON.
-_BREAK: Final = re.compile(rb"[\x00\r\n]|\\r\\n|(?:0x0[ad]){2}", re.IGNORECASE)
+_BREAK: Final = re.compile(r"[\x00\r\n]|\\r\\n|(?:0x0[ad]){2}", re.IGNORECASE)
 
 
 def check_header_name(value: str) -> Finding | None:
@@ -38,9 +38,15 @@ def check_header(value: str) -> Finding | None:
         return _LINE if re.search(r"[\x00\r\n]", value) else _CHARACTERS
     if value != value.strip("\t "):
         return _SPACE
+    if _BREAK.search(value):
+        return _LINE
+    return _check_decodings(value) if "%" in value else None
+
+
+def _check_decodings(value: str) -> Finding | None:
     for form in decodings(value.encode("ascii")):
         if form is None:
             return _DEPTH
-        if _BREAK.search(form):
+        if _BREAK.search(form.decode("latin-1")):  # byte for byte: what it would decode to is not asked
             return _LINE
     return None

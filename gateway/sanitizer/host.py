@@ -8,6 +8,7 @@ RFC 9476 (.alt); ICANN resolution 2024.07.29.06 (.internal).
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -18,6 +19,7 @@ from gateway.sanitizer.finding import Finding
 from gateway.sanitizer.scripts import is_single_script
 
 HOST_CHARS_MAX: Final = 253  # RFC 1035, 3.1, as text
+HOSTS_CACHED: Final = 1_024  # parsing asks nothing but the text; missions name the same few hosts again and again
 
 _TOO_LONG: Final = Finding("host_too_long", f"has a host longer than {HOST_CHARS_MAX} characters")
 _NAME: Final = Finding(
@@ -58,6 +60,8 @@ class Host:
 
 def check_host(value: str, addresses: AddressPolicy) -> Finding | None:
     """Return the rule that `value`, a host without a port, breaks; or None. IPv6 is written without brackets."""
+    if len(value) > HOST_CHARS_MAX:
+        return _TOO_LONG
     host = parse_address(value) if ":" in value else parse_name_or_ipv4(value)
     return host if isinstance(host, Finding) else check_reach(host, None, addresses)
 
@@ -82,6 +86,7 @@ def parse_address(text: str) -> Host | Finding:
     return _canonical(address, text)
 
 
+@lru_cache(maxsize=HOSTS_CACHED)
 def parse_name_or_ipv4(text: str) -> Host | Finding:
     """Parse a DNS name, in ASCII or Unicode, or an IPv4 address."""
     if len(text) > HOST_CHARS_MAX:

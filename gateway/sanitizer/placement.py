@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 Schema: TypeAlias = Mapping[str, object]
 Path: TypeAlias = tuple[str | int, ...]
 
-PLACES_MAX: Final = 4_096
+PLACES_MAX: Final = 1_024
 IN_PLACE: Final = ("allOf", "anyOf", "oneOf", "then", "else", "$ref")  # keywords that apply to the same instance
 
 

@@ -5,6 +5,7 @@ from engine.values import JsonObject
 from gateway.addresses import AddressPolicy
 from gateway.errors import HookRefusedError
 from gateway.sanitizer import ParameterLimits, ParameterSchema
+from gateway.sanitizer.placement import place
 from gateway.sanitizer.schema import VIOLATIONS_MAX, field_path
 
 WRITE: JsonObject = {
@@ -252,11 +253,12 @@ def test_exactly_the_greatest_depth_passes() -> None:
         {"type": "string"},
         {"type": ["string", "null"]},
         {"properties": {"a": {"type": "string", "pattern": "^a$"}}},
-        {"properties": {"a": {"x-type": "txet"}}},
-        {"not": {"properties": {"a": {"x-type": "text"}}}},
-        {"if": {"x-type": "text"}},
-        {"patternProperties": {"^a": {"x-type": "text"}}},
-        {"anyOf": [{"x-type": "text"}, {"x-type": "url"}]},
+        {"properties": {"a": {"type": "string", "x-type": "txet"}}},
+        {"properties": {"a": {"x-type": "text"}}},
+        {"not": {"properties": {"a": {"type": "string", "x-type": "text"}}}},
+        {"if": {"type": "string", "x-type": "text"}},
+        {"patternProperties": {"^a": {"type": "string", "x-type": "text"}}},
+        {"anyOf": [{"type": "string", "x-type": "text"}, {"type": "string", "x-type": "url"}]},
         {"pattern": "(?=a)b", "maxLength": 5},
         {"pattern": "(a)\\1", "maxLength": 5},
         {"pattern": "(a{1000}){1000}", "maxLength": 5},
@@ -283,7 +285,7 @@ def test_a_pattern_runs_in_linear_time() -> None:
 
 def test_a_schema_is_copied() -> None:
     """Changing the caller's schema afterwards changes nothing."""
-    schema: dict[str, object] = {"type": "object", "properties": {"a": {"x-type": "path"}}}
+    schema: dict[str, object] = {"type": "object", "properties": {"a": {"type": "string", "x-type": "path"}}}
     compiled = ParameterSchema.compile(schema)  # type: ignore[arg-type]
     schema["properties"] = {}
     assert compiled.check({"a": "/x"}, field="p") != ()
@@ -293,7 +295,7 @@ def test_a_recursive_schema_that_consumes_nothing_compiles_to_an_end() -> None:
     """Definitions that refer to each other in place are followed once."""
     schema: JsonObject = {
         "properties": {"a": {"$ref": "#/$defs/x"}},
-        "$defs": {"x": {"allOf": [{"$ref": "#/$defs/y"}]}, "y": {"x-type": "path", "maxLength": 9}},
+        "$defs": {"x": {"allOf": [{"$ref": "#/$defs/y"}]}, "y": {"type": "string", "x-type": "path"}},
     }
     assert found(schema, {"a": "/x"}) == {"steps[2].parameters.a": "sanitize.path.absolute"}
 
@@ -305,3 +307,14 @@ def test_a_recursive_schema_that_consumes_nothing_compiles_to_an_end() -> None:
 def test_field_paths_are_plain(path: tuple[str | int, ...], field: str) -> None:
     """Members are dotted where they are plain names, and quoted in ASCII where not."""
     assert field_path("p", path) == field
+
+
+def test_documents_are_not_walked_where_nothing_has_a_type() -> None:
+    """Places below which no string has a type are forgotten when the schema is compiled."""
+    root = place(
+        {"properties": {"a": {"properties": {"b": {"type": "integer"}}}, "c": {"type": "string", "x-type": "path"}}}
+    )
+    assert root.members["a"] is None
+    assert root.members["c"] is not None
+    assert root.other_members is None
+    assert root.other_elements is None
