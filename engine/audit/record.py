@@ -83,8 +83,7 @@ def seal(
     Raises:
         AuditEventRefusedError: a value is no JSON value, or the line is over `LINE_BYTES_MAX`.
     """
-    if not isinstance(actor, str) or not isinstance(target, str) or not isinstance(details, Mapping):
-        raise AuditEventRefusedError("actor and target are strings, details is an object")
+    _check_types(actor, target, details)
     if len(event_type) > _EVENT_TYPE_CHARS_MAX or _EVENT_TYPE.fullmatch(event_type) is None:
         raise AuditEventRefusedError("an event type is dotted lower-case words, such as mission.submitted")
     try:
@@ -152,6 +151,12 @@ def _respell(token: re.Match[bytes]) -> bytes:
     """Return a float as this release spells it, and a string as it is."""
     text = token[0]
     return text if text.startswith(b'"') else orjson.dumps(orjson.loads(text))
+
+
+def _check_types(actor: object, target: object, details: object) -> None:
+    """Look again at what the types promise: a line of the wrong shape could never be taken back."""
+    if not (isinstance(actor, str) and isinstance(target, str) and isinstance(details, Mapping)):
+        raise AuditEventRefusedError("actor and target are strings, details is an object")
 
 
 def _plain_mapping(value: object) -> dict[object, object]:
