@@ -100,8 +100,10 @@ def resolve_edges(
 
 def _are_sound(parents: Sequence[Sequence[int]]) -> bool:
     """Return whether no step depends on itself, or twice on another."""
-    edges = sum(map(len, parents))
-    return sum(map(len, map(set, parents))) == edges and not any(step in row for step, row in enumerate(parents))
+    for step, row in enumerate(parents):
+        if step in row or (len(row) > 1 and len(set(row)) < len(row)):
+            return False
+    return True
 
 
 def _sound_edges(step: int, names: Sequence[str], index: Mapping[str, int], faults: list[EdgeFault]) -> tuple[int, ...]:
@@ -189,7 +191,7 @@ def not_ancestors(graph: Graph, pairs: Sequence[tuple[int, int]]) -> list[int]:
 
     Only steps that are asked about get a bit, and direct parents need none, so an ordinary mission costs nothing.
     """
-    parents = {step: frozenset(graph.parents[step]) for step, _ in pairs}
+    parents = {step: frozenset(graph.parents[step]) for step in {step for step, _ in pairs}}
     asked = [at for at, (step, other) in enumerate(pairs) if other not in parents[step]]
     targets = sorted({pairs[at][1] for at in asked})
     wrong: list[int] = []
