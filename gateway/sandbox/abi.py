@@ -4,12 +4,16 @@ Source: wasm-hooks/abi.md. The answer comes from untrusted code: every field is 
 refused.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import orjson
 
+from engine.errors import MissionInvalidError
+from engine.json_text import read_json
+from engine.mission import MissionLimits
 from engine.values import JsonObject, JsonValue
 from gateway.errors import SandboxError
 
@@ -17,6 +21,8 @@ EFFECTS_MAX: Final = 64  # of one step, over all its rounds
 OP_CHARS_MAX: Final = 64
 CODE_CHARS_MAX: Final = 128
 MESSAGE_CHARS_MAX: Final = 4096
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
+_LIMITS: Final = MissionLimits()
 MEMORY_CODE: Final = "memory"  # a module's own word for an allocation that failed
 
 
@@ -98,8 +104,10 @@ def decode_step_output(data: bytes) -> StepAnswer:
     """
     try:
         document = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise _invalid("it is not JSON in UTF-8") from error
+        if _LONG_NUMBER.search(data):  # orjson makes a float of an integer beyond 64 bits: here that is a refusal
+            document = read_json(data.decode(), _LIMITS)
+    except (orjson.JSONDecodeError, MissionInvalidError) as error:
+        raise _invalid("it is not JSON in UTF-8 with integers of at most 64 bits") from error
     if not isinstance(document, dict) or len(document) != 1:
         raise _invalid("it must be an object with one of the fields effects, output, error")
     [(kind, value)] = document.items()
