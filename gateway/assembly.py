@@ -13,7 +13,7 @@ from typing import Final
 from engine.audit.keys import Ed25519Signer
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
-from engine.values import JsonObject
+from engine.values import JsonObject, JsonValue
 from gateway.addresses import AddressPolicy
 from gateway.config import Config
 from gateway.effects.blocking import BlockingPool
@@ -143,63 +143,22 @@ async def running_gateway(
     Raises:
         EngineError: it cannot start; what had been started is stopped again.
     """
-    clock = clock or SystemClock()
     _check_listen(config)
     async with AsyncExitStack() as stack:
-        bundle = Bundle.load(home / config.policies)
-        profiles, addresses = profiles_from(bundle.data), address_policy(bundle)
-        hooks = (*builtin_hooks(), *(load_hook(home / h.path, sha256=h.sha256) for h in config.hooks))
-        kinds = prepare_kinds(hooks, profiles, addresses)
-
-        # Policy workers import their engine after the fork: its allocator reserves 1 GiB of addresses on import, which
-        # every sandbox worker would inherit, and its address-space limit would be spent before it began.
-        zygote = await Zygote.start(SANDBOX_PRELOAD)
-        stack.push_async_callback(zygote.close)
-        sandbox, policy = await _start_workers(stack, zygote, config, hooks, bundle)
-
-        signer = Ed25519Signer.load(home / KEY_FILE)
-        audit = await asyncio.to_thread(AuditLog.open, home / AUDIT_FOLDER, signer=signer, clock=clock)
-        stack.push_async_callback(audit.close)
-        store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
-        stack.push_async_callback(store.close)
-        workspaces = Workspaces.open(home)
-        stack.callback(workspaces.close)
-
-        limits = config.limits.mission_limits()
-        pipeline = StepPipeline(
-            kinds=kinds,
-            profiles=profiles,
-            policy=policy,
-            sandbox=sandbox,
-            effects=_effects(stack, addresses),
-            effect_schemas={
-                op: ParameterSchema.compile(schema, addresses=addresses) for op, schema in ARGUMENT_SCHEMAS.items()
-            },
-            audit=audit,
-            clock=clock,
-        )
-        desk = Desk(
-            admission=Admission(kinds=kinds, policy=policy, limits=limits),
-            pipeline=pipeline,
-            store=store,
-            audit=audit,
-            workspaces=workspaces,
-            clock=clock,
-            limits=limits,
-            running_max=config.limits.missions_running_max,
-        )
+        rules = _load_rules(home, config)
+        workers = await _start_workers(stack, config, rules)
+        records = await _open_records(stack, home, clock or SystemClock())
+        desk = _desk(stack, config, rules, workers, records)
         interrupted = await desk.recover()
-        await _record(audit, EventType.GATEWAY_STARTED, {"bundle": bundle.digest, "hooks": _pins(hooks)})
-
-        verifier_key = signer.verifier_key()
+        await _record(records.audit, EventType.GATEWAY_STARTED, {"bundle": rules.bundle.digest, "hooks": rules.pins()})
         server = RpcServer(
             Ports(
                 desk=desk,
-                gate=PolicyGate(policy, audit),
-                audit=LogReader(audit, (verifier_key,)),
+                gate=PolicyGate(workers.policy, records.audit),
+                audit=LogReader(records.audit, (records.verifier_key,)),
                 tokens=TokenTable([token.entry() for token in config.tokens]),
                 anonymous=config.anonymous,
-                limits=limits,
+                limits=config.limits.mission_limits(),
             )
         )
         await server.start(config.listen)
@@ -207,33 +166,115 @@ async def running_gateway(
             yield Gateway(
                 address=server.address,
                 desk=desk,
-                audit=audit,
-                sandbox=sandbox,
-                policy=policy,
-                bundle=bundle,
-                hooks=hooks,
-                verifier_key=verifier_key,
+                audit=records.audit,
+                sandbox=workers.sandbox,
+                policy=workers.policy,
+                bundle=rules.bundle,
+                hooks=rules.hooks,
+                verifier_key=records.verifier_key,
                 interrupted=interrupted,
             )
         finally:
             await server.not_serving()
             await desk.close(drain_seconds)
             await server.stop(_STOP_GRACE_SECONDS)
-            await _record(audit, EventType.GATEWAY_STOPPED, {})
+            await _record(records.audit, EventType.GATEWAY_STOPPED, {})
 
 
-async def _start_workers(
-    stack: AsyncExitStack, zygote: Zygote, config: Config, hooks: tuple[Hook, ...], bundle: Bundle
-) -> tuple[PooledSandbox, WorkerPolicy]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """What is decided before anything starts: the bundle, and what its data makes of the hooks."""
+
+    bundle: Bundle
+    profiles: Mapping[str, Profile]
+    addresses: AddressPolicy
+    hooks: tuple[Hook, ...]
+    kinds: Mapping[str, StepKind]
+
+    def pins(self) -> dict[str, JsonValue]:
+        """Return the SHA-256 of each hook's module."""
+        return {hook.name: hook.sha256 for hook in self.hooks}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Workers:
+    """The processes in which untrusted code and policy run."""
+
+    sandbox: PooledSandbox
+    policy: WorkerPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Records:
+    """What survives the process."""
+
+    audit: AuditLog
+    store: Store
+    workspaces: Workspaces
+    verifier_key: str
+    clock: Clock
+
+
+def _load_rules(home: Path, config: Config) -> _Rules:
+    bundle = Bundle.load(home / config.policies)
+    profiles, addresses = profiles_from(bundle.data), address_policy(bundle)
+    hooks = (*builtin_hooks(), *(load_hook(home / h.path, sha256=h.sha256) for h in config.hooks))
+    kinds = prepare_kinds(hooks, profiles, addresses)
+    return _Rules(bundle=bundle, profiles=profiles, addresses=addresses, hooks=hooks, kinds=kinds)
+
+
+async def _start_workers(stack: AsyncExitStack, config: Config, rules: _Rules) -> _Workers:
     """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
-    compiled = await asyncio.gather(*(compile_module(zygote, hook.module) for hook in hooks))
-    modules = {hook.name: artefact for hook, artefact in zip(hooks, compiled, strict=True)}
+    # Policy workers import their engine after the fork: its allocator reserves 1 GiB of addresses on import, which
+    # every sandbox worker would inherit, and its address-space limit would be spent before it began.
+    zygote = await Zygote.start(SANDBOX_PRELOAD)
+    stack.push_async_callback(zygote.close)
+    compiled = await asyncio.gather(*(compile_module(zygote, hook.module) for hook in rules.hooks))
+    modules = {hook.name: artefact for hook, artefact in zip(rules.hooks, compiled, strict=True)}
     sandbox = PooledSandbox(zygote, modules, config.workers.sandbox)
-    policy = WorkerPolicy(zygote, bundle, config.workers.policy)
+    policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy)
     stack.push_async_callback(sandbox.close)
     stack.push_async_callback(policy.close)
     await asyncio.gather(sandbox.start(), policy.start())
-    return sandbox, policy
+    return _Workers(sandbox=sandbox, policy=policy)
+
+
+async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock) -> _Records:
+    """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust."""
+    signer = Ed25519Signer.load(home / KEY_FILE)
+    audit = await asyncio.to_thread(AuditLog.open, home / AUDIT_FOLDER, signer=signer, clock=clock)
+    stack.push_async_callback(audit.close)
+    store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
+    stack.push_async_callback(store.close)
+    workspaces = Workspaces.open(home)
+    stack.callback(workspaces.close)
+    return _Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
+
+
+def _desk(stack: AsyncExitStack, config: Config, rules: _Rules, workers: _Workers, records: _Records) -> Desk:
+    limits = config.limits.mission_limits()
+    pipeline = StepPipeline(
+        kinds=rules.kinds,
+        profiles=rules.profiles,
+        policy=workers.policy,
+        sandbox=workers.sandbox,
+        effects=_effects(stack, rules.addresses),
+        effect_schemas={
+            op: ParameterSchema.compile(schema, addresses=rules.addresses) for op, schema in ARGUMENT_SCHEMAS.items()
+        },
+        audit=records.audit,
+        clock=records.clock,
+    )
+    return Desk(
+        admission=Admission(kinds=rules.kinds, policy=workers.policy, limits=limits),
+        pipeline=pipeline,
+        store=records.store,
+        audit=records.audit,
+        workspaces=records.workspaces,
+        clock=records.clock,
+        limits=limits,
+        running_max=config.limits.missions_running_max,
+    )
 
 
 def _effects(stack: AsyncExitStack, addresses: AddressPolicy) -> Effects:
@@ -265,10 +306,6 @@ def _check_listen(config: Config) -> None:
             "in the clear; listen on 127.0.0.1 behind something that ends TLS",
             code="config.listen",
         )
-
-
-def _pins(hooks: tuple[Hook, ...]) -> dict[str, str]:
-    return {hook.name: hook.sha256 for hook in hooks}
 
 
 async def _record(audit: AuditLog, event: EventType, details: JsonObject) -> None:
