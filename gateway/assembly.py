@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ AUDIT_FOLDER: Final = "audit"
 STORE_FILE: Final = "missions.db"
 DRAIN_SECONDS: Final = 10.0
 _STOP_GRACE_SECONDS: Final = 2.0
+_SWITCH_SECONDS: Final = 1e-4
 _ACTOR: Final = "gateway"
 
 _LOG: Final = logging.getLogger(__name__)
@@ -144,6 +146,9 @@ async def running_gateway(
         EngineError: it cannot start; what had been started is stopped again.
     """
     _check_listen(config)
+    # An event loop that never idles gives the interpreter up only every switch interval; at the default of 5 ms the
+    # audit writer's thread starves, and with it everything that waits for a checkpoint (docs/adr/0004).
+    sys.setswitchinterval(_SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
         rules = _load_rules(home, config)
         workers = await _start_workers(stack, config, rules)
