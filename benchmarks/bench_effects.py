@@ -16,7 +16,7 @@ from gateway.addresses import Address, AddressPolicy
 from gateway.effects.blocking import BlockingPool
 from gateway.effects.files import FileLimits, FileRead, FileWrite
 from gateway.effects.http import HttpLimits, HttpRequest, tls_context
-from gateway.effects.performer import EffectRequest, Effects, EffectScope, Performer
+from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.workspace import WorkspaceLimits, Workspaces
 
 READS = 3_000
@@ -95,11 +95,10 @@ async def measure(home: Path) -> None:
     """Print the table."""
     pool = BlockingPool("files", threads=4, waiting_max=256)
     http = HttpRequest(AddressPolicy.parse(["127.0.0.1"]), NoResolver(), tls_context(), HttpLimits())
-    performers: dict[str, Performer] = {
-        "file.write": FileWrite(pool, FileLimits()),
-        "file.read": FileRead(pool, FileLimits()),
-    }
-    effects = Effects({**performers, "http.request": http})
+    limits = FileLimits()
+    effects = Effects(
+        {"file.write": FileWrite(pool, limits), "file.read": FileRead(pool, limits), "http.request": http}
+    )
     workspace = Workspaces.open(home, limits=WorkspaceLimits(entries_max=100_000)).create("m")
     scope = EffectScope(workspace=workspace, mission_id="m", step_id="s")
 
