@@ -50,12 +50,8 @@ def limits(kind: str) -> ExecutionConstraints:
 
 def run(kind: str, document: bytes, *, fuel_max: int | None = None) -> Run:
     """Run a module once, in a fresh store, under the fuel and memory of its profile."""
-    constraints = limits(kind)
-    fuel = fuel_max if fuel_max is not None else constraints.fuel_max
-    store = Store(_engine())
-    store.set_fuel(fuel)
-    store.set_epoch_deadline(1)
-    store.set_limits(memory_size=constraints.memory_bytes_max)
+    fuel = fuel_max if fuel_max is not None else limits(kind).fuel_max
+    store = _store(kind, fuel)
     exports = Instance(store, module(kind), []).exports(store)
     memory, alloc, call = exports["memory"], exports["mission_alloc"], exports["mission_run"]
     assert isinstance(memory, Memory)
@@ -67,6 +63,22 @@ def run(kind: str, document: bytes, *, fuel_max: int | None = None) -> Run:
     start, size = packed >> 32, packed & 0xFFFF_FFFF
     answer = bytes(memory.read(store, start, start + size))
     return Run(answer, fuel - store.get_fuel(), memory.data_len(store))
+
+
+def allocated(kind: str, size: int) -> int:
+    """Return what `mission_alloc` answers to a size, from 0 to 2^32 - 1."""
+    store = _store(kind, limits(kind).fuel_max)
+    alloc = Instance(store, module(kind), []).exports(store)["mission_alloc"]
+    assert isinstance(alloc, Func)
+    return int(alloc(store, size - (1 << 32) if size >= 1 << 31 else size))
+
+
+def _store(kind: str, fuel: int) -> Store:
+    store = Store(_engine())
+    store.set_fuel(fuel)
+    store.set_epoch_deadline(1)
+    store.set_limits(memory_size=limits(kind).memory_bytes_max)
+    return store
 
 
 def step(parameters: str, journal: str = "[]") -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from wasmtime import FuncType, MemoryType, Trap, WasmtimeError
 
-from tests.step_modules import SOURCES, hooks, limits, module, run, step
+from tests.step_modules import SOURCES, allocated, hooks, limits, module, run, step
 
 KINDS = ("create_file", "delay", "http", "read_file", "transform")
 PAGE = 65_536
@@ -220,17 +220,45 @@ def test_an_output_beyond_the_memory_limit_is_reported_as_memory() -> None:
     assert ran.memory_bytes > limits("transform").memory_bytes_max - PAGE
 
 
-def test_a_pointer_that_is_too_long_is_refused() -> None:
-    """Operations nest what they make at most 128 deep, so no stack overflows, however they are combined."""
-    nested = json.loads("[" * 60 + "]" * 60)
-    operations = [
-        {"op": "set", "pointer": "/0" * 59 + "/-", "value": nested},
-        {"op": "set", "pointer": "/0" * 119 + "/-", "value": nested},
-        {"op": "set", "pointer": "/0" * 179 + "/-", "value": nested},
-    ]
-    assert "output" in run("transform", step(json.dumps({"input": nested, "operations": operations[:2]}))).document()
-    ran = run("transform", step(json.dumps({"input": nested, "operations": operations})))
-    assert ran.document()["error"]["code"] == "parameters.invalid"
+def test_what_operations_make_is_bounded_in_depth() -> None:
+    """Made values nest at most 128 deep with the answer around them, so no stack overflows, however they came about."""
+    nested = json.loads("[" * 64 + "]" * 64)
+
+    def answer(depth: int) -> Any:
+        deepest = {"op": "set", "pointer": "/0" * (depth - 1) + "/-", "value": 1}
+        operations = [{"op": "set", "pointer": "/0" * 63 + "/-", "value": nested}, deepest]
+        return run("transform", step(json.dumps({"input": nested, "operations": operations}))).document()
+
+    assert "output" in answer(127)
+    assert answer(128)["error"]["code"] == "output.too_deep"
+    assert answer(129)["error"]["code"] == "parameters.invalid"
+
+
+@pytest.mark.parametrize("size", [1 << 31, (1 << 32) - 1, 1 << 30])
+def test_room_that_there_cannot_be_is_not_promised(size: int) -> None:
+    """An allocation beyond the limit answers 0, whatever its size; no address wraps round."""
+    assert allocated("transform", size) == 0
+
+
+def test_operations_are_documented_and_have_cases() -> None:
+    """Every operation of the schema has a row in the docs and at least one case that names it."""
+    schema = hooks()["transform"].schema
+    names = json.loads(json.dumps(schema))["properties"]["operations"]["items"]["properties"]["op"]["enum"]
+    docs = (SOURCES.parent / "docs" / "step-kinds.md").read_text("utf-8")
+    tried = (SOURCES / "steps" / "transform" / "cases.json").read_text("utf-8").replace(" ", "").replace("\\", "")
+    for name in names:
+        assert f"`{name}" in docs
+        assert f'"op":"{name}"' in tried
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_are_documented(kind: str) -> None:
+    """Every kind has a section, and its row has its effects and its profile."""
+    docs = (SOURCES.parent / "docs" / "step-kinds.md").read_text("utf-8")
+    hook = hooks()[kind]
+    [row] = [line for line in docs.splitlines() if line.startswith(f"| `{kind}` |") and f"`{hook.profile}`" in line]
+    assert all(f"`{effect}`" in row for effect in hook.effects)
+    assert f"## {kind}\n" in docs
 
 
 def test_the_demonstration_spins_until_its_fuel_is_spent() -> None:

@@ -22,7 +22,8 @@ fn run(step: mission.Step) mission.Error!mission.Answer {
     const outcome = try step.outcome() orelse
         return .{ .effect = .{ .op = "http.request", .args = request } };
     const status = try mission.member(outcome, "status");
-    if (fails and (mission.numbers.integer(status.raw) orelse 0) >= failing_status) return failed(status);
+    if (status.data != .number) return mission.failure.malformed("journal: a status that is no number");
+    if (fails and (mission.numbers.whole(status.raw) orelse failing_status) >= failing_status) return failed(status);
     const headers = try mission.member(outcome, "headers");
     return .{ .output = try json.object(&.{
         .{ .key = "status", .value = status },
