@@ -47,9 +47,9 @@ def vet(
     for module in parsed:
         _check_package(module, roots, data, kinds)
     uses: dict[Path, list[Use]] = defaultdict(list)
-    allowed = ALLOWED | builtins_allowed
+    packages = frozenset(module.package for module in parsed)
     for module in parsed:
-        table = RuleTable(module, kinds, allowed)
+        table = RuleTable(module, kinds, packages, ALLOWED | builtins_allowed)
         for rule in module.rules:
             uses[(*module.package, rule.name)] += vet_rule(table, rule)
     _check_recursion(uses, kinds)

@@ -23,6 +23,7 @@ class RuleTable:
 
     module: ParsedModule
     kinds: Mapping[Path, str]  # of every rule of the bundle, by full path
+    packages: frozenset[Path]  # of the bundle
     builtins: frozenset[str]  # that may be called
 
     def resolve(self, name: str) -> Path | None:
@@ -32,6 +33,10 @@ class RuleTable:
         if (*self.module.package, name) in self.kinds:
             return (*self.module.package, name)
         return self.module.aliases.get(name)
+
+    def is_package(self, path: Path) -> bool:
+        """Whether `path` is a package of the bundle, or one lies below it."""
+        return any(package[: len(path)] == path for package in self.packages)
 
 
 @dataclass(slots=True)

@@ -249,7 +249,7 @@ class _RuleCheck:
             self._arithmetic(fields, scope)
         elif kind == "AssignExpr":
             raise self._refuse(fields, "unification", "`:=` and `=` stand alone in a statement")
-        elif kind == "UnaryExpr" and "Number" not in fields["expr"]:
+        elif kind == "UnaryExpr" and ("Number" not in fields["expr"] or "(" in self._module.slice(fields["span"])):
             raise self._refuse(fields, "arithmetic", "a minus sign stands before a number only")
         elif kind == "Membership" and not definite(fields["collection"], scope):
             raise self._refuse(
@@ -262,7 +262,7 @@ class _RuleCheck:
     def _variable(self, fields: Node, scope: Scope) -> None:
         path = self._resolve(fields, scope)
         if path is not None and path[0] == "data":
-            self._uses.append(Use(self._module, line_of(fields), path))
+            self._reaches(path, path=path, node=fields)
 
     def _resolve(self, fields: Node, scope: Scope) -> Path | None:
         """Return what a name stands for, None for a local variable; every other name is a refusal."""
@@ -290,13 +290,28 @@ class _RuleCheck:
             return
         head = self._table.resolve(str(node["Var"]["value"]))
         if head is not None and head[0] == "data":
-            self._uses.append(Use(self._module, line_of(node), (*head, *reversed(path))))
+            self._reaches((*head, *reversed(path)), path=head, node=node)
+
+    def _reaches(self, target: Path, *, path: Path, node: Node) -> None:
+        """Refuse a reference that passes through a package as a value.
+
+        regorus evaluates the whole package for it, and then no longer knows the package's imports in its functions:
+        `lib.table[x]` through an import made `config` in a function of lib undefined. Calls are resolved otherwise.
+        """
+        if path != target and path != ("data",) and self._table.is_package(path):
+            full = ".".join(target)
+            raise self._refuse(node, "package_reference", f"name a rule of another package in full: {full}")
+        if self._table.is_package(target):
+            message = f"{'.'.join(target)} is a package; name a rule of it in full"
+            raise self._refuse(node, "package_reference", message)
+        self._uses.append(Use(self._module, line_of(node), target))
 
     def _number(self, fields: Node) -> None:
         span = fields["span"]
         text, value = self._module.slice(span), fields["value"]
-        if abs(value) > INTEGER_MAX or (isinstance(value, float) and text != repr(value)) or "e" in text.lower():
-            message = f"{text}: write a number below 2^53, in its shortest form and without an exponent"
+        fraction = isinstance(value, float) or "." in text
+        if abs(value) > INTEGER_MAX or "e" in text.lower() or (fraction and text != repr(value)) or text.endswith(".0"):
+            message = f"{text}: write a number of at most 2^53, in its shortest form and without an exponent"
             raise self._refuse(fields, "number", message)
 
     def _call(self, fields: Node, scope: Scope) -> None:

@@ -1,0 +1,120 @@
+# METADATA
+# title: May the host perform this effect?
+# description: Input is policies/schemas/effect.json. The host has checked the hook's own list of effects before.
+# scope: package
+# schemas:
+#   - input: schema.effect
+package gateway.effect
+
+import rego.v1
+
+import data.gateway.lib.paths
+
+default decision := {"allow": false, "reasons": [{
+	"code": "effect.undecided",
+	"message": "no rule of the effect policy decided this effect",
+	"rule": "data.gateway.effect.decision",
+}]}
+
+decision := {"allow": allow, "reasons": array.slice([reason | some reason in deny], 0, 50)}
+
+config := data.gateway.config
+
+op := input.effect.op
+
+args := input.effect.args
+
+# A yes needs both: the kind may ask for the operation, a rule opens its arguments, and nothing denies it.
+default allow := false
+
+allow if {
+	declared
+	open
+	count(deny) == 0
+}
+
+default declared := false
+
+declared if op in config.kinds[input.step.step_type].effects
+
+# One rule for each operation: an operation without a rule is denied.
+default open := false
+
+open if {
+	access
+	count(closing) == 0
+}
+
+open if {
+	op == "http.request"
+	args.method in host.methods
+	args.port in host.ports
+}
+
+open if {
+	op == "timer.sleep"
+	args.ms <= config.timer.sleep_ms_max
+}
+
+access := "write" if op == "file.write"
+
+access := "read" if op == "file.read"
+
+closing contains prefix if some prefix in paths.closing(args.path, config.files[access].closed_prefixes)
+
+# The entry of the host that is asked for, by the exact name that the connection will use.
+host := config.http.hosts[args.host] if op == "http.request"
+
+deny contains {
+	"code": "effect.not_declared",
+	"message": sprintf("steps of type \"%s\" may not ask for %s; see kinds in data.gateway.config", [input.step.step_type, op]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	not declared
+}
+
+deny contains {
+	"code": "effect.path_closed",
+	"message": sprintf("args.path: \"%s\" lies under \"%s\", which files.%s.closed_prefixes in data.gateway.config closes", [args.path, prefix, access]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	some prefix in closing
+}
+
+deny contains {
+	"code": "effect.host_closed",
+	"message": sprintf("args.url: http.hosts in data.gateway.config has no entry for \"%s\"", [args.host]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	op == "http.request"
+	not host
+}
+
+deny contains {
+	"code": "effect.port_closed",
+	"message": sprintf("args.url: the entry of \"%s\" in http.hosts in data.gateway.config does not open port %v", [args.host, port]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	ports := host.ports
+	port := args.port
+	not port in ports
+}
+
+deny contains {
+	"code": "effect.method_closed",
+	"message": sprintf("args.method: the entry of \"%s\" in http.hosts in data.gateway.config does not open %v", [args.host, method]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	methods := host.methods
+	method := args.method
+	not method in methods
+}
+
+deny contains {
+	"code": "effect.sleep_too_long",
+	"message": sprintf("args.ms: %v is over timer.sleep_ms_max (%v) in data.gateway.config", [args.ms, config.timer.sleep_ms_max]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	op == "timer.sleep"
+	args.ms > config.timer.sleep_ms_max
+}

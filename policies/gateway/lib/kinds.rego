@@ -1,0 +1,23 @@
+# Step kinds: what `data.gateway.config.kinds` and `.profiles` say of one.
+package gateway.lib.kinds
+
+import rego.v1
+
+# Whether a step of `kind` may run in `profile`: the kind's own (null: no other was asked for), or one that gives no
+# more of anything.
+fits(kind, profile) if profile in {null, data.gateway.config.kinds[kind].profile}
+
+fits(kind, profile) if {
+	own := data.gateway.config.kinds[kind].profile
+	profile != own
+	profiles := data.gateway.config.profiles
+	profiles[profile].wall_ms <= profiles[own].wall_ms
+	profiles[profile].memory_bytes <= profiles[own].memory_bytes
+	profiles[profile].cpu_shares <= profiles[own].cpu_shares
+}
+
+# The source labels among `taint` that data.json closes `kind` to.
+closed_taint(kind, taint) := {label |
+	some label in data.gateway.config.kinds[kind].closed_taint
+	label in taint
+}

@@ -1,0 +1,21 @@
+# Workspace paths: which closed prefixes of data.json hold a path.
+package gateway.lib.paths
+
+import rego.v1
+
+# The prefixes of `closed` that hold `path`; "protected/" holds "protected" itself too.
+# The sanitizer refuses "..", absolute paths, empty segments and encodings before policy is asked, and names are
+# compared as the file system does, byte for byte.
+closing(path, closed) := {prefix |
+	some prefix in closed
+	startswith(concat("", [plain(path), "/"]), folder(prefix))
+}
+
+# `a/./b` and `a/b` are one file.
+plain(path) := path if not contains(path, "./")
+
+plain(path) := concat("/", [segment | some segment in split(path, "/"); segment != "."]) if contains(path, "./")
+
+folder(prefix) := "" if prefix == ""
+
+folder(prefix) := concat("", [trim_right(prefix, "/"), "/"]) if prefix != ""

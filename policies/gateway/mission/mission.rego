@@ -1,0 +1,131 @@
+# METADATA
+# title: May this principal run this plan?
+# description: |
+#   Input is policies/schemas/mission.json. A mission may have 10,000 steps: rules pass over them a fixed number of
+#   times, and otherwise look at the kinds and profiles in use, which are few.
+# scope: package
+# schemas:
+#   - input: schema.mission
+package gateway.mission
+
+import rego.v1
+
+import data.gateway.lib.kinds
+import data.gateway.lib.principals
+
+default decision := {"allow": false, "reasons": [{
+	"code": "mission.undecided",
+	"message": "no rule of the mission policy decided this plan",
+	"rule": "data.gateway.mission.decision",
+}]}
+
+decision := {"allow": allow, "reasons": array.slice([reason | some reason in deny], 0, 50)}
+
+config := data.gateway.config
+
+roles := principals.roles(input.principal)
+
+# A yes needs both: every kind in use granted, and nothing that denies the plan.
+default allow := false
+
+allow if {
+	count(sizing_roles) > 0
+	every use in uses {
+		kinds.fits(use.kind, use.profile)
+		principals.runs(roles, use.kind)
+	}
+	count(deny) == 0
+}
+
+step_count := count([1 | some _ in input.mission.steps])
+
+# Every kind with every profile and label that it is used with.
+uses contains {"kind": step.step_type, "profile": step.profile, "taint": step.taint} if some step in input.mission.steps
+
+used_kinds contains use.kind if some use in uses
+
+# The roles with which the principal may run missions of this size.
+sizing_roles contains role if {
+	some role in roles
+	step_count <= config.roles[role].steps_max
+	input.mission.config.parallel_limit <= config.roles[role].parallel_limit_max
+}
+
+# A step of `kind`, to name in a reason.
+example(kind) := min({step.id | some step in input.mission.steps; step.step_type == kind})
+
+deny contains {
+	"code": "mission.too_large",
+	"message": sprintf("%d steps with parallel_limit %v are over steps_max or parallel_limit_max of each of your roles (%s); see roles in data.gateway.config", [step_count, input.mission.config.parallel_limit, concat(", ", input.principal.roles)]),
+	"rule": "data.gateway.mission.deny",
+} if {
+	count(sizing_roles) == 0
+}
+
+deny contains {
+	"code": "mission.kind_unknown",
+	"message": sprintf("step \"%s\": kinds in data.gateway.config has no entry for the step type \"%s\"", [example(kind), kind]),
+	"rule": "data.gateway.mission.deny",
+} if {
+	some kind in used_kinds
+	not config.kinds[kind]
+}
+
+deny contains {
+	"code": "mission.kind_not_granted",
+	"message": sprintf("step \"%s\": none of your roles (%s) may run steps of type \"%s\"; see roles in data.gateway.config", [example(kind), concat(", ", input.principal.roles), kind]),
+	"rule": "data.gateway.mission.deny",
+} if {
+	own := roles
+	some kind in used_kinds
+	not principals.runs(own, kind)
+}
+
+deny contains {
+	"code": "mission.profile_too_wide",
+	"message": sprintf("step \"%s\": the profile \"%v\" is not \"%s\", nor stricter than it in everything; see kinds and profiles in data.gateway.config", [example(kind), profile, config.kinds[kind].profile]),
+	"rule": "data.gateway.mission.deny",
+} if {
+	some use in uses
+	kind := use.kind
+	profile := use.profile
+	not kinds.fits(kind, profile)
+}
+
+deny contains {
+	"code": "mission.taint",
+	"message": sprintf("step \"%s\": steps of type \"%s\" may not take data from: %s; see closed_taint of kinds in data.gateway.config", [example(kind), kind, label]),
+	"rule": "data.gateway.mission.deny",
+} if {
+	some use in uses
+	kind := use.kind
+	some label in kinds.closed_taint(kind, use.taint)
+}
+
+deny contains {
+	"code": "mission.label_missing",
+	"message": sprintf("the label \"%s\" is missing; see missions.required_labels in data.gateway.config", [label]),
+	"rule": "data.gateway.mission.deny",
+} if {
+	some label in config.missions.required_labels
+	not input.mission.labels[label]
+}
+
+deny contains {
+	"code": "mission.label_reserved",
+	"message": sprintf("the label \"%s\" begins with \"%s\"; see missions.reserved_label_prefixes in data.gateway.config", [label, prefix]),
+	"rule": "data.gateway.mission.deny",
+} if {
+	some prefix in config.missions.reserved_label_prefixes
+	some label, _ in input.mission.labels
+	startswith(label, prefix)
+}
+
+deny contains {
+	"code": "mission.forbidden_together",
+	"message": sprintf("%s; see missions.forbidden_together in data.gateway.config", [combination.message]),
+	"rule": "data.gateway.mission.deny",
+} if {
+	some combination in config.missions.forbidden_together
+	every kind in combination.kinds { kind in used_kinds }
+}
