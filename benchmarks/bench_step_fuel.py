@@ -35,7 +35,7 @@ def prose(size: int) -> str:
 def show(kind: str, label: str, parameters: dict[str, Any], outcome: dict[str, Any] | None = None) -> None:
     """Print a row: the first run, and the second with the outcome of the effect that the first asked for."""
     journals = [[]] if outcome is None else [[], [{"ok": outcome}]]
-    runs = [run(kind, step(compact(parameters), compact(journal))) for journal in journals]
+    runs = [run(kind, step(compact(parameters), compact(journal)), profile="semantic") for journal in journals]
     assert b'"error"' not in runs[-1].answer[:8]
     fuel, pages = sum(r.fuel for r in runs), max(r.memory_bytes for r in runs) // PAGE_BYTES
     print(f"| `{kind}` | {label} | {fuel:,} | {pages} |")

@@ -43,15 +43,16 @@ def _engine() -> Any:
     return make_engine(pooling=False)
 
 
-def limits(kind: str) -> ExecutionConstraints:
-    """Return what the kind's own profile gives a run by default."""
-    return profiles_from({})[hooks()[kind].profile].constraints
+def limits(kind: str, profile: str | None = None) -> ExecutionConstraints:
+    """Return what a profile, or the kind's own, gives a run by default."""
+    return profiles_from({})[profile or hooks()[kind].profile].constraints
 
 
-def run(kind: str, document: bytes, *, fuel_max: int | None = None) -> Run:
-    """Run a module once, in a fresh store, under the fuel and memory of its profile."""
-    fuel = fuel_max if fuel_max is not None else limits(kind).fuel_max
-    store = _store(kind, fuel)
+def run(kind: str, document: bytes, *, profile: str | None = None, fuel_max: int | None = None) -> Run:
+    """Run a module once, in a fresh store, under the fuel and memory of a profile, or of the kind's own."""
+    constraints = limits(kind, profile)
+    fuel = fuel_max if fuel_max is not None else constraints.fuel_max
+    store = _store(fuel, constraints.memory_bytes_max)
     exports = Instance(store, module(kind), []).exports(store)
     memory, alloc, call = exports["memory"], exports["mission_alloc"], exports["mission_run"]
     assert isinstance(memory, Memory)
@@ -67,17 +68,17 @@ def run(kind: str, document: bytes, *, fuel_max: int | None = None) -> Run:
 
 def allocated(kind: str, size: int) -> int:
     """Return what `mission_alloc` answers to a size, from 0 to 2^32 - 1."""
-    store = _store(kind, limits(kind).fuel_max)
+    store = _store(limits(kind).fuel_max, limits(kind).memory_bytes_max)
     alloc = Instance(store, module(kind), []).exports(store)["mission_alloc"]
     assert isinstance(alloc, Func)
     return int(alloc(store, size - (1 << 32) if size >= 1 << 31 else size))
 
 
-def _store(kind: str, fuel: int) -> Store:
+def _store(fuel: int, memory_bytes_max: int) -> Store:
     store = Store(_engine())
     store.set_fuel(fuel)
     store.set_epoch_deadline(1)
-    store.set_limits(memory_size=limits(kind).memory_bytes_max)
+    store.set_limits(memory_size=memory_bytes_max)
     return store
 
 
