@@ -2,7 +2,7 @@
 
 import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -39,7 +39,7 @@ class NewHome:
     """What was made. `token` is shown once and kept in `token_file` (mode 0600)."""
 
     home: Path
-    token: str
+    token: str = field(repr=False)
     token_file: Path
     verifier_key: str
 

@@ -3,20 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from itertools import islice
-from typing import Any, Final
-
-import grpc.aio
+from typing import Final
 
 from engine.errors import Violation
 from gateway.errors import SanitizationError
 from gateway.rpc.ports import AuditReader
+from gateway.rpc.types import Context
 from gateway.v1 import audit_pb2, audit_pb2_grpc
 
 EVENTS_MAX: Final = 100_000  # of one call
 _CHUNK_LINES: Final = 256
 _CHUNK_BYTES: Final = 512 * 1024
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class AuditService(audit_pb2_grpc.AuditServiceServicer):

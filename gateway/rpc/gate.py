@@ -28,7 +28,7 @@ class PolicyGate:
         Raises:
             PolicyDeniedError: it is not, or no decision could be had.
         """
-        asked = document.rpc_document(principal, service=service, method=method, **resource)
+        asked = document.rpc_document(principal, service=service, method=method, resource=resource)
         decision = await self._policy.decide("rpc", asked)
         try:
             require(decision)

@@ -19,11 +19,10 @@ from gateway.errors import UnauthenticatedError
 from gateway.identity import ANONYMOUS, Principal, TokenTable
 from gateway.rpc.errors import DETAILS_KEY, internal, rich_status, status_of
 from gateway.rpc.ports import MissionDesk, RpcGate
+from gateway.rpc.types import Context, Handler
 
 CALLER: Final[ContextVar[Principal]] = ContextVar("CALLER")  # set for the time of one call
 _HEALTH: Final = "grpc.health.v1.Health"
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class GatewayInterceptor(grpc.aio.ServerInterceptor):
@@ -37,9 +36,9 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> Handler | None:
         """Return the handler of a call, wrapped; a method that does not exist stays UNIMPLEMENTED."""
         handler = await continuation(handler_call_details)
         if handler is None:

@@ -1,9 +1,6 @@
 """gateway.v1.MissionService: decode, ask the desk, encode."""
 
 from collections.abc import AsyncIterator
-from typing import Any
-
-import grpc.aio
 
 from engine.errors import Violation
 from engine.mission import MissionLimits
@@ -11,9 +8,9 @@ from gateway.errors import SanitizationError
 from gateway.rpc import codec
 from gateway.rpc.interceptor import CALLER
 from gateway.rpc.ports import MissionDesk
+from gateway.rpc.types import Context
 from gateway.v1 import mission_pb2, mission_pb2_grpc
 
-Context = grpc.aio.ServicerContext[Any, Any]
 REASON_CHARS_MAX = 1_000
 
 
