@@ -206,6 +206,8 @@ class _RuleCheck:
 
     def _operands(self, node: Node, scope: Scope) -> None:
         kind, fields = split(node)
+        if kind == "Membership":
+            self._membership(fields)
         if kind == "Object":
             self._object(fields, scope)
         elif kind in {"RefDot", "RefBrack"}:
@@ -222,6 +224,13 @@ class _RuleCheck:
         else:
             for child in children(node):
                 self._expression(child, scope)
+
+    def _membership(self, fields: Node) -> None:
+        """OPA's rule index looks at the constants of such a collection only (1.22.0), so the engines differ."""
+        kind, collection = split(fields["collection"])
+        if kind in {"Array", "Set"} and len({"constant" if split(i)[0] in SCALARS else "" for i in collection["items"]}) > 1:
+            message = "`in` over constants and other values together: OPA overlooks the others. Write `some y in […]; x == y`"
+            raise self._refuse(fields, "in_mixed", message)
 
     def _index(self, index: Node, scope: Scope) -> None:
         if "Var" in index and index["Var"]["value"] == "_":

@@ -40,10 +40,7 @@ declared if op in config.kinds[input.step.step_type].effects
 # One rule for each operation: an operation without a rule is denied.
 default open := false
 
-open if {
-	access
-	count(closing) == 0
-}
+open if closing == set()
 
 open if {
 	op == "http.request"
@@ -60,7 +57,7 @@ access := "write" if op == "file.write"
 
 access := "read" if op == "file.read"
 
-closing contains prefix if some prefix in paths.closing(args.path, config.files[access].closed_prefixes)
+closing := paths.closing(args.path, config.files[access].closed_prefixes)
 
 # The entry of the host that is asked for, by the exact name that the connection will use.
 host := config.http.hosts[args.host] if op == "http.request"

@@ -5,7 +5,12 @@ import rego.v1
 
 # Whether a step of `kind` may run in `profile`: the kind's own (null: no other was asked for), or one that gives no
 # more of anything.
-fits(kind, profile) if profile in {null, data.gateway.config.kinds[kind].profile}
+fits(kind, profile) if profile == data.gateway.config.kinds[kind].profile
+
+fits(kind, profile) if {
+	profile == null
+	data.gateway.config.kinds[kind]
+}
 
 fits(kind, profile) if {
 	own := data.gateway.config.kinds[kind].profile

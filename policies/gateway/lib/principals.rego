@@ -18,6 +18,6 @@ roles(principal) := {name |
 # Whether one of `roles` may run steps of `kind`.
 runs(roles, kind) if {
 	some name in roles
-	some allowed in data.gateway.config.roles[name].kinds
-	allowed in {"*", kind}
+	some allowed in ["*", kind]
+	allowed in data.gateway.config.roles[name].kinds
 }

@@ -62,9 +62,9 @@ every_tenant if {
 
 # `methods` maps services to lists of methods; "*" stands for any of either.
 listed(methods, service, method) if {
-	some name in {service, "*"}
-	some allowed in methods[name]
-	allowed in {method, "*"}
+	some name in ["*", service]
+	some allowed in ["*", method]
+	allowed in methods[name]
 }
 
 deny contains {

@@ -46,10 +46,7 @@ fits if kinds.fits(kind, input.step.profile)
 # policy decides. A kind that is not named here has nothing to check.
 default open := false
 
-open if {
-	access
-	count(closing) == 0
-}
+open if closing == set()
 
 open if method in config.http.methods
 
@@ -62,7 +59,7 @@ access := "write" if kind == "create_file"
 
 access := "read" if kind == "read_file"
 
-closing contains prefix if some prefix in paths.closing(input.parameters.path, config.files[access].closed_prefixes)
+closing := paths.closing(input.parameters.path, config.files[access].closed_prefixes)
 
 method := object.get(input.parameters, "method", "GET") if kind == "http"
 

@@ -1,0 +1,86 @@
+package gateway.effect_test
+
+import rego.v1
+
+import data.gateway.effect
+
+asked(kind, op, args) := {
+	"version": 1,
+	"principal": {"subject": "ann", "tenant": "red", "roles": ["submitter"], "anonymous": false},
+	"mission": {"id": "m1", "name": "nightly", "labels": {}},
+	"step": {"id": "a", "name": "a", "step_type": kind, "profile": "wasm", "attempt": 1},
+	"parameters": {},
+	"taint": [],
+	"effect": {"op": op, "index": 0, "args": args},
+}
+
+get(host, port) := asked("http", "http.request", {
+	"method": "GET",
+	"url": concat("", ["http://", host, "/"]),
+	"host": host,
+	"port": port,
+})
+
+opened := object.union(data.gateway.config, {"http": {"hosts": {"127.0.0.1": {"ports": [8080], "methods": ["GET"]}}}})
+
+codes(decision) := {reason.code | some reason in decision.reasons}
+
+test_no_input_is_denied if not effect.decision.allow with input as {}
+
+test_write_in_the_open if effect.decision.allow with input as asked("create_file", "file.write", {"path": "out/x", "content": "", "mode": "create"})
+
+test_write_under_a_closed_prefix if {
+	decision := effect.decision with input as asked("create_file", "file.write", {"path": "protected/x", "content": "", "mode": "create"})
+	not decision.allow
+	codes(decision) == {"effect.path_closed"}
+}
+
+test_read if effect.decision.allow with input as asked("read_file", "file.read", {"path": "in.json"})
+
+test_kind_asks_only_for_its_own_operations if {
+	decision := effect.decision with input as asked("read_file", "file.write", {"path": "out/x", "content": "", "mode": "create"})
+	not decision.allow
+	codes(decision) == {"effect.not_declared"}
+}
+
+test_unknown_operation if not effect.decision.allow with input as asked("create_file", "file.delete", {"path": "x"})
+
+test_no_host_is_open_by_default if {
+	decision := effect.decision with input as get("example.com", 80)
+	not decision.allow
+	codes(decision) == {"effect.host_closed"}
+}
+
+test_open_host if effect.decision.allow with input as get("127.0.0.1", 8080) with data.gateway.config as opened
+
+test_other_port_of_an_open_host if {
+	decision := effect.decision with input as get("127.0.0.1", 22) with data.gateway.config as opened
+	not decision.allow
+	codes(decision) == {"effect.port_closed"}
+}
+
+test_other_method_of_an_open_host if {
+	base := get("127.0.0.1", 8080)
+	decision := effect.decision with input as object.union(base, {"effect": {"args": {"method": "DELETE"}}}) with data.gateway.config as opened
+	not decision.allow
+	codes(decision) == {"effect.method_closed"}
+}
+
+test_name_that_contains_an_open_one if {
+	every name in ["127.0.0.1.evil.example", "x127.0.0.1", "127.0.0.1."] {
+		decision := effect.decision with input as get(name, 8080) with data.gateway.config as opened
+		codes(decision) == {"effect.host_closed"}
+	}
+}
+
+test_short_sleep if effect.decision.allow with input as asked("delay", "timer.sleep", {"ms": 10})
+
+test_long_sleep if {
+	decision := effect.decision with input as asked("delay", "timer.sleep", {"ms": 3600001})
+	not decision.allow
+	codes(decision) == {"effect.sleep_too_long"}
+}
+
+test_without_data_everything_is_denied if {
+	not effect.decision.allow with input as asked("delay", "timer.sleep", {"ms": 10}) with data.gateway.config as {}
+}

@@ -1,0 +1,78 @@
+package gateway.rpc_test
+
+import rego.v1
+
+import data.gateway.rpc
+
+principal(roles) := {"subject": "ann", "tenant": "red", "roles": roles, "anonymous": false}
+
+stranger := {"subject": "anonymous", "tenant": "default", "roles": ["anonymous"], "anonymous": true}
+
+call(who, service, method, resource) := {
+	"version": 1,
+	"principal": who,
+	"rpc": {"service": service, "method": method},
+	"resource": resource,
+}
+
+missions := "gateway.v1.MissionService"
+
+own := {"mission_id": "m1", "tenant": "red", "submitter": "ann"}
+
+codes(decision) := {reason.code | some reason in decision.reasons}
+
+test_no_input_is_denied if not rpc.decision.allow with input as {}
+
+test_submitter_submits if rpc.decision.allow with input as call(principal(["submitter"]), missions, "SubmitMission", {})
+
+test_unknown_role_gives_nothing if {
+	decision := rpc.decision with input as call(principal(["root"]), missions, "SubmitMission", {})
+	not decision.allow
+	codes(decision) == {"rpc.method_not_granted"}
+}
+
+test_no_role_gives_nothing if not rpc.decision.allow with input as call(principal([]), missions, "ListMissions", {})
+
+test_viewer_does_not_submit if not rpc.decision.allow with input as call(principal(["viewer"]), missions, "SubmitMission", {})
+
+test_submitter_cancels_own if rpc.decision.allow with input as call(principal(["submitter"]), missions, "CancelMission", own)
+
+test_submitter_does_not_cancel_others if {
+	decision := rpc.decision with input as call(principal(["submitter"]), missions, "CancelMission", object.union(own, {"submitter": "bob"}))
+	not decision.allow
+	codes(decision) == {"rpc.not_your_mission"}
+}
+
+test_submitter_does_not_cancel_the_unknown if not rpc.decision.allow with input as call(principal(["submitter"]), missions, "CancelMission", {"mission_id": "m9"})
+
+test_operator_cancels_in_tenant if rpc.decision.allow with input as call(principal(["operator"]), missions, "CancelMission", object.union(own, {"submitter": "bob"}))
+
+test_other_tenant_is_denied if {
+	decision := rpc.decision with input as call(principal(["operator"]), missions, "GetMission", object.union(own, {"tenant": "blue"}))
+	not decision.allow
+	codes(decision) == {"rpc.other_tenant"}
+}
+
+test_same_subject_of_another_tenant_owns_nothing if not rpc.decision.allow with input as call(principal(["submitter"]), missions, "CancelMission", object.union(own, {"tenant": "blue"}))
+
+test_admin_sees_every_tenant if rpc.decision.allow with input as call(principal(["admin"]), missions, "GetMission", object.union(own, {"tenant": "blue"}))
+
+test_auditor_reads_the_log if rpc.decision.allow with input as call(principal(["auditor"]), "gateway.v1.AuditService", "ReadEvents", {})
+
+test_submitter_does_not_read_the_log if not rpc.decision.allow with input as call(principal(["submitter"]), "gateway.v1.AuditService", "ReadEvents", {})
+
+test_stranger_may_use_what_data_opens if rpc.decision.allow with input as call(stranger, missions, "SubmitMission", {})
+
+test_stranger_does_not_read_the_log if not rpc.decision.allow with input as call(stranger, "gateway.v1.AuditService", "ReadEvents", {})
+
+test_stranger_borrows_no_role if not rpc.decision.allow with input as call(object.union(stranger, {"roles": ["admin"]}), "gateway.v1.AuditService", "ReadEvents", {})
+
+test_token_does_not_borrow_anonymous if not rpc.decision.allow with input as call(principal(["anonymous"]), missions, "SubmitMission", {})
+
+test_health_is_open if rpc.decision.allow with input as call(stranger, "grpc.health.v1.Health", "Check", {})
+
+test_reflection_needs_a_role if not rpc.decision.allow with input as call(principal([]), "grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", {})
+
+test_without_data_everything_is_denied if {
+	not rpc.decision.allow with input as call(principal(["admin"]), missions, "GetMission", {}) with data.gateway.config as {}
+}

@@ -1,0 +1,91 @@
+package gateway.step_test
+
+import rego.v1
+
+import data.gateway.step
+
+asked(roles, kind, parameters) := {
+	"version": 1,
+	"principal": {"subject": "ann", "tenant": "red", "roles": roles, "anonymous": false},
+	"mission": {"id": "m1", "name": "nightly", "labels": {}},
+	"step": {"id": "a", "name": "a", "step_type": kind, "profile": "wasm", "attempt": 1},
+	"parameters": parameters,
+	"taint": ["client"],
+}
+
+codes(decision) := {reason.code | some reason in decision.reasons}
+
+write(path) := asked(["submitter"], "create_file", {"path": path, "content": "x"})
+
+read_closed(prefixes) := object.union(data.gateway.config, {"files": {"read": {"closed_prefixes": prefixes}}})
+
+test_no_input_is_denied if not step.decision.allow with input as {}
+
+test_transform_runs if step.decision.allow with input as asked(["submitter"], "transform", {})
+
+test_delay_runs if step.decision.allow with input as asked(["submitter"], "delay", {"ms": 5})
+
+test_write_in_the_open if step.decision.allow with input as write("out/report.json")
+
+test_write_beside_a_closed_prefix if step.decision.allow with input as write("protected.txt")
+
+test_write_under_a_closed_prefix if {
+	decision := step.decision with input as write("protected/keys.txt")
+	not decision.allow
+	codes(decision) == {"step.path_closed"}
+}
+
+test_write_to_the_closed_folder_itself if not step.decision.allow with input as write("protected")
+
+test_dots_hide_nothing if {
+	every path in ["./protected/x", "protected/./x", "././protected/x", "./protected/./././x"] {
+		decision := step.decision with input as write(path)
+		codes(decision) == {"step.path_closed"}
+	}
+}
+
+test_write_without_a_path if not step.decision.allow with input as asked(["submitter"], "create_file", {"content": "x"})
+
+test_read_of_what_only_writing_closes if step.decision.allow with input as asked(["submitter"], "read_file", {"path": "protected/x"})
+
+test_read_under_a_closed_prefix if {
+	decision := step.decision with input as asked(["submitter"], "read_file", {"path": "a/b"}) with data.gateway.config as read_closed(["a/"])
+	codes(decision) == {"step.path_closed"}
+}
+
+test_empty_prefix_closes_everything if not step.decision.allow with input as asked(["submitter"], "read_file", {"path": "a"}) with data.gateway.config as read_closed([""])
+
+test_http_defaults_to_get if step.decision.allow with input as asked(["submitter"], "http", {"url": "http://example.com/"})
+
+test_http_method_that_is_closed if {
+	decision := step.decision with input as asked(["submitter"], "http", {"url": "http://example.com/", "method": "TRACE"})
+	not decision.allow
+	codes(decision) == {"step.method_closed"}
+}
+
+test_unknown_kind if {
+	decision := step.decision with input as asked(["admin"], "rm_rf", {})
+	not decision.allow
+	"step.kind_unknown" in codes(decision)
+}
+
+test_viewer_runs_nothing if {
+	decision := step.decision with input as asked(["viewer"], "transform", {})
+	codes(decision) == {"step.kind_not_granted"}
+}
+
+test_wider_profile if {
+	wide := object.union(asked(["submitter"], "transform", {}), {"step": {"profile": "semantic"}})
+	decision := step.decision with input as wide
+	codes(decision) == {"step.profile_too_wide"}
+}
+
+test_closed_taint if {
+	config := object.union(data.gateway.config, {"kinds": {"transform": {"closed_taint": ["client"]}}})
+	decision := step.decision with input as asked(["submitter"], "transform", {}) with data.gateway.config as config
+	codes(decision) == {"step.taint"}
+}
+
+test_without_data_everything_is_denied if {
+	not step.decision.allow with input as asked(["admin"], "transform", {}) with data.gateway.config as {}
+}
