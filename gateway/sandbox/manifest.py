@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from gateway.errors import HookRefusedError
 
@@ -55,7 +55,7 @@ def parse_manifest(data: bytes) -> Manifest:
     return Manifest(**{**fields, "effects": tuple(fields["effects"])})
 
 
-def _read(data: bytes) -> dict[str, object]:
+def _read(data: bytes) -> dict[str, Any]:
     if len(data) > MANIFEST_BYTES_MAX:
         raise _refused("manifest_syntax", "", f"the manifest has more than {MANIFEST_BYTES_MAX} bytes")
     try:

@@ -28,7 +28,7 @@ pub const Scalar = union(enum) {
     /// Orders numbers by value, strings by code point, false before true, and types by their names above.
     pub fn order(a: *const Scalar, b: *const Scalar) std.math.Order {
         if (std.meta.activeTag(a.*) != std.meta.activeTag(b.*)) {
-            return std.math.order(@intFromEnum(a.*), @intFromEnum(b.*));
+            return std.math.order(@backingInt(a.*), @backingInt(b.*));
         }
         return switch (a.*) {
             .null => .eq,
