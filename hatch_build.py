@@ -34,9 +34,14 @@ class ModuleBuildHook(BuildHookInterface[Any]):
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
-        """Compile all modules; `artifacts` of pyproject.toml takes them into the wheel."""
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile all modules; `artifacts` of pyproject.toml takes them into the wheel, and the default bundle too.
+
+        An editable install reads the bundle where it is edited, in `policies/`.
+        """
         root = Path(self.root)
+        if version != "editable":
+            build_data["force_include"]["policies"] = "gateway/_policies"
         build_hooks(root / "wasm-hooks", root / "gateway" / "_hooks")
 
 

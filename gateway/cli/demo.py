@@ -4,20 +4,18 @@ import asyncio
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any
-
 import typer
 from rich.rule import Rule
 from rich.text import Text
 
 from engine.errors import EngineError
 from gateway.cli.audit import print_report
-from gateway.cli.output import OUT, Exit, Output, fail, steps_table, styled
-from gateway.demo.scenario import ACTS, Act, Stage, stage, verify
+from gateway.cli.output import OUT, Exit, Output, fail, print_errors, steps_table, styled
+from gateway.demo.scenario import ACTS, Outcome, Stage, stage, verify
 
 
 def demo() -> None:
-    """Start a gateway in a temporary home, run five missions, explain what happened, verify the log."""
+    """Start a gateway in a temporary home, run six missions, explain what happened, verify the log."""
     logging.basicConfig(level=logging.ERROR)
     try:
         with tempfile.TemporaryDirectory(prefix="missiongate-demo-") as folder:
@@ -35,9 +33,9 @@ async def _demo(folder: Path) -> list[str]:
     async with stage(folder) as running:
         _introduce(running)
         for number, act in enumerate(ACTS, start=1):
-            view = await running.play(act)
-            _show(number, act, view, running)
-            if not _as_expected(act, view):
+            outcome = await running.play(act)
+            _show(number, outcome)
+            if not outcome.as_expected:
                 surprises.append(act.file)
         home = running.home
     OUT.print(Rule("The audit log", align="left", style="dim"))
@@ -59,18 +57,16 @@ def _introduce(running: Stage) -> None:
     )
 
 
-def _show(number: int, act: Act, view: dict[str, Any], running: Stage) -> None:
-    OUT.print(Rule(f"{number}  {view['name']}", align="left", style="dim"))
-    OUT.print(act.shows)
-    OUT.print()
-    OUT.print(steps_table(view["result"]["step_results"]))
-    for name, text in running.files(view["mission_id"]):
+def _show(number: int, outcome: Outcome) -> None:
+    OUT.print(Rule(f"{number}  {outcome.name}", align="left", style="dim"))
+    OUT.print(outcome.act.shows + "\n")
+    if outcome.step_results:
+        OUT.print(steps_table(outcome.step_results))
+    print_errors(outcome.refusals, outcome.act.file, console=OUT)
+    for name, text in outcome.files:
         OUT.print(Text(f"  {name}: ", style="dim").append(text.strip(), style="not dim"))
-    OUT.print(Text("→ ").append_text(styled(view["result"]["overall_status"])))
+    verdict = Text("→ ").append_text(styled(outcome.status))
+    if outcome.as_expected and outcome.status != "Success":
+        verdict.append(", as it must", style="dim")
+    OUT.print(verdict)
     OUT.print()
-
-
-def _as_expected(act: Act, view: dict[str, Any]) -> bool:
-    result = view["result"]
-    codes = {step["error"]["code"] for step in result["step_results"].values() if "error" in step}
-    return result["overall_status"] == act.expected and (act.code is None or act.code in codes)

@@ -119,7 +119,7 @@ def fail_with(errors: Iterable[Mapping[str, Any]], code: Exit, output: Output, *
     raise typer.Exit(code)
 
 
-def print_errors(errors: Iterable[Mapping[str, Any]], source: str = "") -> None:
+def print_errors(errors: Iterable[Mapping[str, Any]], source: str = "", *, console: Console = ERR) -> None:
     """Print errors as `file:line  field  message  (code)`, most telling part first."""
     for error in errors:
         line = Text("✗ ", style="red")
@@ -130,7 +130,7 @@ def print_errors(errors: Iterable[Mapping[str, Any]], source: str = "") -> None:
             line.append(f"{error['field']} ", style="cyan")
         line.append(str(error["message"]))
         line.append(f"  [{error['code']}]", style="dim")
-        ERR.print(line)
+        console.print(line)
 
 
 def steps_table(results: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from engine.audit.verify import VerificationReport, verify_log
 from gateway.assembly import AUDIT_FOLDER, Gateway, running_gateway
-from gateway.client import Client, Server
+from gateway.client import CallError, Client, Server
 from gateway.config import CONFIG_NAME, load_config
 from gateway.demo.service import rate_service
 from gateway.home import NewHome, make_home
@@ -26,8 +26,27 @@ class Act:
 
     file: str
     shows: str
-    expected: str  # overall status
-    code: str | None = None  # of the failure that has to be seen
+    expected: str  # overall status, or "Refused" where no mission comes of it
+    code: str | None = None  # of the failure or refusal that has to be seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of an act."""
+
+    act: Act
+    name: str
+    status: str
+    step_results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    refusals: Sequence[Mapping[str, Any]] = ()
+    files: Sequence[tuple[str, str]] = ()  # name and text of each file that the mission left
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the gateway did what the demonstration says it does."""
+        failures = [step["error"] for step in self.step_results.values() if "error" in step]
+        codes = {error["code"] for error in (*failures, *self.refusals)}
+        return self.status == self.act.expected and (self.act.code is None or self.act.code in codes)
 
 
 ACTS: Final = (
@@ -42,19 +61,25 @@ ACTS: Final = (
         expected="Success",
     ),
     Act(
-        file="3-denied.yaml",
-        shows="A step that the policy denies, once its path is known. A denial halts the mission.",
-        expected="Failed",
-        code="path.protected",
+        file="3-refused.yaml",
+        shows="A path that leaves the workspace, hidden by an encoding: the sanitizer refuses the whole mission.",
+        expected="Refused",
+        code="sanitize.path.traversal",
     ),
     Act(
-        file="4-loop.yaml",
+        file="4-denied.yaml",
+        shows="A path that is known only once the first step has run: the policy sees it then, and denies the step.",
+        expected="Failed",
+        code="step.path_closed",
+    ),
+    Act(
+        file="5-loop.yaml",
         shows="A module that loops for ever: stopped when its allotted instructions are used up.",
         expected="Failed",
         code="constraint.cpu_exceeded",
     ),
     Act(
-        file="5-hoard.yaml",
+        file="6-hoard.yaml",
         shows="A module that grabs memory: stopped at its profile's limit.",
         expected="Failed",
         code="constraint.memory_exceeded",
@@ -70,21 +95,32 @@ class Stage:
     gateway: Gateway
     service_port: int
 
-    async def play(self, act: Act) -> dict[str, Any]:
-        """Submit the act's mission over gRPC, follow it to its end, and return its view."""
+    async def play(self, act: Act) -> Outcome:
+        """Submit the act's mission over gRPC and follow it to its end."""
         document = (files("gateway.demo") / "missions" / act.file).read_text()
-        document = document.replace("SERVICE_URL", f"http://127.0.0.1:{self.service_port}")
-        return await asyncio.to_thread(self._play, document.encode(), act.file)
+        return await asyncio.to_thread(
+            self._play, act, document.replace("SERVICE_URL", f"http://127.0.0.1:{self.service_port}")
+        )
 
-    def _play(self, document: bytes, request_id: str) -> dict[str, Any]:
+    def _play(self, act: Act, document: str) -> Outcome:
+        name = document.partition("\nname: ")[2].partition("\n")[0]
         with Client(Server(self.gateway.address, self.home.token)) as client:
-            mission_id = client.submit(document, request_id)["mission_id"]
+            try:
+                mission_id = client.submit(document.encode(), act.file)["mission_id"]
+            except CallError as refusal:
+                return Outcome(act=act, name=name, status="Refused", refusals=refusal.errors)
             for _ in client.watch(mission_id):
                 pass
-            return client.get(mission_id)
+            result = client.get(mission_id)["result"]
+        return Outcome(
+            act=act,
+            name=name,
+            status=result["overall_status"],
+            step_results=result["step_results"],
+            files=self._files(mission_id),
+        )
 
-    def files(self, mission_id: str) -> list[tuple[str, str]]:
-        """Return name and text of every file in a mission's workspace."""
+    def _files(self, mission_id: str) -> list[tuple[str, str]]:
         root = self.home.home / "workspaces" / mission_id
         return [(str(p.relative_to(root)), p.read_text()) for p in sorted(root.rglob("*")) if p.is_file()]
 
@@ -109,7 +145,11 @@ def prepare(home: Path, service_port: int) -> NewHome:
 
 def open_service(data: dict[str, Any], port: int) -> None:
     """Name the local service, and the demonstration's own hooks, in the bundle's data."""
-    data["networks"]["allow"] = [f"127.0.0.1:{port}"]
+    config = data["gateway"]["config"]
+    config["networks"]["allow"] = [f"127.0.0.1:{port}"]  # where a connection may go
+    config["http"]["hosts"]["127.0.0.1"] = {"ports": [port], "methods": ["GET"]}  # what may be asked there
+    for hook in demo_hooks():
+        config["kinds"][hook.name] = {"profile": hook.profile, "effects": [], "closed_taint": []}
 
 
 @asynccontextmanager
