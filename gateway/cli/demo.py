@@ -4,6 +4,7 @@ import asyncio
 import logging
 import tempfile
 from pathlib import Path
+
 import typer
 from rich.rule import Rule
 from rich.text import Text
