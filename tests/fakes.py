@@ -1,0 +1,180 @@
+"""Fakes that implement the ports of production, for tests of what stands in front of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from engine.result import MissionState
+from engine.values import JsonObject
+from gateway.errors import NotFoundError
+from gateway.identity import Principal
+from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
+from gateway.policy.decision import Decision
+
+MOMENT = datetime(2026, 7, 1, 12, 30, 15, 250_000, tzinfo=UTC)
+DECISION = Decision(allow=True, bundle="sha256:" + "b" * 64)
+DIGEST = "sha256:" + "d" * 64
+
+
+def view(mission_id: str = "m-1", **changes: object) -> MissionView:
+    """Return the view of a mission that runs."""
+    fields: dict[str, object] = {
+        "mission_id": mission_id,
+        "name": "quarterly report",
+        "state": MissionState.EXECUTING,
+        "digest": DIGEST,
+        "submitter": "ann",
+        "tenant": "default",
+        "created_at": MOMENT,
+        "ended_at": None,
+        "steps_total": 2,
+        "result": None,
+    }
+    return MissionView(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def step_result(step_id: str, status: str = "Completed", **changes: object) -> dict[str, object]:
+    """Return a step's result as `StepResult.document` spells it."""
+    return {
+        "step_id": step_id,
+        "status": status,
+        "output": {"path": f"out/{step_id}.txt"},
+        "duration_ms": 1.5,
+        "timestamp": "2026-07-01T12:30:16.000000Z",
+        **changes,
+    }
+
+
+def ended(mission_id: str = "m-1", *steps: dict[str, object], status: str = "Success") -> MissionView:
+    """Return the view of a mission that has ended."""
+    results = steps or (step_result("a"), step_result("b"))
+    words = [str(step["status"]) for step in results]
+    result: JsonObject = {
+        "mission_id": mission_id,
+        "state": "Completed" if status == "Success" else "Failed",
+        "overall_status": status,
+        "start_time": "2026-07-01T12:30:15.000000Z",
+        "end_time": "2026-07-01T12:30:17.000000Z",
+        "total_duration_ms": 2000.0,
+        "steps_completed": words.count("Completed"),
+        "steps_failed": words.count("Failed"),
+        "steps_skipped": words.count("Skipped"),
+        "step_results": {str(step["step_id"]): step for step in results},  # type: ignore[dict-item]
+        "audit_summary": {"events_logged": 7, "integrity_verified": True},
+    }
+    state = MissionState.COMPLETED if status == "Success" else MissionState.FAILED
+    return view(mission_id, state=state, ended_at=MOMENT, result=result, steps_total=len(results))
+
+
+def event(index: int, kind: str = "step.executing", step_id: str = "a", **details: object) -> MissionEvent:
+    """Return one event."""
+    return MissionEvent(index=index, timestamp=MOMENT, kind=kind, step_id=step_id, details=details)  # type: ignore[arg-type]
+
+
+@dataclass
+class FakeDesk:
+    """A desk of prepared answers. `fault` is raised by every call; `fault_after` that many events by `watch`."""
+
+    missions: dict[str, MissionView] = field(default_factory=dict)
+    events: list[MissionEvent] = field(default_factory=list)
+    fault: BaseException | None = None
+    fault_after: int | None = None
+    idle: bool = False  # `watch` never ends by itself
+    block: asyncio.Event | None = None  # `submit` waits for it
+    forms: list[bytes | JsonObject] = field(default_factory=list)
+    callers: list[Principal] = field(default_factory=list)
+    watchers: int = 0
+    produced: int = 0  # events that watchers have taken
+
+    async def submit(self, principal: Principal, form: bytes | JsonObject, request_id: str) -> Submission:
+        self._called(principal)
+        self.forms.append(form)
+        if self.block is not None:
+            await self.block.wait()
+        return Submission(mission_id=f"m-{request_id}", digest=DIGEST, created=True, decision=DECISION)
+
+    async def plan(self, principal: Principal, form: bytes | JsonObject) -> PlanPreview:
+        self._called(principal)
+        self.forms.append(form)
+        return PlanPreview(mission={"name": "é"}, digest=DIGEST, levels=(("a", "b"), ("c",)), decision=DECISION)
+
+    async def get(self, principal: Principal, mission_id: str) -> MissionView:
+        self._called(principal)
+        return self._own(principal, mission_id)
+
+    async def list_missions(
+        self, principal: Principal, *, state: MissionState | None, page_size: int, page_token: str
+    ) -> tuple[tuple[MissionView, ...], str]:
+        self._called(principal)
+        chosen = [m for m in self.missions.values() if state is None or m.state is state]
+        return tuple(chosen[: page_size or 50]), "more" if page_size and len(chosen) > page_size else ""
+
+    async def watch(self, principal: Principal, mission_id: str, from_index: int) -> AsyncIterator[MissionEvent]:
+        self._called(principal)
+        self._own(principal, mission_id)
+        self.watchers += 1
+        try:
+            for each in self.events[from_index:]:
+                if self.fault_after is not None and each.index >= self.fault_after:
+                    raise ValueError("secret of the stream")
+                self.produced += 1
+                yield each
+            if self.idle:
+                await asyncio.Event().wait()
+        finally:
+            self.watchers -= 1
+
+    async def cancel(self, principal: Principal, mission_id: str, reason: str) -> MissionView:
+        self._called(principal)
+        return self._own(principal, mission_id)
+
+    async def owner(self, mission_id: str) -> Mapping[str, str] | None:
+        found = self.missions.get(mission_id)
+        return None if found is None else {"tenant": found.tenant, "submitter": found.submitter}
+
+    def _own(self, principal: Principal, mission_id: str) -> MissionView:
+        """Refuse as carelessly as a desk may: with texts that tell a foreign mission from a missing one."""
+        found = self.missions.get(mission_id)
+        if found is None:
+            raise NotFoundError("there is no such mission", code="mission.not_found")
+        if found.tenant != principal.tenant:
+            raise NotFoundError(f"{mission_id} belongs to {found.tenant}", code="mission.not_found")
+        return found
+
+    def _called(self, principal: Principal) -> None:
+        self.callers.append(principal)
+        if self.fault is not None:
+            raise self.fault
+
+
+@dataclass
+class FakeGate:
+    """Allows every call, and remembers it, unless `verdict` raises."""
+
+    verdict: Callable[[Principal, str, str, Mapping[str, str]], None] | None = None
+    asked: list[tuple[Principal, str, str, Mapping[str, str]]] = field(default_factory=list)
+
+    async def authorize(self, principal: Principal, service: str, method: str, resource: Mapping[str, str]) -> None:
+        self.asked.append((principal, service, method, dict(resource)))
+        if self.verdict is not None:
+            self.verdict(principal, service, method, resource)
+
+
+@dataclass
+class FakeAudit:
+    """A log of prepared lines."""
+
+    lines: list[bytes] = field(default_factory=list)
+    taken: int = 0
+
+    def checkpoint(self) -> bytes:
+        return b"a note\n"
+
+    def read(self, start: int, count: int) -> Iterator[bytes]:
+        for line in self.lines[start : start + count]:
+            self.taken += 1
+            yield line
+
+    def verifier_keys(self) -> tuple[str, ...]:
+        return ("log+01+key",)

@@ -1,0 +1,98 @@
+"""A real server of gateway.rpc on loopback, in front of fakes, and stubs that speak to it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import grpc.aio
+from google.rpc import error_details_pb2, status_pb2
+
+from engine.mission import MissionLimits
+from gateway.identity import Principal, TokenEntry, TokenTable
+from gateway.rpc.server import Ports, RpcServer
+from gateway.v1 import audit_pb2_grpc, error_pb2, mission_pb2_grpc
+from tests.fakes import FakeAudit, FakeDesk, FakeGate
+
+ANN = Principal(subject="ann", tenant="default", roles=("submitter",))
+BOB = Principal(subject="bob", tenant="other", roles=("submitter",))
+AS_ANN = (("authorization", "Bearer ann-token"),)
+AS_BOB = (("authorization", "Bearer bob-token"),)
+
+
+def tokens() -> TokenTable:
+    """Return a table with ann-token and bob-token."""
+    return TokenTable(
+        [
+            TokenEntry(sha256=sha256(f"{p.subject}-token".encode()).hexdigest(), principal=p)
+            for p in (ANN, BOB)
+        ]
+    )
+
+
+@dataclass
+class Served:
+    """A server and its fakes."""
+
+    server: RpcServer
+    desk: FakeDesk
+    gate: FakeGate
+    audit: FakeAudit
+    channel: grpc.aio.Channel = field(repr=False)
+
+    @property
+    def missions(self) -> mission_pb2_grpc.MissionServiceAsyncStub:
+        return mission_pb2_grpc.MissionServiceStub(self.channel)  # type: ignore[return-value]
+
+    @property
+    def log(self) -> audit_pb2_grpc.AuditServiceAsyncStub:
+        return audit_pb2_grpc.AuditServiceStub(self.channel)  # type: ignore[return-value]
+
+
+@asynccontextmanager
+async def serving(
+    desk: FakeDesk | None = None,
+    *,
+    gate: FakeGate | None = None,
+    audit: FakeAudit | None = None,
+    anonymous: bool = False,
+    limits: MissionLimits | None = None,
+    options: Sequence[tuple[str, int]] = (),
+) -> AsyncIterator[Served]:
+    """Serve fakes on a free port; `options` are the client channel's."""
+    desk, gate, audit = desk or FakeDesk(), gate or FakeGate(), audit or FakeAudit()
+    server = RpcServer(
+        Ports(
+            desk=desk,
+            gate=gate,
+            audit=audit,
+            tokens=tokens(),
+            anonymous=anonymous,
+            limits=limits or MissionLimits(),
+        )
+    )
+    await server.start("127.0.0.1:0")
+    try:
+        async with grpc.aio.insecure_channel(server.address, options=options) as channel:
+            yield Served(server=server, desk=desk, gate=gate, audit=audit, channel=channel)
+    finally:
+        await server.stop(0.2)
+
+
+def everything(error: grpc.aio.AioRpcError) -> str:
+    """Return all that a failed call lets a client see, as one text."""
+    return f"{error.code()} {error.details()} {error.debug_error_string()} {error.trailing_metadata()}"
+
+
+def details(
+    error: grpc.aio.AioRpcError,
+) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_pb2.ErrorDetail]:
+    """Return the three details of a failed call, empty where one is not there."""
+    info, bad, detail = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_pb2.ErrorDetail()
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            for box in status_pb2.Status.FromString(value).details:  # type: ignore[arg-type]
+                for message in (info, bad, detail):
+                    if box.Is(message.DESCRIPTOR):
+                        box.Unpack(message)
+    return info, bad, detail
