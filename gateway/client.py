@@ -14,7 +14,7 @@ from google.rpc import status_pb2
 
 from engine.clock import rfc3339
 from engine.result import MissionState, OverallStatus, StepState
-from gateway.rpc.errors import DETAILS_KEY
+from gateway.rpc.details import DETAILS_KEY
 from gateway.v1 import error_pb2, mission_pb2, mission_pb2_grpc
 
 DEADLINE_SECONDS: Final = 30.0

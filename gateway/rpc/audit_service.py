@@ -1,6 +1,7 @@
 """gateway.v1.AuditService: the log as it stands, byte for byte. Each read is recorded by the gate."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from itertools import islice
 from typing import Final
@@ -11,7 +12,7 @@ from gateway.rpc.ports import AuditReader
 from gateway.rpc.types import Context
 from gateway.v1 import audit_pb2, audit_pb2_grpc
 
-EVENTS_MAX: Final = 100_000  # of one call
+EVENTS_MAX: Final = 100_000  # that a call may count
 _CHUNK_LINES: Final = 256
 _CHUNK_BYTES: Final = 512 * 1024
 
@@ -31,12 +32,12 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     async def ReadEvents(
         self, request: audit_pb2.ReadEventsRequest, _context: Context
     ) -> AsyncIterator[audit_pb2.ReadEventsResponse]:
-        """Stream covered lines."""
-        for field in ("start", "count"):
-            if getattr(request, field) < 0 or (field == "count" and request.count > EVENTS_MAX):
-                message = f"must be from 0 to {EVENTS_MAX}" if field == "count" else "must not be negative"
-                raise SanitizationError([Violation(code="request.out_of_range", message=message, field=field)])
-        lines = self._reader.read(request.start, request.count or EVENTS_MAX)
+        """Stream covered lines, a bounded number at a time in memory."""
+        if request.start < 0:
+            raise _out_of_range("start", "must not be negative")
+        if not 0 <= request.count <= EVENTS_MAX:
+            raise _out_of_range("count", f"must be from 0 to {EVENTS_MAX}")
+        lines = self._reader.read(request.start, request.count or sys.maxsize)  # 0 is all that the checkpoint covers
         seq = request.start
         while chunk := await asyncio.to_thread(lambda: list(islice(lines, _CHUNK_LINES))):
             for part in _split(chunk):
@@ -48,6 +49,10 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     ) -> audit_pb2.GetVerifierKeysResponse:
         """Return the keys that verify checkpoints."""
         return audit_pb2.GetVerifierKeysResponse(verifier_keys=self._reader.verifier_keys())
+
+
+def _out_of_range(field: str, message: str) -> SanitizationError:
+    return SanitizationError([Violation(code="request.out_of_range", message=message, field=field)])
 
 
 def _split(lines: list[bytes]) -> list[list[bytes]]:

@@ -1,15 +1,14 @@
 """Protobuf to plain values and back. Nothing is decided here: a message becomes the document that it stands for."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, cast
 
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.document import parse_document
-from engine.errors import Violation
+from engine.errors import MissionInvalidError, Violation
 from engine.mission import MissionLimits
 from engine.result import MissionState, OverallStatus, StepState
 from engine.values import JsonObject, JsonValue
@@ -32,11 +31,14 @@ def form_of(
 
     Raises:
         SanitizationError: neither form is set, or a bytes field holds no JSON object.
+        MissionInvalidError: a Mission message over the limit of documents, or JSON that breaks their rules.
     """
     match request.WhichOneof("form"):
         case "document":
             return request.document
         case "mission":
+            if request.mission.ByteSize() > limits.document_bytes_max:
+                raise _too_large(request.mission.ByteSize(), limits)
             return mission_value(request.mission, limits)
         case _:
             raise _refused("request.form_missing", "mission", "set either `mission` or `document`")
@@ -83,24 +85,6 @@ def _json_object(raw: bytes, field: str, limits: MissionLimits) -> JsonValue:
     return parse_document(raw, limits).value
 
 
-def mission_message(document: JsonObject) -> mission_pb2.Mission:
-    """Return the Mission message of a mission document that is known to be valid; the inverse of `mission_value`."""
-    fields = json.loads(orjson.dumps(document))
-    config = fields.get("config", {})
-    return mission_pb2.Mission(
-        version=fields["version"],
-        name=fields["name"],
-        description=fields.get("description", ""),
-        labels=fields.get("labels", {}),
-        config=mission_pb2.MissionConfig(**config),
-        variables=orjson.dumps(fields.get("variables", {})),
-        steps=[
-            mission_pb2.MissionStep(**{**step, "parameters": orjson.dumps(step.get("parameters", {}))})
-            for step in fields["steps"]
-        ],
-    )
-
-
 def decision_message(entrypoint: str, decision: Decision) -> mission_pb2.Decision:
     """Return a decision as clients see it."""
     return mission_pb2.Decision(
@@ -138,7 +122,7 @@ def view_message(view: MissionView) -> mission_pb2.MissionView:
 
 
 def _result_message(result: JsonObject) -> mission_pb2.MissionResult:
-    fields = json.loads(orjson.dumps(result))
+    fields = cast("Mapping[str, Any]", result)  # of `result_document`, so the types are known
     return mission_pb2.MissionResult(
         mission_id=fields["mission_id"],
         overall_status=_STATUSES[OverallStatus(fields["overall_status"])],
@@ -154,15 +138,14 @@ def _result_message(result: JsonObject) -> mission_pb2.MissionResult:
     )
 
 
-def _step_message(fields: dict[str, object]) -> mission_pb2.StepResult:
-    error = fields.get("error")
+def _step_message(fields: Mapping[str, Any]) -> mission_pb2.StepResult:
     return mission_pb2.StepResult(
-        step_id=str(fields["step_id"]),
-        status=_STEP_STATES[StepState(str(fields["status"]))],
+        step_id=fields["step_id"],
+        status=_STEP_STATES[StepState(fields["status"])],
         output=orjson.dumps(fields["output"]),
-        error=mission_pb2.Failure(**error) if isinstance(error, dict) else None,
-        duration_ms=float(str(fields["duration_ms"])),
-        timestamp=_timestamp(datetime.fromisoformat(str(fields["timestamp"]))),
+        error=mission_pb2.Failure(**fields["error"]) if "error" in fields else None,
+        duration_ms=fields["duration_ms"],
+        timestamp=_timestamp(datetime.fromisoformat(fields["timestamp"])),
     )
 
 
@@ -200,5 +183,9 @@ def _timestamp(moment: datetime | None) -> Timestamp | None:
 
 
 def _refused(code: str, field: str, message: str) -> SanitizationError:
-    violations: Sequence[Violation] = [Violation(code=code, message=message, field=field)]
-    return SanitizationError(violations)
+    return SanitizationError([Violation(code=code, message=message, field=field)])
+
+
+def _too_large(size: int, limits: MissionLimits) -> MissionInvalidError:
+    message = f"the mission has {size} bytes; {limits.document_bytes_max} are allowed"
+    return MissionInvalidError([Violation(code="document.too_large", message=message, field="", kind="limit")])

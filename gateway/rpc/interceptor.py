@@ -1,27 +1,32 @@
 """The outermost interceptor: who calls, whether they may, and that no exception's text reaches them.
 
 grpc.aio sends `str(exception)` of a handler to the client; here every handler is wrapped, so that what leaves is one
-of our own statuses or none. Order: (1) authenticate, (2) decide the call, (3) the service.
+of our own statuses or none. Requests arrive as bytes and are parsed here, after (1): a stranger reaches no parser, and
+a parser's text no client. Order: (1) authenticate, (2) parse, (3) decide the call, (4) the service.
 """
 
-import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from contextvars import ContextVar
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from urllib.parse import unquote
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
-from engine.errors import EngineError
-from gateway.errors import UnauthenticatedError
+from engine.errors import Violation
+from gateway.errors import SanitizationError, UnauthenticatedError
 from gateway.identity import ANONYMOUS, Principal, TokenTable
-from gateway.rpc.errors import DETAILS_KEY, internal, rich_status, status_of
+from gateway.rpc.details import DETAILS_KEY, rich_status
+from gateway.rpc.errors import shown, status_of
 from gateway.rpc.ports import MissionDesk, RpcGate
 from gateway.rpc.types import Context, Handler
 
 CALLER: Final[ContextVar[Principal]] = ContextVar("CALLER")  # set for the time of one call
+MISSION_ID_CHARS_MAX: Final = 128
 _HEALTH: Final = "grpc.health.v1.Health"
 
 
@@ -42,27 +47,23 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         """Return the handler of a call, wrapped; a method that does not exist stays UNIMPLEMENTED."""
         handler = await continuation(handler_call_details)
         if handler is None:
-            return handler
-        path = handler_call_details.method
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
+            return None
+        path, serialize = handler_call_details.method, handler.response_serializer
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._unary(path, handler.unary_unary), **codec)
+            return grpc.unary_unary_rpc_method_handler(self._unary(path, handler), response_serializer=serialize)
         if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._stream(path, handler.unary_stream), **codec)
+            return grpc.unary_stream_rpc_method_handler(self._stream(path, handler), response_serializer=serialize)
         if handler.stream_stream:  # reflection
-            return grpc.stream_stream_rpc_method_handler(self._stream(path, handler.stream_stream), **codec)
+            return grpc.stream_stream_rpc_method_handler(self._stream(path, handler), response_serializer=serialize)
         raise RuntimeError(f"{path}: no RPC of this gateway streams requests only")
 
-    def _unary(self, path: str, inner: Callable[[Any, Any], Any]) -> Callable[[Any, Context], Any]:
-        async def call(request: Any, context: Context) -> Any:
+    def _unary(self, path: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[Any]]:
+        inner: Any = handler.unary_unary
+
+        async def call(raw: bytes, context: Context) -> Any:
             try:
-                await self._admit(path, request, context)
-                return await inner(request, context)
-            except asyncio.CancelledError:
-                raise
+                request = await self._admit(path, handler, raw, context)
+                return await inner(request, context)  # (4)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - the one place that keeps every text from clients
@@ -70,14 +71,13 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _stream(self, path: str, inner: Callable[[Any, Any], Any]) -> Callable[[Any, Context], AsyncIterator[Any]]:
-        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+    def _stream(self, path: str, handler: Handler) -> Callable[[Any, Context], Awaitable[None]]:
+        inner: Any = handler.unary_stream or handler.stream_stream
+
+        async def call(raw: Any, context: Context) -> None:
             try:
-                await self._admit(path, request, context)
-                async for response in inner(request, context):
-                    yield response
-            except asyncio.CancelledError:
-                raise
+                request = await self._admit(path, handler, raw, context)
+                await _respond(inner, request, context)  # (4)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - as above
@@ -85,12 +85,15 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    async def _admit(self, path: str, request: Any, context: Context) -> None:
+    async def _admit(self, path: str, handler: Handler, raw: Any, context: Context) -> Any:
+        """Return the request of a caller who may make it."""
         service, _, method = path.lstrip("/").partition("/")
-        principal = self._authenticate(service, context)  # (1) who
+        principal = self._authenticate(service, context)  # (1)
+        request = _each(handler, raw) if handler.request_streaming else _parsed(handler, raw)  # (2)
         resource = await self._resource(principal, request)
-        await self._gate.authorize(principal, service, method, resource)  # (2) may they
+        await self._gate.authorize(principal, service, method, resource)  # (3)
         CALLER.set(principal)
+        return request
 
     def _authenticate(self, service: str, context: Context) -> Principal:
         """Return the caller. Only health may be asked for by a stranger from elsewhere, if policy agrees."""
@@ -109,6 +112,10 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         mission_id = getattr(request, "mission_id", "")
         if not isinstance(mission_id, str) or not mission_id:
             return {}
+        if len(mission_id) > MISSION_ID_CHARS_MAX or not mission_id.isprintable():
+            raise _refused(
+                "request.out_of_range", "mission_id", f"must be at most {MISSION_ID_CHARS_MAX} printable characters"
+            )
         owner = await self._desk.owner(mission_id)
         if owner is None or owner["tenant"] != principal.tenant:
             return {"mission_id": mission_id}
@@ -127,7 +134,38 @@ def is_loopback(peer: str) -> bool:
         return False
 
 
-async def _abort(context: Context, error: Exception, path: str) -> None:
-    shown = error if isinstance(error, EngineError) else internal(error, path)
-    status = rich_status(shown)
-    await context.abort(status_of(shown), status.message, ((DETAILS_KEY, status.SerializeToString()),))
+def _parsed(handler: Handler, raw: bytes) -> Any:
+    """Return the message in `raw`, in words of our own where there is none."""
+    if handler.request_deserializer is None:
+        return raw
+    try:
+        return handler.request_deserializer(raw)
+    except DecodeError as error:
+        raise _refused("request.malformed", "", "the request is not the message that this method takes") from error
+
+
+async def _each(handler: Handler, raws: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    """Yield the messages of a stream of requests."""
+    async for raw in raws:
+        yield _parsed(handler, raw)
+
+
+async def _respond(inner: Any, request: Any, context: Context) -> None:
+    """Send what a streaming method yields; end it at once, not some day, when the client has gone."""
+    if not inspect.isasyncgenfunction(inner):
+        await inner(request, context)  # sends by itself, as health's Watch does
+        return
+    async with aclosing(inner(request, context)) as responses:
+        async for response in responses:
+            await context.write(response)
+
+
+async def _abort(context: Context, error: Exception, path: str) -> NoReturn:
+    """End the call with the status of `error`, as far as the client may see it."""
+    visible = shown(error, path)
+    status = rich_status(visible)
+    await context.abort(status_of(visible), status.message, ((DETAILS_KEY, status.SerializeToString()),))
+
+
+def _refused(code: str, field: str, message: str) -> SanitizationError:
+    return SanitizationError([Violation(code=code, message=message, field=field)])

@@ -1,17 +1,24 @@
 """gateway.v1.MissionService: decode, ask the desk, encode."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 from engine.errors import Violation
 from engine.mission import MissionLimits
+from engine.values import JsonObject
 from gateway.errors import SanitizationError
+from gateway.missions.views import MissionView
 from gateway.rpc import codec
 from gateway.rpc.interceptor import CALLER
 from gateway.rpc.ports import MissionDesk
 from gateway.rpc.types import Context
 from gateway.v1 import mission_pb2, mission_pb2_grpc
 
-REASON_CHARS_MAX = 1_000
+REQUEST_ID_CHARS_MAX: Final = 128
+REASON_CHARS_MAX: Final = 1_000
+_LARGE_BYTES: Final = 32 * 1024  # of a Mission message, and
+_LARGE_STEPS: Final = 256  # of a result: translated in a thread from here on, so that other calls go on
 
 
 class MissionService(mission_pb2_grpc.MissionServiceServicer):
@@ -25,7 +32,8 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         self, request: mission_pb2.SubmitMissionRequest, _context: Context
     ) -> mission_pb2.SubmitMissionResponse:
         """Admit a mission and start it."""
-        form = codec.form_of(request, self._limits)
+        _printable("request_id", request.request_id, 1, REQUEST_ID_CHARS_MAX)
+        form = await self._form(request)
         submission = await self._desk.submit(CALLER.get(), form, request.request_id)
         return mission_pb2.SubmitMissionResponse(
             mission_id=submission.mission_id,
@@ -38,14 +46,14 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         self, request: mission_pb2.PlanMissionRequest, _context: Context
     ) -> mission_pb2.PlanMissionResponse:
         """Say what SubmitMission would decide."""
-        return codec.preview_message(await self._desk.plan(CALLER.get(), codec.form_of(request, self._limits)))
+        return codec.preview_message(await self._desk.plan(CALLER.get(), await self._form(request)))
 
     async def GetMission(
         self, request: mission_pb2.GetMissionRequest, _context: Context
     ) -> mission_pb2.GetMissionResponse:
         """Return one mission."""
         view = await self._desk.get(CALLER.get(), request.mission_id)
-        return mission_pb2.GetMissionResponse(mission=codec.view_message(view))
+        return mission_pb2.GetMissionResponse(mission=await _encoded(view))
 
     async def ListMissions(
         self, request: mission_pb2.ListMissionsRequest, _context: Context
@@ -74,10 +82,27 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         self, request: mission_pb2.CancelMissionRequest, _context: Context
     ) -> mission_pb2.CancelMissionResponse:
         """Cancel a mission."""
-        if len(request.reason) > REASON_CHARS_MAX or not (request.reason.isprintable()):
-            raise _refused("reason", f"must be at most {REASON_CHARS_MAX} printable characters")
+        _printable("reason", request.reason, 0, REASON_CHARS_MAX)
         view = await self._desk.cancel(CALLER.get(), request.mission_id, request.reason)
-        return mission_pb2.CancelMissionResponse(mission=codec.view_message(view))
+        return mission_pb2.CancelMissionResponse(mission=await _encoded(view))
+
+    async def _form(
+        self, request: mission_pb2.SubmitMissionRequest | mission_pb2.PlanMissionRequest
+    ) -> bytes | JsonObject:
+        if request.HasField("mission") and request.mission.ByteSize() > _LARGE_BYTES:
+            return await asyncio.to_thread(codec.form_of, request, self._limits)
+        return codec.form_of(request, self._limits)
+
+
+async def _encoded(view: MissionView) -> mission_pb2.MissionView:
+    if view.steps_total > _LARGE_STEPS:
+        return await asyncio.to_thread(codec.view_message, view)
+    return codec.view_message(view)
+
+
+def _printable(field: str, value: str, least: int, most: int) -> None:
+    if not least <= len(value) <= most or not value.isprintable():
+        raise _refused(field, f"must have {least} to {most} printable characters")
 
 
 def _not_negative(field: str, value: int) -> None:

@@ -26,6 +26,9 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.so_reuseport", 0),  # a second gateway on the port is an error, not a silent sharer
+    ("grpc.keepalive_time_ms", 60_000),  # a watcher whose machine vanished is noticed, and its stream ended
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gateway.v1 import mission_pb2 as gateway_dot_v1_dot_mission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gateway/v1/error.proto\x12\ngateway.v1\x1a\x18gateway/v1/mission.proto\"W\n\tViolation\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0c\n\x04line\x18\x04 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x05 \x01(\x05\"~\n\x0b\x45rrorDetail\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12)\n\nviolations\x18\x02 \x03(\x0b\x32\x15.gateway.v1.Violation\x12#\n\x07reasons\x18\x03 \x03(\x0b\x32\x12.gateway.v1.Reason\x12\x11\n\tmalformed\x18\x04 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gateway/v1/error.proto\x12\ngateway.v1\x1a\x18gateway/v1/mission.proto\"W\n\tViolation\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0c\n\x04line\x18\x04 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x05 \x01(\x05\"\x8f\x01\n\x0b\x45rrorDetail\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12)\n\nviolations\x18\x02 \x03(\x0b\x32\x15.gateway.v1.Violation\x12#\n\x07reasons\x18\x03 \x03(\x0b\x32\x12.gateway.v1.Reason\x12\x11\n\tmalformed\x18\x04 \x01(\x08\x12\x0f\n\x07omitted\x18\x05 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VIOLATION']._serialized_start=64
   _globals['_VIOLATION']._serialized_end=151
-  _globals['_ERRORDETAIL']._serialized_start=153
-  _globals['_ERRORDETAIL']._serialized_end=279
+  _globals['_ERRORDETAIL']._serialized_start=154
+  _globals['_ERRORDETAIL']._serialized_end=297
 # @@protoc_insertion_point(module_scope)

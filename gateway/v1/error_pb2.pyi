@@ -65,10 +65,13 @@ class ErrorDetail(_message.Message):
     VIOLATIONS_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     MALFORMED_FIELD_NUMBER: _builtins.int
+    OMITTED_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Stable; google.rpc.ErrorInfo.reason is the same in upper snake case."""
     malformed: _builtins.bool
     """True where the input is no mission at all, false where a well-formed one is refused."""
+    omitted: _builtins.int
+    """Violations and reasons that are left out: an error has to fit into 8 KiB of trailing metadata."""
     @_builtins.property
     def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]: ...
     @_builtins.property
@@ -82,10 +85,11 @@ class ErrorDetail(_message.Message):
         violations: _abc.Iterable[Global___Violation] | None = ...,
         reasons: _abc.Iterable[_mission_pb2.Reason] | None = ...,
         malformed: _builtins.bool = ...,
+        omitted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "malformed", b"malformed", "reasons", b"reasons", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "malformed", b"malformed", "omitted", b"omitted", "reasons", b"reasons", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
