@@ -25,7 +25,8 @@ DEADLINES_MS: Final[Mapping[Entrypoint, int]] = MappingProxyType(
 )
 """Milliseconds a decision may take once a worker begins with it; a mission's document may have 10,000 steps."""
 
-ADDRESS_SPACE_BYTES_MAX: Final = 1024 * 1024 * 1024
+# The engine's allocator reserves 1 GiB of addresses on import; documents of 10,000 steps need some 100 MB beside it.
+ADDRESS_SPACE_BYTES_MAX: Final = 3 * 1024 * 1024 * 1024
 DEPTH: Final = 16  # requests under way at one worker
 _DENY_CODES: Final = {"worker.deadline": "policy.timeout", "worker.crashed": "policy.crashed"}
 
