@@ -10,10 +10,10 @@ from typing import Final
 from gateway.errors import PolicyInvalidError
 
 NESTING_MAX: Final = 10  # square brackets and braces; a comprehension in an object in a rule's body is three
-LINE_CHARS_MAX: Final = 1_024  # regorus' own bound
 
+# Controls but tab and LF, half surrogates, and what a reader of the policy would not see: bidi and zero-width signs.
 _FORBIDDEN: Final = re.compile(
-    r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 _TOKEN: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`|#[^\n]*|[\[\]{}\n"`]')
 

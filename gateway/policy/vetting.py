@@ -79,18 +79,25 @@ def _check_package(module: ParsedModule, roots: Collection[str], data: JsonObjec
     if not any(root in {"", name} or name.startswith(f"{root}/") for root in roots):
         message = f"package {name.replace('/', '.')} is outside the roots of .manifest ({', '.join(roots)})"
         raise module.refuse(1, "policy.outside_roots", message)
-    value: JsonValue = data
-    for i, key in enumerate(module.package[1:], start=2):
-        if module.package[:i] in kinds:
-            path = ".".join(module.package[:i])
+    for end in range(2, len(module.package) + 1):
+        if module.package[:end] in kinds:
+            path = ".".join(module.package[:end])
             raise module.refuse(1, "policy.rule_conflict", f"the package lies under the rule {path}")
-        if isinstance(value, Mapping) and key not in value:
-            return
+    if _has(data, module.package[1:]):
+        message = f"data.json has a value at {name}, where this package lives; data would overrule the policy"
+        raise module.refuse(1, "policy.data_conflict", message)
+
+
+def _has(data: JsonObject, path: Path) -> bool:
+    """Whether data has a value at `path`, or one that is no object on the way to it."""
+    value: JsonValue = data
+    for key in path:
         if not isinstance(value, Mapping):
-            break
+            return True
+        if key not in value:
+            return False
         value = value[key]
-    message = f"data.json has a value at {name}, where this package lives; data would overrule the policy"
-    raise module.refuse(1, "policy.data_conflict", message)
+    return True
 
 
 def _check_recursion(uses: Mapping[Path, Sequence[Use]], kinds: Mapping[Path, str]) -> None:

@@ -228,8 +228,13 @@ class _RuleCheck:
     def _membership(self, fields: Node) -> None:
         """OPA's rule index looks at the constants of such a collection only (1.22.0), so the engines differ."""
         kind, collection = split(fields["collection"])
-        if kind in {"Array", "Set"} and len({"constant" if split(i)[0] in SCALARS else "" for i in collection["items"]}) > 1:
-            message = "`in` over constants and other values together: OPA overlooks the others. Write `some y in […]; x == y`"
+        if (
+            kind in {"Array", "Set"}
+            and len({"constant" if split(i)[0] in SCALARS else "" for i in collection["items"]}) > 1
+        ):
+            message = (
+                "`in` over constants and other values together: OPA overlooks the others. Write `some y in […]; x == y`"
+            )
             raise self._refuse(fields, "in_mixed", message)
 
     def _index(self, index: Node, scope: Scope) -> None:
@@ -307,7 +312,7 @@ class _RuleCheck:
         regorus evaluates the whole package for it, and then no longer knows the package's imports in its functions:
         `lib.table[x]` through an import made `config` in a function of lib undefined. Calls are resolved otherwise.
         """
-        if path != target and path != ("data",) and self._table.is_package(path):
+        if path not in {target, ("data",)} and self._table.is_package(path):
             full = ".".join(target)
             raise self._refuse(node, "package_reference", f"name a rule of another package in full: {full}")
         if self._table.is_package(target):

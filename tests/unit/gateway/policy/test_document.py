@@ -1,0 +1,101 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import orjson
+import pytest
+
+from engine.loader import load_mission
+from engine.mission import MissionLimits
+from engine.plan import Plan
+from gateway.identity import ANONYMOUS, Principal
+from gateway.policy import document
+
+SCHEMAS = Path(__file__).parents[4] / "policies" / "schemas"
+ANN = Principal(subject="ann", tenant="red", roles=("submitter",))
+MISSION = b"""
+version: "1.0"
+name: nightly
+labels: {team: red}
+variables: {n: 9007199254740993}
+steps:
+  - {id: a, name: A, step_type: read_file, parameters: {path: in.json}}
+  - {id: b, name: B, step_type: transform, depends_on: [a], profile: fast, parameters: {input: "${steps.a.output}"}}
+"""
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return load_mission(MISSION, limits=MissionLimits(), step_types={"read_file", "transform"})
+
+
+def valid(name: str, raw: bytes) -> dict[str, Any]:
+    """Return the document, after holding it to its published schema."""
+    schema = orjson.loads((SCHEMAS / f"{name}.json").read_bytes())
+    value: dict[str, Any] = orjson.loads(raw)
+    jsonschema_rs.validator_for(schema).validate(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "resource", [{}, {"mission_id": "m"}, {"mission_id": "m", "tenant": "red", "submitter": "ann"}]
+)
+def test_rpc_documents_have_the_published_shape(resource: dict[str, str]) -> None:
+    """The resource has what is known, and nothing else."""
+    value = valid("rpc", document.rpc_document(ANONYMOUS, service="s.S", method="M", resource=resource))
+    assert value["rpc"] == {"service": "s.S", "method": "M"}
+    assert value["resource"] == resource
+    assert value["principal"]["anonymous"] is True
+
+
+def test_mission_documents_have_the_published_shape(plan: Plan) -> None:
+    """The whole plan: unresolved parameters, profiles as asked, taint sorted, integers exact."""
+    taint = (frozenset({"workspace", "client"}), frozenset[str]())
+    value = valid("mission", document.mission_document(ANN, plan, "sha256:ab", taint))
+    mission = value["mission"]
+    assert [step["profile"] for step in mission["steps"]] == [None, "fast"]
+    assert [step["taint"] for step in mission["steps"]] == [["client", "workspace"], []]
+    assert mission["steps"][1]["parameters"] == {"input": "${steps.a.output}"}
+    assert mission["variables"] == {"n": 9007199254740993}
+    assert mission["levels"] == 2
+
+
+def test_a_missing_taint_is_an_error(plan: Plan) -> None:
+    """Labels are given for every step, or there is no document."""
+    with pytest.raises(ValueError, match="shorter"):
+        document.mission_document(ANN, plan, "sha256:ab", (frozenset(),))
+
+
+def test_step_and_effect_documents_have_the_published_shape(plan: Plan) -> None:
+    """The effect document is the step document and the effect."""
+    step = plan.mission.steps[0]
+    facts: dict[str, Any] = {"profile": "wasm", "parameters": {"path": "in.json"}, "taint": {"workspace"}}
+    asked = valid("step", document.step_document(ANN, "m1", plan.mission, step, **facts))
+    effect = valid(
+        "effect",
+        document.effect_document(
+            ANN, "m1", plan.mission, step, **facts, op="file.read", index=3, args={"path": "in.json"}
+        ),
+    )
+    assert effect.pop("effect") == {"op": "file.read", "index": 3, "args": {"path": "in.json"}}
+    assert effect == asked
+    assert asked["step"] == {"id": "a", "name": "A", "step_type": "read_file", "profile": "wasm", "attempt": 1}
+
+
+def test_integers_beyond_64_bits_are_no_document(plan: Plan) -> None:
+    """Regorus would round them, so they never reach it."""
+    with pytest.raises(TypeError, match="64-bit"):
+        document.step_document(
+            ANN, "m1", plan.mission, plan.mission.steps[0], profile="wasm", parameters={"n": 2**70}, taint=()
+        )
+
+
+def test_documents_are_stable(plan: Plan) -> None:
+    """Equal values give equal bytes, whatever the order of labels in a set: digests of documents are compared."""
+    step = dataclasses.replace(plan.mission.steps[0])
+    first, second = (
+        document.step_document(ANN, "m1", plan.mission, step, profile="wasm", parameters={}, taint=labels)
+        for labels in (["network", "client"], ["client", "network"])
+    )
+    assert first == second
