@@ -31,7 +31,7 @@ def view(mission_id: str = "m-1", **changes: object) -> MissionView:
         "steps_total": 2,
         "result": None,
     }
-    return MissionView(**{**fields, **changes})  # type: ignore[arg-type]
+    return MissionView(**{**fields, **changes})
 
 
 def step_result(step_id: str, status: str = "Completed", **changes: object) -> dict[str, object]:
@@ -60,7 +60,7 @@ def ended(mission_id: str = "m-1", *steps: dict[str, object], status: str = "Suc
         "steps_completed": words.count("Completed"),
         "steps_failed": words.count("Failed"),
         "steps_skipped": words.count("Skipped"),
-        "step_results": {str(step["step_id"]): step for step in results},  # type: ignore[dict-item]
+        "step_results": {str(step["step_id"]): step for step in results},
         "audit_summary": {"events_logged": 7, "integrity_verified": True},
     }
     state = MissionState.COMPLETED if status == "Success" else MissionState.FAILED
@@ -69,7 +69,7 @@ def ended(mission_id: str = "m-1", *steps: dict[str, object], status: str = "Suc
 
 def event(index: int, kind: str = "step.executing", step_id: str = "a", **details: object) -> MissionEvent:
     """Return one event."""
-    return MissionEvent(index=index, timestamp=MOMENT, kind=kind, step_id=step_id, details=details)  # type: ignore[arg-type]
+    return MissionEvent(index=index, timestamp=MOMENT, kind=kind, step_id=step_id, details=details)
 
 
 @dataclass
@@ -84,6 +84,7 @@ class FakeDesk:
     block: asyncio.Event | None = None  # `submit` waits for it
     forms: list[bytes | JsonObject] = field(default_factory=list)
     callers: list[Principal] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)  # page tokens and reasons, as they came
     watchers: int = 0
     produced: int = 0  # events that watchers have taken
 
@@ -107,6 +108,7 @@ class FakeDesk:
         self, principal: Principal, *, state: MissionState | None, page_size: int, page_token: str
     ) -> tuple[tuple[MissionView, ...], str]:
         self._called(principal)
+        self.asked.append(page_token)
         chosen = [m for m in self.missions.values() if state is None or m.state is state]
         return tuple(chosen[: page_size or 50]), "more" if page_size and len(chosen) > page_size else ""
 
@@ -127,6 +129,7 @@ class FakeDesk:
 
     async def cancel(self, principal: Principal, mission_id: str, reason: str) -> MissionView:
         self._called(principal)
+        self.asked.append(reason)
         return self._own(principal, mission_id)
 
     async def owner(self, mission_id: str) -> Mapping[str, str] | None:

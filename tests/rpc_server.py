@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
@@ -23,10 +24,7 @@ AS_BOB = (("authorization", "Bearer bob-token"),)
 def tokens() -> TokenTable:
     """Return a table with ann-token and bob-token."""
     return TokenTable(
-        [
-            TokenEntry(sha256=sha256(f"{p.subject}-token".encode()).hexdigest(), principal=p)
-            for p in (ANN, BOB)
-        ]
+        [TokenEntry(sha256=sha256(f"{p.subject}-token".encode()).hexdigest(), principal=p) for p in (ANN, BOB)]
     )
 
 
@@ -41,12 +39,12 @@ class Served:
     channel: grpc.aio.Channel = field(repr=False)
 
     @property
-    def missions(self) -> mission_pb2_grpc.MissionServiceAsyncStub:
-        return mission_pb2_grpc.MissionServiceStub(self.channel)  # type: ignore[return-value]
+    def missions(self) -> Any:
+        return mission_pb2_grpc.MissionServiceStub(self.channel)
 
     @property
-    def log(self) -> audit_pb2_grpc.AuditServiceAsyncStub:
-        return audit_pb2_grpc.AuditServiceStub(self.channel)  # type: ignore[return-value]
+    def log(self) -> Any:
+        return audit_pb2_grpc.AuditServiceStub(self.channel)
 
 
 @asynccontextmanager
@@ -91,7 +89,7 @@ def details(
     info, bad, detail = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_pb2.ErrorDetail()
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
-            for box in status_pb2.Status.FromString(value).details:  # type: ignore[arg-type]
+            for box in status_pb2.Status.FromString(value).details:
                 for message in (info, bad, detail):
                     if box.Is(message.DESCRIPTOR):
                         box.Unpack(message)

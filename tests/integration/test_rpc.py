@@ -1,0 +1,508 @@
+"""The gRPC server as clients meet it: a real server and real channels, in front of a fake desk."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from engine.errors import Violation
+from gateway.errors import ConfigurationError, PolicyDeniedError, Reason, SanitizationError, StoreError
+from gateway.identity import ANONYMOUS, Principal
+from gateway.rpc.server import RpcServer
+from gateway.v1 import audit_pb2, mission_pb2
+from tests.fakes import FakeAudit, FakeDesk, ended, event, step_result, view
+from tests.rpc_server import ANN, AS_ANN, AS_BOB, Served, details, everything, serving
+
+GET = mission_pb2.GetMissionRequest(mission_id="m-1")
+WATCH = mission_pb2.WatchMissionRequest(mission_id="m-1")
+SUBMIT = mission_pb2.SubmitMissionRequest(request_id="r", document=b"{}")
+DEFAULT_METADATA_LIMIT = 8 * 1024
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    async with serving(FakeDesk(missions={"m-1": view(), "m-2": view("m-2", tenant="other")})) as out:
+        yield out
+
+
+async def refused(call: Any) -> grpc.aio.AioRpcError:
+    """Return the error of a call that must fail; a stream is read to its end."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await _answers(call, [])
+    return caught.value
+
+
+async def _answers(call: Any, into: list[Any]) -> None:
+    """Collect what a call answers, so that what came before a failure can be seen."""
+    if not hasattr(call, "__aiter__"):
+        into.append(await call)
+        return
+    async for answer in call:
+        into.append(answer)  # noqa: PERF401 - a comprehension would lose them
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once `condition` holds; fail after five seconds."""
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it never came")
+
+
+# --- what a client learns of what went wrong ---
+
+
+@pytest.mark.parametrize("fault", [ValueError("secret"), RuntimeError("secret"), KeyError("secret"), OSError("secret")])
+async def test_no_text_of_a_bug_reaches_a_client(
+    served: Served, fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unexpected exception is INTERNAL with a reference; its text is in the log under that reference only."""
+    served.desk.fault = fault
+    for call in (
+        served.missions.GetMission(GET, metadata=AS_ANN),
+        served.missions.SubmitMission(SUBMIT, metadata=AS_ANN),
+        served.missions.WatchMission(WATCH, metadata=AS_ANN),
+    ):
+        error = await refused(call)
+        assert error.code() is grpc.StatusCode.INTERNAL
+        assert "secret" not in everything(error)
+        assert type(fault).__name__ not in everything(error)
+        assert details(error)[2].code == "internal"
+        reference = (error.details() or "").rpartition(" ")[2]
+        assert reference in caplog.text
+    assert "secret" in caplog.text
+
+
+async def test_a_bug_after_the_first_message_of_a_stream_tells_no_more() -> None:
+    """The messages before it arrive; then INTERNAL, without the exception's text."""
+    desk = FakeDesk(missions={"m-1": view()}, events=[event(0), event(1), event(2)], fault_after=2)
+    async with serving(desk) as served:
+        seen: list[Any] = []
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await _answers(served.missions.WatchMission(WATCH, metadata=AS_ANN), seen)
+        assert [answer.event.index for answer in seen] == [0, 1]
+        assert caught.value.code() is grpc.StatusCode.INTERNAL
+        assert "secret" not in everything(caught.value)
+
+
+async def test_a_bug_in_the_gate_or_the_lookup_tells_nothing(served: Served) -> None:
+    """What stands in front of the service is wrapped like the service."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("secret of the gate")
+
+    served.gate.verdict = broken
+    error = await refused(served.missions.GetMission(GET, metadata=AS_ANN))
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert "secret" not in everything(error)
+
+
+async def test_a_faults_code_is_told_and_its_text_is_not(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """A fault may name paths of the gateway: clients get UNAVAILABLE, the stable code and a reference."""
+    served.desk.fault = StoreError("/srv/secret/missions.db: disk I/O error", code="store.full")
+    error = await refused(served.missions.GetMission(GET, metadata=AS_ANN))
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert details(error)[2].code == "store.full"
+    assert details(error)[0].reason == "STORE_FULL"
+    assert "secret" not in everything(error)
+    assert "/srv/secret" in caplog.text
+
+
+async def test_a_refusal_carries_every_violation_with_its_place(served: Served) -> None:
+    """ErrorInfo, BadRequest and ErrorDetail say the same, each in its way."""
+    violation = Violation(code="mission.cycle", message="a → b → a", field="steps[1].depends_on", line=7, column=3)
+    served.desk.fault = SanitizationError([violation])
+    error = await refused(served.missions.SubmitMission(SUBMIT, metadata=AS_ANN))
+    info, bad, detail = details(error)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (info.domain, info.reason) == ("missiongate", "MISSION_CYCLE")
+    assert [(v.field, v.description, v.reason) for v in bad.field_violations] == [
+        ("steps[1].depends_on", "line 7: a → b → a", "MISSION_CYCLE")
+    ]
+    assert [(v.code, v.line, v.column) for v in detail.violations] == [("mission.cycle", 7, 3)]
+    assert not detail.omitted
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        SanitizationError(
+            [Violation(code="path.dots", message="é" * 4_000, field=f"steps[{i}].{'x' * 900}") for i in range(64)]
+        ),
+        SanitizationError([Violation(code="path.dots", message="m" * 300, field=f"steps[{i}]") for i in range(64)]),
+        PolicyDeniedError([Reason("p" * 256, "\N{GRINNING FACE}" * 8_192, "r" * 256) for _ in range(64)]),
+        PolicyDeniedError([Reason("path.protected", "no", "data.rule") for _ in range(64)]),
+    ],
+    ids=["huge violations", "many violations", "huge reasons", "many reasons"],
+)
+async def test_an_error_fits_into_trailing_metadata(served: Served, fault: Exception) -> None:
+    """However much went wrong, a client with the usual limit of 8 KiB gets our status, and the number left out."""
+    served.desk.fault = fault
+    options = (("grpc.max_metadata_size", DEFAULT_METADATA_LIMIT), ("grpc.absolute_max_metadata_size", 8 * 1024))
+    async with grpc.aio.insecure_channel(served.server.address, options=options) as channel:
+        error = await refused(
+            Served(served.server, served.desk, served.gate, served.audit, channel).missions.GetMission(
+                GET, metadata=AS_ANN
+            )
+        )
+    detail = details(error)[2]
+    assert error.code() in {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED}
+    assert len(detail.violations) + len(detail.reasons) >= 1
+    assert len(detail.violations) + len(detail.reasons) + detail.omitted == 64
+
+
+# --- who calls ---
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        (),
+        (("authorization", "Bearer wrong"),),
+        (("authorization", "Bearer "),),
+        (("authorization", "ann-token"),),
+        (("authorization", "Basic ann-token"),),
+        (("authorization", "Bearer ann-token"), ("authorization", "Bearer ann-token")),
+        (("authorization", "Bearer " + "a" * 5_000),),
+    ],
+)
+async def test_who_is_not_known_gets_nowhere(served: Served, metadata: tuple[tuple[str, str], ...]) -> None:
+    """Without one accepted token, no gate is asked, no desk called, no request parsed."""
+    for call in (
+        served.missions.GetMission(GET, metadata=metadata),
+        served.missions.WatchMission(WATCH, metadata=metadata),
+        served.log.GetCheckpoint(audit_pb2.GetCheckpointRequest(), metadata=metadata),
+    ):
+        assert (await refused(call)).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert served.gate.asked == []
+    assert served.desk.callers == []
+
+
+async def test_loopback_callers_are_let_in_without_a_token_only_where_the_operator_says_so() -> None:
+    """With the flag, a caller without a token is the anonymous principal; a wrong token is still refused."""
+    async with serving(FakeDesk(missions={"m-1": view()}), anonymous=True) as served:
+        await served.missions.GetMission(GET)
+        assert served.desk.callers == [ANONYMOUS]
+        error = await refused(served.missions.GetMission(GET, metadata=(("authorization", "Bearer wrong"),)))
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_callers_principal_is_their_own_call_by_call(served: Served) -> None:
+    """Calls side by side on one channel do not see each other's caller."""
+    await asyncio.gather(
+        *(served.missions.ListMissions(mission_pb2.ListMissionsRequest(), metadata=m) for m in (AS_ANN, AS_BOB) * 20)
+    )
+    assert sorted(p.subject for p in served.desk.callers) == ["ann"] * 20 + ["bob"] * 20
+
+
+async def test_the_gate_hears_of_every_call_what_it_is_about(served: Served) -> None:
+    """Service, method, and owner of the mission; of a foreign mission only the id that the caller sent."""
+    await served.missions.GetMission(GET, metadata=AS_ANN)
+    await refused(served.missions.GetMission(mission_pb2.GetMissionRequest(mission_id="m-2"), metadata=AS_ANN))
+    assert served.gate.asked == [
+        (
+            ANN,
+            "gateway.v1.MissionService",
+            "GetMission",
+            {"mission_id": "m-1", "tenant": "default", "submitter": "ann"},
+        ),
+        (ANN, "gateway.v1.MissionService", "GetMission", {"mission_id": "m-2"}),
+    ]
+
+
+async def test_a_call_that_the_gate_refuses_does_not_run(served: Served) -> None:
+    """PERMISSION_DENIED with the reasons, in unary and streaming calls; the desk hears nothing."""
+
+    def no(_principal: Principal, _service: str, _method: str, _resource: Mapping[str, str]) -> None:
+        raise PolicyDeniedError(
+            [Reason("rpc.method_not_granted", "none of your roles lists it", "data.gateway.rpc.deny")]
+        )
+
+    served.gate.verdict = no
+    for call in (
+        served.missions.GetMission(GET, metadata=AS_ANN),
+        served.missions.WatchMission(WATCH, metadata=AS_ANN),
+        served.log.ReadEvents(audit_pb2.ReadEventsRequest(), metadata=AS_ANN),
+    ):
+        error = await refused(call)
+        assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert [r.code for r in details(error)[2].reasons] == ["rpc.method_not_granted"]
+    assert served.desk.callers == []
+
+
+@pytest.mark.parametrize("method", ["GetMission", "WatchMission", "CancelMission"])
+async def test_a_foreign_mission_and_a_missing_one_are_the_same(served: Served, method: str) -> None:
+    """Status, text and details do not differ, though the desk's own texts do; only the sent id is echoed anywhere."""
+    request = {
+        "GetMission": mission_pb2.GetMissionRequest,
+        "WatchMission": mission_pb2.WatchMissionRequest,
+        "CancelMission": mission_pb2.CancelMissionRequest,
+    }[method]
+    foreign, missing = [
+        await refused(getattr(served.missions, method)(request(mission_id=mission_id), metadata=AS_ANN))
+        for mission_id in ("m-2", "m-3")
+    ]
+    assert foreign.code() is missing.code() is grpc.StatusCode.NOT_FOUND
+    assert foreign.details() == missing.details()
+    assert list(foreign.trailing_metadata() or ()) == list(missing.trailing_metadata() or ())
+
+
+# --- requests ---
+
+
+async def test_an_unknown_method_is_unimplemented(served: Served) -> None:
+    """Of a known and of an unknown service."""
+    for path in ("/gateway.v1.MissionService/Nope", "/nope.Service/Nope"):
+        error = await refused(served.channel.unary_unary(path)(b"", metadata=AS_ANN))
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_bytes_that_are_no_message_are_refused_in_our_words(served: Served) -> None:
+    """INVALID_ARGUMENT, code request.malformed, and none of protobuf's text; a stranger reaches no parser."""
+    call = served.channel.unary_unary("/gateway.v1.MissionService/GetMission")
+    error = await refused(call(b"\xff\xff\xff", metadata=AS_ANN))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert details(error)[2].violations[0].code == "request.malformed"
+    assert "DecodeError" not in everything(error)
+    assert (await refused(call(b"\xff\xff\xff"))).code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_mission_message_over_the_documents_limit_is_our_own_error(served: Served) -> None:
+    """5 MiB as a Mission message: document.too_large, as for a document, and the server goes on."""
+    mission = mission_pb2.Mission(version="1.0", name="big", description="x" * (5 * 1024 * 1024))
+    request = mission_pb2.SubmitMissionRequest(request_id="r", mission=mission)
+    error = await refused(served.missions.SubmitMission(request, metadata=AS_ANN))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert details(error)[2].violations[0].code == "document.too_large"
+    assert not details(error)[2].malformed
+    await served.missions.GetMission(GET, metadata=AS_ANN)
+
+
+async def test_a_message_over_8_mib_is_resource_exhausted(served: Served) -> None:
+    """The transport refuses it before it is in memory as a message, and the server goes on."""
+    request = mission_pb2.SubmitMissionRequest(request_id="r", document=b"x" * (8 * 1024 * 1024 + 1))
+    error = await refused(served.missions.SubmitMission(request, metadata=AS_ANN))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert served.desk.forms == []
+    await served.missions.GetMission(GET, metadata=AS_ANN)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (mission_pb2.SubmitMissionRequest(document=b"{}"), "request_id"),
+        (mission_pb2.SubmitMissionRequest(request_id="x" * 129, document=b"{}"), "request_id"),
+        (mission_pb2.SubmitMissionRequest(request_id="a\x1b[2J", document=b"{}"), "request_id"),
+        (mission_pb2.SubmitMissionRequest(request_id="r"), "mission"),
+        (mission_pb2.GetMissionRequest(mission_id="x" * 129), "mission_id"),
+        (mission_pb2.GetMissionRequest(mission_id="a\nb"), "mission_id"),
+        (mission_pb2.ListMissionsRequest(page_size=-1), "page_size"),
+        (mission_pb2.ListMissionsRequest(state=99), "state"),
+        (mission_pb2.CancelMissionRequest(mission_id="m-1", reason="x" * 1_001), "reason"),
+        (mission_pb2.CancelMissionRequest(mission_id="m-1", reason="\x00"), "reason"),
+    ],
+)
+async def test_a_request_out_of_its_bounds_is_refused_by_field(served: Served, request_: Any, field: str) -> None:
+    """INVALID_ARGUMENT naming the field, before the desk hears of it."""
+    method = getattr(served.missions, type(request_).__name__.removesuffix("Request"))
+    error = await refused(method(request_, metadata=AS_ANN))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert details(error)[1].field_violations[0].field == field
+    assert served.desk.callers == []
+
+
+async def test_a_watch_from_a_negative_index_is_refused(served: Served) -> None:
+    """Streams check their bounds as well."""
+    request = mission_pb2.WatchMissionRequest(mission_id="m-1", from_index=-1)
+    assert (await refused(served.missions.WatchMission(request, metadata=AS_ANN))).code() is (
+        grpc.StatusCode.INVALID_ARGUMENT
+    )
+
+
+# --- watching ---
+
+
+async def test_a_resumed_watch_yields_exactly_the_missing_events() -> None:
+    """From every index on: the events from there, in order, nothing twice."""
+    desk = FakeDesk(missions={"m-1": view()}, events=[event(i) for i in range(5)])
+    async with serving(desk) as served:
+        for start in range(6):
+            request = mission_pb2.WatchMissionRequest(mission_id="m-1", from_index=start)
+            seen = [a.event.index async for a in served.missions.WatchMission(request, metadata=AS_ANN)]
+            assert seen == list(range(start, 5))
+
+
+async def test_a_slow_watcher_stops_the_producer_instead_of_filling_memory() -> None:
+    """Flow control reaches the desk: of 20,000 large events, only what fits the windows is ever asked for."""
+    desk = FakeDesk(missions={"m-1": view()}, events=[event(i, text="x" * 10_000) for i in range(20_000)])
+    async with serving(desk) as served:
+        call = served.missions.WatchMission(WATCH, metadata=AS_ANN)
+        await call.read()
+        await asyncio.sleep(0.5)
+        assert desk.produced < 2_000
+        call.cancel()
+
+
+async def test_a_watcher_that_goes_leaves_nothing_behind() -> None:
+    """The desk's generator is closed when the client cancels, without the garbage collector's help."""
+    desk = FakeDesk(missions={"m-1": view()}, events=[event(0)], idle=True)
+    async with serving(desk) as served:
+        gc.disable()
+        try:
+            calls = [served.missions.WatchMission(WATCH, metadata=AS_ANN) for _ in range(20)]
+            for call in calls:
+                await call.read()
+            assert desk.watchers == 20
+            for call in calls:
+                call.cancel()
+            await until(lambda: desk.watchers == 0)
+        finally:
+            gc.enable()
+
+
+# --- the audit log ---
+
+
+async def test_events_stream_byte_for_byte_in_bounded_messages() -> None:
+    """Lines keep their bytes and their order; no message is over a megabyte; 0 means all, past any count's limit."""
+    lines = [b"%d " % i + b"x" * 3_000 for i in range(2_000)]
+    async with serving(audit=FakeAudit(lines=lines)) as served:
+        seen: list[bytes] = []
+        async for answer in served.log.ReadEvents(audit_pb2.ReadEventsRequest(start=10), metadata=AS_ANN):
+            assert answer.first_seq == 10 + len(seen)
+            assert answer.ByteSize() < 1024 * 1024
+            seen += answer.lines
+        assert seen == lines[10:]
+
+
+@pytest.mark.parametrize(("start", "count"), [(-1, 0), (0, -1), (0, 100_001)])
+async def test_a_range_out_of_bounds_is_refused(start: int, count: int) -> None:
+    """Instead of being bent into one."""
+    async with serving() as served:
+        request = audit_pb2.ReadEventsRequest(start=start, count=count)
+        assert (await refused(served.log.ReadEvents(request, metadata=AS_ANN))).code() is (
+            grpc.StatusCode.INVALID_ARGUMENT
+        )
+
+
+async def test_a_reader_that_goes_stops_the_reading() -> None:
+    """A cancelled ReadEvents takes no further lines than those under way."""
+    audit = FakeAudit(lines=[b"x" * 3_000] * 50_000)
+    async with serving(audit=audit) as served:
+        call = served.log.ReadEvents(audit_pb2.ReadEventsRequest(), metadata=AS_ANN)
+        await call.read()
+        call.cancel()
+        await asyncio.sleep(0.3)
+        taken = audit.taken
+        await asyncio.sleep(0.3)
+        assert audit.taken == taken < 50_000
+
+
+async def test_checkpoint_and_keys_are_served(served: Served) -> None:
+    """What a verifier elsewhere needs."""
+    note = await served.log.GetCheckpoint(audit_pb2.GetCheckpointRequest(), metadata=AS_ANN)
+    keys = await served.log.GetVerifierKeys(audit_pb2.GetVerifierKeysRequest(), metadata=AS_ANN)
+    assert note.checkpoint == b"a note\n"
+    assert list(keys.verifier_keys) == ["log+01+key"]
+
+
+# --- health, reflection, life ---
+
+
+async def test_strangers_may_ask_whether_the_gateway_is_well(served: Served) -> None:
+    """Check and Watch answer without a token, since a balancer has none; the gate is asked as for any call."""
+    health = health_pb2_grpc.HealthStub(served.channel)
+    for service in ("", "gateway.v1.MissionService", "gateway.v1.AuditService"):
+        answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    watch = health.Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+    await served.server.not_serving()
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    watch.cancel()
+    assert {(p, s) for p, s, _, _ in served.gate.asked} == {(ANONYMOUS, "grpc.health.v1.Health")}
+
+
+async def test_reflection_needs_a_caller_and_describes_every_service(served: Served) -> None:
+    """A client that knows nothing finds services, methods and messages; a stranger finds nothing."""
+    names, methods = await asyncio.to_thread(_reflect, served.server.address)
+    assert {"gateway.v1.MissionService", "gateway.v1.AuditService", "grpc.health.v1.Health"} <= names
+    assert methods == {"SubmitMission", "PlanMission", "GetMission", "ListMissions", "WatchMission", "CancelMission"}
+    stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    assert (await refused(stub.ServerReflectionInfo(iter([request])))).code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def _reflect(address: str) -> tuple[set[str], set[str]]:
+    """Do what grpcurl does: list, then describe."""
+
+    class WithToken(grpc.StreamStreamClientInterceptor):
+        def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
+            return continuation(details._replace(metadata=AS_ANN), requests)
+
+    with grpc.insecure_channel(address) as channel:
+        database = ProtoReflectionDescriptorDatabase(grpc.intercept_channel(channel, WithToken()))
+        service = DescriptorPool(database).FindServiceByName("gateway.v1.MissionService")
+        return set(database.get_services()), {method.name for method in service.methods}
+
+
+async def test_reflection_refuses_nonsense_in_our_words(served: Served) -> None:
+    """Bytes that are no message, in the middle of a stream of requests, end it with request.malformed."""
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    error = await refused(served.channel.stream_stream(path)(iter([b"\xff\xff"]), metadata=AS_ANN))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert details(error)[2].violations[0].code == "request.malformed"
+
+
+async def test_an_address_in_use_is_a_configuration_error(served: Served) -> None:
+    """A second gateway on the port does not quietly share it."""
+    second = RpcServer(served.server._ports)
+    with pytest.raises(ConfigurationError) as caught:
+        await second.start(served.server.address)
+    assert caught.value.code == "config.listen"
+    await second.stop(0)
+
+
+async def test_a_graceful_stop_lets_calls_end_and_takes_no_new_ones() -> None:
+    """A call under way gets its answer; one that comes later does not reach the desk."""
+    desk = FakeDesk(block=asyncio.Event())
+    async with serving(desk) as served:
+        under_way = asyncio.ensure_future(_submit(served))
+        await until(lambda: bool(desk.forms))
+        stopping = asyncio.create_task(served.server.stop(5))
+        await asyncio.sleep(0.1)
+        assert (await refused(served.missions.GetMission(GET, metadata=AS_ANN))).code() is grpc.StatusCode.UNAVAILABLE
+        assert desk.block is not None
+        desk.block.set()
+        assert (await under_way).mission_id == "m-r"
+        await stopping
+
+
+async def _submit(served: Served) -> mission_pb2.SubmitMissionResponse:
+    return await served.missions.SubmitMission(SUBMIT, metadata=AS_ANN)
+
+
+async def test_a_result_travels_whole(served: Served) -> None:
+    """Every documented field of a result, outputs as JSON, failures with code and text; also a large one."""
+    failure = {"code": "step.path_closed", "message": "closed"}
+    steps = (step_result("a", output=[1, 2**60, "é"]), step_result("b", "Failed", output=None, error=failure))
+    served.desk.missions["m-9"] = ended("m-9", *steps, status="Partial")
+    answer = await served.missions.GetMission(mission_pb2.GetMissionRequest(mission_id="m-9"), metadata=AS_ANN)
+    result = answer.mission.result
+    assert result.overall_status == mission_pb2.OVERALL_STATUS_PARTIAL
+    assert result.step_results["a"].output == '[1,1152921504606846976,"é"]'.encode()
+    assert not result.step_results["a"].HasField("error")
+    assert result.step_results["b"].error.code == "step.path_closed"
+    assert (result.steps_completed, result.steps_failed, result.audit_summary.events_logged) == (1, 1, 7)
+    served.desk.missions["m-1"] = ended("m-1", *(step_result(f"s{i}") for i in range(10_000)))
+    large = (await served.missions.GetMission(GET, metadata=AS_ANN)).mission
+    assert len(large.result.step_results) == 10_000
