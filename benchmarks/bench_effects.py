@@ -6,11 +6,15 @@ Run it: `python -m benchmarks.bench_effects`. It writes to the temporary directo
 import asyncio
 import os
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Final
 
+from benchmarks.command import main
+from benchmarks.table import Row, timed_row
+from benchmarks.timing import FULL, Effort, Work, in_turn_async
 from engine.values import JsonObject
 from gateway.addresses import Address, AddressPolicy
 from gateway.effects.blocking import BlockingPool
@@ -19,13 +23,15 @@ from gateway.effects.http import HttpLimits, HttpRequest, tls_context
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.workspace import WorkspaceLimits, Workspaces
 
+TITLE: Final = "effects: what a step asks of the world"
 READS = 3_000
 WRITES = 300
 REQUESTS = 500
 TOGETHER = 64
-ROUNDS = 3  # of the bare calls; the best counts: the machine may be busy with other things
 CONTENT = "x" * 1_024
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+Act = Callable[[int], Awaitable[object]]
 
 
 class NoResolver:
@@ -53,28 +59,16 @@ def bare_write(folder: int, number: int) -> None:
     os.fsync(folder)
 
 
-def timed(count: int, act: Callable[[int], None]) -> float:
-    """Return µs a call."""
-    start = time.perf_counter()
-    for number in range(count):
-        act(number)
-    return (time.perf_counter() - start) / count * 1e6
-
-
-async def alone(count: int, act: Callable[[int], Awaitable[object]]) -> float:
-    """Return µs an effect, one after the other."""
-    start = time.perf_counter()
+async def alone(count: int, act: Act) -> None:
+    """Perform effects one after the other."""
     for number in range(count):
         await act(number)
-    return (time.perf_counter() - start) / count * 1e6
 
 
-async def together(count: int, act: Callable[[int], Awaitable[object]]) -> float:
-    """Return µs an effect with TOGETHER of them under way."""
-    start = time.perf_counter()
+async def together(count: int, act: Act) -> None:
+    """Perform effects with TOGETHER of them under way."""
     for first in range(0, count, TOGETHER):
         await asyncio.gather(*(act(n) for n in range(first, min(first + TOGETHER, count))))
-    return (time.perf_counter() - start) / count * 1e6
 
 
 async def bare_exchange(port: int) -> None:
@@ -91,54 +85,84 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.close()
 
 
-async def measure(home: Path) -> None:
-    """Print the table."""
-    pool = BlockingPool("files", threads=4, waiting_max=256)
-    http = HttpRequest(AddressPolicy.parse(["127.0.0.1"]), NoResolver(), tls_context(), HttpLimits())
-    limits = FileLimits()
-    effects = Effects(
-        {"file.write": FileWrite(pool, limits), "file.read": FileRead(pool, limits), "http.request": http}
+async def compared(effort: Effort, what: str, count: int, act: Act, bare: Act, against: str) -> AsyncIterator[Row]:
+    """Measure an effect, alone and many at once, beside the bare calls, one after the other."""
+    one, many, floor = await in_turn_async(
+        effort,
+        Work(partial(alone, count, act), count),
+        Work(partial(together, count, act), count),
+        Work(partial(alone, count, bare), count),
     )
-    workspace = Workspaces.open(home, limits=WorkspaceLimits(entries_max=100_000)).create("m")
-    scope = EffectScope(workspace=workspace, mission_id="m", step_id="s")
+    yield timed_row(f"{what}, one at a time", "µs", one, against=against, peer=floor)
+    yield timed_row(f"{what}, {TOGETHER} at once", "µs", many, against=against, peer=floor)
 
-    async def perform(op: str, args: JsonObject) -> JsonObject:
-        return await effects.perform(EffectRequest(op=op, args=args, key="k", timeout_seconds=30.0), scope)
+
+async def file_rows(effects: Effects, scope: EffectScope, effort: Effort) -> AsyncIterator[Row]:
+    """Measure reading and durable writing in the workspace."""
 
     def read(_: int) -> Awaitable[object]:
-        return perform("file.read", {"path": "same"})
+        return perform(effects, scope, "file.read", {"path": "same"})
 
     def write(n: int) -> Awaitable[object]:
-        return perform("file.write", {"path": f"f{n}", "content": CONTENT, "mode": "replace"})
+        return perform(effects, scope, "file.write", {"path": f"f{n}", "content": CONTENT, "mode": "replace"})
 
-    await perform("file.write", {"path": "same", "content": CONTENT})
-    with workspace.hold() as held:
-        bare = min([timed(WRITES, lambda n: bare_write(held.root, n)) for _ in range(ROUNDS)])
-    print("effects, µs each                  bare calls      alone   64 together")
-    cached = timed(READS, lambda _: bare_read(workspace.path / "same"))
-    print(f"  file.read, 1 KiB, cached       {cached:>12.0f} {await alone(READS, read):>10.0f} ", end="")
-    print(f"{await together(READS, read):>13.0f}")
-    print(f"  file.write, 1 KiB, durable     {bare:>12.0f} {await alone(WRITES, write):>10.0f} ", end="")
-    print(f"{await together(WRITES, write):>13.0f}")
+    async def read_barely(_: int) -> None:
+        bare_read(scope.workspace.path / "same")
+
+    await perform(effects, scope, "file.write", {"path": "same", "content": CONTENT})
+    async for row in compared(effort, "file.read, 1 KiB, cached", READS, read, read_barely, "open, read, close"):
+        yield row
+    with scope.workspace.hold() as held:
+
+        async def write_barely(n: int) -> None:
+            bare_write(held.root, n)
+
+        calls = "write, fsync, rename, fsync"
+        async for row in compared(effort, "file.write, 1 KiB, durable", WRITES, write, write_barely, calls):
+            yield row
+
+
+async def http_rows(effects: Effects, scope: EffectScope, effort: Effort) -> AsyncIterator[Row]:
+    """Measure requests to a server of this process, a connection each."""
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
 
     def request(_: int) -> Awaitable[object]:
-        return perform("http.request", {"url": f"http://127.0.0.1:{port}/"})
+        return perform(effects, scope, "http.request", {"url": f"http://127.0.0.1:{port}/"})
 
-    exchange = await alone(REQUESTS, lambda _: bare_exchange(port))
-    print(f"  http.request, loopback         {exchange:>12.0f} {await alone(REQUESTS, request):>10.0f} ", end="")
-    print(f"{await together(REQUESTS, request):>13.0f}")
+    def exchange(_: int) -> Awaitable[object]:
+        return bare_exchange(port)
+
+    bare = "a bare asyncio connection"
+    async for row in compared(effort, "http.request, loopback", REQUESTS, request, exchange, bare):
+        yield row
     server.close()
-    workspace.close()
+
+
+def perform(effects: Effects, scope: EffectScope, op: str, args: JsonObject) -> Awaitable[object]:
+    return effects.perform(EffectRequest(op=op, args=args, key="k", timeout_seconds=30.0), scope)
+
+
+async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
+    """Measure every figure, in a temporary directory."""
+    pool = BlockingPool("files", threads=4, waiting_max=256)
+    effects = Effects(
+        {
+            "file.write": FileWrite(pool, FileLimits()),
+            "file.read": FileRead(pool, FileLimits()),
+            "http.request": HttpRequest(AddressPolicy.parse(["127.0.0.1"]), NoResolver(), tls_context(), HttpLimits()),
+        }
+    )
+    with tempfile.TemporaryDirectory() as name:
+        workspace = Workspaces.open(Path(name), limits=WorkspaceLimits(entries_max=100_000)).create("m")
+        scope = EffectScope(workspace=workspace, mission_id="m", step_id="s")
+        async for row in file_rows(effects, scope, effort):
+            yield row
+        async for row in http_rows(effects, scope, effort):
+            yield row
+        workspace.close()
     pool.close()
 
 
-def main() -> None:
-    """Measure in a temporary directory."""
-    with tempfile.TemporaryDirectory() as name:
-        asyncio.run(measure(Path(name)))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main(only="effects"))

@@ -5,34 +5,26 @@ graphlib sorts without levels; rustworkx builds a PyDiGraph and returns its laye
 stands before planning. Run it: `python -m benchmarks.bench_graph`.
 """
 
-import gc
 import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from graphlib import TopologicalSorter
+from typing import Final
 
 import rustworkx
 import yaml
 
+from benchmarks.command import main
+from benchmarks.table import Row, timed_row
+from benchmarks.timing import FULL, Effort, Work, in_turn
 from engine.graph import Graph
 from engine.loader import load_mission
 from engine.mission import MissionLimits
 
+TITLE: Final = "graph: from a document to a plan"
 NODES = 100_000
 WIDTH = 100
 STEPS = 10_000
-ROUNDS = 7  # of each; the best counts: the machine may be busy with other things
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: microseconds a node or a step, of ours and of the peer."""
-
-    what: str
-    ours_us: float
-    peer: str
-    peer_us: float
 
 
 def layered(nodes: int, parents: int) -> list[list[int]]:
@@ -42,17 +34,6 @@ def layered(nodes: int, parents: int) -> list[list[int]]:
         above = node - WIDTH
         rows.append([] if above < 0 else [above - above % WIDTH + (above + k) % WIDTH for k in range(parents)])
     return rows
-
-
-def best_us(work: Callable[[], object], nodes: int) -> float:
-    """Return the microseconds a node of the fastest round."""
-    best = float("inf")
-    for _ in range(ROUNDS):
-        gc.collect()
-        started = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - started)
-    return best / nodes * 1e6
 
 
 def sort_with_graphlib(rows: list[list[int]]) -> None:
@@ -69,23 +50,26 @@ def layers_of_rustworkx(edges: list[tuple[int, int]], nodes: int) -> object:
     return rustworkx.layers(graph, list(range(WIDTH)))
 
 
-def graph_rows(parents: int) -> list[Row]:
-    """Return the rows of a graph with this many parents a node."""
+def graph_rows(parents: int, effort: Effort) -> Iterator[Row]:
+    """Measure a graph with this many parents a node."""
     rows = layered(NODES, parents)
     ids = [f"step-{node}" for node in range(NODES)]
     depends_on = [[ids[parent] for parent in row] for row in rows]
     edges = [(parent, node) for node, row in enumerate(rows) for parent in row]
     assert len(Graph.build(ids, depends_on).levels) == NODES // WIDTH
-    ours = best_us(lambda: Graph.build(ids, depends_on), NODES)
-    what = f"plan {NODES} nodes, {len(edges)} edges"
-    return [
-        Row(what, ours, "graphlib", best_us(lambda: sort_with_graphlib(rows), NODES)),
-        Row(what, ours, "rustworkx", best_us(lambda: layers_of_rustworkx(edges, NODES), NODES)),
-    ]
+    ours, standard, rust = in_turn(
+        effort,
+        Work(partial(Graph.build, ids, depends_on), NODES),
+        Work(partial(sort_with_graphlib, rows), NODES),
+        Work(partial(layers_of_rustworkx, edges, NODES), NODES),
+    )
+    what = f"order and levels, {NODES:,} nodes, {len(edges):,} edges"
+    yield timed_row(what, "µs/node", ours, against="graphlib, order alone", peer=standard, target=1)
+    yield timed_row(f"{what}, beside Rust", "µs/node", ours, against="rustworkx, given integers", peer=rust)
 
 
-def document_rows() -> list[Row]:
-    """Return the rows of reading, checking and planning a document, beside the bare parser of its format."""
+def document() -> dict[str, object]:
+    """Return a mission of a chain of steps."""
     steps = [
         {
             "id": f"step-{n}",
@@ -96,38 +80,30 @@ def document_rows() -> list[Row]:
         }
         for n in range(STEPS)
     ]
-    mission = {"version": "1.0", "name": "bench", "steps": steps}
+    return {"version": "1.0", "name": "bench", "steps": steps}
+
+
+def document_rows(effort: Effort) -> Iterator[Row]:
+    """Measure reading, checking and planning a document, beside the bare parser of its format."""
+    mission = document()
     as_json, as_yaml = json.dumps(mission).encode(), yaml.dump(mission, Dumper=yaml.CSafeDumper).encode()
 
     def load(data: bytes) -> object:
         return load_mission(data, limits=MissionLimits(), step_types=("transform",))
 
-    return [
-        Row(f"load {STEPS} steps of JSON", best_us(lambda: load(as_json), STEPS), "json.loads", _json(as_json)),
-        Row(f"load {STEPS} steps of YAML", best_us(lambda: load(as_yaml), STEPS), "yaml.CSafeLoader", _yaml(as_yaml)),
-    ]
+    ours, bare = in_turn(effort, Work(partial(load, as_json), STEPS), Work(partial(json.loads, as_json), STEPS))
+    yield timed_row(f"load {STEPS:,} steps of JSON", "µs/step", ours, against="json.loads, checks nothing", peer=bare)
+    bare_yaml = partial(yaml.load, as_yaml, Loader=yaml.CSafeLoader)
+    ours, bare = in_turn(effort, Work(partial(load, as_yaml), STEPS), Work(bare_yaml, STEPS))
+    yield timed_row(f"load {STEPS:,} steps of YAML", "µs/step", ours, against="yaml.CSafeLoader alone", peer=bare)
 
 
-def _json(data: bytes) -> float:
-    return best_us(lambda: json.loads(data), STEPS)
-
-
-def _yaml(data: bytes) -> float:
-    return best_us(lambda: yaml.load(data, Loader=yaml.CSafeLoader), STEPS)
-
-
-def rows() -> list[Row]:
-    """Return every figure."""
-    return [*graph_rows(1), *graph_rows(2), *document_rows()]
-
-
-def main() -> None:
-    """Print every figure."""
-    print(f"{'what':40} {'ours, µs each':>14} {'peer':>18} {'peer, µs each':>14} {'ratio':>7}")
-    for row in rows():
-        ratio = row.ours_us / row.peer_us
-        print(f"{row.what:40} {row.ours_us:14.2f} {row.peer:>18} {row.peer_us:14.2f} {ratio:6.2f}x")
+def rows(effort: Effort = FULL) -> Iterator[Row]:
+    """Measure every figure."""
+    yield from graph_rows(1, effort)
+    yield from graph_rows(2, effort)
+    yield from document_rows(effort)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main(only="graph"))

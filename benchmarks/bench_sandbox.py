@@ -4,16 +4,19 @@ Run it: `python -m benchmarks.bench_sandbox`
 """
 
 import asyncio
-import logging
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from typing import Final
 
 from wasmtime import wat2wasm
 
+from benchmarks.command import main
+from benchmarks.table import Row, timed_row
+from benchmarks.timing import FULL, Effort, Lap, Timing, calls, in_turn, lap
 from gateway.sandbox.artefact import Artefact
 from gateway.sandbox.compile import compile_module
 from gateway.sandbox.jail import compile_here
@@ -24,8 +27,10 @@ from gateway.sandbox.public import PublicCaller
 from gateway.sandbox.runtime import Runtime
 from gateway.workers.supervisor import Zygote
 
+TITLE: Final = "sandbox: WebAssembly, 1 KB in and out"
 CALLS = 10_000
-ROUNDS = 5  # of each; the best counts: the machine may be busy with other things
+COMPILED = 10
+KILLED = 10
 DOCUMENT = b"x" * 1024
 WASM = profiles_from({})["wasm"].constraints
 ECHO = bytes(
@@ -36,21 +41,6 @@ ECHO = bytes(
           (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.extend_i32_u (local.get 1)))))"""
     )
 )
-
-
-def line(what: str, figure: str) -> None:
-    print(f"{what:<66} {figure:>18}")
-
-
-def best(run: Callable[[], object]) -> float:
-    """Return microseconds a call, of the best round."""
-    figures = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        for _ in range(CALLS):
-            run()
-        figures.append((time.perf_counter() - began) / CALLS * 1e6)
-    return min(figures)
 
 
 @contextmanager
@@ -70,100 +60,124 @@ def echoing() -> Iterator[socket.socket]:
     os.waitpid(pid, 0)
 
 
-def floor() -> float:
-    """Return microseconds of an echo, blocking: the scheduler may keep both processes on one CPU."""
-    with echoing() as peer:
-
-        def echo() -> None:
-            peer.sendall(DOCUMENT)
-            peer.recv(65_536)
-
-        return best(echo)
-
-
-async def loop_floor() -> tuple[float, float]:
-    """Return microseconds of an echo from an event loop, and of CPU: what any asyncio program pays."""
+async def echo_calls(peer: socket.socket) -> None:
+    """Echo from the running event loop, one after the other: what any asyncio program pays."""
     loop = asyncio.get_running_loop()
-    figures = []
-    with echoing() as peer:
-        peer.setblocking(False)
-        waiting: list[asyncio.Future[bytes]] = []
-        loop.add_reader(peer, lambda: waiting.pop().set_result(peer.recv(65_536)))
-        for _ in range(ROUNDS):
-            wall, cpu = time.perf_counter(), time.process_time()
-            for _ in range(CALLS):
-                answer: asyncio.Future[bytes] = loop.create_future()
-                waiting.append(answer)
-                peer.send(DOCUMENT)
-                await answer
-            figures.append(((time.perf_counter() - wall) / CALLS * 1e6, (time.process_time() - cpu) / CALLS * 1e6))
-        loop.remove_reader(peer)
-    return min(figures)
+    waiting: list[asyncio.Future[bytes]] = []
+    loop.add_reader(peer, lambda: waiting.pop().set_result(peer.recv(65_536)))
+    for _ in range(CALLS):
+        answer: asyncio.Future[bytes] = loop.create_future()
+        waiting.append(answer)
+        peer.send(DOCUMENT)
+        await answer
+    loop.remove_reader(peer)
 
 
-async def round_trip(sandbox: PooledSandbox, callers: int) -> tuple[float, float]:
-    """Return microseconds a call and of the gateway's CPU a call, of the best round."""
+async def run_calls(sandbox: PooledSandbox, callers: int) -> None:
+    """Run the module from so many callers at once."""
 
-    async def client() -> None:
+    async def caller() -> None:
         for _ in range(CALLS // callers):
             await sandbox.run("echo", DOCUMENT, WASM)
 
-    figures = []
-    for _ in range(ROUNDS):
-        wall, cpu = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(client() for _ in range(callers)))
-        figures.append(((time.perf_counter() - wall) / CALLS * 1e6, (time.process_time() - cpu) / CALLS * 1e6))
-    return min(figures)
+    await asyncio.gather(*(caller() for _ in range(callers)))
 
 
-async def recovery(sandbox: PooledSandbox) -> float:
-    """Return milliseconds from kill -9 of the only worker to the answer of another, the worst of ten."""
-    figures = []
-    for _ in range(10):
+async def laps(effort: Effort, *acts: Callable[[], Awaitable[None]]) -> list[list[Lap]]:
+    """Return wall and CPU time of each round of each act, alternately."""
+    taken: list[list[Lap]] = [[] for _ in acts]
+    for _ in range(effort.rounds):
+        for act, found in zip(acts, taken, strict=True):
+            with lap() as this:
+                await act()
+            found.append(this)
+    return taken
+
+
+def in_worker_row(effort: Effort) -> Row:
+    """Measure a run as the worker does it, beside the public API of wasmtime-py."""
+    code = compile_here(ECHO).code
+    native, public = Runtime({"echo": code}, caller=NativeCaller), Runtime({"echo": code}, caller=PublicCaller)
+    ours, theirs = in_turn(
+        effort,
+        calls(lambda: native.run("echo", DOCUMENT, WASM), CALLS),
+        calls(lambda: public.run("echo", DOCUMENT, WASM), CALLS),
+    )
+    return timed_row(
+        "in the worker, fresh store", "µs", ours, against="wasmtime-py's public API", peer=theirs, target=20
+    )
+
+
+async def round_trip_rows(
+    zygote: Zygote, modules: Mapping[str, Artefact], effort: Effort, *, depth: int, callers: int
+) -> AsyncIterator[Row]:
+    """Measure a run as the gateway sees it, with one worker."""
+    sandbox = PooledSandbox(zygote, modules, 1, depth=depth)
+    await sandbox.start()
+    with echoing() as peer:
+        peer.setblocking(False)
+        ours, echo = await laps(effort, partial(run_calls, sandbox, callers), partial(echo_calls, peer))
+    await sandbox.close()
+    what = f"round trip, one worker, {callers} at once"
+    wall, echo_wall = (Timing.of((one.wall for one in found), CALLS) for found in (ours, echo))
+    cpu, echo_cpu = (Timing.of((one.cpu for one in found), CALLS) for found in (ours, echo))
+    bare = "echo of a forked process"
+    yield timed_row(what, "µs", wall, against=bare, peer=echo_wall, target=40)
+    yield timed_row(f"{what}: CPU of the gateway", "µs", cpu, against=bare, peer=echo_cpu)
+
+
+async def recovery_row(zygote: Zygote, modules: Mapping[str, Artefact]) -> Row:
+    """Measure from kill -9 of the only worker to the answer of another."""
+    sandbox = PooledSandbox(zygote, modules, 1, depth=1)
+    await sandbox.start()
+    taken = []
+    for _ in range(KILLED):
         os.kill(sandbox.pids[0], signal.SIGKILL)
-        began = time.perf_counter()
-        await sandbox.run("echo", DOCUMENT, WASM)
-        figures.append((time.perf_counter() - began) * 1e3)
-    return max(figures)
+        with lap() as this:
+            await sandbox.run("echo", DOCUMENT, WASM)
+        taken.append(this.wall * 1e3)
+    await sandbox.close()
+    return Row(what=f"worker killed, answered by another: worst of {KILLED}", ours=max(taken), unit="ms", target=200)
 
 
-async def pooled(zygote: Zygote, modules: Mapping[str, Artefact]) -> None:
-    """Print what a pool of one worker costs."""
-    for depth, callers in ((1, 1), (4, 8)):
-        sandbox = PooledSandbox(zygote, modules, 1, depth=depth)
-        began = time.perf_counter()
-        await sandbox.start()
-        started_ms = (time.perf_counter() - began) * 1e3
-        wall, cpu = await round_trip(sandbox, callers)
-        line(f"sandbox round trip, one worker, {callers} at once, pipelined {depth}", f"{wall:.1f} µs")
-        line("  of that, the gateway's own CPU", f"{cpu:.1f} µs")
-        if depth == 1:
-            line(
-                "worker killed → answered by another, worst of 10 (target 200 ms)", f"{await recovery(sandbox):.1f} ms"
-            )
-            line("worker forked, module loaded, ready", f"{started_ms:.1f} ms")
+async def starting_rows(zygote: Zygote, modules: Mapping[str, Artefact]) -> AsyncIterator[Row]:
+    """Measure what is paid before the first run: forking a worker, and compiling a module."""
+    forked, compiled, here = [], [], []
+    for _ in range(COMPILED):
+        with lap() as this:
+            await compile_module(zygote, ECHO)
+        compiled.append(this.wall)
+        with lap() as this:
+            compile_here(ECHO)
+        here.append(this.wall)
+        sandbox = PooledSandbox(zygote, modules, 1)
+        with lap() as this:
+            await sandbox.start()
+        forked.append(this.wall)
         await sandbox.close()
+    yield timed_row("worker forked, module loaded, ready", "ms", Timing.of(forked))
+    yield timed_row(
+        "compiled in a jail of its own",
+        "ms",
+        Timing.of(compiled),
+        against="in this process, no jail",
+        peer=Timing.of(here),
+    )
 
 
-async def main() -> None:
-    logging.disable()  # workers are killed on purpose
-    line("floor: 1 KB echoed by a forked process, blocking", f"{floor():.1f} µs")
-    wall, cpu = await loop_floor()
-    line("floor: the same from an event loop", f"{wall:.1f} µs")
-    line("  of that, this process's CPU", f"{cpu:.1f} µs")
-    artefact = compile_here(ECHO)
-    for name, caller in (("in the worker (target 20 µs)", NativeCaller), ("through the public API", PublicCaller)):
-        runtime = Runtime({"echo": artefact.code}, caller=caller)
-        line(
-            f"sandbox call {name}, fresh store, 1 KB", f"{best(lambda r=runtime: r.run('echo', DOCUMENT, WASM)):.1f} µs"
-        )
+async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
+    """Measure every figure."""
+    yield in_worker_row(effort)
     zygote = await Zygote.start(PRELOAD)
-    began = time.perf_counter()
     modules = {"echo": await compile_module(zygote, ECHO)}
-    line("compiled in a jail of its own", f"{(time.perf_counter() - began) * 1e3:.1f} ms")
-    await pooled(zygote, modules)
+    for depth, callers in ((1, 1), (4, 8)):
+        async for row in round_trip_rows(zygote, modules, effort, depth=depth, callers=callers):
+            yield row
+    yield await recovery_row(zygote, modules)
+    async for row in starting_rows(zygote, modules):
+        yield row
     await zygote.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    raise SystemExit(main(only="sandbox"))

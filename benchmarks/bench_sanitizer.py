@@ -1,21 +1,33 @@
-"""What checking a step's parameters costs, beside a json round trip of the same document (or jsonschema, if installed).
+"""What checking a step's parameters costs, beside what a program would call that trusts more.
 
-The floor is that round trip with the standard library: what a service pays that checks nothing. jsonschema, the pure
-Python validator, judges the shape alone. Run it: `python -m benchmarks.bench_sanitizer`.
+A document stands beside jsonschema-rs, which judges its shape and no string in it; a value beside the function of the
+standard library, or the parser, that a program would have called instead.
+
+Run it: `python -m benchmarks.bench_sanitizer`
 """
 
-import importlib
 import json
-import timeit
-from collections.abc import Callable
+import os.path
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
 
+import ada_url
+import jsonschema_rs
+
+from benchmarks.command import main
+from benchmarks.table import Row, timed_row
+from benchmarks.timing import FULL, Effort, calls, in_turn
 from engine.values import JsonObject
 from gateway.addresses import PUBLIC_ONLY
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.sanitizer import CHECKS, ParameterSchema
 
-ROUNDS = 5  # of each; the best counts: the machine may be busy with other things
+TITLE: Final = "sanitizer: what a module or a client hands in"
 CALLS = 5_000
+LONG_CALLS = 3
 
 DOCUMENTS: dict[str, tuple[str, JsonObject]] = {
     "file.write, 3 fields": ("file.write", {"path": "out/report.txt", "content": "hello\n", "mode": "create"}),
@@ -29,46 +41,59 @@ DOCUMENTS: dict[str, tuple[str, JsonObject]] = {
     ),
     "file.write, refused path": ("file.write", {"path": "../../etc/passwd", "content": "x"}),
 }
-VALUES = {
-    "path": "src/main/report.txt",
-    "url": "https://api.example.com/v1/items?limit=10",
-    "host": "api.example.com",
-    "identifier": "step_one",
-    "argv": "--depth=1",
-    "header": "application/json",
-    "text": "A sentence of ordinary length, as a commit subject has.",
-    "json": '{"a":[1,2,3],"b":"x"}',
+
+
+CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+VALUES: dict[str, tuple[str, str, Callable[[str], object]]] = {
+    "path": ("src/main/report.txt", "os.path.normpath", os.path.normpath),
+    "url": ("https://api.example.com/v1/items?limit=10", "ada_url.URL alone", ada_url.URL),
+    "host": ("api.example.com", "str.encode('idna')", lambda host: host.encode("idna")),
+    "identifier": ("step_one", "re.fullmatch", re.compile(r"[a-z_][a-z0-9_-]*").fullmatch),
+    "argv": ("--depth=1", "shlex.quote", shlex.quote),
+    "header": ("application/json", "re.fullmatch", re.compile(r"[\x20-\x7e]*").fullmatch),
+    "text": (
+        "A sentence of ordinary length, as a commit subject has.",
+        "a regex for control characters",
+        CONTROLS.search,
+    ),
+    "json": ('{"a":[1,2,3],"b":"x"}', "json.loads", json.loads),
 }
-LONG_TEXT = {"text, 1 MiB of ASCII": "x" * (1 << 20), "text, 1 MiB of Japanese": "\u65e5\u672c\u8a9e " * (1 << 18)}
+LONG_TEXT = {"1 MiB of ASCII": "x" * (1 << 20), "1 MiB of Japanese": "\u65e5\u672c\u8a9e " * (1 << 18)}
 
 
-def best_us(call: Callable[[], object], calls: int = CALLS) -> float:
-    return min(timeit.repeat(call, number=calls, repeat=ROUNDS)) / calls * 1e6
-
-
-def peer(schema: JsonObject, document: JsonObject) -> tuple[str, float]:
-    """Return the peer's name and its time for `document`."""
-    try:
-        validator = importlib.import_module("jsonschema").Draft202012Validator(schema)
-    except ImportError:
-        return "json round trip", best_us(lambda: json.loads(json.dumps(document)))
-    return "jsonschema, shape only", best_us(lambda: list(validator.iter_errors(document)), 200)
-
-
-def main() -> None:
-    print(f"{'a document':<34}{'ours, µs':>10}   peer")
+def document_rows(effort: Effort) -> Iterator[Row]:
+    """Measure whole parameter documents."""
     for what, (op, document) in DOCUMENTS.items():
-        compiled = ParameterSchema.compile(ARGUMENT_SCHEMAS[op])
-        ours = best_us(lambda s=compiled, d=document: s.check(d, field="parameters"))  # type: ignore[misc]
-        name, theirs = peer(ARGUMENT_SCHEMAS[op], document)
-        print(f"{what:<34}{ours:>10.2f}   {name} {theirs:.2f} µs")
-    print(f"\n{'one value':<34}{'ours, µs':>10}")
-    for type_name, value in VALUES.items():
-        check = CHECKS[type_name]
-        print(f"{type_name:<34}{best_us(lambda c=check, v=value: c(v, PUBLIC_ONLY)):>10.2f}")  # type: ignore[misc]
-    for what, value in LONG_TEXT.items():
-        print(f"{what:<34}{best_us(lambda v=value: CHECKS['text'](v, PUBLIC_ONLY), 3):>10.0f}")  # type: ignore[misc]
+        schema = ParameterSchema.compile(ARGUMENT_SCHEMAS[op])
+        shape = jsonschema_rs.validator_for(dict(ARGUMENT_SCHEMAS[op]))
+        ours, peer = in_turn(
+            effort,
+            calls(partial(schema.check, document, field="parameters"), CALLS),
+            calls(partial(shape.is_valid, document), CALLS),
+        )
+        yield timed_row(what, "µs", ours, against="jsonschema-rs, shape alone", peer=peer)
+
+
+def value_rows(effort: Effort) -> Iterator[Row]:
+    """Measure one string of each type."""
+    for type_name, (value, against, call) in VALUES.items():
+        check = partial(CHECKS[type_name], value, PUBLIC_ONLY)
+        ours, peer = in_turn(effort, calls(check, CALLS), calls(partial(call, value), CALLS))
+        yield timed_row(f"one {type_name}", "µs", ours, against=against, peer=peer)
+    for what, text in LONG_TEXT.items():
+        ours, peer = in_turn(
+            effort,
+            calls(partial(CHECKS["text"], text, PUBLIC_ONLY), LONG_CALLS),
+            calls(partial(CONTROLS.search, text), LONG_CALLS),
+        )
+        yield timed_row(f"text, {what}", "ms", ours, against="a regex for control characters", peer=peer)
+
+
+def rows(effort: Effort = FULL) -> Iterator[Row]:
+    """Measure every figure."""
+    yield from document_rows(effort)
+    yield from value_rows(effort)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main(only="sanitizer"))

@@ -5,12 +5,15 @@ Run it: `python -m benchmarks.bench_scheduling`
 
 import asyncio
 import gc
-import time
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Final
 
+from benchmarks.command import main
+from benchmarks.table import Row, timed_row
+from benchmarks.timing import FULL, Effort, Work, in_turn_async
 from engine.clock import SystemClock
 from engine.context import ExecutionContext
 from engine.graph import Graph
@@ -21,9 +24,10 @@ from engine.result import MissionResult, StepState
 from engine.scheduler import MissionRun
 from engine.values import JsonValue
 
+TITLE: Final = "scheduling: what the engine adds to a step"
 STEPS = 10_000
 LEVELS = 100
-ROUNDS = 7  # of each; the best counts: the machine may be busy with other things
+LIMITS = (16, 256, STEPS)
 STEP_TIMEOUT_SECONDS = 60.0
 WAITING_STEPS = 100_000
 PENDING_STEPS = 1_000_000
@@ -109,72 +113,48 @@ async def tasks_with_timeouts(count: int) -> None:
         await task
 
 
-async def microseconds(act: Callable[[], Awaitable[object]], count: int) -> float:
-    """Return the time of one `act`, per step."""
-    gc.collect()
-    start = time.perf_counter()
-    await act()
-    return (time.perf_counter() - start) / count * 1e6
-
-
-async def bench_time() -> None:
-    print(f"scheduling, no-op steps with a timeout each, best of {ROUNDS}; floor: a task with asyncio.timeout each")
-    print(f"{'shape':<24}{'parallel_limit':>15}{'engine':>10}{'floor':>10}{'ratio':>8}{'steps/s':>12}")
-    shapes = {f"fan-out {STEPS:,}": fan_out(STEPS), f"layered {STEPS:,} x {LEVELS}": layered(STEPS, LEVELS)}
+async def time_rows(effort: Effort) -> AsyncIterator[Row]:
+    """Measure no-op steps with a timeout each."""
+    shapes = {f"fan-out of {STEPS:,}": fan_out(STEPS), f"layered {STEPS:,} x {LEVELS}": layered(STEPS, LEVELS)}
+    floor = Work(partial(tasks_with_timeouts, STEPS), STEPS)
     for shape, parents in shapes.items():
-        for limit in (16, 256, STEPS):
+        for limit in LIMITS:
             plan = plan_of(parents, parallel_limit=limit)
-            engine, floor = float("inf"), float("inf")
-            for _ in range(ROUNDS):
-                engine = min(engine, await microseconds(partial(execute, plan), STEPS))
-                floor = min(floor, await microseconds(partial(tasks_with_timeouts, STEPS), STEPS))
-            print(
-                f"{shape:<24}{limit:>15,}{engine:>7.2f} µs{floor:>7.2f} µs{engine / floor:>7.2f}x{1e6 / engine:>12,.0f}"
-            )
+            engine, tasks = await in_turn_async(effort, Work(partial(execute, plan), STEPS), floor)
+            what = f"no-op step, {shape}, {limit:,} at once"
+            yield timed_row(what, "µs/step", engine, against="a task with asyncio.timeout", peer=tasks, target=8)
 
 
 @contextmanager
-def traced(label: str, count: int) -> Iterator[Callable[[], None]]:
-    """Give a function that prints the bytes allocated since, per step."""
+def traced(count: int) -> Iterator[Callable[[], float]]:
+    """Give a function that returns the bytes allocated since, per step."""
     gc.collect()
     tracemalloc.start()
 
-    def report() -> None:
+    def bytes_each() -> float:
         gc.collect()
-        print(f"{label:<64}{tracemalloc.get_traced_memory()[0] / count:>10,.0f} bytes")
+        return tracemalloc.get_traced_memory()[0] / count
 
-    yield report
+    yield bytes_each
     tracemalloc.stop()
 
 
-async def bench_pending() -> None:
-    """Measure a step that waits for others: a run whose first step is executing and whose rest is behind it."""
-    with traced(f"a pending step of {PENDING_STEPS:,}: its mission and plan", PENDING_STEPS) as report:
-        plan = plan_of(fan_out(PENDING_STEPS), parallel_limit=16)
-        report()
-    with traced(f"a pending step of {PENDING_STEPS:,}: what the run adds", PENDING_STEPS) as report:
-        runner = Waits(1)
-        mission = run_of(plan, runner)
-        task = asyncio.create_task(mission.execute())
-        await runner.all_waiting.wait()
-        assert mission.step_state("step-1") is StepState.PENDING
-        report()
-    task.cancel()
-    await asyncio.wait([task])
-
-
-async def bench_waiting() -> None:
-    """Measure a step that waits on I/O, all at once, beside a bare asyncio task that does."""
+async def waiting_in_engine() -> float:
+    """Return the bytes that a run adds for a step that waits on I/O."""
     plan = plan_of([()] * WAITING_STEPS, parallel_limit=WAITING_STEPS)
-    with traced(f"a step waiting on I/O, {WAITING_STEPS:,} at once: engine", WAITING_STEPS) as report:
+    with traced(WAITING_STEPS) as bytes_each:
         runner = Waits(WAITING_STEPS)
         task = asyncio.create_task(run_of(plan, runner).execute())
         await runner.all_waiting.wait()
-        report()
+        found = bytes_each()
         runner.answer()
         assert (await task).steps_completed == WAITING_STEPS
-    del runner, task
-    with traced("  floor: an asyncio task with asyncio.timeout", WAITING_STEPS) as report:
+    return found
+
+
+async def waiting_in_tasks() -> float:
+    """Return the bytes of a bare asyncio task with a timeout that waits."""
+    with traced(WAITING_STEPS) as bytes_each:
         waits = Waits(WAITING_STEPS)
 
         async def one() -> None:
@@ -183,22 +163,51 @@ async def bench_waiting() -> None:
 
         tasks = [asyncio.create_task(one()) for _ in range(WAITING_STEPS)]
         await waits.all_waiting.wait()
-        report()
+        found = bytes_each()
         waits.answer()
         await asyncio.gather(*tasks)
+    return found
 
 
-async def bench() -> None:
-    await bench_time()
-    print("\nmemory, by tracemalloc")
-    await bench_waiting()
-    await bench_pending()
+async def pending() -> tuple[float, float]:
+    """Return the bytes of a step that waits for others: in its mission and plan, and what the run adds."""
+    with traced(PENDING_STEPS) as bytes_each:
+        plan = plan_of(fan_out(PENDING_STEPS), parallel_limit=16)
+        planned = bytes_each()
+    with traced(PENDING_STEPS) as bytes_each:
+        runner = Waits(1)
+        mission = run_of(plan, runner)
+        task = asyncio.create_task(mission.execute())
+        await runner.all_waiting.wait()
+        assert mission.step_state("step-1") is StepState.PENDING
+        added = bytes_each()
+    task.cancel()
+    await asyncio.wait([task])
+    return planned, added
 
 
-def main() -> None:
-    """Print every figure."""
-    asyncio.run(bench())
+async def memory_rows() -> AsyncIterator[Row]:
+    """Measure memory by tracemalloc: a count, so one round says it all."""
+    yield Row(
+        what=f"a step waiting on I/O, {WAITING_STEPS:,} at once",
+        ours=await waiting_in_engine(),
+        unit="bytes/step",
+        peer_name="a task with asyncio.timeout",
+        peer=await waiting_in_tasks(),
+        target=1_500,
+    )
+    planned, added = await pending()
+    yield Row(what=f"a pending step of {PENDING_STEPS:,}: what the run adds", ours=added, unit="bytes/step", target=200)
+    yield Row(what=f"a pending step of {PENDING_STEPS:,}: mission and plan", ours=planned, unit="bytes/step")
+
+
+async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
+    """Measure every figure."""
+    async for row in time_rows(effort):
+        yield row
+    async for row in memory_rows():
+        yield row
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main(only="scheduling"))

@@ -1,19 +1,35 @@
-"""Prints what the built-in step kinds take: fuel over all rounds, and pages of memory; the same on every machine."""
+"""What the built-in step kinds take of what `semantic` grants a run: fuel and memory, the same on every machine.
+
+No clock is read here; docs/step-kinds.md quotes these figures. Run it: `python -m benchmarks.bench_step_fuel`.
+"""
 
 import json
-import sys
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.command import main
+from benchmarks.table import Row
+from benchmarks.timing import FULL, Effort
+from tests.step_modules import limits, run, step
 
-from tests.step_modules import hooks, run, step
-
+TITLE: Final = "step kinds: fuel over all rounds of a step"
+PROFILE: Final = "semantic"
 PAGE_BYTES = 65_536
 SIZES = {"1 KB": 1_024, "64 KiB": 65_536}
 WRITTEN = {"path": "a", "bytes": 1, "sha256": "0" * 64}
 RECEIVED = {"status": 200, "headers": {"content-type": "application/json"}}
 OPERATIONS = [{"op": "sort", "pointer": "/name"}, {"op": "map", "pointer": "/price"}, {"op": "sum"}]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A step, and the outcome of the effect that its first run asks for."""
+
+    kind: str
+    label: str
+    parameters: dict[str, Any]
+    outcome: dict[str, Any] | None = None
 
 
 def compact(value: Any) -> str:
@@ -32,36 +48,50 @@ def prose(size: int) -> str:
     return ("A line of prose, and another.\n" * (size // 30 + 1))[:size]
 
 
-def show(kind: str, label: str, parameters: dict[str, Any], outcome: dict[str, Any] | None = None) -> None:
-    """Print a row: the first run, and the second with the outcome of the effect that the first asked for."""
-    journals = [[]] if outcome is None else [[], [{"ok": outcome}]]
-    runs = [run(kind, step(compact(parameters), compact(journal)), profile="semantic") for journal in journals]
-    assert b'"error"' not in runs[-1].answer[:8]
-    fuel, pages = sum(r.fuel for r in runs), max(r.memory_bytes for r in runs) // PAGE_BYTES
-    print(f"| `{kind}` | {label} | {fuel:,} | {pages} |")
-
-
-def main() -> None:
-    print("| kind | value | fuel, all rounds | pages of memory |\n|---|---|---|---|")
+def cases() -> Iterator[Case]:
+    """Return the cases in the order of docs/step-kinds.md."""
     for label, size in SIZES.items():
-        show("create_file", f"{label} of prose", {"path": "a", "content": prose(size)}, WRITTEN)
+        yield Case("create_file", f"{label} of prose", {"path": "a", "content": prose(size)}, WRITTEN)
     worst = {"path": "a", "content": "\x01" * SIZES["64 KiB"]}
-    show("create_file", "64 KiB of control characters, the worst case", worst, WRITTEN)
+    yield Case("create_file", "64 KiB of control characters, the worst case", worst, WRITTEN)
     for label, size in SIZES.items():
         file = {**WRITTEN, "content": records(size)}
-        show("read_file", f"{label} of JSON records", {"path": "a", "format": "json"}, file)
-    show("read_file", "64 KiB as text", {"path": "a"}, {**WRITTEN, "content": prose(SIZES["64 KiB"])})
+        yield Case("read_file", f"{label} of JSON records", {"path": "a", "format": "json"}, file)
+    yield Case("read_file", "64 KiB as text", {"path": "a"}, {**WRITTEN, "content": prose(SIZES["64 KiB"])})
     for label, size in SIZES.items():
         sent = {"url": "https://example.com/", "method": "POST", "body": json.loads(records(size))}
-        show("http", f"{label} of JSON records, sent and received", sent, {**RECEIVED, "body": records(size)})
-    show("transform", "no parameters", {})
+        received = {**RECEIVED, "body": records(size)}
+        yield Case("http", f"{label} of JSON records, sent and received", sent, received)
+    yield Case("transform", "no parameters", {})
     for label, size in SIZES.items():
         parameters = {"input": json.loads(records(size)), "operations": OPERATIONS}
-        show("transform", f"{label} of JSON records: sort, map, sum", parameters)
-    show("transform", "12,000 integers: sort", {"input": list(range(12_000, 0, -1)), "operations": [{"op": "sort"}]})
-    show("delay", "any", {"ms": 5}, {"slept_ms": 5})
-    print("\n" + ", ".join(f"{kind} {len(hook.module):,} bytes" for kind, hook in hooks().items()))
+        yield Case("transform", f"{label} of JSON records: sort, map, sum", parameters)
+    integers = {"input": list(range(12_000, 0, -1)), "operations": [{"op": "sort"}]}
+    yield Case("transform", "12,000 integers: sort", integers)
+    yield Case("delay", "any", {"ms": 5}, {"slept_ms": 5})
+
+
+def measured(case: Case) -> Row:
+    """Run a step: the first round, and the second with the outcome of the effect that the first asked for."""
+    journals: list[list[Any]] = [[]] if case.outcome is None else [[], [{"ok": case.outcome}]]
+    rounds = [run(case.kind, step(compact(case.parameters), compact(j)), profile=PROFILE) for j in journals]
+    assert b'"error"' not in rounds[-1].answer[:8]
+    pages = max(one.memory_bytes for one in rounds) // PAGE_BYTES
+    return Row(
+        what=f"{case.kind}, {case.label}; {pages} page{'s' if pages > 1 else ''} of memory",
+        ours=sum(one.fuel for one in rounds),
+        unit="fuel",
+        peer_name=f"granted by {PROFILE}, each round",
+        peer=limits(case.kind, PROFILE).fuel_max,
+    )
+
+
+def rows(effort: Effort = FULL) -> Iterator[Row]:
+    """Measure every case, once: fuel is a count."""
+    del effort
+    for case in cases():
+        yield measured(case)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main(only="step_fuel"))

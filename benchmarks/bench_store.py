@@ -5,20 +5,28 @@ the disk that is meant.
 """
 
 import asyncio
+import sqlite3
 import tempfile
-import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
+from benchmarks.command import main
+from benchmarks.table import Row, timed_row
+from benchmarks.timing import FULL, Effort, Timing, lap
 from engine.clock import SystemClock
 from gateway.store.opening import open_writer
 from gateway.store.records import NewMission
 from gateway.store.store import Store
 
+TITLE: Final = "store: SQLite, WAL, synchronous=FULL"
 SINGLES = 1_000
 ROWS = 20_000
 CALLERS = (1, 16, 256, 1_024)
 EVENT = b'{"type":"step.completed","step":"fetch","at":"2026-01-31T12:00:00.000000Z","status":"Completed"}'
-ROUNDS = 3  # of each; the best counts: the machine may be busy with other things
+ADMITTING = 256
+ADMITTED_EACH = 20
+INSERT = "INSERT INTO mission_events VALUES ('m', ?, ?)"
 
 
 def mission(name: str) -> NewMission:
@@ -41,84 +49,97 @@ async def prepared(path: Path, names: list[str]) -> Store:
     return store
 
 
-async def one_transaction_each(path: Path) -> float:
-    """Return rows a second of the plain way, in one thread without any queue: BEGIN, INSERT, COMMIT, for each row."""
+async def bare(path: Path) -> sqlite3.Connection:
+    """Return a connection to a store with one mission, without any queue before it."""
     await (await prepared(path, ["m"])).close()
-    connection = open_writer(path)
-    start = time.perf_counter()
-    for index in range(SINGLES):
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("INSERT INTO mission_events VALUES ('m', ?, ?)", (index, EVENT))
-        connection.execute("COMMIT")
-    seconds = time.perf_counter() - start
+    return open_writer(path)
+
+
+async def one_transaction_each(path: Path) -> float:
+    """Return the seconds of SINGLES rows the plain way, in one thread: BEGIN, INSERT, COMMIT, for each row."""
+    connection = await bare(path)
+    with lap() as this:
+        for index in range(SINGLES):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(INSERT, (index, EVENT))
+            connection.execute("COMMIT")
     connection.close()
-    return SINGLES / seconds
+    return this.wall
 
 
 async def one_transaction_for_all(path: Path) -> float:
-    """Return rows a second of a single transaction: what SQLite can do where nobody waits for an answer."""
-    await (await prepared(path, ["m"])).close()
-    connection = open_writer(path)
-    start = time.perf_counter()
-    connection.execute("BEGIN IMMEDIATE")
-    connection.executemany("INSERT INTO mission_events VALUES ('m', ?, ?)", ((n, EVENT) for n in range(ROWS)))
-    connection.execute("COMMIT")
-    seconds = time.perf_counter() - start
+    """Return the seconds of ROWS rows in a single transaction: what SQLite can do where nobody waits for an answer."""
+    connection = await bare(path)
+    with lap() as this:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(INSERT, ((n, EVENT) for n in range(ROWS)))
+        connection.execute("COMMIT")
     connection.close()
-    return ROWS / seconds
+    return this.wall
 
 
 async def group_commit(path: Path, callers: int) -> float:
-    """Return rows a second: each caller appends one event, waits until it is durable, and appends the next."""
+    """Return the seconds a row: each caller appends one event, waits until it is durable, and appends the next."""
     names = [f"m{n}" for n in range(callers)]
     store = await prepared(path, names)
-    each = max(ROWS // callers, 1) if callers > 1 else SINGLES
+    each = ROWS // callers if callers > 1 else SINGLES
 
     async def caller(name: str) -> None:
         for index in range(each):
             await store.append_events(name, index, [EVENT])
 
-    start = time.perf_counter()
-    await asyncio.gather(*(caller(name) for name in names))
-    seconds = time.perf_counter() - start
+    with lap() as this:
+        await asyncio.gather(*(caller(name) for name in names))
     await store.close()
-    return each * callers / seconds
+    return this.wall / (each * callers)
 
 
 async def admissions(path: Path) -> float:
-    """Return missions a second, two rows and a request id each, 256 callers."""
+    """Return the seconds a mission: two rows and a request id each, of many callers."""
     store = await prepared(path, [])
 
     async def caller(first: int) -> None:
-        for n in range(20):
+        for n in range(ADMITTED_EACH):
             await store.create_mission(mission(f"m{first}-{n}"))
 
-    start = time.perf_counter()
-    await asyncio.gather(*(caller(n) for n in range(256)))
-    seconds = time.perf_counter() - start
+    with lap() as this:
+        await asyncio.gather(*(caller(n) for n in range(ADMITTING)))
     await store.close()
-    return 256 * 20 / seconds
+    return this.wall / (ADMITTING * ADMITTED_EACH)
 
 
-async def measure(folder: Path) -> None:
-    """Print the table."""
-    floor = max([await one_transaction_each(folder / f"floor-{n}.db") for n in range(ROUNDS)])
-    ceiling = max([await one_transaction_for_all(folder / f"ceiling-{n}.db") for n in range(ROUNDS)])
-    print("store: durable rows a second (SQLite, WAL, synchronous=FULL)")
-    print(f"  one transaction per row (floor)      {floor:>9,.0f}")
-    for callers in CALLERS:
-        rate = max([await group_commit(folder / f"group-{callers}-{n}.db", callers) for n in range(ROUNDS)])
-        label = f"group commit, {callers:,} caller{'s' if callers > 1 else ''}"
-        print(f"  {label:<36} {rate:>9,.0f}   {rate / floor:.1f} x")
-    print(f"  one transaction for all (ceiling)    {ceiling:>9,.0f}   {ceiling / floor:.1f} x")
-    print(f"  missions admitted, 256 callers       {await admissions(folder / 'missions.db'):>9,.0f}")
+async def measured(folder: Path, effort: Effort) -> AsyncIterator[Row]:
+    """Measure on a fresh database each round."""
+    plain, whole, admitted = [], [], []
+    grouped: dict[int, list[float]] = {callers: [] for callers in CALLERS}
+    for n in range(effort.rounds):
+        plain.append(await one_transaction_each(folder / f"plain-{n}.db"))
+        for callers, taken in grouped.items():
+            taken.append(await group_commit(folder / f"group-{callers}-{n}.db", callers))
+        admitted.append(await admissions(folder / f"missions-{n}.db"))
+        whole.append(await one_transaction_for_all(folder / f"whole-{n}.db"))
+    floor, against = Timing.of(plain, SINGLES), "one transaction per row"
+    for callers, taken in grouped.items():
+        what = f"group commit, {callers:,} caller{'s' if callers > 1 else ''}"
+        yield timed_row(what, "rows/s", Timing.of(taken), against=against, peer=floor)
+    ceiling, against = Timing.of(whole, ROWS), "one transaction for all rows"
+    most = max(CALLERS)
+    yield timed_row(
+        f"the same {most:,} callers, beside a ceiling",
+        "rows/s",
+        Timing.of(grouped[most]),
+        against=against,
+        peer=ceiling,
+    )
+    yield timed_row(f"missions admitted, {ADMITTING} callers", "missions/s", Timing.of(admitted))
 
 
-def main() -> None:
-    """Measure in a temporary directory."""
+async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
+    """Measure every figure, in a temporary directory."""
     with tempfile.TemporaryDirectory() as name:
-        asyncio.run(measure(Path(name)))
+        async for row in measured(Path(name), effort):
+            yield row
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main(only="store"))
