@@ -15,6 +15,8 @@ from gateway.policy.answer import Status, encode_answer
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint, rule_of
 
 _UNDEFINED: Final = '"<undefined>"'  # regorus' spelling; a policy that answers this text is no decision either
+_NO_SUCH_RULE: Final = "not a valid rule path"
+_RULES: Final = {name: rule_of(name) for name in ENTRYPOINTS}
 _BACKTRACE: Final = "\n\nStack backtrace:"
 
 
@@ -35,33 +37,17 @@ class Evaluator:
         for path, text in modules:
             self._engine.add_policy(path, text)
         self._engine.add_data_json(orjson.dumps(data).decode())
-        self._rules = {name: self._prepare(name) for name in ENTRYPOINTS}
-
-    def _prepare(self, entrypoint: Entrypoint) -> str | None:
-        """Return the rule's path, or None where the bundle has no such rule; the first call compiles."""
-        rule = rule_of(entrypoint)
-        package, _, _ = rule.rpartition(".")
-        if package not in self._engine.get_packages():
-            return None
-        self._engine.set_input_json("{}")
-        try:
-            self._engine.eval_rule_as_json(rule)
-        except RuntimeError as error:
-            if "not a valid rule path" in str(error):
-                return None
-        return rule
+        self._engine.eval_query_as_json("true")  # compiles everything, and evaluates nothing of the bundle
 
     def evaluate(self, entrypoint: Entrypoint, document: bytes) -> bytes:
         """Return the answer frame for one document; never raises for what a policy or a document does."""
-        rule = self._rules[entrypoint]
-        if rule is None:
-            return encode_answer(Status.UNDEFINED, "")
         engine = self._engine.clone()
         try:
             engine.set_input_json(document.decode())
-            answer = engine.eval_rule_as_json(rule)
+            answer = engine.eval_rule_as_json(_RULES[entrypoint])
         except (RuntimeError, ValueError) as error:
-            return encode_answer(Status.FAILED, str(error).partition(_BACKTRACE)[0].strip())
+            text = str(error).partition(_BACKTRACE)[0].strip()
+            return encode_answer(Status.UNDEFINED if text == _NO_SUCH_RULE else Status.FAILED, text)
         except Exception as error:  # noqa: BLE001 - fail closed: whatever it was, it is a no
             return encode_answer(Status.PANICKED, type(error).__name__)
         except BaseException as error:
