@@ -29,7 +29,7 @@ from gateway.errors import ConfigurationError, HookRefusedError
 from gateway.events import EventType
 from gateway.identity import TokenTable
 from gateway.missions.desk import Desk
-from gateway.pipeline import Admission, StepKind, StepPipeline
+from gateway.pipeline import Admission, StepPipeline
 from gateway.policy.bundle import Bundle
 from gateway.policy.pool import WorkerPolicy
 from gateway.policy.regorus_engine import RegorusEngine
@@ -41,6 +41,7 @@ from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.sandbox.pool import PooledSandbox
 from gateway.sandbox.profile import Profile, profiles_from
 from gateway.sanitizer.schema import ParameterSchema
+from gateway.stages import StepKind
 from gateway.store.store import Store
 from gateway.workers.supervisor import Zygote
 

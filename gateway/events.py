@@ -1,13 +1,29 @@
-"""The types of audit events, and what their `details` hold: digests, codes and counts, never payloads."""
+"""The audit events of this gateway: their types, what `details` hold, and how a verdict gets into the log.
+
+`details` hold digests, codes and counts, never payloads. The laws, which an auditor can hold the log to:
+
+- a step that a mission began has one `step.allowed` or `step.refused`, unless it was cancelled before there was a
+  verdict; only an allowed one is run;
+- an effect that a module asks for has one `effect.allowed` or `effect.refused`, with the same exception;
+- an `effect.intended` stands under a signed checkpoint before anything is done, and has one `effect.performed` or
+  `effect.failed` after it, unless the gateway was killed in between: then nobody knows whether it took place;
+- after `mission.ended` nothing of that mission begins.
+"""
 
 import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
+from types import TracebackType
+from typing import Final, Protocol
 
 import orjson
 
-from engine.values import JsonValue
-from gateway.errors import Reason
+from engine.errors import EngineError, FaultError
+from engine.values import JsonObject, JsonValue
+from gateway.errors import PolicyDeniedError, Reason
+
+REASONS_MAX: Final = 8  # in one event, whose line has a limit; the caller is told all of them
+REASON_CHARS_MAX: Final = 256  # of a message
 
 
 class EventType(StrEnum):
@@ -25,10 +41,92 @@ class EventType(StrEnum):
     STEP_REFUSED = "step.refused"
     STEP_ALLOWED = "step.allowed"
     STEP_ENDED = "step.ended"
+    STEP_SKIPPED = "step.skipped"  # names many: steps that never began
     EFFECT_REFUSED = "effect.refused"
+    EFFECT_ALLOWED = "effect.allowed"
     EFFECT_INTENDED = "effect.intended"
     EFFECT_PERFORMED = "effect.performed"
     EFFECT_FAILED = "effect.failed"
+
+
+class Audit(Protocol):
+    """What the gateway needs of the log; `engine.audit.log.AuditLog` is one."""
+
+    @property
+    def size(self) -> int:
+        """Number of events that the latest signed checkpoint covers."""
+
+    def append(self, event_type: str, *, actor: str, target: str, details: JsonObject) -> int:
+        """Record an event and return its seq."""
+
+    async def durable(self, seq: int) -> None:
+        """Return once a signed checkpoint covers `seq`."""
+
+
+class Trail:
+    """The audit events of one mission: on whose behalf they are, how many there are, and whether more may begin."""
+
+    __slots__ = ("_actor", "_audit", "_over", "events")
+
+    def __init__(self, audit: Audit, actor: str) -> None:
+        """Begin a trail; `actor` is who submitted the mission."""
+        self._audit = audit
+        self._actor = actor
+        self._over = False
+        self.events = 0
+
+    def record(self, event_type: EventType, target: str, details: JsonObject, *, actor: str | None = None) -> int:
+        """Append an event and return its seq; `actor` where it is not the mission's own.
+
+        Raises:
+            EngineError: as `AuditLog.append`; nothing was recorded.
+        """
+        seq = self._audit.append(event_type, actor=actor or self._actor, target=target, details=details)
+        self.events += 1
+        return seq
+
+    def end(self) -> None:
+        """Let nothing begin any more; what is under way may still record how it ended."""
+        self._over = True
+
+    def require_open(self) -> None:
+        """Return while the mission runs.
+
+        Raises:
+            FaultError: `mission.ended`. A step that ignored its cancellation is still at work.
+        """
+        if self._over:
+            raise FaultError("the mission has ended", code="mission.ended")
+
+
+class Verdict:
+    """A block whose outcome is in the log before anybody acts on it: left normally it is a yes, by an exception a no.
+
+    `evidence` is filled inside the block with what was found out. A block that is cancelled has no verdict.
+    """
+
+    __slots__ = ("_allowed", "_refused", "_target", "_trail", "evidence", "seq")
+
+    def __init__(
+        self, trail: Trail, target: str, evidence: dict[str, JsonValue], *, allowed: EventType, refused: EventType
+    ) -> None:
+        self._trail = trail
+        self._target = target
+        self._allowed = allowed
+        self._refused = refused
+        self.evidence = evidence
+        self.seq = -1  # of the recorded yes
+
+    def __enter__(self) -> dict[str, JsonValue]:
+        return self.evidence
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.seq = self._trail.record(self._allowed, self._target, self.evidence)
+        elif isinstance(error, Exception):
+            self._trail.record(self._refused, self._target, {**self.evidence, **refusal_document(error)})
 
 
 def digest(value: object) -> str:
@@ -37,6 +135,14 @@ def digest(value: object) -> str:
     return "sha256:" + hashlib.sha256(raw).hexdigest()
 
 
+def refusal_document(error: Exception) -> dict[str, JsonValue]:
+    """Return what an event says of a no: its code, and policy's reasons. A bug is `internal`; its text stays out."""
+    out: dict[str, JsonValue] = {"code": error.code if isinstance(error, EngineError) else "internal"}
+    if isinstance(error, PolicyDeniedError):
+        out["reasons"] = reasons_document(error.reasons)
+    return out
+
+
 def reasons_document(reasons: Sequence[Reason]) -> list[JsonValue]:
-    """Return reasons as they stand in events and decisions."""
-    return [{"code": r.code, "message": r.message, "rule": r.rule} for r in reasons]
+    """Return the first reasons as they stand in events: however many policy gives, the event fits its line."""
+    return [{"code": r.code, "message": r.message[:REASON_CHARS_MAX], "rule": r.rule} for r in reasons[:REASONS_MAX]]

@@ -1,76 +1,56 @@
 """The way of a step: every check between a client's bytes and an effect, in order, in one place.
 
 The numbers are those of docs/architecture.md. Whatever a stage raises ends the way: nothing here catches in order
-to go on, so a bug, a timeout and a malformed answer are all a no.
+to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is in the log before it has a consequence
+(`gateway.events` has the laws).
 """
 
+import re
 import secrets
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Final
 
 import orjson
 
-from engine.audit.log import AuditLog
 from engine.clock import Clock, rfc3339
 from engine.context import ExecutionContext
 from engine.document import Document, parse_document
 from engine.errors import EngineError, RefusalError, StepError, Violation
 from engine.loader import load_mission_value
-from engine.mission import MissionLimits, MissionStep
-from engine.plan import Plan
+from engine.mission import MissionLimits
 from engine.reference import has_reference, resolve
 from engine.values import JsonObject, JsonValue
-from gateway.effects.described import described
 from gateway.effects.keys import effect_key
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
-from gateway.effects.workspace import Workspace
 from gateway.errors import EffectError, PolicyDeniedError, Reason, SandboxError, SanitizationError
-from gateway.events import EventType, digest, reasons_document
+from gateway.events import Audit, EventType, Verdict, digest, reasons_document
 from gateway.identity import Principal
 from gateway.policy import document
 from gateway.policy.decision import Decision
 from gateway.policy.engine import PolicyEngine
 from gateway.sandbox.abi import EffectAsked, StepEffects, StepFault, StepOutput, decode_step_output, encode_step
 from gateway.sandbox.constraints import ExecutionConstraints
-from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import Sandbox
 from gateway.sandbox.profile import Profile
 from gateway.sanitizer.positions import with_positions
 from gateway.sanitizer.schema import ParameterSchema
+from gateway.stages import AdmittedMission, Attempt, ReadyStep, SanitizedMission, StepKind
 from gateway.taint import taint_of
 
-EFFECTS_MAX = 64  # of one step
-JOURNAL_BYTES_MAX = 256 * 1024  # of one step
-EFFECT_SECONDS_MAX = 60.0  # of one effect; the step's own timeout may end it sooner
+EFFECTS_MAX: Final = 64  # of one step
+JOURNAL_BYTES_MAX: Final = 256 * 1024  # of one step
+EFFECT_SECONDS_MAX: Final = 60.0  # of one effect; the step's own timeout may end it sooner
+VIOLATIONS_MAX: Final = 64  # of one mission
+UNSIGNED_EVENTS_MAX: Final = 16_384  # a step waits while the log has more to sign; a quarter of the log's own queue
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepKind:
-    """A step kind, prepared: its hook, the compiled schema of its parameters, and what a run of it gets at most."""
-
-    hook: Hook
-    schema: ParameterSchema
-    constraints: ExecutionConstraints
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SanitizedMission:
-    """A mission that has passed stage 1, and what the host found out about it."""
-
-    plan: Plan
-    digest: str
-    taint: tuple[frozenset[str], ...]  # labels by step index
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdmittedMission:
-    """A mission that has passed stages 1 to 3: the only thing of which a step may run."""
-
-    mission_id: str
-    sanitized: SanitizedMission
-    caller: Principal
-    decision: Decision
-    workspace: Workspace
+_FAULT_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
+# What only the host may say of a step. `effect` is not among them: a module passes on what the journal told it.
+_HOST_CODES: Final = frozenset(
+    {"approval", "audit", "constraint", "context", "internal", "interrupted", "mission", "policy", "reference",
+     "sandbox", "sanitize", "schema", "step", "store", "worker"}
+)  # fmt: skip
 
 
 class Admission:
@@ -78,6 +58,7 @@ class Admission:
 
     def __init__(self, *, kinds: Mapping[str, StepKind], policy: PolicyEngine, limits: MissionLimits) -> None:
         self._kinds = kinds
+        self._effects = {name: kind.hook.effects for name, kind in kinds.items()}
         self._policy = policy
         self._limits = limits
 
@@ -86,7 +67,7 @@ class Admission:
 
         Raises:
             MissionInvalidError: not a mission, or one over a limit.
-            SanitizationError: a parameter breaks the rule of its type.
+            SanitizationError: a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
         """
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else Document(form)
         plan = load_mission_value(parsed, limits=self._limits, step_types=self._kinds)  # (1) shape, size, graph
@@ -94,41 +75,16 @@ class Admission:
         for i, step in enumerate(plan.mission.steps):
             field = f"steps[{i}].parameters"
             violations += self._kinds[step.step_type].schema.check(step.parameters, field=field, pending=has_reference)
+            if len(violations) >= VIOLATIONS_MAX:
+                break
         if violations:
-            raise SanitizationError(with_positions(violations, parsed))
-        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint_of(plan))
+            raise SanitizationError(with_positions(violations[:VIOLATIONS_MAX], parsed))
+        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint_of(plan, self._effects))
 
     async def ask(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
-        """Stages 2 and 3: ask Rego about the whole mission, and return the answer whatever it is."""
+        """Stages 2 and 3: ask Rego about the whole mission, and return the answer whatever it is; see `require`."""
         asked = document.mission_document(caller, sanitized.plan, sanitized.digest, sanitized.taint)
         return await self._policy.decide("mission", asked)  # (2) the whole plan; (3) screens come here
-
-    async def decide(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
-        """Stages 2 and 3, as a gate.
-
-        Raises:
-            PolicyDeniedError: the answer is no, or none could be had.
-        """
-        decision = await self.ask(sanitized, caller)
-        require(decision)
-        return decision
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedStep:
-    """A ready step with its resolved, sanitized inputs: what stages 5 to 7 see of it."""
-
-    admitted: AdmittedMission
-    step: MissionStep
-    kind: StepKind
-    parameters: JsonObject
-    taint: frozenset[str]
-    profile: str
-
-    @property
-    def target(self) -> str:
-        """The step as audit events name it."""
-        return f"{self.admitted.mission_id}/{self.step.id}"
 
 
 class StepPipeline:
@@ -143,7 +99,7 @@ class StepPipeline:
         sandbox: Sandbox,
         effects: Effects,
         effect_schemas: Mapping[str, ParameterSchema],
-        audit: AuditLog,
+        audit: Audit,
         clock: Clock,
     ) -> None:
         self._kinds = kinds
@@ -161,87 +117,92 @@ class StepPipeline:
         Raises:
             StepError: a stage said no, could not answer, or the module failed. A refusal halts the mission.
         """
+        step = admitted.sanitized.plan.mission.steps[index]
+        target = f"{admitted.mission_id}/{step.id}"
+        attempt = Attempt(rfc3339(self._clock.now()), secrets.token_hex(16))
+        evidence: dict[str, JsonValue] = {"kind": step.step_type, "now": attempt.now, "seed": attempt.seed}
+        verdict = Verdict(
+            admitted.trail, target, evidence, allowed=EventType.STEP_ALLOWED, refused=EventType.STEP_REFUSED
+        )
         try:
-            ready = self._resolve(admitted, index, context)  # (4) inputs, sanitized again
-            constraints = await self._authorize(ready)  # (5) Rego: step
-            return await self._run(ready, constraints)  # (6) sandbox, (7) effects
+            with verdict:
+                ready = self._resolve(admitted, index, target, context)  # (4) inputs, sanitized again
+                constraints = await self._authorize(ready, evidence)  # (5) Rego: step
+            await self._keep_pace(verdict.seq)
+            return await self._run(ready, constraints, attempt)  # (6) sandbox, (7) effects
         except StepError:
             raise
         except EngineError as error:
             halts = isinstance(error, RefusalError)
             raise StepError(error.message, code=error.code, halts_mission=halts) from error
 
-    def _resolve(self, admitted: AdmittedMission, index: int, context: ExecutionContext) -> ResolvedStep:
+    async def _keep_pace(self, seq: int) -> None:
+        """Wait while the log has much to sign: steps that outran the disk would fill its queue, and then fail."""
+        if seq - self._audit.size > UNSIGNED_EVENTS_MAX:
+            await self._audit.durable(seq - UNSIGNED_EVENTS_MAX)
+
+    def _resolve(self, admitted: AdmittedMission, index: int, target: str, context: ExecutionContext) -> ReadyStep:
         """Stage 4: put values for references, and check the result as if a stranger had sent it."""
         plan = admitted.sanitized.plan
         step, template = plan.mission.steps[index], plan.templates[index]
         kind = self._kinds[step.step_type]
         parameters = step.parameters if template is None else resolve(template, context)
+        field = f"steps[{index}].parameters"
         if not isinstance(parameters, Mapping):
-            raise SanitizationError(
-                [Violation(code="schema.type", message="must be an object", field=f"steps[{index}]")]
-            )
-        violations = kind.schema.check(parameters, field=f"steps[{index}].parameters", pending=None)
+            raise SanitizationError([Violation(code="schema.type", message="must be an object", field=field)])
+        violations = kind.schema.check(parameters, field=field, pending=None)
         if violations:
             raise SanitizationError(violations)
-        return ResolvedStep(
+        return ReadyStep(
             admitted=admitted,
             step=step,
             kind=kind,
             parameters=parameters,
             taint=admitted.sanitized.taint[index],
             profile=step.profile or kind.hook.profile,
+            target=target,
         )
 
-    async def _authorize(self, ready: ResolvedStep) -> ExecutionConstraints:
+    async def _authorize(self, ready: ReadyStep, evidence: dict[str, JsonValue]) -> ExecutionConstraints:
         """Stage 5: ask Rego about the step with its inputs; return what a run of it gets, never more than its kind's.
 
-        The verdict is in the log before the module runs; it is not waited for, since a module alone changes nothing.
+        The verdict is in the log before the module runs; its checkpoint is not waited for, since a module alone
+        changes nothing.
         """
-        asked = document.step_document(
-            ready.admitted.caller,
-            ready.admitted.mission_id,
-            ready.admitted.sanitized.plan.mission,
-            ready.step,
-            profile=ready.profile,
-            parameters=ready.parameters,
-            taint=ready.taint,
-        )
+        asked = ready.document()
+        evidence["module"] = ready.kind.hook.sha256
+        evidence["document"] = digest(asked)
         decision = await self._policy.decide("step", asked)
-        profile = decision.profile or ready.profile
-        self._record(
-            EventType.STEP_ALLOWED if is_plain_yes(decision) else EventType.STEP_REFUSED,
-            ready,
-            {
-                "kind": ready.kind.hook.name,
-                "module": ready.kind.hook.sha256,
-                "profile": profile,
-                "document": digest(asked),
-                "bundle": decision.bundle,
-                "reasons": reasons_document(decision.reasons),
-            },
-        )
+        note(decision, evidence)
         require(decision)
-        if profile not in self._profiles:
-            raise PolicyDeniedError([Reason("policy.unknown_profile", f"there is no profile {profile!r}")])
-        return (
-            ready.kind.constraints.narrow(self._profiles[profile].constraints)
-            .narrow_by(ready.admitted.decision.constraints)
-            .narrow_by(decision.constraints)
-        )
+        granted = decision.profile or ready.profile
+        evidence["profile"] = granted
+        constraints = ready.kind.constraints.narrow(self._profile(granted))
+        of_mission = ready.admitted.decision
+        if of_mission.profile is not None:
+            constraints = constraints.narrow(self._profile(of_mission.profile))
+        for limits in (of_mission.constraints, decision.constraints):
+            if limits:
+                constraints = constraints.narrow_by(limits)
+        evidence["fuel_max"] = constraints.fuel_max
+        evidence["memory_bytes_max"] = constraints.memory_bytes_max
+        return constraints
 
-    async def _run(self, ready: ResolvedStep, constraints: ExecutionConstraints) -> JsonValue:
+    def _profile(self, name: str) -> ExecutionConstraints:
+        profile = self._profiles.get(name)
+        if profile is None:
+            raise PolicyDeniedError([Reason("policy.unknown_profile", f"there is no profile {name!r}")])
+        return profile.constraints
+
+    async def _run(self, ready: ReadyStep, constraints: ExecutionConstraints, attempt: Attempt) -> JsonValue:
         """Stages 6 and 7: run the module, perform what it asks for, run it again with the longer journal, until done.
 
-        `now` and `seed` are fixed for the attempt, and fuel is counted over all rounds, so that the rounds together
-        are one deterministic function of what the log records.
+        `attempt` is the same in every round, and fuel is counted over all of them, so that the rounds together are one
+        deterministic function of what the log records and the journal. Each round asks for an effect, so there are
+        at most `EFFECTS_MAX` and one.
         """
         journal: list[JsonObject] = []
-        now, seed = rfc3339(self._clock.now()), secrets.token_hex(16)
-        fuel_left = constraints.fuel_max
         while True:
-            if fuel_left < 1:
-                raise SandboxError("the step used up its CPU allocation", code="constraint.cpu_exceeded")
             encoded = encode_step(
                 step_id=ready.step.id,
                 name=ready.step.name,
@@ -249,63 +210,40 @@ class StepPipeline:
                 attempt=1,
                 parameters=ready.parameters,
                 journal=journal,
-                now=now,
-                seed=seed,
+                now=attempt.now,
+                seed=attempt.seed,
             )
-            report = await self._sandbox.run(  # (6) the module, alone
-                ready.kind.hook.name, encoded, replace(constraints, fuel_max=fuel_left)
-            )
-            fuel_left -= report.fuel_used
+            report = await self._sandbox.run(ready.kind.hook.name, encoded, constraints)  # (6) the module, alone
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
                 return answer.output
             if isinstance(answer, StepFault):
-                raise StepError(answer.message, code=answer.code)
+                raise _own_fault(answer)
+            constraints = _spend(constraints, report.fuel_used)
             requests = await self._allow_effects(ready, answer, len(journal))  # (7) checked, decided, recorded
-            await self._perform(ready, requests, journal)  # (7) performed, journalled
+            await self._act(ready, requests, journal)  # (7) intended, performed, journalled
 
-    async def _allow_effects(
-        self, ready: ResolvedStep, asked: StepEffects, first_index: int
-    ) -> Sequence[EffectRequest]:
-        """Stage 7, before the act: every effect of a batch is declared, sanitized, decided, and its intent durable."""
+    async def _allow_effects(self, ready: ReadyStep, asked: StepEffects, first_index: int) -> Sequence[EffectRequest]:
+        """Stage 7, the checks: every effect of a batch is declared, sanitized and decided before one is performed."""
         if first_index + len(asked.effects) > EFFECTS_MAX:
             raise SandboxError(f"a step may ask for {EFFECTS_MAX} effects", code="sandbox.too_many_effects")
-        requests = [await self._allow_effect(ready, call, first_index + i) for i, call in enumerate(asked.effects)]
-        seq = -1
-        for request in requests:
-            details = {"op": request.op, "key": request.key, "args": digest(request.args)}
-            seq = self._record(EventType.EFFECT_INTENDED, ready, details)
-        if requests:
-            await self._audit.durable(seq)
-        return requests
+        return [await self._allow_effect(ready, call, first_index + i) for i, call in enumerate(asked.effects)]
 
-    async def _allow_effect(self, ready: ResolvedStep, call: EffectAsked, index: int) -> EffectRequest:
-        if call.op not in ready.kind.hook.effects:
-            message = f"{call.op!r} is not among the effects that the hook {ready.kind.hook.name!r} declares"
-            raise PolicyDeniedError([Reason("effect.undeclared", message)])
-        schema = self._effect_schemas.get(call.op)
-        if schema is None:
-            raise PolicyDeniedError([Reason("effect.unknown_op", f"{call.op!r} is no effect of this gateway")])
-        violations = schema.check(call.args, field=f"effects[{index}].args", pending=None)
-        if violations:
-            raise SanitizationError(violations)
-        asked = document.effect_document(
-            ready.admitted.caller,
-            ready.admitted.mission_id,
-            ready.admitted.sanitized.plan.mission,
-            ready.step,
-            profile=ready.profile,
-            parameters=ready.parameters,
-            taint=ready.taint,
-            op=call.op,
-            index=index,
-            args=described(call.op, call.args),
-        )
-        decision = await self._policy.decide("effect", asked)
-        if not is_plain_yes(decision):
-            details = {"op": call.op, "bundle": decision.bundle, "reasons": reasons_document(decision.reasons)}
-            self._record(EventType.EFFECT_REFUSED, ready, {**details, "document": digest(asked)})
-        require(decision)
+    async def _allow_effect(self, ready: ReadyStep, call: EffectAsked, index: int) -> EffectRequest:
+        evidence: dict[str, JsonValue] = {"op": call.op, "index": index}
+        with Verdict(
+            ready.admitted.trail,
+            ready.target,
+            evidence,
+            allowed=EventType.EFFECT_ALLOWED,
+            refused=EventType.EFFECT_REFUSED,
+        ):
+            self._check_effect(ready, call, index)
+            asked = ready.effect_document(call, index)
+            evidence["document"] = digest(asked)
+            decision = await self._policy.decide("effect", asked)
+            note(decision, evidence)
+            require(decision)
         key = effect_key(
             mission_id=ready.admitted.mission_id,
             step_id=ready.step.id,
@@ -315,40 +253,96 @@ class StepPipeline:
         )
         return EffectRequest(op=call.op, args=call.args, key=key, timeout_seconds=EFFECT_SECONDS_MAX)
 
-    async def _perform(self, ready: ResolvedStep, requests: Sequence[EffectRequest], journal: list[JsonObject]) -> None:
-        """Stage 7, the act: in order, stopped at the first error; each outcome in the journal and in the log."""
-        admitted = ready.admitted
-        scope = EffectScope(workspace=admitted.workspace, mission_id=admitted.mission_id, step_id=ready.step.id)
-        for request in requests:
-            facts = {"op": request.op, "key": request.key}
-            try:
-                outcome = await self._effects.perform(request, scope)
-            except EffectError as error:
-                code = "effect.in_doubt" if error.in_doubt else error.code
-                self._record(EventType.EFFECT_FAILED, ready, {**facts, "code": code})
-                if error.in_doubt:
-                    raise StepError(
-                        f"it is not known whether {request.op} took place: {error.message}", code=code
-                    ) from error
-                journal.append({"error": {"code": error.code, "message": error.message}})
-                break
-            except BaseException:  # a cancelled step: the intent must not stand without an end
-                self._record(EventType.EFFECT_FAILED, ready, {**facts, "code": "effect.in_doubt"})
-                raise
-            self._record(EventType.EFFECT_PERFORMED, ready, {**facts, "outcome": digest(outcome)})
-            journal.append({"ok": outcome})
+    def _check_effect(self, ready: ReadyStep, call: EffectAsked, index: int) -> None:
+        """Refuse an effect that the manifest does not declare, or whose arguments are not of their types."""
+        if call.op not in ready.kind.hook.effects:
+            message = f"{call.op!r} is not among the effects that the hook {ready.kind.hook.name!r} declares"
+            raise PolicyDeniedError([Reason("effect.undeclared", message)])
+        schema = self._effect_schemas.get(call.op)
+        if schema is None:
+            raise PolicyDeniedError([Reason("effect.unknown_op", f"{call.op!r} is no effect of this gateway")])
+        violations = schema.check(call.args, field=f"effects[{index}].args", pending=None)
+        if violations:
+            raise SanitizationError(violations)
+
+    async def _act(self, ready: ReadyStep, requests: Sequence[EffectRequest], journal: list[JsonObject]) -> None:
+        """Stage 7, the act: the intents durable, then one after the other, stopped at the first error.
+
+        Whatever happens, cancellation included, every intent gets its end in the log.
+        """
+        trail = ready.admitted.trail
+        waiting: deque[EffectRequest] = deque()
+        seq = -1
+        try:
+            trail.require_open()
+            for request in requests:
+                facts: JsonObject = {"op": request.op, "key": request.key, "args": digest(request.args)}
+                seq = trail.record(EventType.EFFECT_INTENDED, ready.target, facts)
+                waiting.append(request)
+            await self._audit.durable(seq)
+            while waiting:
+                trail.require_open()
+                entry = await self._perform(ready, waiting.popleft())
+                journal.append(entry)
+                if "error" in entry:
+                    break
+        finally:
+            for request in waiting:
+                _end(ready, request, EventType.EFFECT_FAILED, {"code": "effect.not_performed"})
         if sum(len(orjson.dumps(entry)) for entry in journal) > JOURNAL_BYTES_MAX:
             raise SandboxError(
                 f"the step's journal exceeds {JOURNAL_BYTES_MAX} bytes", code="sandbox.journal_too_large"
             )
 
-    def _record(self, event_type: EventType, ready: ResolvedStep, details: JsonObject) -> int:
-        return self._audit.append(event_type, actor=actor(ready.admitted.caller), target=ready.target, details=details)
+    async def _perform(self, ready: ReadyStep, request: EffectRequest) -> JsonObject:
+        """Perform one effect whose intent is durable, record its end, and return its entry of the journal."""
+        admitted = ready.admitted
+        scope = EffectScope(workspace=admitted.workspace, mission_id=admitted.mission_id, step_id=ready.step.id)
+        try:
+            outcome = await self._effects.perform(request, scope)
+        except EffectError as error:
+            code = "effect.in_doubt" if error.in_doubt else error.code
+            _end(ready, request, EventType.EFFECT_FAILED, {"code": code})
+            if error.in_doubt:
+                message = f"it is not known whether {request.op} took place: {error.message}"
+                raise StepError(message, code=code) from error
+            return {"error": {"code": error.code, "message": error.message}}
+        except BaseException:  # a cancelled step, most often in the middle of the act
+            _end(ready, request, EventType.EFFECT_FAILED, {"code": "effect.in_doubt"})
+            raise
+        _end(ready, request, EventType.EFFECT_PERFORMED, {"outcome": digest(outcome)})
+        return {"ok": outcome}
 
 
-def is_plain_yes(decision: Decision) -> bool:
-    """Return whether a decision allows without conditions that this gateway cannot yet meet."""
-    return decision.allow and not decision.require_approval
+def _end(ready: ReadyStep, request: EffectRequest, event_type: EventType, facts: JsonObject) -> None:
+    """Record how an intent ended."""
+    ready.admitted.trail.record(event_type, ready.target, {"op": request.op, "key": request.key, **facts})
+
+
+def _own_fault(answer: StepFault) -> StepError:
+    """Return the failure that a module reports; one that speaks with the host's voice is no answer at all."""
+    if not _FAULT_CODE.fullmatch(answer.code) or answer.code.partition(".")[0] in _HOST_CODES:
+        raise SandboxError(f"a module cannot fail with the code {answer.code!r}", code="sandbox.output_invalid")
+    return StepError(answer.message, code=answer.code)
+
+
+def _spend(constraints: ExecutionConstraints, fuel_used: int) -> ExecutionConstraints:
+    """Return what is left for the rounds to come.
+
+    Raises:
+        SandboxError: nothing is.
+    """
+    left = constraints.fuel_max - max(fuel_used, 0)
+    if left < 1:
+        raise SandboxError("the step used up its CPU allocation", code="constraint.cpu_exceeded")
+    return replace(constraints, fuel_max=left)
+
+
+def note(decision: Decision, evidence: dict[str, JsonValue]) -> None:
+    """Add to an event's evidence what policy answered, and which policy it was."""
+    evidence["bundle"] = decision.bundle
+    if decision.reasons:
+        evidence["reasons"] = reasons_document(decision.reasons)
 
 
 def require(decision: Decision) -> None:
@@ -357,12 +351,14 @@ def require(decision: Decision) -> None:
     Raises:
         PolicyDeniedError: it is a no, or a yes that waits for an approval, which nobody can give yet.
     """
-    if not decision.allow:
+    if decision.allow is not True:
         raise PolicyDeniedError(decision.reasons)
     if decision.require_approval:
         raise PolicyDeniedError([Reason("approval.unavailable", "policy asks for an approval, which is not available")])
 
 
 def actor(caller: Principal) -> str:
-    """Return a principal as audit events name it."""
-    return f"{caller.tenant}/{caller.subject}"
+    """Return a principal as audit events name it: no two principals have one name (`%` is in none)."""
+    if caller.anonymous:
+        return "anonymous"
+    return f"{caller.tenant.replace('/', '%2F')}/{caller.subject}"

@@ -1,77 +1,42 @@
-"""The mission desk: takes submissions, runs what is admitted, and answers questions about it.
+"""The mission desk: takes submissions, starts what is admitted, and answers questions about it.
 
-Order of writes, so that nothing acknowledged can be lost: mission to the store, admission to the log, a signed
-checkpoint over it, then the answer. At the end: results to the store, the end to the log and under a checkpoint,
-the end to the store, then the watchers.
+Order of writes at admission, so that nothing acknowledged can be lost: mission to the store, `mission.admitted` to
+the log, a signed checkpoint over it, then the answer. A refusal is under a checkpoint before the caller hears it.
+`gateway.missions.execution` has the order at the end.
 """
 
 import asyncio
-import logging
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
-import orjson
-
-from engine.audit.log import AuditLog
 from engine.clock import Clock
-from engine.context import ExecutionContext
-from engine.errors import EngineError
-from engine.mission import MissionLimits, MissionStep
-from engine.result import MissionResult, MissionState, StepFailure, StepResult
-from engine.scheduler import MissionRun
+from engine.errors import FaultError
+from engine.mission import MissionLimits
+from engine.result import MissionState, StepFailure, StepResult
 from engine.values import JsonObject, JsonValue
 from gateway.effects.workspace import Workspaces
 from gateway.errors import ConflictError, NotFoundError, OverloadedError
-from gateway.events import EventType, digest, reasons_document
+from gateway.events import Audit, EventType, Trail, digest, refusal_document
 from gateway.identity import Principal
-from gateway.missions.recorder import Recorder
-from gateway.missions.views import (
-    MissionEvent,
-    MissionView,
-    PlanPreview,
-    Submission,
-    result_document,
-    view_of,
-)
-from gateway.pipeline import Admission, AdmittedMission, SanitizedMission, StepPipeline, actor
+from gateway.missions.execution import Execution, Ground
+from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission, result_document, view_of
+from gateway.pipeline import Admission, StepPipeline, actor, note, require
 from gateway.policy.decision import Decision
+from gateway.stages import SanitizedMission
 from gateway.store.records import MissionRecord, NewMission
 from gateway.store.store import Store
 
 REQUEST_ID_MAX: Final = 128  # characters
+REASON_MAX: Final = 1_000  # characters, of a cancellation
 PAGE_SIZE_MAX: Final = 200
 PAGE_SIZE_DEFAULT: Final = 50
 _LARGE_FORM_BYTES: Final = 32 * 1024  # parsed in a thread from here on, so that other calls go on
+_UNFINISHED: Final = (MissionState.VALIDATED, MissionState.EXECUTING)
 
-_LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-
-class _Live:
-    """A mission that runs now."""
-
-    __slots__ = ("admitted", "recorder", "run", "task")
-
-    def __init__(self, admitted: AdmittedMission, recorder: Recorder, run: MissionRun) -> None:
-        self.admitted = admitted
-        self.recorder = recorder
-        self.run = run
-        self.task: asyncio.Task[None] | None = None
-
-
-class _Runner:
-    """The scheduler's port, filled by the pipeline for one mission."""
-
-    __slots__ = ("_admitted", "_index", "_pipeline")
-
-    def __init__(self, pipeline: StepPipeline, admitted: AdmittedMission) -> None:
-        self._pipeline = pipeline
-        self._admitted = admitted
-        self._index = admitted.sanitized.plan.graph.index
-
-    async def run_step(self, step: MissionStep, context: ExecutionContext) -> JsonValue:
-        return await self._pipeline.run_step(self._admitted, self._index[step.id], context)
 
 
 class Desk:
@@ -83,21 +48,23 @@ class Desk:
         admission: Admission,
         pipeline: StepPipeline,
         store: Store,
-        audit: AuditLog,
+        audit: Audit,
         workspaces: Workspaces,
         clock: Clock,
         limits: MissionLimits,
         running_max: int,
     ) -> None:
         self._admission = admission
-        self._pipeline = pipeline
         self._store = store
         self._audit = audit
-        self._workspaces = workspaces
-        self._clock = clock
-        self._limits = limits
+        self._ground = Ground(
+            pipeline=pipeline, store=store, audit=audit, workspaces=workspaces, clock=clock, limits=limits
+        )
         self._running_max = running_max
-        self._live: dict[str, _Live] = {}
+        self._running: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
+        self._starting = 0  # submissions that have a place reserved
+        self._unadmitted: set[str] = set()  # missions in the store whose admission the log did not take
+        self._turns: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
         self._calls: set[asyncio.Task[Any]] = set()
         self._closing = False
 
@@ -108,7 +75,7 @@ class Desk:
 
         Raises:
             RefusalError: malformed, refused by sanitizer or policy, or a request id used for another mission.
-            FaultError: a stage could not answer; nothing was started.
+            FaultError: a stage could not answer; nothing was started. The same request id may be tried again.
         """
         if not 1 <= len(request_id) <= REQUEST_ID_MAX or not request_id.isprintable():
             raise ConflictError(
@@ -154,8 +121,9 @@ class Desk:
             NotFoundError: none of the principal's tenant has that id.
         """
         await self._own(principal, mission_id)
-        if (live := self._live.get(mission_id)) is not None:
-            async for event in live.recorder.watch(from_index):
+        if mission_id in self._running:
+            execution, _ = self._running[mission_id]
+            async for event in execution.watch(from_index):
                 yield event
             return
         index = from_index
@@ -165,22 +133,24 @@ class Desk:
             index = stored[-1].index + 1
 
     async def cancel(self, principal: Principal, mission_id: str, reason: str) -> MissionView:
-        """Cancel a running mission; the request is durable before it takes effect.
+        """Cancel a running mission; the request is durable before it takes effect. Returns once it has ended.
 
         Raises:
             NotFoundError: none of the principal's tenant has that id.
-            ConflictError: the mission has ended.
+            ConflictError: the mission does not run, or the reason is too long.
         """
+        if len(reason) > REASON_MAX:
+            raise ConflictError(f"a reason has at most {REASON_MAX} characters", code="mission.bad_reason")
         record = await self._own(principal, mission_id)
-        live = self._live.get(mission_id)
-        if live is None or live.task is None:
+        if mission_id not in self._running:
             raise ConflictError(f"the mission is {record.state.value}", code="mission.ended")
-        seq = self._audit.append(
-            EventType.MISSION_CANCEL_REQUESTED, actor=actor(principal), target=mission_id, details={"reason": reason}
+        execution, task = self._running[mission_id]
+        seq = execution.trail.record(
+            EventType.MISSION_CANCEL_REQUESTED, mission_id, {"reason": reason}, actor=actor(principal)
         )
         await self._audit.durable(seq)
-        live.run.cancel(StepFailure(code="mission.cancelled", message=reason or f"cancelled by {principal.subject}"))
-        await asyncio.wait([live.task])
+        execution.cancel(StepFailure(code="mission.cancelled", message=reason or f"cancelled by {principal.subject}"))
+        await asyncio.wait([task])
         return await self.get(principal, mission_id)
 
     async def owner(self, mission_id: str) -> Mapping[str, str] | None:
@@ -194,48 +164,113 @@ class Desk:
     # --- life of the desk ---
 
     async def recover(self) -> tuple[str, ...]:
-        """End what a killed gateway left unfinished: Failed, code `interrupted`. Returns the mission ids."""
-        interrupted = await self._store.interrupt_unfinished()
-        seq = -1
-        for mission_id in interrupted:
-            seq = self._audit.append(
-                EventType.MISSION_INTERRUPTED, actor="gateway", target=mission_id, details={"code": "interrupted"}
-            )
-        if interrupted:
-            await self._audit.durable(seq)
-        return interrupted
+        """End what a killed gateway left unfinished: Failed, code `interrupted`. Returns the mission ids.
+
+        The log is told first: a second kill in between makes it tell twice, never not at all.
+        """
+        for state in _UNFINISHED:
+            await self._log_interrupted(state)
+        return await self._store.interrupt_unfinished()
+
+    async def _log_interrupted(self, state: MissionState) -> None:
+        token = ""
+        while True:
+            page = await self._store.list_missions(None, state=state, page_size=PAGE_SIZE_MAX, page_token=token)
+            seq = -1
+            for record in page.missions:
+                details: JsonObject = {"code": "interrupted", "state": state.value}
+                seq = self._audit.append(
+                    EventType.MISSION_INTERRUPTED, actor="gateway", target=record.id, details=details
+                )
+            if seq >= 0:
+                await self._audit.durable(seq)
+            token = page.next_page_token
+            if not token:
+                return
 
     async def close(self, drain_seconds: float) -> None:
-        """Take nothing more; let missions end within `drain_seconds`, then cancel what is left."""
+        """Take nothing more; let missions end within `drain_seconds`, then cancel what is left.
+
+        Submissions under way come first: they may still start a mission. Those that come later are refused.
+        """
         self._closing = True
-        tasks = [live.task for live in self._live.values() if live.task is not None]
-        if tasks:
-            _, pending = await asyncio.wait(tasks, timeout=drain_seconds)
-            for live in list(self._live.values()):
-                live.run.cancel(StepFailure(code="mission.cancelled", message="the gateway was stopped"))
-            if pending:
-                await asyncio.wait(pending)
-        while self._calls:
+        if self._calls:
             await asyncio.wait(set(self._calls))
+        if not self._running:
+            return
+        _, pending = await asyncio.wait([task for _, task in self._running.values()], timeout=drain_seconds)
+        for execution, _ in list(self._running.values()):
+            execution.cancel(StepFailure(code="mission.cancelled", message="the gateway was stopped"))
+        if pending:
+            await asyncio.wait(pending)
 
     @property
     def running(self) -> int:
         """Missions that run now."""
-        return len(self._live)
+        return len(self._running)
 
     # --- submission ---
 
     async def _submit(self, principal: Principal, form: bytes | JsonObject, request_id: str) -> Submission:
+        """Answer a submission; whatever the answer, it is durable first."""
+        evidence: dict[str, JsonValue] = {"request_id": request_id, "roles": list(principal.roles)}
         try:
-            sanitized = await self._sanitize(form)
-            known = await self._store.find_request(principal.tenant, principal.subject, request_id)
-            if known is not None:
-                return _again(known, sanitized.digest)
-            self._check_room()
-            decision = await self._admission.decide(sanitized, principal)
-        except EngineError as error:
-            await self._refused(principal, request_id, form, error)
+            return await self._admit(principal, form, request_id, evidence)
+        except Exception as error:
+            details = {**evidence, **refusal_document(error)}
+            seq = self._audit.append(
+                EventType.MISSION_REFUSED, actor=actor(principal), target="mission", details=details
+            )
+            await self._audit.durable(seq)
             raise
+
+    async def _admit(
+        self, principal: Principal, form: bytes | JsonObject, request_id: str, evidence: dict[str, JsonValue]
+    ) -> Submission:
+        if isinstance(form, bytes):
+            evidence["document"] = digest(form)
+        sanitized = await self._sanitize(form)  # (1)
+        evidence["mission"] = sanitized.digest
+        # Requests of one id take turns: the second hears of the first one's mission once its admission is durable.
+        turn = self._turns.setdefault((principal.tenant, principal.subject, request_id), asyncio.Lock())
+        async with turn:
+            known = await self._store.find_request(principal.tenant, principal.subject, request_id)
+            if known is not None and known.request_digest != sanitized.digest:
+                raise ConflictError("this request_id was used for another mission", code="mission.request_id_reused")
+            if known is not None and known.id not in self._unadmitted:
+                return Submission(mission_id=known.id, digest=known.mission_digest, created=False, decision=None)
+            with self._place():
+                decision = await self._admission.ask(sanitized, principal)  # (2), (3)
+                note(decision, evidence)
+                require(decision)
+                mission_id = known.id if known is not None else await self._create(principal, sanitized, request_id)
+                await self._start(mission_id, sanitized, principal, decision, evidence)
+            return Submission(mission_id=mission_id, digest=sanitized.digest, created=True, decision=decision)
+
+    async def _sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
+        if isinstance(form, bytes) and len(form) < _LARGE_FORM_BYTES:
+            return self._admission.sanitize(form)
+        return await asyncio.to_thread(self._admission.sanitize, form)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Reserve a place for a mission that is about to start.
+
+        Raises:
+            OverloadedError: there is none, or the gateway is stopping.
+        """
+        if self._closing:
+            raise OverloadedError("the gateway is stopping", code="gateway.stopping")
+        if max(len(self._running) + self._starting, len(self._unadmitted)) >= self._running_max:
+            raise OverloadedError(f"{self._running_max} missions run already", code="mission.too_many_running")
+        self._starting += 1
+        try:
+            yield
+        finally:
+            self._starting -= 1
+
+    async def _create(self, principal: Principal, sanitized: SanitizedMission, request_id: str) -> str:
+        """Bring an allowed mission to the store, and return its id."""
         mission = sanitized.plan.mission
         creation = await self._store.create_mission(
             NewMission(
@@ -250,34 +285,10 @@ class Desk:
                 steps_total=len(mission.steps),
             )
         )
-        if not creation.created:  # another call with this request id was faster
-            return _again(creation.mission, sanitized.digest)
-        await self._start(creation.mission.id, sanitized, principal, decision, request_id)
-        return Submission(mission_id=creation.mission.id, digest=sanitized.digest, created=True, decision=decision)
-
-    async def _sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
-        if isinstance(form, bytes) and len(form) < _LARGE_FORM_BYTES:
-            return self._admission.sanitize(form)
-        return await asyncio.to_thread(self._admission.sanitize, form)
-
-    def _check_room(self) -> None:
-        if self._closing:
-            raise OverloadedError("the gateway is stopping", code="gateway.stopping")
-        if len(self._live) >= self._running_max:
-            raise OverloadedError(f"{self._running_max} missions run already", code="mission.too_many_running")
-
-    async def _refused(
-        self, principal: Principal, request_id: str, form: bytes | JsonObject, error: EngineError
-    ) -> None:
-        """Make a refusal durable before the caller hears of it."""
-        details: dict[str, JsonValue] = {"code": error.code, "request_id": request_id}
-        if isinstance(form, bytes):
-            details["document"] = digest(form)
-        reasons = getattr(error, "reasons", ())
-        if reasons:
-            details["reasons"] = reasons_document(reasons)
-        seq = self._audit.append(EventType.MISSION_REFUSED, actor=actor(principal), target="mission", details=details)
-        await self._audit.durable(seq)
+        if not creation.created:
+            raise FaultError("another writer used this request_id meanwhile", code="mission.request_id_race")
+        self._unadmitted.add(creation.mission.id)
+        return creation.mission.id
 
     async def _start(
         self,
@@ -285,114 +296,36 @@ class Desk:
         sanitized: SanitizedMission,
         principal: Principal,
         decision: Decision,
-        request_id: str,
+        evidence: Mapping[str, JsonValue],
     ) -> None:
         """Make the admission durable, then set the mission going.
 
-        A fault here leaves a mission that is Validated and was never acknowledged; the next start ends it.
+        A fault here leaves a mission that is Validated and was never acknowledged: the same request id starts it
+        later, or the next start of the gateway ends it.
         """
-        plan = sanitized.plan
-        recorder = Recorder(mission_id, actor(principal), self._audit, self._clock)
-        seq = recorder.audit(
-            EventType.MISSION_ADMITTED,
-            mission_id,
-            {
-                "mission": sanitized.digest,
-                "steps": len(plan.mission.steps),
-                "request_id": request_id,
-                "bundle": decision.bundle,
-            },
-        )
-        await self._audit.durable(seq)
-        admitted = AdmittedMission(
+        trail = Trail(self._audit, actor(principal))
+        details = {**evidence, "steps": len(sanitized.plan.mission.steps)}
+        await self._audit.durable(trail.record(EventType.MISSION_ADMITTED, mission_id, details))
+        self._unadmitted.discard(mission_id)
+        execution = Execution(
+            self._ground,
             mission_id=mission_id,
             sanitized=sanitized,
             caller=principal,
             decision=decision,
-            workspace=self._workspaces.create(mission_id),
+            trail=trail,
         )
-        context = ExecutionContext.of(plan.mission, limits=self._limits, metadata={"submitter": principal.subject})
-        run = MissionRun(plan, context, _Runner(self._pipeline, admitted), recorder, self._clock, mission_id)
-        live = _Live(admitted, recorder, run)
-        self._live[mission_id] = live
-        recorder.note("mission.executing", "", {})
-        live.task = asyncio.create_task(self._execute(live), name=f"mission {mission_id}")
-
-    # --- execution ---
-
-    async def _execute(self, live: _Live) -> None:
-        """Run one mission to its end; whatever happens, its watchers are let go."""
-        mission_id, recorder = live.admitted.mission_id, live.recorder
-        try:
-            await self._store.mark_executing(mission_id)
-            keeping = asyncio.create_task(self._keep(live))
-            keeping.add_done_callback(lambda task: self._on_kept(live, task))
-            try:
-                result = await live.run.execute()
-            finally:
-                await self._stop_keeping(live, keeping)
-            await self._finish(live, result)
-        except EngineError:
-            _LOG.exception("mission %s: its end could not be recorded; it is interrupted", mission_id)
-        finally:
-            live.admitted.workspace.close()
-            del self._live[mission_id]
-            recorder.end()
-
-    async def _keep(self, live: _Live) -> None:
-        """Hand transitions to the store as they come, as many at a time as came during the last commit."""
-        while not live.recorder.settled:
-            await live.recorder.changed()
-            await self._flush(live)
-
-    @staticmethod
-    def _on_kept(live: _Live, task: asyncio.Task[None]) -> None:
-        """Stop a mission whose progress can no longer be recorded: nothing may happen without its record."""
-        if not task.cancelled() and task.exception() is not None:
-            live.run.cancel(StepFailure(code="store.unavailable", message="progress can no longer be recorded"))
-
-    @staticmethod
-    async def _stop_keeping(live: _Live, keeping: asyncio.Task[None]) -> None:
-        """End `_keep` between two commits, never in one: what was taken from the recorder is with the store."""
-        live.recorder.settle()
-        await keeping
-
-    async def _flush(self, live: _Live) -> None:
-        """Hand over what the store has not seen; the store commits calls in the order in which they are made."""
-        first_index, events, results = live.recorder.take()
-        if results:
-            await self._store.save_step_results(live.admitted.mission_id, results)
-        if events:
-            await self._store.append_events(live.admitted.mission_id, first_index, [e.to_bytes() for e in events])
-
-    async def _finish(self, live: _Live, result: MissionResult) -> None:
-        """Record the end: results, the signed event, the final state."""
-        recorder = live.recorder
-        await self._flush(live)
-        seq = recorder.audit(
-            EventType.MISSION_ENDED,
-            result.mission_id,
-            {
-                "state": result.state.value,
-                "status": result.overall_status.value,
-                "completed": result.steps_completed,
-                "failed": result.steps_failed,
-                "skipped": result.steps_skipped,
-            },
-        )
-        await self._audit.durable(seq)
-        summary = {"events_logged": recorder.audited, "integrity_verified": True}
-        await self._store.finish_mission(result, audit_summary=orjson.dumps(summary))
-        recorder.note(f"mission.{result.state.value.lower()}", "", {"status": result.overall_status.value})
-        await self._flush(live)
+        task = asyncio.create_task(execution.execute(), name=f"mission {mission_id}")
+        self._running[mission_id] = execution, task
+        task.add_done_callback(lambda _: self._running.pop(mission_id, None))
 
     # --- small parts ---
 
     async def _own(self, principal: Principal, mission_id: str) -> MissionRecord:
-        """Return a mission of the principal's tenant; another tenant's does not exist for it."""
+        """Return a mission of the principal's tenant; another tenant's does not exist for it, to the letter."""
         record = await self._store.get_mission(mission_id)
         if record.tenant != principal.tenant:
-            raise NotFoundError(f"there is no mission {mission_id!r}", code="mission.not_found")
+            raise NotFoundError("there is no such mission", code="mission.not_found")
         return record
 
     async def _result(self, record: MissionRecord) -> JsonObject | None:
@@ -410,14 +343,3 @@ class Desk:
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         return await asyncio.shield(task)
-
-
-def _again(record: MissionRecord, digest_now: str) -> Submission:
-    """Answer a repeated request id.
-
-    Raises:
-        ConflictError: it named another mission.
-    """
-    if record.request_digest != digest_now:
-        raise ConflictError("this request_id was used for another mission", code="mission.request_id_reused")
-    return Submission(mission_id=record.id, digest=record.mission_digest, created=False, decision=None)

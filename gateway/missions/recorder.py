@@ -1,63 +1,92 @@
 """Tells the log, the store and the watchers of every transition of one running mission."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from itertools import groupby
+from typing import Final
 
-from engine.audit.log import AuditLog
 from engine.clock import Clock
 from engine.mission import MissionStep
-from engine.result import StepResult
+from engine.result import StepResult, StepState
 from engine.values import JsonObject, JsonValue
-from gateway.events import EventType, digest
+from gateway.events import EventType, Trail, digest
 from gateway.missions.views import MissionEvent
+
+_SKIPPED_MAX: Final = 256  # steps that one event names; an id has 128 characters at most
 
 
 class Recorder:
-    """The observer of one mission's schedule: cheap and synchronous; `take` hands over what the store has not seen."""
+    """The observer of one mission's schedule: cheap and synchronous.
 
-    def __init__(self, mission_id: str, actor: str, audit: AuditLog, clock: Clock) -> None:
+    The log comes first: a transition that cannot be logged is shown to nobody, and stops the mission. What the store
+    has not got yet waits in `unsaved_results` and `unsaved_events`.
+    """
+
+    def __init__(self, mission_id: str, trail: Trail, clock: Clock) -> None:
         self._mission_id = mission_id
-        self._actor = actor
-        self._audit = audit
+        self._trail = trail
         self._clock = clock
         self._events: list[MissionEvent] = []
-        self._results: list[StepResult] = []  # not yet with the store
-        self._stored = 0  # events that the store has
-        self._waiters: list[asyncio.Future[None]] = []
+        self._events_saved = 0
+        self._unsaved: list[StepResult] = []
+        self._skipped: list[tuple[str, str]] = []  # code, step id: not yet in the log
+        self._waiters: set[asyncio.Future[None]] = set()
         self._settled = False
         self._ended = False
-        self.audited = 0  # events of this mission in the audit log
 
-    def audit(self, event_type: EventType, target: str, details: JsonObject) -> int:
-        """Append to the audit log and return the seq."""
-        seq = self._audit.append(event_type, actor=self._actor, target=target, details=details)
-        self.audited += 1
-        return seq
+    # --- the observer ---
 
     def step_started(self, step: MissionStep) -> None:
         """Note that the step is Executing."""
         self.note("step.executing", step.id, {})
 
     def step_finished(self, step: MissionStep, result: StepResult) -> None:
-        """Record the step's outcome; its output goes to the store, its digest to the log."""
+        """Record the step's outcome: its output goes to the store, its digest to the log.
+
+        A skipped step never ran, so its record can wait until the mission's end; there may be thousands at once.
+        """
+        self._unsaved.append(result)
+        code = result.error.code if result.error is not None else ""
+        if result.status is StepState.SKIPPED:
+            self._skipped.append((code, step.id))
+        else:
+            recorded: dict[str, JsonValue] = {"status": result.status.value, "output": digest(result.output)}
+            if code:
+                recorded["code"] = code
+            self._trail.record(EventType.STEP_ENDED, f"{self._mission_id}/{step.id}", recorded)
         details: dict[str, JsonValue] = {"status": result.status.value, "duration_ms": round(result.duration_ms, 3)}
         if result.error is not None:
-            details["error"] = {"code": result.error.code, "message": result.error.message}
+            details["error"] = {"code": code, "message": result.error.message}
         self.note(f"step.{result.status.value.lower()}", step.id, details)
-        self._results.append(result)
-        recorded: dict[str, JsonValue] = {"status": result.status.value, "output": digest(result.output)}
-        if result.error is not None:
-            recorded["code"] = result.error.code
-        self.audit(EventType.STEP_ENDED, f"{self._mission_id}/{step.id}", recorded)
 
-    def note(self, kind: str, step_id: str, details: JsonObject) -> None:
-        """Add an event for watchers."""
-        self._events.append(
-            MissionEvent(
-                index=len(self._events), timestamp=self._clock.now(), kind=kind, step_id=step_id, details=details
-            )
-        )
-        self._wake()
+    def log_skipped(self) -> None:
+        """Record the steps that never ran, with why."""
+        for code, group in groupby(self._skipped, key=lambda skipped: skipped[0]):
+            ids: list[JsonValue] = [step_id for _, step_id in group]
+            for first in range(0, len(ids), _SKIPPED_MAX):
+                details: JsonObject = {"code": code, "steps": ids[first : first + _SKIPPED_MAX]}
+                self._trail.record(EventType.STEP_SKIPPED, self._mission_id, details)
+        self._skipped.clear()
+
+    # --- for the store ---
+
+    @property
+    def unsaved_results(self) -> Sequence[StepResult]:
+        """Results that the store has not got, as of now."""
+        return tuple(self._unsaved)
+
+    @property
+    def unsaved_events(self) -> tuple[int, Sequence[MissionEvent]]:
+        """Events that the store has not got, as of now, and the index of the first."""
+        return self._events_saved, self._events[self._events_saved :]
+
+    def results_saved(self, count: int) -> None:
+        """Note that the store has the first `count` of `unsaved_results`."""
+        del self._unsaved[:count]
+
+    def events_saved(self, count: int) -> None:
+        """Note that the store has the first `count` of `unsaved_events`."""
+        self._events_saved += count
 
     @property
     def settled(self) -> bool:
@@ -69,27 +98,26 @@ class Recorder:
         self._settled = True
         self._wake()
 
+    async def changed(self) -> None:
+        """Return once there is news for the store, or every step has its outcome."""
+        if self._events_saved == len(self._events) and not self._settled:
+            await self._next()
+
+    # --- for watchers ---
+
+    def note(self, kind: str, step_id: str, details: JsonObject) -> None:
+        """Add an event for watchers."""
+        self._events.append(
+            MissionEvent(
+                index=len(self._events), timestamp=self._clock.now(), kind=kind, step_id=step_id, details=details
+            )
+        )
+        self._wake()
+
     def end(self) -> None:
         """Let watchers go once they have seen everything."""
         self._ended = True
         self._wake()
-
-    def take(self) -> tuple[int, list[MissionEvent], list[StepResult]]:
-        """Return what the store has not seen yet, with the first event's index; it is the caller's from here on."""
-        first_index, results = self._stored, self._results
-        events = self._events[first_index:]
-        self._stored, self._results = len(self._events), []
-        return first_index, events, results
-
-    async def changed(self) -> None:
-        """Return after the next event, or at once where there is news for the store or the mission has ended."""
-        if self._stored == len(self._events) and not self._settled:
-            await self._next()
-
-    async def _next(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
 
     async def watch(self, from_index: int) -> AsyncIterator[MissionEvent]:
         """Yield every event from `from_index` on, past and to come, until the mission has ended."""
@@ -102,8 +130,16 @@ class Recorder:
                 return
             await self._next()
 
+    async def _next(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)  # one that was given up would wait with the mission
+
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)

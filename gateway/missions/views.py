@@ -9,9 +9,8 @@ import orjson
 from engine.clock import rfc3339
 from engine.result import MissionState, StepResult
 from engine.values import JsonObject, JsonValue
-from gateway.events import reasons_document
-from gateway.pipeline import SanitizedMission
 from gateway.policy.decision import Decision
+from gateway.stages import SanitizedMission
 from gateway.store.records import MissionRecord
 
 
@@ -54,7 +53,7 @@ class PlanPreview:
                 {
                     "entrypoint": "mission",
                     "allow": self.decision.allow,
-                    "reasons": reasons_document(self.decision.reasons),
+                    "reasons": [{"code": r.code, "message": r.message, "rule": r.rule} for r in self.decision.reasons],
                     "bundle": self.decision.bundle,
                 }
             ],
