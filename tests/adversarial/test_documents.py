@@ -90,6 +90,8 @@ def test_bombs_do_not_go_off(name: str) -> None:
         ('{"a": "' + "\\" * 4_000_000, "document.syntax"),
         ('{"a": "' + "\\u12" * 1_000_000, "document.syntax"),
         ('{"' + "a" * 4_000_000, "document.syntax"),
+        ('{"' + '\\"' * 2_000_000, "document.syntax"),
+        ('{"' + "\\\\" * 2_000_000, "document.syntax"),
         ('{"a": ' + "1" * 4_000_000 + "}", "document.number"),
         ("a: " + "1" * 4_000_000, "document.number"),
         ("\xff" * (5 * MIB), "document.too_large"),
@@ -111,6 +113,19 @@ def test_a_hundred_thousand_keys_are_no_bomb() -> None:
         load_mission(text.encode(), limits=LIMITS, step_types=("transform",))
     assert time.perf_counter() - started < 3
     assert {v.code for v in caught.value.violations} == {"mission.unknown_field"}
+
+
+def test_suggestions_cost_little() -> None:
+    """A nearest name is looked for 64 times among 250 that are as alike as names get, in well under a second."""
+    alike = "ab_" * 19
+    steps = [
+        {"id": f"s{i:03}{alike}", "name": "n", "step_type": "transform", "depends_on": [f"{i:03}x{alike}"]}
+        for i in range(250)
+    ]
+    started = time.perf_counter()
+    with pytest.raises(MissionInvalidError):
+        load_mission(json.dumps({"steps": steps}).encode(), limits=LIMITS, step_types=("transform",))
+    assert time.perf_counter() - started < 0.5
 
 
 def test_the_json_test_suite_is_judged_as_it_says() -> None:
