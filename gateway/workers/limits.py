@@ -59,8 +59,16 @@ def lock_down(limits: ResourceLimits) -> None:
         OSError: the kernel refused; the worker must not go on.
     """
     limits.apply()
-    _prctl(_PR_SET_DUMPABLE, 0)  # no ptrace by processes of the same user, no readable /proc/<pid>/mem
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def hide_memory() -> None:
+    """Close this process, and those that it forks, to ptrace and /proc/<pid>/mem of the same user: of each other.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def _prctl(option: int, value: int) -> None:

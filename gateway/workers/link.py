@@ -55,12 +55,12 @@ class Link:
         self,
         process: Process,
         *,
-        frame_bytes_max: int,
+        answer_bytes_max: int,
         on_death: Callable[["Link", DeathCause, str], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._process = process
-        self._reader = FrameReader(frame_bytes_max)
+        self._reader = FrameReader(answer_bytes_max)
         self._out = bytearray()  # what the socket did not take at once
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0  # loop time; of the head, meaningful while there is one
@@ -119,6 +119,7 @@ class Link:
             os.close(self._process.pidfd)
 
     def _readable(self) -> None:
+        """Give each answer to its request. Any other byte ends the worker: it is out of step, or hostile."""
         try:
             data = self._process.socket.recv(_READ_BYTES)
             frames = self._reader.feed(data)
@@ -128,7 +129,7 @@ class Link:
             self.end(self._cause)
             return
         for payload in frames:
-            if not self.in_flight:  # an answer that nobody asked for
+            if not self.in_flight:
                 self.end("crashed")
                 return
             request = self.in_flight.popleft()
@@ -138,6 +139,8 @@ class Link:
                 request.future.set_result(payload)
         if not data:
             self.end(self._cause)
+        elif self._reader.note is not None or (self._reader.unfinished and not self.in_flight):
+            self.end("crashed")
         elif frames:
             self.on_answer()
 

@@ -150,10 +150,10 @@ class WorkerPool:
         requests = link.in_flight
         if cause != "closed":
             _LOG.warning("worker %d of %s: %s %s", link.pid, self._spec.entry, cause, note)
-        if cause == "crashed":
+        if cause in {"crashed", "undelivered"}:
             self._deaths += 1
-            if requests:
-                self._blame(requests, note)
+        if cause == "crashed" and requests:
+            self._blame(requests, note)
         elif cause == "deadline":
             self._fail(requests.popleft(), "the worker was killed at its deadline", "worker.deadline")
         elif cause == "closed":
@@ -187,10 +187,10 @@ class WorkerPool:
                 await asyncio.sleep(min(_BACKOFF_SECONDS_MAX, _BACKOFF_SECONDS_MIN * 2**exponent))
             try:
                 await self._add()
-            except WorkerError as error:
-                _LOG.warning("no replacement for %s: %s", self._spec.entry, error.message)
+            except (WorkerError, OSError) as error:
+                _LOG.warning("no replacement for %s: %s", self._spec.entry, error)
                 self._deaths += 1
-                if error.code == "worker.closed":
+                if isinstance(error, WorkerError) and error.code == "worker.closed":
                     self._fail_waiting(error.message, error.code)
                     return
             else:
@@ -207,7 +207,7 @@ class WorkerPool:
                 text = f"{self._spec.entry} did not start: {note or cause}"
                 ready.set_exception(WorkerError(text, code="worker.start_failed"))
 
-        link = Link(process, frame_bytes_max=self._spec.frame_bytes_max, on_death=died)
+        link = Link(process, answer_bytes_max=self._spec.answer_bytes_max, on_death=died)
         try:
             link.send(Request(frame(self._spec.config), self._spec.start_ms_max / 1000, 0, ready))
             await ready

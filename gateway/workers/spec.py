@@ -22,5 +22,6 @@ class WorkerSpec:
     limits: ResourceLimits
     config: bytes = b""  # travels on the worker's own socket, at most `frame_bytes_max`
     fds: tuple[int, ...] = ()  # given to the worker under other numbers, in this order; at most 64
-    frame_bytes_max: int = FRAME_BYTES_MAX  # of one request, and of one answer
+    frame_bytes_max: int = FRAME_BYTES_MAX  # of one request
+    answer_bytes_max: int = FRAME_BYTES_MAX  # of one answer; the gateway buffers no more of a worker
     start_ms_max: int = 10_000  # from fork to ready

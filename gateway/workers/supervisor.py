@@ -100,6 +100,10 @@ class Zygote:
             return await asyncio.wait_for(future, _FORK_SECONDS_MAX)
         except OSError as error:  # TimeoutError is one too
             raise WorkerError("the zygote does not answer", code="worker.start_failed") from error
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                _close_all(future.result()[1])  # it came in the same moment, and nobody takes it
+            raise
 
     async def close(self) -> None:
         """End the zygote, and with it every worker that is left."""
@@ -126,8 +130,7 @@ class Zygote:
     async def _spawn(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            self._pid, channel = spawn(self._preload)
-            self._pidfd = os.pidfd_open(self._pid)  # our own child, not yet reaped: the id is its
+            self._pid, self._pidfd, channel = spawn(self._preload)
         except OSError as error:
             raise WorkerError("the zygote could not be started", code="worker.start_failed") from error
         channel.setblocking(False)
@@ -137,6 +140,9 @@ class Zygote:
         loop.add_reader(channel, self._on_readable)
         try:
             await asyncio.wait_for(ready, _START_SECONDS_MAX)
+        except TimeoutError as error:
+            self._lost()
+            raise WorkerError("the zygote does not come up", code="worker.start_failed") from error
         except BaseException:
             self._lost()
             raise
@@ -156,8 +162,7 @@ class Zygote:
             return
         future = self._answers.popleft()
         if future.done():  # whoever asked has gone: the worker sees its socket close, and ends
-            for fd in fds:
-                os.close(fd)
+            _close_all(fds)
         else:
             future.set_result((packet, fds))
 
@@ -170,12 +175,18 @@ class Zygote:
         channel.close()
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)  # it is ours to reap; after SIGKILL this takes microseconds
+        with contextlib.suppress(ChildProcessError):  # a program that ignores SIGCHLD has none to reap
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)  # ours to reap; after SIGKILL this takes microseconds
         os.close(self._pidfd)
         while self._answers:
             future = self._answers.popleft()
             if not future.done():
                 future.set_exception(WorkerError("the zygote ended", code="worker.start_failed"))
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 async def ended(pidfd: int, seconds_max: float) -> bool:

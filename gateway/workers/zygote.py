@@ -19,15 +19,15 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from gateway.workers import child
-from gateway.workers.limits import ResourceLimits, die_with_parent
+from gateway.workers.limits import ResourceLimits, die_with_parent, hide_memory
 
 CHANNEL_FD: Final = 3
 PACKET_BYTES_MAX: Final = 16 * 1024
 FDS_MAX: Final = 65  # the worker's socket and at most 64 more; the kernel's own limit is 253
 
 
-def spawn(preload: Sequence[str]) -> tuple[int, socket.socket]:
-    """Start a zygote that has imported the modules `preload`; return its process id and the channel to it.
+def spawn(preload: Sequence[str]) -> tuple[int, int, socket.socket]:
+    """Start a zygote that imports the modules `preload`; return its process id, a pidfd, and the channel to it.
 
     Its environment is the gateway's import path and nothing else; its session is its own, so that a terminal's
     Ctrl-C reaches the gateway only.
@@ -52,17 +52,33 @@ def spawn(preload: Sequence[str]) -> tuple[int, socket.socket]:
             setsigmask=(),
             setsigdef=tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}),
         )
+        pidfd = _handle_on(pid)
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
-    return pid, ours
+    return pid, pidfd, ours
+
+
+def _handle_on(child_pid: int) -> int:
+    """Return a pidfd of our own child, which nobody has reaped: the id is still its. Without one the child is ended.
+
+    Raises:
+        OSError: no descriptor is left.
+    """
+    try:
+        return os.pidfd_open(child_pid)
+    except OSError:
+        os.kill(child_pid, signal.SIGKILL)
+        os.waitpid(child_pid, 0)
+        raise
 
 
 def main() -> None:
     """Run the zygote until the gateway hangs up."""
     die_with_parent()
+    hide_memory()  # a worker that was taken over must not reach the process that makes the others
     if os.getppid() != int(sys.argv[1]):  # the gateway ended before the kernel was asked
         return
     os.closerange(CHANNEL_FD + 1, 1 << 20)
@@ -122,12 +138,7 @@ class _Zygote:
         pid = os.fork()
         if pid == 0:
             _become_worker(zygote, request, fds)
-        try:
-            return pid, os.pidfd_open(pid)  # nobody reaps in between: the id is still this child's
-        except OSError:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise
+        return pid, _handle_on(pid)
 
 
 def _become_worker(zygote: int, request: dict[str, object], fds: Sequence[int]) -> NoReturn:

@@ -1,0 +1,5 @@
+"""A module whose import does not end: a zygote that preloads it never says that it is ready."""
+
+import threading
+
+threading.Event().wait()

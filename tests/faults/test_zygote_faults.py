@@ -1,0 +1,92 @@
+"""What goes wrong around the zygote is typed, leaves nothing behind, and is mended by the next fork."""
+
+import asyncio
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import WorkerError
+from gateway.workers.limits import ResourceLimits
+from gateway.workers.pool import WorkerPool
+from gateway.workers.spec import WorkerSpec
+from gateway.workers.supervisor import Zygote
+
+DEADLINE_MS = 5_000
+ECHO = WorkerSpec(
+    entry="tests.unit.gateway.workers.entries:echo",
+    config=b">",
+    limits=ResourceLimits(address_space_bytes_max=1 << 30),
+)
+
+
+async def test_a_zygote_that_does_not_come_up_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that takes too long is a WorkerError, and the process is gone with its descriptors."""
+    monkeypatch.setattr("gateway.workers.supervisor._START_SECONDS_MAX", 1.0)
+    before = _held()
+    with pytest.raises(WorkerError) as caught:
+        await Zygote.start(("tests.faults.never_imported",))
+    assert caught.value.code == "worker.start_failed"
+    assert _held() == before
+
+
+async def test_a_zygote_without_a_handle_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no descriptor is left for the pidfd, neither process nor socket stays."""
+
+    def none_left(_pid: int) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    before = _held()
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.workers.zygote.os.pidfd_open", none_left)
+        with pytest.raises(WorkerError) as caught:
+            await Zygote.start()
+    assert caught.value.code == "worker.start_failed"
+    assert _held() == before
+
+
+async def test_a_pool_outlives_a_zygote_that_is_slow_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replacement that fails for the zygote's sake is tried again: the pool loses no worker for good."""
+    zygote = await Zygote.start()
+    pool = WorkerPool(zygote, ECHO, 1)
+    await pool.start()
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.workers.supervisor._START_SECONDS_MAX", 0.0)
+        os.kill(zygote.pid, signal.SIGKILL)
+        await asyncio.sleep(0.2)  # the death is seen, and the replacement has failed
+        assert pool.pids == ()
+    assert await _eventually(pool) == b">x"
+    await pool.close()
+    await zygote.close()
+
+
+async def test_a_program_that_ignores_sigchld_recovers_too() -> None:
+    """The kernel then reaps the zygote itself; that nobody can wait for it must not hang the forks."""
+    zygote = await Zygote.start()
+    pool = WorkerPool(zygote, ECHO, 1)
+    await pool.start()
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        os.kill(zygote.pid, signal.SIGKILL)
+        assert await _eventually(pool) == b">x"
+        await pool.close()
+        await zygote.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+async def _eventually(pool: WorkerPool) -> bytes:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await pool.call(b"x", deadline_ms=DEADLINE_MS)
+            except WorkerError:
+                await asyncio.sleep(0.05)
+
+
+def _held() -> tuple[int, str]:
+    """Return how many descriptors and which children this process has."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii")
+    return len(list(Path("/proc/self/fd").iterdir())), children
