@@ -1,24 +1,37 @@
 """A small blocking gRPC client: plain values in and out, errors as values."""
 
 import os
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast
 
 import grpc
 import orjson
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 
 from engine.clock import rfc3339
 from engine.result import MissionState, OverallStatus, StepState
+from gateway.errors import ConfigurationError
 from gateway.rpc.details import DETAILS_KEY
 from gateway.v1 import error_pb2, mission_pb2, mission_pb2_grpc
 
+TOKEN_VARIABLE: Final = "MISSIONGATE_TOKEN"  # noqa: S105 - where it is, not what it is
 DEADLINE_SECONDS: Final = 30.0
 MESSAGE_BYTES_MAX: Final = 128 * 1024 * 1024  # a result of 10,000 steps, each with some output
+PORT_MAX: Final = 65_535
+_TOKEN_FILE_BYTES_MAX: Final = 4_096
+_TOKEN: Final = re.compile(r"[!-~]{1,512}")
+_ADDRESS: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.enable_http_proxy", 0),  # a proxy of the environment has no business with the token
+)
 _T = TypeVar("_T")
 
 
@@ -36,23 +49,54 @@ class CallError(Exception):
 class Server:
     """Where the gateway is, and who asks."""
 
-    address: str
-    token: str | None
+    address: str  # host:port
+    token: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, address: str, token_file: Path | None) -> "Server":
-        """Take the token from a file, or from MISSIONGATE_TOKEN: never from an argument, which `ps` shows."""
-        token = token_file.read_text().strip() if token_file else os.environ.get("MISSIONGATE_TOKEN", "").strip()
+        """Take the token from a file, or from MISSIONGATE_TOKEN: never from an argument, which `ps` shows.
+
+        Raises:
+            ConfigurationError: the address or the token cannot be used, or the token would travel in the clear.
+        """
+        token = _read_token(token_file) if token_file else os.environ.get(TOKEN_VARIABLE, "").strip()
+        found = _ADDRESS.fullmatch(address)
+        if found is None or not 0 < int(found["port"]) <= PORT_MAX:
+            raise ConfigurationError(f"{address!r} is no address; write host:port", code="server.address")
+        if token and not _TOKEN.fullmatch(token):
+            raise ConfigurationError("the bearer token is empty, too long or no ASCII text", code="token.invalid")
+        if token and not _is_loopback(found["host"]):
+            raise ConfigurationError(
+                f"{address} is not on this machine, and there is no TLS yet: the token would travel in the clear; "
+                "tunnel to the gateway's loopback address instead",
+                code="server.cleartext",
+            )
         return cls(address, token or None)
 
 
+def _read_token(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_TOKEN_FILE_BYTES_MAX).decode("ascii", "replace").strip() or "?"
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: the token cannot be read ({error.strerror})", code="token.unreadable"
+        ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 class Client:
-    """Calls MissionService. Use as a context manager."""
+    """Calls MissionService. Use as a context manager; every method raises CallError where the call fails."""
 
     def __init__(self, server: Server) -> None:
-        self._channel = grpc.insecure_channel(
-            server.address, options=[("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
-        )
+        self._address = server.address
+        self._channel = grpc.insecure_channel(server.address, options=_OPTIONS)
         self._metadata = (("authorization", f"Bearer {server.token}"),) if server.token else ()
         self._missions = mission_pb2_grpc.MissionServiceStub(self._channel)
 
@@ -116,24 +160,28 @@ class Client:
                     "details": orjson.loads(event.details),
                 }
         except grpc.RpcError as error:
-            raise call_error(error) from error
+            raise call_error(error, self._address) from error
 
     def _call(self, method: "grpc.UnaryUnaryMultiCallable[Any, _T]", request: Any) -> _T:
         try:
             return method(request, metadata=self._metadata, timeout=DEADLINE_SECONDS)
         except grpc.RpcError as error:
-            raise call_error(error) from error
+            raise call_error(error, self._address) from error
 
 
-def call_error(error: grpc.RpcError) -> CallError:
+def call_error(error: grpc.RpcError, address: str) -> CallError:
     """Return a failed call as a value."""
     call = cast("grpc.Call", error)  # every error of a started call is one; the stubs' classes do not say so
     status, detail = call.code(), _detail(call)
     text = call.details() or status.name
-    if detail is None:
+    if detail is None:  # not the gateway's own words: gRPC's, or another program's
+        if status is grpc.StatusCode.UNAVAILABLE:
+            text = f"no gateway answers at {address} ({text})"
         return CallError(status, [_error(f"rpc.{status.name.lower()}", text)], malformed=True)
     errors = [_error(v.code, v.message, v.field, v.line or None) for v in detail.violations]
     errors += [_error(r.code, r.message) for r in detail.reasons]
+    if detail.omitted:
+        errors.append(_error("errors.omitted", f"{detail.omitted} more, which an error status has no room for"))
     malformed = detail.malformed or detail.code.startswith("request.")
     return CallError(status, errors or [_error(detail.code, text)], malformed=malformed)
 
@@ -214,12 +262,16 @@ def _time(stamp: Timestamp) -> str:
 
 
 def _detail(error: grpc.Call) -> error_pb2.ErrorDetail | None:
+    """Return our own part of an error's details, if it has one that can be read."""
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
-            for box in status_pb2.Status.FromString(value).details:
-                detail = error_pb2.ErrorDetail()
-                if box.Unpack(detail):
-                    return detail
+            try:
+                for box in status_pb2.Status.FromString(value).details:
+                    detail = error_pb2.ErrorDetail()
+                    if box.Unpack(detail):
+                        return detail
+            except DecodeError:
+                return None
     return None
 
 

@@ -2,16 +2,17 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal, TokenEntry
 
-CONFIG_NAME = "missiongate.toml"
-CONFIG_BYTES_MAX = 1024 * 1024
+CONFIG_NAME: Final = "missiongate.toml"
+CONFIG_BYTES_MAX: Final = 1024 * 1024
+PORT_MAX: Final = 65_535
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")]
 
@@ -76,16 +77,31 @@ class Config(_Section):
     workers: WorkersConfig = Field(default_factory=WorkersConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
 
+    @field_validator("listen")
+    @classmethod
+    def _listen_has_a_port(cls, listen: str) -> str:
+        if int(listen.rpartition(":")[2]) > PORT_MAX:
+            raise ValueError(f"the port is over {PORT_MAX}")
+        return listen
 
-def load_config(home: Path) -> Config:
-    """Read `missiongate.toml` of a home directory.
+    @field_validator("tokens")
+    @classmethod
+    def _tokens_differ(cls, tokens: list[TokenConfig]) -> list[TokenConfig]:
+        if len({token.sha256 for token in tokens}) < len(tokens):
+            raise ValueError("two entries have the same sha256, so one token would name two principals")
+        return tokens
+
+
+def load_config(home: Path, *, listen: str | None = None, anonymous: bool | None = None) -> Config:
+    """Read `missiongate.toml` of a home directory; `listen` and `anonymous` go before what it says.
 
     Raises:
         ConfigurationError: the file is missing, unreadable, no TOML, or breaks a rule; the message names the field.
     """
     path = home / CONFIG_NAME
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(CONFIG_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigurationError(
             f"{path}: cannot be read ({error.strerror}); `missiongate init` makes one", code="config.unreadable"
@@ -93,9 +109,13 @@ def load_config(home: Path) -> Config:
     if len(raw) > CONFIG_BYTES_MAX:
         raise ConfigurationError(f"{path}: larger than {CONFIG_BYTES_MAX} bytes", code="config.too_large")
     try:
-        return Config.model_validate(tomllib.loads(raw.decode("utf-8")))
+        fields = tomllib.loads(raw.decode("utf-8"))
+        overrides = {"listen": listen, "anonymous": anonymous}
+        return Config.model_validate({**fields, **{name: v for name, v in overrides.items() if v is not None}})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}", code="config.syntax") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path}: nested too deeply", code="config.syntax") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"

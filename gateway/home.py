@@ -1,7 +1,10 @@
 """Makes the directory that a gateway lives in: a key, a policy bundle, a configuration and the first token."""
 
+import json
+import os
 import secrets
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -14,11 +17,14 @@ from gateway.errors import ConfigurationError
 
 LOG_NAME: Final = "missiongate.local/log"
 _TOKEN_BYTES: Final = 32
+_KEYS: Final = "keys"
+_POLICIES: Final = "policies"
 _TOKEN_FILE: Final = "keys/admin.token"  # noqa: S105 - where it is, not what it is
+_VERIFIER_KEY_FILE: Final = "keys/log.vkey"
 
 _CONFIG: Final = """\
 # Missiongate. Every key is explained in docs/configuration.md.
-listen = "{listen}"
+listen = {listen}
 anonymous = {anonymous}  # callers without a token, from loopback only
 policies = "policies"
 
@@ -45,33 +51,54 @@ class NewHome:
 
 
 def make_home(home: Path, *, listen: str = "127.0.0.1:7443", anonymous: bool = False) -> NewHome:
-    """Make a home directory, mode 0700, with everything that `serve` needs.
+    """Make a home directory, mode 0700, with everything that `serve` needs; all of it, or nothing.
 
     Raises:
-        ConfigurationError: there is a configuration already, or the directory cannot be made.
+        ConfigurationError: there is something of a gateway in it already, or the directory cannot be written.
     """
-    if (home / CONFIG_NAME).exists():
-        raise ConfigurationError(f"{home} has a {CONFIG_NAME} already", code="config.exists")
-    token = secrets.token_urlsafe(_TOKEN_BYTES)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.chmod(0o700)
-        (home / "keys").mkdir(mode=0o700)
-        signer = Ed25519Signer.generate(LOG_NAME)
-        signer.save(home / KEY_FILE)
-        token_file = home / _TOKEN_FILE
-        token_file.touch(mode=0o600)
-        token_file.write_text(token + "\n")
-        (home / "keys/log.vkey").write_text(signer.verifier_key() + "\n")
-        shutil.copytree(bundled_policies(), home / "policies", ignore=shutil.ignore_patterns("*_test.rego"))
-        (home / CONFIG_NAME).write_text(
-            _CONFIG.format(
-                listen=listen,
-                anonymous="true" if anonymous else "false",
-                token_file=_TOKEN_FILE,
-                token_sha256=sha256(token.encode()).hexdigest(),
-            )
+        if taken := next((name for name in (CONFIG_NAME, _KEYS, _POLICIES) if (home / name).exists()), None):
+            raise ConfigurationError(f"{home} has a {taken} already; nothing was changed", code="config.exists")
+        try:
+            return _fill(home, listen, anonymous=anonymous)
+        except BaseException:
+            _empty(home)
+            raise
+    except OSError as error:  # shutil's own has no strerror
+        raise ConfigurationError(f"{home}: {error.strerror or 'cannot be filled'}", code="config.home") from error
+
+
+def _fill(home: Path, listen: str, *, anonymous: bool) -> NewHome:
+    """Write everything; the configuration comes last, so that a home which has one is whole."""
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    (home / _KEYS).mkdir(mode=0o700)
+    signer = Ed25519Signer.generate(LOG_NAME)
+    signer.save(home / KEY_FILE)
+    _write_secret(home / _TOKEN_FILE, token + "\n")
+    (home / _VERIFIER_KEY_FILE).write_text(signer.verifier_key() + "\n")
+    shutil.copytree(bundled_policies(), home / _POLICIES, ignore=shutil.ignore_patterns("*_test.rego"))
+    (home / CONFIG_NAME).write_text(
+        _CONFIG.format(
+            listen=json.dumps(listen),
+            anonymous="true" if anonymous else "false",
+            token_file=_TOKEN_FILE,
+            token_sha256=sha256(token.encode()).hexdigest(),
         )
-    except OSError as error:
-        raise ConfigurationError(f"{home}: {error.strerror}", code="config.home") from error
-    return NewHome(home=home, token=token, token_file=token_file, verifier_key=signer.verifier_key())
+    )
+    return NewHome(home=home, token=token, token_file=home / _TOKEN_FILE, verifier_key=signer.verifier_key())
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """Write a file that nobody else could read at any moment."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
+        file.write(text)
+
+
+def _empty(home: Path) -> None:
+    """Take back what was made; what was there before was none of these names."""
+    with suppress(OSError):
+        (home / CONFIG_NAME).unlink(missing_ok=True)
+    for name in (_KEYS, _POLICIES):
+        shutil.rmtree(home / name, ignore_errors=True)

@@ -1,16 +1,21 @@
 """audit verify: check a log offline, with code that shares nothing with its writer."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
-from engine.audit.verify import VerificationReport, VerifierKeyError, verify_log
+from engine.audit.verify import VerificationReport, verify_log
+from engine.errors import EngineError
 from gateway.cli.options import OutputOption
-from gateway.cli.output import OUT, Exit, Output, print_json
+from gateway.cli.output import OUT, Exit, Output, facts_table, fail, print_json, said
+from gateway.errors import ConfigurationError
+
+_VERIFIER_KEY: Final = re.compile(r"[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+")  # C2SP: name+id+key
+_FILE_BYTES_MAX: Final = 64 * 1024
 
 app = typer.Typer(help="The audit log.", no_args_is_help=True)
 
@@ -32,20 +37,32 @@ def verify(
 ) -> None:
     """Verify every event, the chain, the tree and the signature; exit 1 naming the first bad event."""
     try:
-        vkey = Path(key).read_text().strip() if "+" not in key else key
-        outside = checkpoint.read_bytes() if checkpoint else None
-    except OSError as error:
-        raise typer.BadParameter(f"{error.filename}: {error.strerror}") from error
-    try:
-        report = verify_log(directory, vkey, checkpoint=outside)
-    except VerifierKeyError as error:
-        raise typer.BadParameter(str(error)) from error
+        outside = _read(checkpoint) if checkpoint else None
+        report = verify_log(directory, _verifier_key(key), checkpoint=outside)
+    except EngineError as error:
+        fail(error, output)
     if output is Output.JSON:
         print_json(report_document(report))
     else:
         print_report(report)
     if not report.ok:
         raise typer.Exit(Exit.FAILED)
+
+
+def _verifier_key(key: str) -> str:
+    """Return a verifier key given as such, or by the file that holds it."""
+    if _VERIFIER_KEY.fullmatch(key):
+        return key
+    return _read(Path(key)).decode("ascii", "replace").strip()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_FILE_BYTES_MAX)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigurationError(f"{path}: {why}", code="audit.unreadable") from error
 
 
 def report_document(report: VerificationReport) -> dict[str, object]:
@@ -56,9 +73,9 @@ def report_document(report: VerificationReport) -> dict[str, object]:
 def print_report(report: VerificationReport) -> None:
     """Print a verification for people."""
     if report.ok:
-        OUT.print(Text("✓ ", style="green").append(report.message))
+        OUT.print(Text.assemble(("✓ ", "green"), said(report.message)))
     else:
-        OUT.print(Text("✗ ", style="red").append(f"{report.message}  ").append(f"[{report.code}]", style="dim"))
+        OUT.print(Text.assemble(("✗ ", "red"), said(report.message), (f"  [{report.code}]", "dim")))
     rows = {"log": report.origin, "events": str(report.events), "checkpoint": str(report.checkpoint_size)}
     if report.root_hash:
         rows["root"] = report.root_hash
@@ -68,7 +85,4 @@ def print_report(report: VerificationReport) -> None:
         rows["not signed yet"] = f"{report.uncovered_lines} lines after the checkpoint, not judged"
     if bad := report.first_bad:
         rows["first bad"] = f"event {bad.seq}, {bad.file}:{bad.line}: {bad.reason}"
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, value in rows.items():
-        table.add_row(Text(name, style="dim"), Text(value))
-    OUT.print(table)
+    OUT.print(facts_table(rows))

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from engine.errors import EngineError
 from gateway.cli.audit import print_report
-from gateway.cli.output import OUT, Exit, Output, fail, print_errors, steps_table, styled
+from gateway.cli.output import OUT, Exit, Output, fail, fail_call, print_errors, said, steps_table, styled
+from gateway.client import CallError
 from gateway.demo.scenario import ACTS, Outcome, Stage, stage, verify
 
 
@@ -21,10 +22,12 @@ def demo() -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="missiongate-demo-") as folder:
             surprises = asyncio.run(_demo(Path(folder)))
+    except CallError as error:
+        fail_call(error, Output.TEXT)
     except EngineError as error:
         fail(error, Output.TEXT)
     if surprises:
-        OUT.print(Text("✗ ", style="red").append(f"not as expected: {', '.join(surprises)}"))
+        OUT.print(Text.assemble(("✗ ", "red"), f"not as expected: {', '.join(surprises)}"))
         raise typer.Exit(Exit.FAILED)
 
 
@@ -40,19 +43,19 @@ async def _demo(folder: Path) -> list[str]:
                 surprises.append(act.file)
         home = running.home
     OUT.print(Rule("The audit log", align="left", style="dim"))
-    OUT.print("Every verdict, effect and outcome above is one event of a hash chain under signed checkpoints.")
-    OUT.print("Verified offline, by code that shares nothing with the writer:\n")
+    _say("Every verdict, effect and outcome above is one event of a hash chain under signed checkpoints.")
+    _say("Verified offline, by code that shares nothing with the writer:\n")
     report = verify(home)
     print_report(report)
     if not report.ok:
         surprises.append("the audit log")
-    OUT.print("\nNext: missiongate init, missiongate serve, missiongate submit; docs/architecture.md tells the rest.")
+    _say("\nNext: missiongate init, missiongate serve, missiongate submit; docs/architecture.md tells the rest.")
     return surprises
 
 
 def _introduce(running: Stage) -> None:
-    OUT.print(Text("Missiongate", style="bold").append(f"  serving on {running.gateway.address}", style="not bold dim"))
-    OUT.print(
+    OUT.print(Text.assemble(("Missiongate", "bold"), (f"  serving on {running.gateway.address}", "dim")))
+    _say(
         "Every step is sanitized, decided by Rego, run in a WebAssembly sandbox and recorded. "
         "Modules cannot touch anything: they ask for effects, which are checked, decided, recorded, then performed.\n"
     )
@@ -60,14 +63,19 @@ def _introduce(running: Stage) -> None:
 
 def _show(number: int, outcome: Outcome) -> None:
     OUT.print(Rule(f"{number}  {outcome.name}", align="left", style="dim"))
-    OUT.print(outcome.act.shows + "\n")
+    _say(outcome.act.shows + "\n")
     if outcome.step_results:
         OUT.print(steps_table(outcome.step_results))
     print_errors(outcome.refusals, outcome.act.file, console=OUT)
     for name, text in outcome.files:
-        OUT.print(Text(f"  {name}: ", style="dim").append(text.strip(), style="not dim"))
-    verdict = Text("→ ").append_text(styled(outcome.status))
+        OUT.print(Text.assemble(said(f"  {name}: ", "dim"), said(text.strip())))
+    verdict = Text.assemble("→ ", styled(outcome.status))
     if outcome.as_expected and outcome.status != "Success":
         verdict.append(", as it must", style="dim")
     OUT.print(verdict)
     OUT.print()
+
+
+def _say(prose: str) -> None:
+    """Print prose, wrapped between words."""
+    OUT.print(prose, soft_wrap=False)

@@ -4,23 +4,23 @@ import asyncio
 import logging
 import signal
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from engine.errors import EngineError
 from gateway.assembly import Gateway, running_gateway
 from gateway.cli.options import HomeOption, OutputOption, default_home
-from gateway.cli.output import OUT, Output, fail, print_json
+from gateway.cli.output import OUT, Output, facts_table, fail, print_json, said
 from gateway.config import Config, load_config
 from gateway.home import make_home
 
 
 def init(
     *,
-    home: HomeOption = default_home(),  # noqa: B008 - shown in --help as the default
+    home: HomeOption = default_home(),  # noqa: B008 - typer calls it, and --help shows the answer
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Make the gateway's home: signing key, policy bundle, configuration, first token."""
@@ -31,16 +31,15 @@ def init(
     if output is Output.JSON:
         print_json({"home": str(made.home), "token_file": str(made.token_file), "verifier_key": made.verifier_key})
         return
-    OUT.print(Text("✓ ", style="green").append(f"{made.home} is ready"))
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row(Text("admin token", style="dim"), Text(str(made.token_file)))
-    table.add_row(Text("verifier key", style="dim"), Text(made.verifier_key))
-    table.add_row(Text("policy", style="dim"), Text(str(made.home / "policies")))
-    OUT.print(table)
+    OUT.print(Text.assemble(("✓ ", "green"), said(f"{made.home} is ready")))
     OUT.print(
-        f"\nNext:\n  missiongate serve --home {made.home}\n"
-        f"  missiongate submit --token-file {made.token_file} --watch MISSION.yaml"
+        facts_table(
+            {"admin token": made.token_file, "verifier key": made.verifier_key, "policy": made.home / "policies"}
+        )
     )
+    OUT.print("\nNext:")
+    OUT.print(said(f"  missiongate serve --home {quote(str(made.home))}"))
+    OUT.print(said(f"  missiongate submit --token-file {quote(str(made.token_file))} --watch MISSION.yaml"))
 
 
 def serve(
@@ -55,11 +54,7 @@ def serve(
     """Run the gateway until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        config = load_config(home)
-        changes = {"listen": listen, "anonymous": anonymous}
-        config = type(config).model_validate(
-            {**config.model_dump(), **{name: value for name, value in changes.items() if value is not None}}
-        )
+        config = load_config(home, listen=listen, anonymous=anonymous)
         asyncio.run(_serve(home, config, output))
     except EngineError as error:
         fail(error, output)
@@ -90,11 +85,12 @@ def _announce(gateway: Gateway, output: Output) -> None:
     if output is Output.JSON:
         print_json(facts)
         return
-    OUT.print(Text("● ", style="green").append(f"serving on {gateway.address}"))
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row(Text("policy", style="dim"), Text(gateway.bundle.digest[:19] + "…"))
-    table.add_row(Text("step kinds", style="dim"), Text(", ".join(hook.name for hook in gateway.hooks)))
-    table.add_row(Text("log key", style="dim"), Text(gateway.verifier_key))
+    OUT.print(Text.assemble(("● ", "green"), f"serving on {gateway.address}"))
+    shown: dict[str, object] = {
+        "policy": gateway.bundle.digest,
+        "step kinds": ", ".join(hook.name for hook in gateway.hooks),
+        "log key": gateway.verifier_key,
+    }
     if gateway.interrupted:
-        table.add_row(Text("interrupted", style="yellow"), Text(f"{len(gateway.interrupted)} missions of the last run"))
-    OUT.print(table)
+        shown["interrupted"] = f"{len(gateway.interrupted)} missions of the last run, which did not end"
+    OUT.print(facts_table(shown))

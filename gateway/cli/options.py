@@ -1,30 +1,37 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how their files are read."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from gateway.cli.output import Output
+from engine.errors import EngineError
+from gateway.cli.output import Output, fail, fail_call
+from gateway.client import TOKEN_VARIABLE, CallError, Client, Server
 from gateway.config import CONFIG_NAME
+from gateway.errors import ConfigurationError
 
 DEFAULT_SERVER: Final = "127.0.0.1:7443"
-DOCUMENT_READ_MAX: Final = 16 * 1024 * 1024  # of a mission file; the gateway's own limit is lower, and says so better
+DOCUMENT_READ_MAX: Final = 5 * 1024 * 1024  # over every gateway's limit, so what is cut off here is refused there
 
 ServerOption = Annotated[
     str, typer.Option("--server", envvar="MISSIONGATE_SERVER", help="host:port of the gateway.", metavar="ADDRESS")
 ]
 TokenOption = Annotated[
     Path | None,
-    typer.Option("--token-file", help="File with the bearer token; MISSIONGATE_TOKEN holds one otherwise."),
+    typer.Option("--token-file", help=f"File with the bearer token; {TOKEN_VARIABLE} holds one otherwise."),
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for people, json for programs.")]
 HomeOption = Annotated[
     Path,
     typer.Option("--home", envvar="MISSIONGATE_HOME", help=f"The gateway's directory; holds {CONFIG_NAME}."),
 ]
-DocumentArgument = Annotated[str, typer.Argument(help="A YAML or JSON mission; - reads standard input.")]
+DocumentArgument = Annotated[
+    str, typer.Argument(help="A YAML or JSON mission; - reads standard input.", metavar="FILE", show_default=False)
+]
 
 
 def default_home() -> Path:
@@ -32,16 +39,25 @@ def default_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "missiongate"
 
 
-def read_document(name: str) -> bytes:
-    """Return a mission file's bytes, up to a bound.
-
-    Raises:
-        typer.BadParameter: it cannot be read.
-    """
+def read_document(name: str, output: Output) -> bytes:
+    """Return a mission file's bytes, up to a bound; leave with code 2 where it cannot be read."""
     if name == "-":
         return typer.get_binary_stream("stdin").read(DOCUMENT_READ_MAX)
     try:
         with Path(name).open("rb") as file:
             return file.read(DOCUMENT_READ_MAX)
-    except OSError as error:
-        raise typer.BadParameter(f"{name}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        fail(ConfigurationError(f"{name}: {why}", code="document.unreadable"), output)
+
+
+@contextmanager
+def calling(address: str, token_file: Path | None, output: Output, *, source: str = "") -> Iterator[Client]:
+    """Open a client; whatever goes wrong in the block is printed, and the command left with its exit code."""
+    try:
+        with Client(Server.of(address, token_file)) as client:
+            yield client
+    except CallError as error:
+        fail_call(error, output, source=source)
+    except EngineError as error:
+        fail(error, output, source=source)

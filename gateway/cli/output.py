@@ -1,8 +1,9 @@
 """How results and errors look: a short human form, and one JSON form for programs; and the exit codes."""
 
+import json
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import grpc
 import orjson
@@ -17,7 +18,7 @@ from gateway.errors import ConfigurationError, PolicyDeniedError, SanitizationEr
 
 
 class Exit(IntEnum):
-    """What the command line returns; stable."""
+    """What the command line returns; stable: docs/cli.md."""
 
     OK = 0
     FAILED = 1  # the mission, or the verification, failed
@@ -33,16 +34,19 @@ class Output(StrEnum):
     JSON = "json"
 
 
-OUT = Console(highlight=False, soft_wrap=True)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+# Nothing printed is markup: a mission named "[red]" is named so. Long lines are the terminal's to wrap, so that what
+# is copied has no breaks in it.
+OUT: Final = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+ERR: Final = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
-_CALL_EXITS: Mapping[grpc.StatusCode, Exit] = {
+_OUTPUT_CHARS_MAX: Final = 400  # of a step's output that a line can show
+_CALL_EXITS: Final[Mapping[grpc.StatusCode, Exit]] = {
     grpc.StatusCode.PERMISSION_DENIED: Exit.REFUSED,
     grpc.StatusCode.UNAUTHENTICATED: Exit.USAGE,
     grpc.StatusCode.NOT_FOUND: Exit.USAGE,
     grpc.StatusCode.FAILED_PRECONDITION: Exit.USAGE,
 }
-_STATE_STYLE: Mapping[str, str] = {
+_STATE_STYLE: Final[Mapping[str, str]] = {
     "Completed": "green",
     "Success": "green",
     "Failed": "red",
@@ -54,13 +58,35 @@ _STATE_STYLE: Mapping[str, str] = {
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value on one line."""
-    typer.echo(orjson.dumps(value).decode())
+    """Print one JSON value on one line, as UTF-8 whatever the locale says."""
+    try:
+        raw = orjson.dumps(value)
+    except TypeError:  # a lone surrogate, of a file name that is no UTF-8: escaped, it is still JSON
+        raw = json.dumps(value, ensure_ascii=True).encode()
+    out = typer.get_binary_stream("stdout")
+    out.write(raw + b"\n")
+    out.flush()
+
+
+def said(text: object, style: str = "") -> Text:
+    """Return foreign text for a terminal: what would move the cursor, hide or reorder is shown escaped instead."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    return Text(shown, style=style)
 
 
 def styled(state: str) -> Text:
     """Return a state in its colour."""
-    return Text(state, style=_STATE_STYLE.get(state, ""))
+    return said(state, _STATE_STYLE.get(state, ""))
+
+
+def facts_table(facts: Mapping[str, object]) -> Table:
+    """Return names and values, one pair a line; values are never cut."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(Text(name, style="dim"), said(value))
+    return table
 
 
 def exit_of(error: EngineError) -> Exit:
@@ -86,18 +112,18 @@ def errors_document(error: EngineError) -> list[dict[str, object]]:
     if isinstance(error, MissionInvalidError | SanitizationError):
         return [violation_document(v) for v in error.violations]
     if isinstance(error, PolicyDeniedError) and error.reasons:
-        return [{"code": r.code, "message": r.message, "field": "", "line": None} for r in error.reasons]
-    return [{"code": error.code, "message": error.message, "field": "", "line": None}]
+        return [error_document(r.code, r.message) for r in error.reasons]
+    return [error_document(error.code, error.message)]
 
 
 def violation_document(violation: Violation) -> dict[str, object]:
     """Return a violation as JSON."""
-    return {
-        "code": violation.code,
-        "message": violation.message,
-        "field": violation.field,
-        "line": violation.line,
-    }
+    return {**error_document(violation.code, violation.message), "field": violation.field, "line": violation.line}
+
+
+def error_document(code: str, message: str) -> dict[str, object]:
+    """Return an error of no field as JSON."""
+    return {"code": code, "message": message, "field": "", "line": None}
 
 
 def fail(error: EngineError, output: Output, *, source: str = "") -> NoReturn:
@@ -120,32 +146,29 @@ def fail_with(errors: Iterable[Mapping[str, Any]], code: Exit, output: Output, *
 
 
 def print_errors(errors: Iterable[Mapping[str, Any]], source: str = "", *, console: Console = ERR) -> None:
-    """Print errors as `file:line  field  message  (code)`, most telling part first."""
+    """Print errors as `file:line field message [code]`; the file only where an error has a place in it."""
     for error in errors:
-        line = Text("✗ ", style="red")
-        place = ":".join(str(part) for part in (source, error.get("line")) if part)
-        if place:
-            line.append(f"{place} ", style="bold")
+        line = Text.assemble(("✗ ", "red"))
+        if error.get("line"):
+            line.append_text(said(f"{source}:{error['line']} ".lstrip(":"), "bold"))
         if error.get("field"):
-            line.append(f"{error['field']} ", style="cyan")
-        line.append(str(error["message"]))
-        line.append(f"  [{error['code']}]", style="dim")
+            line.append_text(said(f"{error['field']} ", "cyan"))
+        line.append_text(said(error["message"])).append_text(said(f"  [{error['code']}]", "dim"))
         console.print(line)
 
 
 def steps_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return a table of step results."""
+    """Return a table of step results: failures whole, outputs as far as the line goes."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, justify in (("step", "left"), ("status", "left"), ("ms", "right"), ("what happened", "left")):
-        table.add_column(title, justify="right" if justify == "right" else "left", overflow="fold")
+    table.add_column("step", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("what happened", overflow="fold", ratio=1)
     for step_id, result in results.items():
-        error = result.get("error")
-        told = f"{error['message']}  [{error['code']}]" if error else _short(result.get("output"))
-        table.add_row(step_id, styled(result["status"]), f"{result['duration_ms']:.1f}", Text(told))
+        if error := result.get("error"):
+            told = Text.assemble(said(error["message"]), said(f"  [{error['code']}]", "dim"))
+        else:
+            told = said(orjson.dumps(result.get("output")).decode()[:_OUTPUT_CHARS_MAX])
+            told.no_wrap, told.overflow = True, "ellipsis"
+        table.add_row(said(step_id), styled(result["status"]), f"{result['duration_ms']:.1f}", told)
     return table
-
-
-def _short(output: object, limit: int = 96) -> str:
-    """Return an output as one line of JSON, cut for the eye."""
-    text = orjson.dumps(output).decode()
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -2,22 +2,21 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.text import Text
 
 from engine.errors import EngineError
 from gateway.assembly import bundled_policies, local_admission
-from gateway.cli.options import DocumentArgument, OutputOption, TokenOption, read_document
-from gateway.cli.output import OUT, Exit, Output, fail, fail_call, print_errors, print_json
-from gateway.client import CallError, Client, Server
-from gateway.config import CONFIG_NAME, Config, load_config
+from gateway.cli.options import DocumentArgument, OutputOption, TokenOption, calling, read_document
+from gateway.cli.output import OUT, Exit, Output, error_document, fail, print_errors, print_json, said
+from gateway.config import Config, load_config
 from gateway.identity import Principal
 from gateway.missions.views import PlanPreview
 from gateway.policy.bundle import Bundle
 
-_STEPS_SHOWN = 12  # of a level
+_STEPS_SHOWN: Final = 12  # of a level
 
 
 def plan(
@@ -34,19 +33,17 @@ def plan(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Check a mission, order its steps and ask policy about it; nothing runs."""
-    raw = read_document(document)
-    try:
-        if server is not None:
-            with Client(Server.of(server, token_file)) as client:
-                preview = client.plan(raw)
-        else:
+    raw = read_document(document, output)
+    if server is not None:
+        with calling(server, token_file, output, source=document) as client:
+            preview = client.plan(raw)
+    else:
+        try:
             preview = _plan_here(raw, home, tuple(role or ("submitter",)))
-    except CallError as error:
-        fail_call(error, output, source=document)
-    except EngineError as error:
-        fail(error, output, source=document)
+        except EngineError as error:
+            fail(error, output, source=document)
     denied = [
-        {"code": reason["code"], "message": reason["message"], "field": "", "line": None}
+        error_document(reason["code"], reason["message"])
         for decision in preview["decisions"]
         if not decision["allow"]
         for reason in decision["reasons"]
@@ -62,7 +59,7 @@ def plan(
 
 
 def _plan_here(raw: bytes, home: Path | None, roles: tuple[str, ...]) -> dict[str, Any]:
-    config = load_config(home) if home is not None and (home / CONFIG_NAME).exists() else Config()
+    config = load_config(home) if home is not None else Config()
     folder = home / config.policies if home is not None else bundled_policies()
     admission = local_admission(config, Bundle.load(folder))
     sanitized = admission.sanitize(raw)
@@ -74,14 +71,15 @@ def _plan_here(raw: bytes, home: Path | None, roles: tuple[str, ...]) -> dict[st
 def _print_plan(preview: dict[str, Any]) -> None:
     mission = preview["mission"]
     steps = {step["id"]: step for step in mission["steps"]}
-    OUT.print(Text(f"{mission['name']}  ", style="bold").append(preview["digest"][:19] + "…", style="dim"))
+    OUT.print(Text.assemble(said(f"{mission['name']}  ", "bold"), said(preview["digest"][:19] + "…", "dim")))
+    digits = len(str(len(preview["levels"])))
     for number, level in enumerate(preview["levels"], start=1):
-        line = Text(f"level {number:>3}  ", style="dim")
         shown = level[:_STEPS_SHOWN]
-        line.append("  ".join(f"{step_id} ({steps[step_id]['step_type']})" for step_id in shown))
+        line = Text.assemble((f"level {number:>{digits}}  ", "dim"))
+        line.append_text(said("  ".join(f"{step_id} ({steps[step_id]['step_type']})" for step_id in shown)))
         if len(level) > len(shown):
             line.append(f"  and {len(level) - len(shown)} more", style="dim")
         OUT.print(line)
     for decision in preview["decisions"]:
         verdict = Text("allowed", style="green") if decision["allow"] else Text("denied", style="red")
-        OUT.print(Text(f"policy, {decision['entrypoint']}: ").append_text(verdict))
+        OUT.print(Text.assemble(said(f"policy, {decision['entrypoint']}: "), verdict))

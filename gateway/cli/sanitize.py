@@ -28,4 +28,4 @@ def sanitize(
     out = typer.get_binary_stream("stdout")
     for verdict in sanitize_lines(type_name.value, lines):
         out.write(verdict)
-    out.flush()
+        out.flush()  # at once: whoever asks line by line waits for it
