@@ -6,20 +6,14 @@ Source: data-model document, section ExecutionContext. Secrets never enter it: a
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final, Self
-
-import orjson
+from typing import Final, Self
 
 from engine.errors import FaultError, StepError
+from engine.json_copy import NotJsonError, encode, read_back
 from engine.mission import Mission, MissionLimits
 from engine.values import JsonObject, JsonValue
 
 DEFAULT_LIMITS: Final = MissionLimits()
-
-# orjson would turn these into strings and objects by rules of its own; here only JSON is JSON.
-_JSON_ONLY: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-
-_PLACE_CHARACTERS_MAX: Final = 200  # keys are as long as a step makes them
 
 
 class ContextState(StrEnum):
@@ -91,8 +85,8 @@ class ExecutionContext:
         """
         self._advance(ContextState.CREATED, ContextState.INITIALIZED)
         try:
-            self._variables = _read_back(_encode(variables), variables)
-        except _NotJsonError as error:
+            self._variables = read_back(encode(variables), variables)
+        except NotJsonError as error:
             raise FaultError(f"the variables are not JSON: {error}", code="context.invalid") from error
         self._metadata = MappingProxyType(dict(metadata))
 
@@ -129,10 +123,10 @@ class ExecutionContext:
             self._outputs[step_id] = None
             return None
         try:
-            encoded = _encode(output)
+            encoded = encode(output)
             self._check_room(len(encoded))
-            snapshot: JsonValue = _read_back(encoded, output)
-        except _NotJsonError as error:
+            snapshot: JsonValue = read_back(encoded, output)
+        except NotJsonError as error:
             raise StepError(f"the output is not JSON: {error}", code="context.output_invalid") from error
         self._bytes_used += len(encoded)
         self._outputs[step_id] = snapshot
@@ -155,46 +149,3 @@ class ExecutionContext:
         if self._state is not expected:
             raise FaultError(f"a context that is {self._state} cannot become {to}", code="context.state")
         self._state = to
-
-
-class _NotJsonError(ValueError):
-    """A Python value has no exact JSON form; the text says where."""
-
-
-def _encode(value: object) -> bytes:
-    """Return compact JSON.
-
-    Raises:
-        _NotJsonError: orjson knows none for a type, or the value is nested over 254 levels, a circle included.
-    """
-    try:
-        return orjson.dumps(value, option=_JSON_ONLY)
-    except orjson.JSONEncodeError as error:
-        raise _NotJsonError(str(error)) from error
-
-
-def _read_back(encoded: bytes, value: object) -> Any:
-    """Return the value of `encoded`, equal to `value` but sharing nothing with it, tuples as lists.
-
-    Raises:
-        _NotJsonError: orjson wrote something else without a word, as it does for NaN (null) or a UUID (its text).
-    """
-    copy = orjson.loads(encoded)
-    if copy != value and (place := _altered(value, copy)) is not None:
-        raise _NotJsonError(f"${place[:_PLACE_CHARACTERS_MAX]} is no JSON value")
-    return copy
-
-
-def _altered(value: object, copy: object) -> str | None:
-    """Return the path of the first place where `copy` differs from `value`, a tuple being as good as a list."""
-    if isinstance(copy, dict) and isinstance(value, dict):
-        for key, item in copy.items():
-            if (place := _altered(value[key], item)) is not None:
-                return f".{key}{place}"
-        return None
-    if isinstance(copy, list) and isinstance(value, list | tuple):
-        for index, item in enumerate(copy):
-            if (place := _altered(value[index], item)) is not None:
-                return f"[{index}]{place}"
-        return None
-    return None if value == copy else ""

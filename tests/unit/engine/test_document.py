@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.document import Document, parse_document
+from engine.document import document_of, parse_document
 from engine.errors import MissionInvalidError
 from engine.mission import MissionLimits
 
@@ -275,7 +275,53 @@ def test_keys_are_located_beside_their_values() -> None:
 
 def test_a_value_that_never_was_text_has_no_places() -> None:
     """A document made from a protobuf message answers every path with nothing."""
-    assert Document({"a": 1}).locate(("a",)) is None
+    assert document_of({"a": 1}, LIMITS).locate(("a",)) is None
+
+
+def nested(levels: int) -> object:
+    """Return lists in lists."""
+    value: object = 0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ({"a": nested(63)}, None),
+        ({"a": nested(64)}, "document.too_deep"),
+        ({"a": nested(300)}, "document.not_json"),
+        ({"a": float("nan")}, "document.not_json"),
+        ({"a": float("inf")}, "document.not_json"),
+        ({"a": "\ud800"}, "document.not_json"),
+        ({"a": b"bytes"}, "document.not_json"),
+        ({1: "a key"}, "document.not_json"),
+        ({"a": -(1 << 63)}, None),
+        ({"a": 1 << 63}, "document.number"),
+        ({"a": 1 << 64}, "document.not_json"),
+        ({"a": [0] * 99}, "document.too_many_values"),
+        ({"a": "x" * 1_000}, "document.too_large"),
+    ],
+)
+def test_a_value_has_the_bounds_of_text(value: object, code: str | None) -> None:
+    """What was never text is accepted where its JSON is, and refused by the same rules, without a position."""
+    limits = MissionLimits(values_max=100, document_bytes_max=1_000)
+    if code is None:
+        assert document_of(value, limits).value == value
+        return
+    with pytest.raises(MissionInvalidError) as caught:
+        document_of(value, limits)
+    (violation,) = caught.value.violations
+    assert (violation.code, violation.line, violation.column) == (code, None, None)
+
+
+def test_a_document_shares_nothing_with_the_value_that_it_was_made_of() -> None:
+    """A program that goes on changing its value changes no document."""
+    value = {"a": [1]}
+    document = document_of(value, LIMITS)
+    value["a"].append(2)
+    assert document.value == {"a": [1]}
 
 
 @pytest.mark.parametrize("nesting", [0, 129])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine.document import Document
+from engine.document import document_of
 from engine.errors import MissionInvalidError, Violation
 from engine.loader import load_mission, load_mission_value
 from engine.mission import Mission, MissionConfig, MissionLimits, MissionStep
@@ -325,10 +325,10 @@ def test_messages_are_bounded_and_printable() -> None:
 def test_a_mission_from_a_message_needs_no_text() -> None:
     """A value that never was text gives the same plan, and violations without lines."""
     value = json.loads(load(WHOLE).mission.canonical())
-    plan = load_mission_value(Document(value), limits=LIMITS, step_types=STEP_TYPES)
+    plan = load_mission_value(document_of(value, LIMITS), limits=LIMITS, step_types=STEP_TYPES)
     assert plan.mission == load(WHOLE).mission
     with pytest.raises(MissionInvalidError) as caught:
-        load_mission_value(Document(value | {"steps": []}), limits=LIMITS, step_types=STEP_TYPES)
+        load_mission_value(document_of(value | {"steps": []}, LIMITS), limits=LIMITS, step_types=STEP_TYPES)
     (violation,) = caught.value.violations
     assert (violation.code, violation.line, violation.column) == ("mission.no_steps", None, None)
 
