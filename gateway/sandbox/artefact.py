@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 COMPILED: Final = b"\1"  # machine code follows
-REFUSED: Final = b"\0"  # JSON with code and message follows
+REFUSED: Final = b"\0"  # JSON [code, message] follows
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from typing import Final
 import orjson
 
 from gateway.errors import HookRefusedError, SandboxError, WorkerError
-from gateway.sandbox.artefact import COMPILED, Artefact
+from gateway.sandbox.artefact import COMPILED, REFUSED, Artefact
+from gateway.workers.frame import printable
 from gateway.workers.limits import ResourceLimits
 from gateway.workers.pool import WorkerPool
 from gateway.workers.spec import WorkerSpec
@@ -19,6 +20,7 @@ from gateway.workers.supervisor import Zygote
 
 MODULE_BYTES_MAX: Final = 8 * 1024 * 1024
 MAGIC: Final = b"\0asm\1\0\0\0"  # wasmtime's API would accept text too
+REFUSAL_CODES: Final = ("hook.invalid", "hook.import", "hook.export_missing", "hook.export_type", "hook.memory")
 COMPILE_MS_MAX: Final = 20_000  # wall; the CPU limit comes first unless the host is busy
 _LIMITS: Final = ResourceLimits(address_space_bytes_max=1_500_000_000, cpu_seconds_max=10)
 _SPEC: Final = WorkerSpec(entry="gateway.sandbox.jail:serve", limits=_LIMITS)
@@ -30,7 +32,7 @@ async def compile_module(zygote: Zygote, wasm: bytes) -> Artefact:
     Raises:
         HookRefusedError: `hook.too_large`, `hook.magic`, `hook.invalid`, `hook.import`, `hook.export_missing`,
             `hook.export_type`, `hook.memory`, `hook.compile_exceeded`.
-        SandboxError: `sandbox.unavailable`, there is no jail to be had.
+        SandboxError: `sandbox.unavailable`, there is no jail to be had; `sandbox.crashed`, it answered nonsense.
     """
     check_bytes(wasm)
     jail = WorkerPool(zygote, _SPEC, 1)
@@ -45,8 +47,19 @@ async def compile_module(zygote: Zygote, wasm: bytes) -> Artefact:
     finally:
         await jail.close(drain_seconds=0)
     if answer[:1] != COMPILED:
-        raise HookRefusedError(**orjson.loads(answer[1:]))
+        raise _refusal(answer)
     return Artefact(answer[1:], hashlib.sha256(wasm).hexdigest())
+
+
+def _refusal(answer: bytes) -> HookRefusedError | SandboxError:
+    """Return what the jail said. It has read hostile bytes: what it says is not trusted to be an answer."""
+    try:
+        code, message = orjson.loads(answer[1:])
+    except (ValueError, TypeError):
+        code = message = None
+    if answer[:1] != REFUSED or code not in REFUSAL_CODES or not isinstance(message, str):
+        return SandboxError("the compiler's answer is malformed", code="sandbox.crashed")
+    return HookRefusedError(printable(message.encode()), code=code)
 
 
 def check_bytes(wasm: bytes) -> None:

@@ -20,7 +20,7 @@ def serve(_config: bytes, _fds: tuple[int, ...]) -> Callable[[bytes], bytes]:
     def handle(wasm: bytes) -> bytes:
         outcome = _compile(engine, wasm)
         if isinstance(outcome, Violation):
-            return REFUSED + orjson.dumps({"code": outcome.code, "message": outcome.message})
+            return REFUSED + orjson.dumps([outcome.code, outcome.message])
         return COMPILED + outcome
 
     return handle

@@ -10,7 +10,7 @@ from gateway.errors import SandboxError, WorkerError
 from gateway.sandbox.artefact import Artefact
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.port import RunReport
-from gateway.sandbox.wire import MODULES_MAX, decode_answer, encode_run
+from gateway.sandbox.wire import ANSWER_BYTES_MAX, MODULES_MAX, REQUEST_BYTES_MAX, decode_answer, encode_run
 from gateway.workers.limits import ResourceLimits
 from gateway.workers.pool import WorkerPool
 from gateway.workers.sealed import seal
@@ -24,7 +24,11 @@ RETRIES_MAX: Final = 2  # of a run whose worker died: it is pure, and none of th
 _GRACE_MS: Final = 100  # past twice the wall limit (the run, and its one repetition): then the worker is stuck
 _ADDRESS_SPACE_BYTES_MAX: Final = 1_000_000_000
 _OPEN_FILES_MIN: Final = 64  # beside one for the memory image of each module
-_CODES: Final = {"worker.crashed": "sandbox.crashed", "worker.deadline": "constraint.timeout_exceeded"}
+_CODES: Final = {
+    "worker.crashed": "sandbox.crashed",
+    "worker.deadline": "constraint.timeout_exceeded",
+    "worker.too_large": "constraint.memory_exceeded",  # as the worker would answer
+}
 
 
 class PooledSandbox:
@@ -48,6 +52,8 @@ class PooledSandbox:
             limits=ResourceLimits(
                 address_space_bytes_max=_ADDRESS_SPACE_BYTES_MAX, open_files_max=_OPEN_FILES_MIN + len(modules)
             ),
+            frame_bytes_max=REQUEST_BYTES_MAX,
+            answer_bytes_max=ANSWER_BYTES_MAX,
         )
         self._pool = WorkerPool(zygote, spec, size, depth)
 
@@ -86,4 +92,4 @@ class PooledSandbox:
             )
         except WorkerError as error:
             raise SandboxError(error.message, code=_CODES.get(error.code, "sandbox.unavailable")) from error
-        return decode_answer(answer, constraints.output_bytes_max)
+        return decode_answer(answer, constraints)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.errors import SandboxError
-from gateway.sandbox.constraints import ExecutionConstraints
+from gateway.sandbox.constraints import MEMORY_BYTES_CEILING, OUTPUT_BYTES_CEILING, ExecutionConstraints
 from gateway.sandbox.port import RunReport
+from gateway.workers.frame import printable
 
 CODES: Final = (
     "constraint.cpu_exceeded",
@@ -17,9 +18,12 @@ CODES: Final = (
     "sandbox.unavailable",
 )
 _REQUEST: Final = struct.Struct("<HQQII")  # module index, fuel, memory bytes, wall ms, output bytes
-_ANSWER: Final = struct.Struct("<BQQQ")  # 0, or one more than an index of CODES; fuel used, memory bytes, wall µs
+_ANSWER: Final = struct.Struct("<BQII")  # 0, or one more than an index of CODES; fuel used, memory bytes, wall µs
 _REQUEST_BYTES: Final = _REQUEST.size
 _ANSWER_BYTES: Final = _ANSWER.size
+REQUEST_BYTES_MAX: Final = _REQUEST_BYTES + MEMORY_BYTES_CEILING  # a larger document fits no module
+ANSWER_BYTES_MAX: Final = _ANSWER_BYTES + OUTPUT_BYTES_CEILING
+_MESSAGE_BYTES_MAX: Final = 200
 MODULES_MAX: Final = 65_536
 
 
@@ -48,17 +52,18 @@ def encode_error(error: SandboxError) -> bytes:
     return _ANSWER.pack(CODES.index(error.code) + 1, 0, 0, 0) + error.message.encode()
 
 
-def decode_answer(answer: bytes, output_bytes_max: int) -> RunReport:
-    """Return the report of an answer. The worker is not trusted: what it may say is bounded here again.
+def decode_answer(answer: bytes, constraints: ExecutionConstraints) -> RunReport:
+    """Return the report of an answer. The worker is not trusted: it may not say more than `constraints` allowed.
 
     Raises:
         SandboxError: the run failed, as the worker says; or `sandbox.crashed`, the answer is none.
     """
-    if _ANSWER_BYTES <= len(answer) <= _ANSWER_BYTES + output_bytes_max:
+    if len(answer) >= _ANSWER_BYTES:
         code, fuel_used, memory_bytes, wall_us = _ANSWER.unpack_from(answer)
-        if code == 0:
-            return RunReport(answer[_ANSWER_BYTES:], fuel_used, memory_bytes, wall_us)
-        if code <= len(CODES):
-            message = answer[_ANSWER_BYTES:][:200].decode("utf-8", "replace")
+        if 0 < code <= len(CODES):
+            message = printable(answer[_ANSWER_BYTES:][:_MESSAGE_BYTES_MAX])
             raise SandboxError(message, code=CODES[code - 1])
+        granted = fuel_used <= constraints.fuel_max and memory_bytes <= constraints.memory_bytes_max
+        if code == 0 and granted and len(answer) <= _ANSWER_BYTES + constraints.output_bytes_max:
+            return RunReport(answer[_ANSWER_BYTES:], fuel_used, memory_bytes, wall_us)
     raise SandboxError("the worker's answer is malformed", code="sandbox.crashed")

@@ -79,3 +79,8 @@ def dumpable(_config: bytes, _fds: tuple[int, ...]) -> Handler:
     """Answer what prctl(PR_GET_DUMPABLE) said before the worker was locked down: what the zygote had."""
     said = ctypes.CDLL(None).prctl(_PR_GET_DUMPABLE)
     return lambda _request: str(said).encode()
+
+
+def lying_jail(_config: bytes, _fds: tuple[int, ...]) -> Handler:
+    """Answer a module with what follows its magic bytes."""
+    return lambda request: request[8:]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import WorkerError
+from gateway.errors import SandboxError, WorkerError
+from gateway.sandbox.compile import MAGIC, compile_module
 from gateway.workers.limits import ResourceLimits
 from gateway.workers.pool import WorkerPool
 from gateway.workers.spec import WorkerSpec
@@ -128,3 +129,31 @@ def _held(zygote: Zygote, pool: WorkerPool) -> tuple[int, int, bool]:
     children = Path(f"/proc/{zygote.pid}/task/{zygote.pid}/children").read_text(encoding="ascii").split()
     counts = [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (os.getpid(), zygote.pid)]
     return counts[0], counts[1], sorted(children) == sorted(str(pid) for pid in pool.pids)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\2",
+        b"\0",
+        b"\0not JSON",
+        b"\0{}",
+        b'\0{"code":"hook.invalid","message":"m"}',
+        b"\0[]",
+        b"\0" + b"5",
+        b'\0["hook.invalid"]',
+        b'\0["internal","m"]',
+        b'\0["hook.invalid",1]',
+        b'\0[["hook.invalid"],"m"]',
+        b"\0" + b"[" * 10_000,
+    ],
+)
+async def test_a_jail_that_was_taken_over_can_only_refuse(
+    zygote: Zygote, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """Whatever is neither machine code nor a refusal of the jail's own is a typed fault."""
+    monkeypatch.setattr("gateway.sandbox.compile._SPEC", WorkerSpec(entry=f"{ENTRIES}:lying_jail", limits=LIMITS))
+    with pytest.raises(SandboxError) as caught:
+        await compile_module(zygote, MAGIC + answer)
+    assert caught.value.code == "sandbox.crashed"

@@ -7,6 +7,7 @@ from wasmtime import wat2wasm
 
 from gateway.errors import HookRefusedError, SandboxError
 from gateway.sandbox.compile import MODULE_BYTES_MAX, compile_module
+from gateway.sandbox.constraints import MEMORY_BYTES_CEILING
 from gateway.sandbox.jail import compile_here
 from gateway.sandbox.native import NativeCaller
 from gateway.sandbox.pool import PRELOAD, PooledSandbox
@@ -164,5 +165,9 @@ async def test_hostile_modules_do_not_disturb_their_neighbours(zygote: Zygote) -
             await sandbox.run(name, b"{}", WASM)
         assert caught.value.code == code
         assert (await sandbox.run("echo", b"x", WASM)).output == b"x"
+    for size in (MEMORY_BYTES_CEILING, MEMORY_BYTES_CEILING + 1):  # the second is not sent to the worker at all
+        with pytest.raises(SandboxError) as caught:
+            await sandbox.run("echo", b"x" * size, WASM)
+        assert caught.value.code == "constraint.memory_exceeded"
     assert sandbox.pids == pids
     await sandbox.close()

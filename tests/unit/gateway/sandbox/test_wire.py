@@ -16,22 +16,39 @@ def test_a_request_comes_back() -> None:
 def test_a_report_comes_back() -> None:
     """Every field crosses unchanged."""
     report = RunReport(b"out", 5, 65_536, 12)
-    assert decode_answer(encode_report(report), 10) == report
+    assert decode_answer(encode_report(report), LIMITS) == report
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_an_error_comes_back(code: str) -> None:
     """Code and message cross unchanged."""
     with pytest.raises(SandboxError, match="why") as caught:
-        decode_answer(encode_error(SandboxError("why", code=code)), 10)
+        decode_answer(encode_error(SandboxError("why", code=code)), LIMITS)
     assert caught.value.code == code
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"\0" * 24, encode_report(RunReport(b"x" * 11, 1, 1, 1)), b"\xff" + b"\0" * 24]
+    "answer",
+    [
+        b"",
+        b"\0" * 16,
+        b"\xff" + b"\0" * 24,
+        encode_report(RunReport(b"x" * 11, 1, 1, 1)),
+        encode_report(RunReport(b"", LIMITS.fuel_max + 1, 1, 1)),
+        encode_report(RunReport(b"", 1, LIMITS.memory_bytes_max + 1, 1)),
+    ],
 )
 def test_what_a_worker_may_not_say_is_a_crash(answer: bytes) -> None:
-    """The worker is not trusted either: short, oversized and unknown answers are typed."""
+    """The worker is not trusted either: short, oversized and unknown answers are typed, and uses beyond the grant."""
     with pytest.raises(SandboxError) as caught:
-        decode_answer(answer, 10)
+        decode_answer(answer, LIMITS)
     assert caught.value.code == "sandbox.crashed"
+
+
+def test_a_message_of_a_worker_is_one_line_of_text() -> None:
+    """Control characters and bytes that are no text reach neither logs nor terminals."""
+    answer = encode_error(SandboxError("why\n\x1b[31m", code="sandbox.trap")) + b"\xff" + b"x" * 1000
+    with pytest.raises(SandboxError) as caught:
+        decode_answer(answer, LIMITS)
+    assert caught.value.message.startswith("why??[31m\N{REPLACEMENT CHARACTER}xx")
+    assert len(caught.value.message) <= 200
