@@ -1,5 +1,6 @@
 """The gateway's configuration: one TOML file in the home directory, parsed into one frozen, typed value."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,6 +15,9 @@ CONFIG_NAME: Final = "missiongate.toml"
 CONFIG_BYTES_MAX: Final = 1024 * 1024
 PORT_MAX: Final = 65_535
 
+_ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+_ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+_Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$")]  # no "/": events say tenant/subject
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")]
 
 
@@ -26,7 +30,7 @@ class TokenConfig(_Section):
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     subject: _Name
-    tenant: _Name = "default"
+    tenant: _Tenant = "default"
     roles: list[_Name] = Field(default_factory=list)
 
     def entry(self) -> TokenEntry:
@@ -69,7 +73,7 @@ class LimitsConfig(_Section):
 class Config(_Section):
     """The whole file. Paths are relative to the home directory."""
 
-    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\[\]:/\s]+):[0-9]{1,5}$")] = "127.0.0.1:7443"
+    listen: str = "127.0.0.1:7443"
     anonymous: bool = False  # callers without a token, on a loopback address only
     policies: str = "policies"
     tokens: list[TokenConfig] = Field(default_factory=list)
@@ -79,9 +83,10 @@ class Config(_Section):
 
     @field_validator("listen")
     @classmethod
-    def _listen_has_a_port(cls, listen: str) -> str:
-        if int(listen.rpartition(":")[2]) > PORT_MAX:
-            raise ValueError(f"the port is over {PORT_MAX}")
+    def _listen_is_an_address(cls, listen: str) -> str:
+        found = _ADDRESS.fullmatch(listen)
+        if found is None or int(found["port"]) > PORT_MAX:
+            raise ValueError("write host:port, such as 127.0.0.1:7443; port 0 takes a free one")
         return listen
 
     @field_validator("tokens")
@@ -119,4 +124,5 @@ def load_config(home: Path, *, listen: str | None = None, anonymous: bool | None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ConfigurationError(f"{path}: {where}: {first['msg']}", code="config.invalid") from error
+        rule = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{path}: {where}: {rule}", code="config.invalid") from error

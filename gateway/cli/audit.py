@@ -11,7 +11,7 @@ from rich.text import Text
 from engine.audit.verify import VerificationReport, verify_log
 from engine.errors import EngineError
 from gateway.cli.options import OutputOption
-from gateway.cli.output import OUT, Exit, Output, facts_table, fail, print_json, said
+from gateway.cli.output import OUT, Exit, Output, fail, print_facts, print_json, said
 from gateway.errors import ConfigurationError
 
 _VERIFIER_KEY: Final = re.compile(r"[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+")  # C2SP: name+id+key
@@ -85,4 +85,4 @@ def print_report(report: VerificationReport) -> None:
         rows["not signed yet"] = f"{report.uncovered_lines} lines after the checkpoint, not judged"
     if bad := report.first_bad:
         rows["first bad"] = f"event {bad.seq}, {bad.file}:{bad.line}: {bad.reason}"
-    OUT.print(facts_table(rows))
+    print_facts(rows)

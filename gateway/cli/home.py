@@ -13,7 +13,7 @@ from rich.text import Text
 from engine.errors import EngineError
 from gateway.assembly import Gateway, running_gateway
 from gateway.cli.options import HomeOption, OutputOption, default_home
-from gateway.cli.output import OUT, Output, facts_table, fail, print_json, said
+from gateway.cli.output import OUT, Output, fail, print_facts, print_json, said
 from gateway.config import Config, load_config
 from gateway.home import make_home
 
@@ -32,11 +32,7 @@ def init(
         print_json({"home": str(made.home), "token_file": str(made.token_file), "verifier_key": made.verifier_key})
         return
     OUT.print(Text.assemble(("✓ ", "green"), said(f"{made.home} is ready")))
-    OUT.print(
-        facts_table(
-            {"admin token": made.token_file, "verifier key": made.verifier_key, "policy": made.home / "policies"}
-        )
-    )
+    print_facts({"admin token": made.token_file, "verifier key": made.verifier_key, "policy": made.home / "policies"})
     OUT.print("\nNext:")
     OUT.print(said(f"  missiongate serve --home {quote(str(made.home))}"))
     OUT.print(said(f"  missiongate submit --token-file {quote(str(made.token_file))} --watch MISSION.yaml"))
@@ -93,4 +89,4 @@ def _announce(gateway: Gateway, output: Output) -> None:
     }
     if gateway.interrupted:
         shown["interrupted"] = f"{len(gateway.interrupted)} missions of the last run, which did not end"
-    OUT.print(facts_table(shown))
+    print_facts(shown)

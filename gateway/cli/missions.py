@@ -16,7 +16,7 @@ from gateway.cli.options import (
     read_document,
 )
 from gateway.cli.output import OUT, Exit, Output, print_json
-from gateway.cli.views import missions_table, print_event, print_view
+from gateway.cli.views import print_event, print_missions, print_view
 from gateway.client import Client
 
 MissionArgument = Annotated[str, typer.Argument(help="The mission's id.", metavar="MISSION", show_default=False)]
@@ -76,7 +76,7 @@ def list_missions(
     if output is Output.JSON:
         print_json(page)
         return
-    OUT.print(missions_table(page["missions"], OUT.width) if page["missions"] else "no missions")
+    print_missions(page["missions"])
     if page["next_page_token"]:
         OUT.print(f"more: --page-token {page['next_page_token']}", style="dim")
 

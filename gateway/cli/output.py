@@ -79,14 +79,11 @@ def styled(state: str) -> Text:
     return said(state, _STATE_STYLE.get(state, ""))
 
 
-def facts_table(facts: Mapping[str, object]) -> Table:
-    """Return names and values, one pair a line; values are never cut."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Print names and values, one pair a line; a value has no break in it, so that it can be copied."""
+    width = max(map(len, facts))
     for name, value in facts.items():
-        table.add_row(Text(name, style="dim"), said(value))
-    return table
+        OUT.print(Text.assemble((f"{name:<{width}}  ", "dim"), said(value)))
 
 
 def exit_of(error: EngineError) -> Exit:

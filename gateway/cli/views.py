@@ -1,9 +1,8 @@
 """How missions look to people."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.output import OUT, said, steps_table, styled
@@ -11,21 +10,26 @@ from gateway.cli.output import OUT, said, steps_table, styled
 WIDE: Final = 110  # columns from which on a list has room for steps and submitter
 
 
-def missions_table(missions: Iterable[Mapping[str, Any]], width: int) -> Table:
-    """Return a list of missions. An id is what the next command needs: it is never cut, the name is."""
-    wide = width >= WIDE
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("mission", "state", "created"):
-        table.add_column(title, no_wrap=True)
-    if wide:
-        table.add_column("steps", justify="right", no_wrap=True)
-        table.add_column("submitter", no_wrap=True, overflow="ellipsis")
-    table.add_column("name", no_wrap=True, overflow="ellipsis", ratio=1)
+def print_missions(missions: Sequence[Mapping[str, Any]]) -> None:
+    """Print a list of missions. An id is what the next command needs: it is never cut, the name is."""
+    if not missions:
+        OUT.print("no missions")
+        return
+    wide = OUT.width >= WIDE
+    titles = ("mission", "state", "created", *(("steps", "submitter") if wide else ()), "name")
+    rows = [[Text(title, style="bold") for title in titles]]
     for view in missions:
-        extra = (str(view["steps_total"]), said(view["submitter"])) if wide else ()
-        created = view["created_at"][:16].replace("T", " ")
-        table.add_row(said(view["mission_id"]), styled(view["state"]), created, *extra, said(view["name"]))
-    return table
+        cells = [said(view["mission_id"]), styled(view["state"]), said(view["created_at"][:16].replace("T", " "))]
+        if wide:
+            cells += [said(view["steps_total"]), said(view["submitter"])]
+        rows.append([*cells, said(view["name"])])
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        for cell, width in zip(row[:-1], widths, strict=False):
+            cell.pad_right(width - cell.cell_len)
+        line = Text("  ").join(row)
+        line.truncate(OUT.width, overflow="ellipsis")
+        OUT.print(line)
 
 
 def print_view(view: Mapping[str, Any]) -> None:
