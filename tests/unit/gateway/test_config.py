@@ -1,0 +1,135 @@
+"""missiongate.toml: what is read, what is refused, and that the documentation knows every key."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from gateway.config import CONFIG_BYTES_MAX, CONFIG_NAME, Config, load_config
+from gateway.errors import ConfigurationError
+from gateway.identity import Principal
+
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
+SHA = "a" * 64
+
+
+def written(home: Path, text: str) -> Path:
+    (home / CONFIG_NAME).write_text(text)
+    return home
+
+
+def refusal(home: Path, **overrides: Any) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(home, **overrides)
+    return caught.value
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    """Nothing has to be set; nobody has a token then, and nobody is let in without one."""
+    config = load_config(written(tmp_path, ""))
+    assert config == Config()
+    assert config.listen == "127.0.0.1:7443"
+    assert config.anonymous is False
+    assert config.tokens == []
+
+
+def test_a_token_becomes_a_principal(tmp_path: Path) -> None:
+    """With subject, tenant and roles."""
+    text = f'[[tokens]]\nsha256 = "{SHA}"\nsubject = "ann@example.org"\nroles = ["submitter", "auditor"]\n'
+    entry = load_config(written(tmp_path, text)).tokens[0].entry()
+    assert entry.sha256 == SHA
+    assert entry.principal == Principal(subject="ann@example.org", tenant="default", roles=("submitter", "auditor"))
+
+
+def test_limits_reach_the_engine(tmp_path: Path) -> None:
+    """Every key of [limits] that the engine knows is what the engine gets."""
+    text = "[limits]\ndocument_bytes_max = 2048\nsteps_max = 7\nparallel_limit_max = 3\n"
+    limits = load_config(written(tmp_path, text)).limits.mission_limits()
+    assert (limits.document_bytes_max, limits.steps_max, limits.parallel_limit_max) == (2048, 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("lissten = 'x'", "lissten"),
+        ("anonymous = 'yes'", "anonymous"),
+        ("anonymous = 1", "anonymous"),
+        ("listen = ''", "listen"),
+        ("listen = '127.0.0.1'", "listen"),
+        ("listen = '127.0.0.1:65536'", "listen"),
+        ("listen = 'http://127.0.0.1:80'", "listen"),
+        ("listen = '::1:7443'", "listen"),
+        ("[workers]\nsandbox = 0", "workers.sandbox"),
+        ("[workers]\nsandbox = 2.5", "workers.sandbox"),
+        ("[workers]\nspare = 1", "workers.spare"),
+        ("[limits]\ndocument_bytes_max = 4194305", "limits.document_bytes_max"),
+        ("[[tokens]]\nsubject = 'ann'", "tokens.0.sha256"),
+        (f"[[tokens]]\nsha256 = '{SHA.upper()}'\nsubject = 'ann'", "tokens.0.sha256"),
+        (f"[[tokens]]\nsha256 = '{SHA}'\nsubject = 'a b'", "tokens.0.subject"),
+        (f"[[tokens]]\nsha256 = '{SHA}'\nsubject = 'b'\ntenant = 'a/b'", "tokens.0.tenant"),
+        (f"[[tokens]]\nsha256 = '{SHA}'\nsubject = 'ann'\n[[tokens]]\nsha256 = '{SHA}'\nsubject = 'bob'", "tokens"),
+        ("[[hooks]]\npath = 'x'", "hooks.0.sha256"),
+    ],
+)
+def test_a_broken_rule_names_its_key(tmp_path: Path, text: str, where: str) -> None:
+    """Unknown keys, wrong types, values out of bounds, two tokens alike: config.invalid, and the key."""
+    error = refusal(written(tmp_path, text))
+    assert error.code == "config.invalid"
+    assert f": {where}: " in error.message
+
+
+def test_a_refused_token_is_not_repeated(tmp_path: Path) -> None:
+    """Somebody who pastes a token instead of its digest does not find it in a message or a log."""
+    error = refusal(written(tmp_path, "[[tokens]]\nsubject = 'ann'\nsha256 = 'the-token-itself'"))
+    assert "the-token-itself" not in error.message
+
+
+@pytest.mark.parametrize("raw", [b"listen = ", b"\xff\xfe", b"a = " + b"[" * 100_000])
+def test_what_is_no_toml_is_refused(tmp_path: Path, raw: bytes) -> None:
+    """Syntax, encoding and depth are config.syntax."""
+    (tmp_path / CONFIG_NAME).write_bytes(raw)
+    assert refusal(tmp_path).code == "config.syntax"
+
+
+def test_a_missing_and_a_large_file_are_told_apart(tmp_path: Path) -> None:
+    """The first names `missiongate init`; the second is not read to its end."""
+    missing = refusal(tmp_path)
+    assert missing.code == "config.unreadable"
+    assert "missiongate init" in missing.message
+    assert refusal(written(tmp_path, "#" * (CONFIG_BYTES_MAX + 1))).code == "config.too_large"
+
+
+def test_options_go_before_the_file_and_obey_its_rules(tmp_path: Path) -> None:
+    """As `serve --listen --anonymous` gives them."""
+    home = written(tmp_path, "listen = '127.0.0.1:1'\nanonymous = true")
+    config = load_config(home, listen="[::1]:0", anonymous=False)
+    assert (config.listen, config.anonymous) == ("[::1]:0", False)
+    assert load_config(home).anonymous is True
+    assert refusal(home, listen="nonsense").code == "config.invalid"
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every key with its default, tables and arrays of tables unfolded."""
+    for name, field in model.model_fields.items():
+        inner = get_args(field.annotation)[0] if get_origin(field.annotation) is list else field.annotation
+        if isinstance(inner, type) and not isinstance(inner, UnionType) and issubclass(inner, BaseModel):
+            yield from keys(inner, f"{prefix}{name}[]." if inner is not field.annotation else f"{prefix}{name}.")
+        else:
+            default = field.get_default(call_default_factory=True)
+            yield f"{prefix}{name}", None if default is PydanticUndefined else default
+
+
+def test_the_documentation_has_every_key_with_its_default() -> None:
+    """docs/configuration.md lists exactly the keys that the gateway reads, each with the default that it takes."""
+    table = DOCUMENT.read_text().partition("## Keys")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
+    spelled = {
+        name: "required" if default is None else f"`{default!r}`".replace("'", '"').replace("False", "false")
+        for name, default in keys(Config)
+    }
+    assert {name: default.strip() for name, default in rows} == spelled
