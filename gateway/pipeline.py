@@ -8,18 +8,19 @@ to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is 
 import re
 import secrets
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 import orjson
 
 from engine.clock import Clock, rfc3339
 from engine.context import ExecutionContext
-from engine.document import Document, parse_document
+from engine.document import document_of, parse_document
 from engine.errors import EngineError, RefusalError, StepError, Violation
 from engine.loader import load_mission_value
-from engine.mission import MissionLimits
+from engine.mission import Mission, MissionLimits
 from engine.reference import has_reference, resolve
 from engine.values import JsonObject, JsonValue
 from gateway.effects.keys import effect_key
@@ -34,6 +35,7 @@ from gateway.sandbox.abi import EffectAsked, StepEffects, StepFault, StepOutput,
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.port import Sandbox
 from gateway.sandbox.profile import Profile
+from gateway.sanitizer.names import check_names
 from gateway.sanitizer.positions import with_positions
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.stages import AdmittedMission, Attempt, ReadyStep, SanitizedMission, StepKind
@@ -63,23 +65,23 @@ class Admission:
         self._limits = limits
 
     def sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
-        """Stage 1: parse within bounds, check every rule of a mission, and every parameter against its type.
+        """Stage 1: parse within bounds, check every rule of a mission, and every name and parameter against its type.
 
         Raises:
             MissionInvalidError: not a mission, or one over a limit.
-            SanitizationError: a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
+            SanitizationError: a name or a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
         """
-        parsed = parse_document(form, self._limits) if isinstance(form, bytes) else Document(form)
+        parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
         plan = load_mission_value(parsed, limits=self._limits, step_types=self._kinds)  # (1) shape, size, graph
-        violations: list[Violation] = []
-        for i, step in enumerate(plan.mission.steps):
-            field = f"steps[{i}].parameters"
-            violations += self._kinds[step.step_type].schema.check(step.parameters, field=field, pending=has_reference)
-            if len(violations) >= VIOLATIONS_MAX:
-                break
-        if violations:
-            raise SanitizationError(with_positions(violations[:VIOLATIONS_MAX], parsed))
+        if violations := list(islice(self._violations(plan.mission), VIOLATIONS_MAX)):
+            raise SanitizationError(with_positions(violations, parsed))
         return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint_of(plan, self._effects))
+
+    def _violations(self, mission: Mission) -> Iterator[Violation]:
+        yield from check_names(mission)
+        for i, step in enumerate(mission.steps):
+            schema = self._kinds[step.step_type].schema
+            yield from schema.check(step.parameters, field=f"steps[{i}].parameters", pending=has_reference)
 
     async def ask(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
         """Stages 2 and 3: ask Rego about the whole mission, and return the answer whatever it is; see `require`."""

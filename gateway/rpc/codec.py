@@ -1,6 +1,7 @@
 """Protobuf to plain values and back. Nothing is decided here: a message becomes the document that it stands for."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -31,14 +32,16 @@ def form_of(
 
     Raises:
         SanitizationError: neither form is set, or a bytes field holds no JSON object.
-        MissionInvalidError: a Mission message over the limit of documents, or JSON that breaks their rules.
+        MissionInvalidError: a Mission message over the limits of documents, or JSON that breaks their rules.
     """
     match request.WhichOneof("form"):
         case "document":
             return request.document
         case "mission":
-            if request.mission.ByteSize() > limits.document_bytes_max:
-                raise _too_large(request.mission.ByteSize(), limits)
+            size = request.mission.ByteSize()
+            if size > limits.document_bytes_max:
+                text = f"the mission has {size} bytes; {limits.document_bytes_max} are allowed"
+                raise _over_limit("document.too_large", "", text)
             return mission_value(request.mission, limits)
         case _:
             raise _refused("request.form_missing", "mission", "set either `mission` or `document`")
@@ -60,6 +63,9 @@ def mission_value(message: mission_pb2.Mission, limits: MissionLimits) -> JsonOb
         }
     if message.variables:
         out["variables"] = _json_object(message.variables, "variables", limits)
+    if len(message.steps) > limits.steps_max:  # an empty step is two bytes, so their size does not bound their number
+        text = f"the mission has {len(message.steps)} steps; {limits.steps_max} are allowed"
+        raise _over_limit("mission.too_many_steps", "steps", text)
     out["steps"] = [_step_value(step, f"steps[{i}]", limits) for i, step in enumerate(message.steps)]
     return out
 
@@ -82,7 +88,17 @@ def _json_object(raw: bytes, field: str, limits: MissionLimits) -> JsonValue:
     """Parse JSON by the rules of mission documents: no duplicate keys, no NaN, bounded."""
     if not raw.lstrip(b" \t\r\n").startswith(b"{"):
         raise _refused("request.not_a_json_object", field, "must hold one JSON object")
-    return parse_document(raw, limits).value
+    try:
+        return parse_document(raw, limits).value
+    except MissionInvalidError as error:
+        raise MissionInvalidError([_within(field, violation) for violation in error.violations]) from error
+
+
+def _within(field: str, violation: Violation) -> Violation:
+    """Return a violation of a bytes field as one of the message, which has no lines."""
+    inner = violation.field
+    dot = "." if inner and not inner.startswith("[") else ""
+    return replace(violation, field=f"{field}{dot}{inner}", line=None, column=None)
 
 
 def decision_message(entrypoint: str, decision: Decision) -> mission_pb2.Decision:
@@ -186,6 +202,5 @@ def _refused(code: str, field: str, message: str) -> SanitizationError:
     return SanitizationError([Violation(code=code, message=message, field=field)])
 
 
-def _too_large(size: int, limits: MissionLimits) -> MissionInvalidError:
-    message = f"the mission has {size} bytes; {limits.document_bytes_max} are allowed"
-    return MissionInvalidError([Violation(code="document.too_large", message=message, field="", kind="limit")])
+def _over_limit(code: str, field: str, message: str) -> MissionInvalidError:
+    return MissionInvalidError([Violation(code=code, message=message, field=field, kind="limit")])
