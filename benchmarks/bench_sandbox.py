@@ -15,6 +15,7 @@ from typing import Final
 from wasmtime import wat2wasm
 
 from benchmarks.command import main
+from benchmarks.extism_echo import MISSING, echo_call
 from benchmarks.table import Row, timed_row
 from benchmarks.timing import FULL, Effort, Lap, Timing, calls, in_turn, lap
 from gateway.sandbox.artefact import Artefact
@@ -94,18 +95,19 @@ async def laps(effort: Effort, *acts: Callable[[], Awaitable[None]]) -> list[lis
     return taken
 
 
-def in_worker_row(effort: Effort) -> Row:
-    """Measure a run as the worker does it, beside the public API of wasmtime-py."""
-    code = compile_here(ECHO).code
+def in_worker_rows(effort: Effort) -> Iterator[Row]:
+    """Measure a run as the worker does it, beside the public API of wasmtime-py, and Extism."""
+    code, what = compile_here(ECHO).code, "in the worker, fresh store"
     native, public = Runtime({"echo": code}, caller=NativeCaller), Runtime({"echo": code}, caller=PublicCaller)
-    ours, theirs = in_turn(
-        effort,
+    works = [
         calls(lambda: native.run("echo", DOCUMENT, WASM), CALLS),
         calls(lambda: public.run("echo", DOCUMENT, WASM), CALLS),
-    )
-    return timed_row(
-        "in the worker, fresh store", "µs", ours, against="wasmtime-py's public API", peer=theirs, target=20
-    )
+    ]
+    extism = echo_call(DOCUMENT)
+    ours, theirs, *fresh = in_turn(effort, *works, *([] if extism is None else [calls(extism, CALLS)]))
+    yield timed_row(what, "µs", ours, against="wasmtime-py's public API", peer=theirs, target=20)
+    against, peer = ("Extism, fresh plugin", fresh[0]) if fresh else (MISSING, None)
+    yield timed_row(f"{what}, beside Extism", "µs", ours, against=against, peer=peer)
 
 
 async def round_trip_rows(
@@ -167,7 +169,8 @@ async def starting_rows(zygote: Zygote, modules: Mapping[str, Artefact]) -> Asyn
 
 async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
     """Measure every figure."""
-    yield in_worker_row(effort)
+    for row in in_worker_rows(effort):
+        yield row
     zygote = await Zygote.start(PRELOAD)
     modules = {"echo": await compile_module(zygote, ECHO)}
     for depth, callers in ((1, 1), (4, 8)):

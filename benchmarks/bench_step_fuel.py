@@ -81,7 +81,7 @@ def measured(case: Case) -> Row:
         what=f"{case.kind}, {case.label}; {pages} page{'s' if pages > 1 else ''} of memory",
         ours=sum(one.fuel for one in rounds),
         unit="fuel",
-        peer_name=f"granted by {PROFILE}, each round",
+        peer_name=f"granted by {PROFILE}",
         peer=limits(case.kind, PROFILE).fuel_max,
     )
 
