@@ -75,6 +75,32 @@ def definite(node: Node, scope: Scope) -> bool:
     return kind in {"Array", "Set", "Object"} and all(definite(child, scope) for child in children(node))
 
 
+def settled(node: Node, scope: Scope) -> bool:
+    """Whether `node` is definite, or formats what is definite: a builtin that answers or fails, never nothing."""
+    kind, fields = split(node)
+    if kind == "Call" and ".".join(dotted(fields["fcn"]) or ()) in {"sprintf", "concat", "format_int"}:
+        return all(settled(param, scope) for param in fields["params"])
+    if kind in {"Array", "Set", "Object"}:
+        return all(settled(child, scope) for child in children(node))
+    return definite(node, scope)
+
+
+def iterates(query: Node) -> bool:
+    """Whether the statements of `query` itself may hold for more than one set of values."""
+    for statement in query["stmts"]:
+        kind, fields = split(statement["literal"])
+        if kind == "SomeIn" or (kind in {"Expr", "NotExpr"} and _has_wildcard(fields["expr"])):
+            return True
+    return False
+
+
+def _has_wildcard(node: Node) -> bool:
+    kind, fields = split(node)
+    if kind == "RefBrack" and "Var" in fields["index"] and fields["index"]["Var"]["value"] == "_":
+        return True
+    return kind not in COMPREHENSIONS and any(_has_wildcard(child) for child in children(node))
+
+
 def plain_reference(node: Node, scope: Scope, *, local_indices: bool) -> bool:
     """Whether `node` is definite, or a path from a name through constants (and through local variables, if asked)."""
     while (step := split(node))[0] in {"RefDot", "RefBrack"}:

@@ -31,7 +31,9 @@ from gateway.policy.vetting_names import (
     is_collection,
     is_set,
     is_whole,
+    iterates,
     plain_reference,
+    settled,
 )
 
 INTEGER_MAX: Final = 2**53
@@ -96,6 +98,12 @@ class _RuleCheck:
             keys += [assign["value"]] if assign is not None else []
         for key in keys:
             self._expression(key, scope)
+            if body is not None and iterates(body["query"]) and not settled(key, scope):
+                message = (
+                    "the head of a rule that iterates may be undefined: regorus then forgets the other results. "
+                    "Name what the head needs in the body (`x := …`)"
+                )
+                raise self._refuse(key, "head_undefined", message)
 
     def _query(self, query: Node, scope: Scope) -> None:
         """Declare first, then check: the statements of a query may stand in any order."""
@@ -263,6 +271,9 @@ class _RuleCheck:
             self._arithmetic(fields, scope)
         elif kind == "AssignExpr":
             raise self._refuse(fields, "unification", "`:=` and `=` stand alone in a statement")
+        elif kind == "BoolExpr" and fields["op"] not in {"Eq", "Ne"}:
+            if any(is_set(side, scope) or "Object" in side for side in (fields["lhs"], fields["rhs"])):
+                raise self._refuse(fields, "order", "objects and sets are ordered differently by OPA and regorus")
         elif kind == "UnaryExpr" and ("Number" not in fields["expr"] or "(" in self._module.slice(fields["span"])):
             raise self._refuse(fields, "arithmetic", "a minus sign stands before a number only")
         elif kind == "Membership" and not definite(fields["collection"], scope):

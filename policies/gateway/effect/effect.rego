@@ -72,9 +72,11 @@ deny contains {
 
 deny contains {
 	"code": "effect.path_closed",
-	"message": sprintf("args.path: \"%s\" lies under \"%s\", which files.%s.closed_prefixes in data.gateway.config closes", [args.path, prefix, access]),
+	"message": sprintf("args.path: \"%s\" lies under \"%s\", which files.%s.closed_prefixes in data.gateway.config closes", [path, prefix, list]),
 	"rule": "data.gateway.effect.deny",
 } if {
+	path := args.path
+	list := access
 	some prefix in closing
 }
 

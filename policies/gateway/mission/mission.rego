@@ -29,6 +29,7 @@ roles := principals.roles(input.principal)
 default allow := false
 
 allow if {
+	count([1 | some _ in described]) == step_count
 	count(sizing_roles) > 0
 	every use in uses {
 		kinds.fits(use.kind, use.profile)
@@ -39,10 +40,12 @@ allow if {
 
 step_count := count([1 | some _ in input.mission.steps])
 
-# Every kind with every profile and label that it is used with.
-uses contains {"kind": step.step_type, "profile": step.profile, "taint": step.taint} if some step in input.mission.steps
+described := [{"kind": step.step_type, "profile": step.profile, "taint": step.taint} | some step in input.mission.steps]
 
-used_kinds contains use.kind if some use in uses
+# Every kind with every profile and label that it is used with.
+uses := {use | some use in described}
+
+used_kinds := {use.kind | some use in uses}
 
 # The roles with which the principal may run missions of this size.
 sizing_roles contains role if {
@@ -51,12 +54,14 @@ sizing_roles contains role if {
 	input.mission.config.parallel_limit <= config.roles[role].parallel_limit_max
 }
 
+role_names := concat(", ", input.principal.roles)
+
 # A step of `kind`, to name in a reason.
 example(kind) := min({step.id | some step in input.mission.steps; step.step_type == kind})
 
 deny contains {
 	"code": "mission.too_large",
-	"message": sprintf("%d steps with parallel_limit %v are over steps_max or parallel_limit_max of each of your roles (%s); see roles in data.gateway.config", [step_count, input.mission.config.parallel_limit, concat(", ", input.principal.roles)]),
+	"message": sprintf("%d steps with parallel_limit %v are over steps_max or parallel_limit_max of each of your roles (%s); see roles in data.gateway.config", [step_count, input.mission.config.parallel_limit, role_names]),
 	"rule": "data.gateway.mission.deny",
 } if {
 	count(sizing_roles) == 0
@@ -64,42 +69,48 @@ deny contains {
 
 deny contains {
 	"code": "mission.kind_unknown",
-	"message": sprintf("step \"%s\": kinds in data.gateway.config has no entry for the step type \"%s\"", [example(kind), kind]),
+	"message": sprintf("step \"%s\": kinds in data.gateway.config has no entry for the step type \"%s\"", [step, kind]),
 	"rule": "data.gateway.mission.deny",
 } if {
 	some kind in used_kinds
 	not config.kinds[kind]
+	step := example(kind)
 }
 
 deny contains {
 	"code": "mission.kind_not_granted",
-	"message": sprintf("step \"%s\": none of your roles (%s) may run steps of type \"%s\"; see roles in data.gateway.config", [example(kind), concat(", ", input.principal.roles), kind]),
+	"message": sprintf("step \"%s\": none of your roles (%s) may run steps of type \"%s\"; see roles in data.gateway.config", [step, names, kind]),
 	"rule": "data.gateway.mission.deny",
 } if {
 	own := roles
+	names := role_names
 	some kind in used_kinds
 	not principals.runs(own, kind)
+	step := example(kind)
 }
 
 deny contains {
 	"code": "mission.profile_too_wide",
-	"message": sprintf("step \"%s\": the profile \"%v\" is not \"%s\", nor stricter than it in everything; see kinds and profiles in data.gateway.config", [example(kind), profile, config.kinds[kind].profile]),
+	"message": sprintf("step \"%s\": the profile \"%v\" is not \"%s\", nor stricter than it in everything; see kinds and profiles in data.gateway.config", [step, profile, own]),
 	"rule": "data.gateway.mission.deny",
 } if {
 	some use in uses
 	kind := use.kind
 	profile := use.profile
 	not kinds.fits(kind, profile)
+	own := config.kinds[kind].profile
+	step := example(kind)
 }
 
 deny contains {
 	"code": "mission.taint",
-	"message": sprintf("step \"%s\": steps of type \"%s\" may not take data from: %s; see closed_taint of kinds in data.gateway.config", [example(kind), kind, label]),
+	"message": sprintf("step \"%s\": steps of type \"%s\" may not take data from: %s; see closed_taint of kinds in data.gateway.config", [step, kind, label]),
 	"rule": "data.gateway.mission.deny",
 } if {
 	some use in uses
 	kind := use.kind
 	some label in kinds.closed_taint(kind, use.taint)
+	step := example(kind)
 }
 
 deny contains {
@@ -123,9 +134,10 @@ deny contains {
 
 deny contains {
 	"code": "mission.forbidden_together",
-	"message": sprintf("%s; see missions.forbidden_together in data.gateway.config", [combination.message]),
+	"message": sprintf("%s; see missions.forbidden_together in data.gateway.config", [message]),
 	"rule": "data.gateway.mission.deny",
 } if {
 	some combination in config.missions.forbidden_together
+	message := combination.message
 	every kind in combination.kinds { kind in used_kinds }
 }

@@ -90,17 +90,20 @@ deny contains {
 
 deny contains {
 	"code": "step.taint",
-	"message": sprintf("steps of type \"%s\" may not take data from: %s; see closed_taint of kinds in data.gateway.config", [kind, label]),
+	"message": sprintf("steps of type \"%s\" may not take data from: %s; see closed_taint of kinds in data.gateway.config", [name, label]),
 	"rule": "data.gateway.step.deny",
 } if {
-	some label in kinds.closed_taint(kind, input.taint)
+	name := kind
+	some label in kinds.closed_taint(name, input.taint)
 }
 
 deny contains {
 	"code": "step.path_closed",
-	"message": sprintf("parameters.path: \"%s\" lies under \"%s\", which files.%s.closed_prefixes in data.gateway.config closes", [input.parameters.path, prefix, access]),
+	"message": sprintf("parameters.path: \"%s\" lies under \"%s\", which files.%s.closed_prefixes in data.gateway.config closes", [path, prefix, list]),
 	"rule": "data.gateway.step.deny",
 } if {
+	path := input.parameters.path
+	list := access
 	some prefix in closing
 }
 

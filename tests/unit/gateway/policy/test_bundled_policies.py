@@ -98,6 +98,14 @@ async def test_no_missing_field_opens_anything(engine: RegorusEngine, entrypoint
     assert not kept & needed
 
 
+@pytest.mark.parametrize("field", ["step_type", "profile", "taint"])
+async def test_no_step_hides_behind_a_missing_field(engine: RegorusEngine, field: str) -> None:
+    """A mission in which one step of many does not say what it is, is denied."""
+    document = orjson.loads(mission(30))
+    del document["mission"]["steps"][17][field]
+    assert not await _allows(engine, "mission", document)
+
+
 def _paths(value: Any, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     if not isinstance(value, dict):
         return []
