@@ -18,13 +18,9 @@ T = TypeVar("T")
 
 
 class DeadlineError(EffectError):
-    """The time was over. `started` tells whether the call had begun, and so may still have its effect."""
+    """The time was over; a call that had begun goes on."""
 
     default_code = "effect.timeout"
-
-    def __init__(self, message: str, *, started: bool) -> None:
-        super().__init__(message)
-        self.started = started
 
 
 class BlockingPool:
@@ -49,7 +45,7 @@ class BlockingPool:
         except TimeoutError as err:
             if not deadline.expired():
                 raise  # the call's own ETIMEDOUT
-            raise DeadlineError("the time for this effect was over", started=not future.cancel()) from err
+            raise DeadlineError("the time for this effect was over") from err
 
     def _submit(self, call: Callable[[], T]) -> "Future[T]":
         if not self._places.acquire(blocking=False):

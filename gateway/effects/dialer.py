@@ -16,15 +16,28 @@ from gateway.effects.target import HttpTarget
 from gateway.errors import EffectError
 
 _ATTEMPTS_MAX: Final = 4  # addresses of one name that are tried, one after the other
+_READ_BYTES_MAX: Final = 8 * 1024  # the parser takes all that was read before anybody else's turn: some 7 ms at worst
+
+
+class AnswerTooLargeError(Exception):
+    """The server sent more than one answer may take, framing and interim answers included."""
 
 
 class CheckedDialer(httpcore.AsyncNetworkBackend):
-    """Connects once, and knows whether a byte of the request has left: from then on a failure may be in doubt."""
+    """Connects once, counts what comes, and knows whether a byte has left: from then on a failure may be in doubt."""
 
-    def __init__(self, target: HttpTarget, addresses: tuple[Address, ...], *, connect_seconds_max: float) -> None:
+    def __init__(
+        self,
+        target: HttpTarget,
+        addresses: tuple[Address, ...],
+        *,
+        connect_seconds_max: float,
+        received_bytes_max: int,
+    ) -> None:
         self._target = target
         self._addresses = addresses[:_ATTEMPTS_MAX]
         self._connect_seconds_max = connect_seconds_max
+        self._received_bytes_left = received_bytes_max
         self._network = httpcore.AnyIOBackend()
         self._opened: list[httpcore.AsyncNetworkStream] = []
         self.sent = False
@@ -70,6 +83,16 @@ class CheckedDialer(httpcore.AsyncNetworkBackend):
         self._opened.append(stream)
         return _WatchedStream(self, stream)
 
+    def received(self, size_bytes: int) -> None:
+        """Count application bytes that came.
+
+        Raises:
+            AnswerTooLargeError: they are too many.
+        """
+        self._received_bytes_left -= size_bytes
+        if self._received_bytes_left < 0:
+            raise AnswerTooLargeError
+
     async def close(self) -> None:
         """Close every stream."""
         for stream in self._opened:
@@ -77,14 +100,16 @@ class CheckedDialer(httpcore.AsyncNetworkBackend):
 
 
 class _WatchedStream(httpcore.AsyncNetworkStream):
-    """A stream that reports its first application byte and names what goes wrong in a TLS handshake."""
+    """A stream that reports application bytes and names what goes wrong in a TLS handshake."""
 
     def __init__(self, dialer: CheckedDialer, stream: httpcore.AsyncNetworkStream) -> None:
         self._dialer = dialer
         self._stream = stream
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
-        return await self._stream.read(max_bytes, timeout)
+        data = await self._stream.read(min(max_bytes, _READ_BYTES_MAX), timeout)
+        self._dialer.received(len(data))
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's
         self._dialer.sent = True  # before the write: one that is cancelled may have sent a part

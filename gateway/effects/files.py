@@ -4,20 +4,23 @@ A write is seen complete or not at all, and after a crash too:
 
 1. the parent is opened beneath the workspace, and made where it is missing;
 2. the content goes to a file in the staging directory and to the disk (fsync);
-3. renameat2 moves the file to its name, refusing a taken one in mode `create`;
+3. renameat2 moves the file to its name, refusing a taken one in mode `create`; a write whose caller has given up
+   ends here, so that no file appears after its step was told to have failed, or over a later step's;
 4. the parent goes to the disk (fsync), and only then the outcome is told.
 
 A failure after (3) leaves a file whose survival nobody can promise: in mode `create` that is in doubt, in mode
 `replace` it may simply be done again.
 """
 
+import asyncio
 import errno
 import hashlib
 import os
 import secrets
 import stat
+import threading
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from engine.values import JsonObject
@@ -44,11 +47,16 @@ class FileLimits:
 
 @dataclass(frozen=True, slots=True)
 class _WriteOrder:
-    """The checked arguments of file.write."""
+    """The checked arguments of file.write, and a turn that the thread takes to place it, or its caller to stop that."""
 
     path: WorkspacePath
     content: bytes
     replace: bool
+    turn: threading.Lock = field(default_factory=threading.Lock)  # never released
+
+    def take_turn(self) -> bool:
+        """Return whether nobody had taken it."""
+        return self.turn.acquire(blocking=False)
 
 
 class FileWrite:
@@ -68,7 +76,11 @@ class FileWrite:
         try:
             await self._pool.run(lambda: _write(scope.workspace, order), timeout_seconds=request.timeout_seconds)
         except DeadlineError as err:
-            raise EffectError(err.message, code=err.code, in_doubt=err.started and not order.replace) from err
+            in_doubt = not order.take_turn() and not order.replace
+            raise EffectError(err.message, code=err.code, in_doubt=in_doubt) from err
+        except asyncio.CancelledError:
+            order.take_turn()
+            raise
         digest = hashlib.sha256(order.content).hexdigest()
         return {"path": order.path.text, "bytes": len(order.content), "sha256": digest}
 
@@ -147,6 +159,8 @@ def _write(workspace: Workspace, order: _WriteOrder) -> None:
             staged = _stage(held.staging, order.content, opened)  # (2)
             with workspace.placing:
                 replaced = _size_of_target(parent, order)
+                if not order.take_turn():
+                    raise DeadlineError("the time for this effect was over")
                 rename_into(held.staging, staged, parent, order.path.name, replace=order.replace)  # (3)
                 placed = True
             if replaced is not None:

@@ -51,7 +51,7 @@ def request_fields(guest: JsonObject, target: HttpTarget, *, key: str, body_byte
     ]
     if body_bytes is not None:
         fields.append((b"Content-Length", str(body_bytes).encode("ascii")))
-    if not any(name.lower() == "user-agent" for name in guest):
+    if not any(name.lower().replace("_", "-") == "user-agent" for name in guest):
         fields.append((b"User-Agent", b"missiongate"))
     return fields + _guest_fields(guest)
 
@@ -62,14 +62,14 @@ def _guest_fields(guest: JsonObject) -> Fields:
     for name, value in guest.items():
         if not isinstance(value, str):
             raise invalid("the value of a header field must be a string")
-        lower = name.lower()
+        folded = name.lower().replace("_", "-")  # CGI and its heirs take both for one: transfer_encoding is no new name
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise _refused(f"{name[:128]!r}: name or value has characters that a field cannot have")
-        if lower in _RESERVED or lower.startswith(_RESERVED_PREFIX):
-            raise _refused(f"{lower!r} is set by the gateway")
-        if lower in seen:
-            raise _refused(f"{lower!r} is given twice")
-        seen.add(lower)
+        if folded in _RESERVED or folded.startswith(_RESERVED_PREFIX):
+            raise _refused(f"{folded!r} is set by the gateway")
+        if folded in seen:
+            raise _refused(f"{folded!r} is given twice")
+        seen.add(folded)
         fields.append((name.encode("ascii"), value.encode("ascii")))
     if len(fields) > FIELDS_MAX or sum(len(n) + len(v) for n, v in fields) > FIELDS_BYTES_MAX:
         raise _refused(f"a request has at most {FIELDS_MAX} fields and {FIELDS_BYTES_MAX} bytes of them")

@@ -23,7 +23,7 @@ import httpcore
 from engine.values import JsonObject
 from gateway.addresses import Address, AddressPolicy
 from gateway.effects.arguments import bytes_fields, integer, invalid, only_fields, payload, text
-from gateway.effects.dialer import CheckedDialer
+from gateway.effects.dialer import AnswerTooLargeError, CheckedDialer
 from gateway.effects.headers import Fields, request_fields, response_headers
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.resolver import Resolver
@@ -43,6 +43,7 @@ class HttpLimits:
 
     request_body_bytes_max: int = 1024 * 1024
     response_body_bytes_max: int = 256 * 1024
+    response_bytes_max: int = 2 * 1024 * 1024  # all that is received: framing and interim answers (1xx) as well
     connect_seconds_max: float = 10.0  # all addresses of the name together
     resolve_seconds_max: float = 5.0
     concurrent_max: int = 256  # requests of the whole gateway; the others wait within their time
@@ -80,10 +81,18 @@ class HttpRequest:
         try:
             async with asyncio.timeout(call.seconds), self._places:
                 addresses = await self._checked_addresses(call.target)  # (2)
-                dialer = CheckedDialer(call.target, addresses, connect_seconds_max=self._limits.connect_seconds_max)
+                dialer = CheckedDialer(
+                    call.target,
+                    addresses,
+                    connect_seconds_max=self._limits.connect_seconds_max,
+                    received_bytes_max=self._limits.response_bytes_max,
+                )
                 return await self._exchange(call, dialer)  # (3), (4)
         except TimeoutError as err:
             raise _failed("effect.timeout", "the answer did not come in time", call, dialer) from err
+        except AnswerTooLargeError as err:
+            message = f"the answer takes more than {self._limits.response_bytes_max} bytes to receive"
+            raise _failed("effect.response_too_large", message, call, dialer) from err
         except (httpcore.NetworkError, httpcore.TimeoutException) as err:
             raise _failed("effect.connection_lost", "the connection was lost", call, dialer) from err
         except httpcore.RemoteProtocolError as err:

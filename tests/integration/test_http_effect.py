@@ -94,7 +94,9 @@ class Client:
     def __init__(self, workspace: Workspace, tls: ssl.SSLContext | None = None) -> None:
         self._scope = EffectScope(workspace=workspace, mission_id="m1", step_id="s1")
         self.tls = tls or tls_context()
-        self.limits = HttpLimits(response_body_bytes_max=1_000, request_body_bytes_max=1_000)
+        self.limits = HttpLimits(
+            response_body_bytes_max=1_000, request_body_bytes_max=1_000, response_bytes_max=200_000
+        )
         self.resolver: Resolver = FakeResolver("127.0.0.1")
         self.networks: list[str] = ["127.0.0.1"]
         self.timeout_seconds = 5.0
@@ -183,7 +185,8 @@ async def test_cookies_are_not_kept(client: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "TE", "Upgrade", "Proxy-Anything",
-                                  "Connection", "Idempotency-Key", "Accept-Encoding", "Expect", "Trailer"])  # fmt: skip
+                                  "Connection", "Idempotency-Key", "Accept-Encoding", "Expect", "Trailer",
+                                  "Transfer_Encoding", "CONTENT_LENGTH", "idempotency_key", "Proxy_X"])  # fmt: skip
 async def test_fields_of_the_host_are_refused(client: Client, name: str) -> None:
     """Framing, connection, coding and key are not the guest's to set."""
     error = await client.refused("http://service.test/", headers={name: "x"})
@@ -193,6 +196,7 @@ async def test_fields_of_the_host_are_refused(client: Client, name: str) -> None
 @pytest.mark.parametrize(
     "headers",
     [{"a b": "c"}, {"": "c"}, {"a": "b\r\nX: y"}, {"a": "b\0"}, {"a": " b"}, {"a": "é"}, {"A": "1", "a": "2"},
+     {"X-A": "1", "x_a": "2"},
      {f"n{i}": "v" for i in range(65)}, {"a": "v" * 20_000}],
 )  # fmt: skip
 async def test_fields_that_are_none_are_refused(client: Client, headers: JsonObject) -> None:
@@ -328,6 +332,19 @@ async def silence(_: bytes, writer: asyncio.StreamWriter) -> None:
     await asyncio.sleep(60)
 
 
+async def interim_for_ever(_: bytes, writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100)
+        await writer.drain()
+
+
+async def one_chunk_for_ever(_: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write((b"1;" + b"x" * 4_000 + b"\r\na\r\n") * 10)
+        await writer.drain()
+
+
 async def reset(_: bytes, writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
     sock.setsockopt(1, 13, struct.pack("ii", 1, 0))  # SOL_SOCKET, SO_LINGER: close sends a reset
@@ -339,6 +356,8 @@ FAILURES = [
     (slow_head, "effect.timeout"),
     (silence, "effect.timeout"),
     (reset, {"effect.connection_lost", "effect.protocol"}),
+    (interim_for_ever, "effect.response_too_large"),
+    (one_chunk_for_ever, "effect.response_too_large"),
     (answering(b""), "effect.protocol"),
     (answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort"), "effect.protocol"),
     (answering(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), "effect.protocol"),

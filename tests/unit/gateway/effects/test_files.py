@@ -4,8 +4,10 @@ import asyncio
 import base64
 import hashlib
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from engine.values import JsonObject
 from gateway.effects.blocking import BlockingPool
 from gateway.effects.files import FileLimits, FileWrite
 from gateway.effects.performer import EffectRequest, EffectScope
+from gateway.effects.rename import rename_into
 from gateway.effects.workspace import Workspace
 from gateway.errors import EffectError
 
@@ -207,25 +210,58 @@ async def test_a_full_disk_is_named_and_leaves_nothing(
     assert workspace.usage.bytes == 0
 
 
-@pytest.mark.parametrize(("mode", "in_doubt"), [("create", True), ("replace", False)])
-async def test_a_write_that_outlives_its_time_is_in_doubt(workspace: Workspace, mode: str, in_doubt: bool) -> None:
-    """The thread cannot be stopped: a create that had begun may still happen, and says so."""
+def late_write(workspace: Workspace, mode: str, pool: BlockingPool) -> Awaitable[JsonObject]:
+    args: JsonObject = {"path": "x", "content": "a", "mode": mode}
+    request = EffectRequest(op="file.write", args=args, key="k", timeout_seconds=0.1)
+    scope = EffectScope(workspace=workspace, mission_id="m1", step_id="s1")
+    return FileWrite(pool, FileLimits()).perform(request, scope)
+
+
+@pytest.mark.parametrize("mode", ["create", "replace"])
+async def test_a_write_that_is_late_places_nothing(workspace: Workspace, mode: str) -> None:
+    """Its step was told that it failed: the thread, which nobody can stop, must not prove that wrong later."""
     pool = BlockingPool("test-slow", threads=1, waiting_max=4)
-    write = FileWrite(pool, FileLimits())
-    workspace.placing.acquire()  # the thread waits here, its content staged
-    try:
-        args: JsonObject = {"path": "x", "content": "a", "mode": mode}
-        request = EffectRequest(op="file.write", args=args, key="k", timeout_seconds=0.1)
-        scope = EffectScope(workspace=workspace, mission_id="m1", step_id="s1")
-        with pytest.raises(EffectError) as late:
-            await write.perform(request, scope)
-        assert (late.value.code, late.value.in_doubt) == ("effect.timeout", in_doubt)
-        with pytest.raises(EffectError) as queued:  # behind it, and never begun
-            await write.perform(request, scope)
-        assert (queued.value.code, queued.value.in_doubt) == ("effect.timeout", False)
-    finally:
-        workspace.placing.release()
-        await asyncio.to_thread(pool.close)
+    with workspace.placing:  # the thread waits here, its content staged
+        for _ in ("staged", "queued behind it"):
+            with pytest.raises(EffectError) as late:
+                await late_write(workspace, mode, pool)
+            assert (late.value.code, late.value.in_doubt) == ("effect.timeout", False)
+    await asyncio.to_thread(pool.close)
+    assert list(workspace.path.iterdir()) == []
+    assert (workspace.usage.entries, workspace.usage.bytes) == (0, 0)
+
+
+async def test_a_write_that_was_cancelled_places_nothing(workspace: Workspace) -> None:
+    """What a cancelled mission had staged stays unseen."""
+    pool = BlockingPool("test-slow", threads=1, waiting_max=4)
+    with workspace.placing:
+        task = asyncio.ensure_future(late_write(workspace, "create", pool))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await asyncio.to_thread(pool.close)
+    assert list(workspace.path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("mode", "in_doubt"), [("create", True), ("replace", False)])
+async def test_a_write_that_is_late_in_the_rename_is_in_doubt(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, mode: str, in_doubt: bool
+) -> None:
+    """Once the name is being placed nobody can tell, and a create says so."""
+    pool = BlockingPool("test-slow", threads=1, waiting_max=4)
+    gate = threading.Event()
+
+    def slow(*args: Any, **kwargs: Any) -> None:
+        gate.wait()
+        rename_into(*args, **kwargs)
+
+    monkeypatch.setattr("gateway.effects.files.rename_into", slow)
+    with pytest.raises(EffectError) as late:
+        await late_write(workspace, mode, pool)
+    assert (late.value.code, late.value.in_doubt) == ("effect.timeout", in_doubt)
+    gate.set()
+    await asyncio.to_thread(pool.close)
     assert (workspace.path / "x").read_text() == "a"
 
 
