@@ -25,7 +25,18 @@ from benchmarks.saved import Saved, SavedFiguresError, load, save
 from benchmarks.table import Row, Section, section_table, verdict, width_of
 from benchmarks.timing import EFFORTS, FULL, QUICK, Effort
 
-SECTIONS: Final = ("scheduling", "graph", "sanitizer", "sandbox", "effects", "store", "audit", "step_fuel")
+SECTIONS: Final = (
+    "start",
+    "scheduling",
+    "graph",
+    "sanitizer",
+    "policy",
+    "sandbox",
+    "effects",
+    "store",
+    "audit",
+    "step_fuel",
+)
 """In the order of the table; `benchmarks.bench_<name>` measures each."""
 
 _EXIT_FAILED: Final = 1
