@@ -341,5 +341,10 @@ class Desk:
         """Await `work` in a task of its own, which goes on where the caller is cancelled."""
         task = asyncio.create_task(work)
         self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(self._call_ended)
         return await asyncio.shield(task)
+
+    def _call_ended(self, task: asyncio.Task[Any]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: a caller that has hung up does not ask for it, and asyncio would complain
