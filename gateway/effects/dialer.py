@@ -16,7 +16,7 @@ from gateway.effects.target import HttpTarget
 from gateway.errors import EffectError
 
 _ATTEMPTS_MAX: Final = 4  # addresses of one name that are tried, one after the other
-_READ_BYTES_MAX: Final = 8 * 1024  # the parser takes all that was read before anybody else's turn: some 7 ms at worst
+_READ_BYTES_MAX: Final = 8 * 1024  # the parser takes all that was read before anybody else's turn: 10 ms at worst
 
 
 class AnswerTooLargeError(Exception):

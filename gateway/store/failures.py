@@ -44,5 +44,6 @@ def ends_the_store(error: sqlite3.Error) -> bool:
     """Return whether nothing may be written after this until the file was opened anew.
 
     A failed fsync may have dropped pages that SQLite takes for written, and damage does not stay where it was found.
+    An error without a result code is the sqlite3 module's own (a value that it cannot bind): SQLite was not asked.
     """
-    return _primary(error) not in _PASSING
+    return hasattr(error, "sqlite_errorcode") and _primary(error) not in _PASSING

@@ -20,12 +20,11 @@ class Filter:
     """Which missions a list shows; None is no condition."""
 
     tenant: str | None
-    submitter: str | None
     state: MissionState | None
 
     def conditions(self) -> tuple[list[str], list[object]]:
         """Return SQL conditions, written here, and their values, which are not."""
-        wanted = {"tenant": self.tenant, "submitter": self.submitter, "state": self.state and self.state.value}
+        wanted = {"tenant": self.tenant, "state": self.state and self.state.value}
         given = {column: value for column, value in wanted.items() if value is not None}
         return [f"{column} = ?" for column in given], list(given.values())
 

@@ -151,7 +151,6 @@ class Store:
         self,
         tenant: str | None = None,
         *,
-        submitter: str | None = None,
         state: MissionState | None = None,
         page_size: int = 50,
         page_token: str = "",
@@ -164,7 +163,7 @@ class Store:
             SanitizationError: `page_token.invalid`.
         """
         after = mission_before(page_token) if page_token else None
-        wanted = queries.Filter(tenant=tenant, submitter=submitter, state=state)
+        wanted = queries.Filter(tenant=tenant, state=state)
         count = _within(page_size, PAGE_SIZE_MAX)
         return await self._reader.run(lambda c: queries.list_missions(c, wanted, count, after))
 

@@ -194,7 +194,19 @@ async def test_a_failure_anywhere_in_the_transaction_fails_every_caller(tmp_path
     check.close()
 
 
-async def test_a_bug_in_one_operation_takes_only_itself_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "bug",
+    [
+        lambda _: 1 / 0,
+        lambda c: c.execute("INSERT INTO a VALUES (?)", (object(),)),
+        lambda c: c.execute("INSERT INTO a VALUES (?)", (1 << 63,)),
+        lambda c: c.execute("INSERT INTO a VALUES (?)", ("\ud800",)),
+    ],
+    ids=["exception", "type", "integer", "surrogate"],
+)
+async def test_a_bug_in_one_operation_takes_only_itself_back(
+    tmp_path: Path, bug: Callable[[sqlite3.Connection], object]
+) -> None:
     """Its neighbours in the same transaction are committed, and the thread goes on."""
     raw = sqlite3.connect(tmp_path / "s.db", isolation_level=None, check_same_thread=False)
     raw.execute("CREATE TABLE a (x INTEGER)")
@@ -202,7 +214,7 @@ async def test_a_bug_in_one_operation_takes_only_itself_back(tmp_path: Path) -> 
 
     def buggy(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO a VALUES (666)")
-        raise ZeroDivisionError
+        bug(connection)
 
     futures: list[asyncio.Future[object]] = [
         writer.submit(lambda c: c.execute("INSERT INTO a VALUES (1)").rowcount),
@@ -210,7 +222,8 @@ async def test_a_bug_in_one_operation_takes_only_itself_back(tmp_path: Path) -> 
         writer.submit(lambda c: c.execute("INSERT INTO a VALUES (2)").rowcount),
     ]
     answers = await asyncio.gather(*futures, return_exceptions=True)
-    assert [getattr(a, "code", a) for a in answers] == [1, "store.internal", 1]
+    assert [answers[0], answers[2]] == [1, 1]
+    assert isinstance(answers[1], StoreError)
     assert await writer.submit(lambda c: c.execute("SELECT x FROM a").fetchall()) == [(1,), (2,)]
     await asyncio.to_thread(writer.close)
 
