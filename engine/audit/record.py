@@ -119,7 +119,8 @@ def unseal(line: bytes) -> Record:
     """
     try:
         event = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        encoded = orjson.dumps(event)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:  # the latter is for what nests too deep
         raise RecordError(f"not JSON: {error}") from error
     if type(event) is not dict or tuple(event) != _KEYS:
         raise RecordError("not the nine fields in their order")
@@ -128,7 +129,6 @@ def unseal(line: bytes) -> Record:
     if type(event["seq"]) is not int or type(details) is not dict or any(type(text) is not str for text in texts):
         raise RecordError("a field has another type")
     # Canonical: duplicate keys, white space and other spellings all fail here.
-    encoded = orjson.dumps(event)
     if len(line) > LINE_BYTES_MAX or (encoded != line and encoded != _STRING_OR_FLOAT.sub(_respell, line)):
         raise RecordError("not the canonical encoding")
     if _EVENT_ID.fullmatch(event["event_id"]) is None or _EVENT_TYPE.fullmatch(event["event_type"]) is None:

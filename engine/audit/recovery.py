@@ -76,7 +76,7 @@ def scan(directory: Path, checkpoint: Checkpoint, chain: Chain) -> Scan:
         raise AuditTamperedError(f"{chain.next_seq} events are left of {checkpoint.size} that were signed")
     if found.tree.root() != checkpoint.root:
         raise AuditTamperedError(f"the root hash of {checkpoint.size} events is not the signed one")
-    if len(found.tail) > _TAIL_BYTES_MAX or found.tail.count(b"\n") > BATCH_EVENTS_MAX:
+    if len(found.tail) > _TAIL_BYTES_MAX or found.tail.removesuffix(b"\n").count(b"\n") >= BATCH_EVENTS_MAX:
         raise AuditTamperedError("more follows the checkpoint than a crash can leave: the checkpoint is an old one")
     return found
 

@@ -88,6 +88,10 @@ NAMED: dict[str, tuple[Attack, int]] = {
     "an over-long line": (lambda c: [*c[:7], rehash(c[7], details={"s": "x" * 70_000}), *c[8:]], 7),
     "a line of two megabytes": (lambda c: [*c[:7], b"x" * 2**21, *c[8:]], 7),
     "deep nesting": (lambda c: [*c[:7], b"[" * 60_000, *c[8:]], 7),
+    "deeper than any writer nests, hashed": (
+        lambda c: [*c[:7], reseal(c[7][:-75].replace(b"7}", b"[" * 300 + b"]" * 300 + b"}") + b"}"), *c[8:]],
+        7,
+    ),
     "time goes back, chained": (
         lambda c: rechain([*c[:7], rehash(c[7], timestamp="2026-01-31T11:00:00.000000Z"), *c[8:]]),
         7,
@@ -273,6 +277,20 @@ def test_an_old_checkpoint_under_a_long_log_is_seen(tmp_path: Path) -> None:
     """More unsigned lines than one batch are no crash, but a checkpoint put back."""
     directory = make_log(tmp_path / "log", 1_100)
     (directory / "checkpoint").write_bytes(signed(lines(directory)[:50]))
+    assert verify_log(directory, VKEY).code == "checkpoint.old"
+    with pytest.raises(AuditTamperedError):
+        open_log(directory)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"x\n" * 1_025, b"x\n" * 1_024 + b"torn", bytes(1_024 * 65_537 + 1), (b"x" * 70_000 + b"\n") * 1_000],
+    ids=["lines", "lines and a torn one", "bytes", "long lines"],
+)
+def test_writer_and_verifier_agree_on_what_no_crash_leaves(directory: Path, tail: bytes) -> None:
+    """More than one batch after the checkpoint, in lines or in bytes: neither takes it for a crash."""
+    with segment(directory).open("ab") as file:
+        file.write(tail)
     assert verify_log(directory, VKEY).code == "checkpoint.old"
     with pytest.raises(AuditTamperedError):
         open_log(directory)

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from engine.audit.verify.line import LineError, Lines
+from engine.audit.verify.line import LINE_BYTES_MAX, LineError, Lines
 from engine.audit.verify.note import NOTE_BYTES_MAX, Head, Key, NoteError, read_head, read_key
 from engine.audit.verify.report import BadEvent, VerificationReport
 from engine.audit.verify.segments import SegmentFile, SegmentsError, find_segments, line_chunks
 from engine.audit.verify.tree import Tree
 
 _CRASH_EVENTS_MAX: Final = 1_024  # the writer signs before it goes on, so a crash leaves one batch unsigned
+_CRASH_BYTES_MAX: Final = _CRASH_EVENTS_MAX * (LINE_BYTES_MAX + 1)
 
 
 class _Verdict(Exception):  # noqa: N818 - no error of the program: the log is not good
@@ -83,7 +84,7 @@ def _verify(progress: _Progress, directory: Path, outside: bytes | None) -> None
             "outside.fork", f"the first {progress.outside.size} events are not those of the outside checkpoint"
         )
     # (7) No more is left unsigned than a crash can leave.
-    if progress.uncovered_lines > _CRASH_EVENTS_MAX:
+    if progress.uncovered_lines > _CRASH_EVENTS_MAX or progress.uncovered_bytes > _CRASH_BYTES_MAX:
         raise _Verdict("checkpoint.old", "more follows the checkpoint than a crash can leave: it is an old one")
 
 

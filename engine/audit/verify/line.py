@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
-from orjson import JSONDecodeError, dumps, loads
+from orjson import JSONDecodeError, JSONEncodeError, dumps, loads
 
 LINE_BYTES_MAX: Final = 65_536
 _FIELDS: Final = (
@@ -51,12 +51,15 @@ class Lines:
         for line in lines:
             try:
                 event = loads(line)
+                encoded = dumps(event)
             except JSONDecodeError as error:
                 raise LineError(f"not JSON: {error}") from None
+            except JSONEncodeError:  # what was decoded is JSON, so only its depth can be at fault
+                raise LineError("nested too deep") from None
             if type(event) is not dict or tuple(event) != _FIELDS:
                 raise LineError("not the nine fields in their order")
             # Re-encoded and compared: white space, duplicate keys, other spellings of a number or string end here.
-            if len(line) > LINE_BYTES_MAX or (dumps(event) != line and not _floats_apart(dumps(event), line)):
+            if len(line) > LINE_BYTES_MAX or (encoded != line and not _floats_apart(encoded, line)):
                 raise LineError("not in canonical form")
             seq, _, time, _, actor, target, details, previous_hash, own_hash = event.values()
             if sha256(line[:-_HASH_BYTES] + b"}").hexdigest() != own_hash:

@@ -108,6 +108,8 @@ def _check_signatures(text: bytes, block: bytes, key: Key) -> None:
         if match is None:
             raise NoteError("checkpoint.malformed", "a signature line is malformed")
         name, encoded = match.groups()
+        if any(map(str.isspace, name.decode())):  # of any script; the pattern is of bytes, and knows ASCII's
+            raise NoteError("checkpoint.malformed", "a key's name has a space")
         raw = b64decode(encoded)
         if b64encode(raw) != encoded:
             raise NoteError("checkpoint.malformed", "a signature is not in canonical base64")

@@ -102,6 +102,8 @@ SIGNATURE = LINE.split(b" ")[2][:-1]
         GOOD.replace(SIGNATURE, SIGNATURE.rstrip(b"=")),
         GOOD.replace("— ".encode(), b"- "),
         GOOD.replace(LINE, LINE * 65),
+        GOOD + "— two\u3000words AAAAAAAA\n".encode(),
+        GOOD + "— two\u00a0words AAAAAAAA\n".encode(),
         note(f"{NAME}\n012\n{b64encode(bytes(32)).decode()}\n".encode()),
         note(f"{NAME}\n+1\n{b64encode(bytes(32)).decode()}\n".encode()),
         note(f"{NAME}\n1_0\n{b64encode(bytes(32)).decode()}\n".encode()),
