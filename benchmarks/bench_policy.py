@@ -4,7 +4,7 @@ Run it: `python -m benchmarks.bench_policy`
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -47,8 +47,8 @@ DOCUMENTS: Final[tuple[tuple[str, Entrypoint, bytes, int], ...]] = (
 )
 
 
-def decision_rows(evaluator: Evaluator, effort: Effort) -> Iterator[Row]:
-    """Measure each entrypoint as a worker evaluates it, beside a server of OPA over loopback."""
+def evaluation_rows(evaluator: Evaluator, effort: Effort) -> Iterator[Row]:
+    """Measure each entrypoint as a worker evaluates it, no other process between, beside OPA's server."""
     with ExitStack() as stack:
         server = stack.enter_context(opa.serving(POLICIES)) if opa.PROGRAM.is_file() else None
         for what, entrypoint, document, times in DOCUMENTS:
@@ -62,12 +62,11 @@ def decision_rows(evaluator: Evaluator, effort: Effort) -> Iterator[Row]:
                 works.append(calls(partial(server.ask, request), times))
             ours, *peer = in_turn(effort, *works)
             yield timed_row(
-                f"decision of {what}",
+                f"evaluating {what}",
                 "µs" if times == CALLS else "ms",
                 ours,
-                against="OPA server over loopback" if peer else opa.MISSING,
+                against="OPA's server, over loopback" if peer else opa.MISSING,
                 peer=peer[0] if peer else None,
-                target=DECISION_TARGET_US if entrypoint in {"rpc", "step", "effect"} else None,
             )
 
 
@@ -93,21 +92,37 @@ async def echo_calls(pool: WorkerPool, callers: int) -> None:
     await asyncio.gather(*(caller() for _ in range(callers)))
 
 
+def decided(policy: WorkerPolicy, echo: WorkerPool, callers: int) -> list[Work[Awaitable[None]]]:
+    """Return the works of deciding and of only sending, from so many callers at once."""
+    return [Work(partial(decide_calls, policy, callers), CALLS), Work(partial(echo_calls, echo, callers), CALLS)]
+
+
+async def ask_calls(server: opa.Connection) -> None:
+    """Ask OPA for the same decisions, one after the other."""
+    _, entrypoint, document, _ = DOCUMENTS[1]
+    request = opa.request(entrypoint, document)
+    for _ in range(CALLS):
+        server.ask(request)
+
+
 async def worker_rows(bundle: Bundle, effort: Effort) -> AsyncIterator[Row]:
-    """Measure a decision as the gateway sees it, with one worker, beside a worker that only echoes."""
+    """Measure a decision as the gateway sees it, with one worker, beside OPA's server and a worker that only echoes."""
     zygote = await Zygote.start((*PRELOAD, "benchmarks.policy_echo"))
     spec = WorkerSpec(entry="benchmarks.policy_echo:serve", limits=ResourceLimits(address_space_bytes_max=1 << 29))
     policy, echo = WorkerPolicy(zygote, bundle, 1), WorkerPool(zygote, spec, 1, AT_ONCE)
     await policy.start()
     await echo.start()
-    for callers in (1, AT_ONCE):
-        ours, floor = await in_turn_async(
-            effort,
-            Work(partial(decide_calls, policy, callers), CALLS),
-            Work(partial(echo_calls, echo, callers), CALLS),
-        )
-        what = f"pure step by one worker, {callers} at once"
-        yield timed_row(what, "µs", ours, against="a worker that echoes", peer=floor)
+    with ExitStack() as stack:
+        asked = []
+        if opa.PROGRAM.is_file():
+            asked = [Work(partial(ask_calls, stack.enter_context(opa.serving(POLICIES))), CALLS)]
+        one, bare, *peer = await in_turn_async(effort, *decided(policy, echo, 1), *asked)
+    many, bare_many = await in_turn_async(effort, *decided(policy, echo, AT_ONCE))
+    what, floor = "decision of a pure step by one worker", "a worker that echoes"
+    against, theirs = ("OPA's server, over loopback", peer[0]) if peer else (opa.MISSING, None)
+    yield timed_row(what, "µs", one, against=against, peer=theirs, target=DECISION_TARGET_US)
+    yield timed_row(f"{what}, beside an echo", "µs", one, against=floor, peer=bare)
+    yield timed_row(f"{what}, {AT_ONCE} at once", "µs", many, against=floor, peer=bare_many)
     await policy.close()
     await echo.close()
     await zygote.close()
@@ -127,7 +142,7 @@ def loading_rows(bundle: Bundle, effort: Effort) -> Iterator[Row]:
 async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
     """Measure every figure."""
     bundle = Bundle.load(POLICIES)
-    for row in decision_rows(Evaluator(bundle.sources, bundle.document), effort):
+    for row in evaluation_rows(Evaluator(bundle.sources, bundle.document), effort):
         yield row
     async for row in worker_rows(bundle, effort):
         yield row
