@@ -59,25 +59,25 @@ class Server:
         Raises:
             ConfigurationError: the address or the token cannot be used, or the token would travel in the clear.
         """
-        token = _read_token(token_file) if token_file else os.environ.get(TOKEN_VARIABLE, "").strip()
+        token = _read_token(token_file) if token_file else os.environ.get(TOKEN_VARIABLE, "").strip() or None
         found = _ADDRESS.fullmatch(address)
         if found is None or not 0 < int(found["port"]) <= PORT_MAX:
             raise ConfigurationError(f"{address!r} is no address; write host:port", code="server.address")
-        if token and not _TOKEN.fullmatch(token):
+        if token is not None and not _TOKEN.fullmatch(token):
             raise ConfigurationError("the bearer token is empty, too long or no ASCII text", code="token.invalid")
-        if token and not _is_loopback(found["host"]):
+        if token is not None and not _is_loopback(found["host"]):
             raise ConfigurationError(
                 f"{address} is not on this machine, and there is no TLS yet: the token would travel in the clear; "
                 "tunnel to the gateway's loopback address instead",
                 code="server.cleartext",
             )
-        return cls(address, token or None)
+        return cls(address, token)
 
 
 def _read_token(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(_TOKEN_FILE_BYTES_MAX).decode("ascii", "replace").strip() or "?"
+            return file.read(_TOKEN_FILE_BYTES_MAX).decode("ascii", "replace").strip()
     except OSError as error:
         raise ConfigurationError(
             f"{path}: the token cannot be read ({error.strerror})", code="token.unreadable"

@@ -1,7 +1,10 @@
 """A real server of gateway.rpc on loopback, in front of fakes, and stubs that speak to it."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -94,3 +97,25 @@ def details(
                     if box.Is(message.DESCRIPTOR):
                         box.Unpack(message)
     return info, bad, detail
+
+
+@contextmanager
+def served_aside(desk: FakeDesk, *, gate: FakeGate | None = None) -> Iterator[str]:
+    """Serve a fake desk from a thread with a loop of its own, for clients that block; yield the address."""
+    loop = asyncio.new_event_loop()
+    ready: Future[str] = Future()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with serving(desk, gate=gate) as served:
+            ready.set_result(served.server.address)
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        yield ready.result(timeout=10)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()

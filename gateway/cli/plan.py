@@ -42,19 +42,13 @@ def plan(
             preview = _plan_here(raw, home, tuple(role or ("submitter",)))
         except EngineError as error:
             fail(error, output, source=document)
-    denied = [
-        error_document(reason["code"], reason["message"])
-        for decision in preview["decisions"]
-        if not decision["allow"]
-        for reason in decision["reasons"]
-    ]
-    allowed = all(decision["allow"] for decision in preview["decisions"])
+    errors = _refusals(preview["decisions"])
     if output is Output.JSON:
-        print_json(preview if allowed else {**preview, "errors": denied})
+        print_json({**preview, "errors": errors} if errors else preview)
     else:
         _print_plan(preview)
-        print_errors(denied)
-    if not allowed:
+        print_errors(errors)
+    if errors:
         raise typer.Exit(Exit.REFUSED)
 
 
@@ -66,6 +60,16 @@ def _plan_here(raw: bytes, home: Path | None, roles: tuple[str, ...]) -> dict[st
     caller = Principal(subject="local", tenant="default", roles=roles)
     decision = asyncio.run(admission.ask(sanitized, caller))
     return PlanPreview.of(sanitized, decision).document()
+
+
+def _refusals(decisions: list[dict[str, Any]]) -> list[dict[str, object]]:
+    """Return why the decisions are no, as errors; at least one for each that is."""
+    errors = []
+    for decision in decisions:
+        if not decision["allow"]:
+            why = decision["reasons"] or [{"code": "policy.denied", "message": "policy gave no reason"}]
+            errors += [error_document(reason["code"], reason["message"]) for reason in why]
+    return errors
 
 
 def _print_plan(preview: dict[str, Any]) -> None:

@@ -1,0 +1,46 @@
+"""Runs the command line in this process, without the environment of whoever runs the tests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from typer.testing import CliRunner
+
+from gateway.cli.app import app
+
+FOREIGN = ("MISSIONGATE_HOME", "MISSIONGATE_SERVER", "MISSIONGATE_TOKEN", "MISSIONGATE_DEBUG", "FORCE_COLOR")
+CLEAN: dict[str, str | None] = dict.fromkeys(FOREIGN)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON value on standard output."""
+        assert self.out.count("\n") == 1, self.out
+        return orjson.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        """The JSON values on standard output, one a line."""
+        return [orjson.loads(line) for line in self.out.splitlines()]
+
+
+def run(*args: object, stdin: bytes = b"", width: int = 80, env: Mapping[str, str] | None = None) -> Ran:
+    """Run `missiongate` with `args`; an exception that gets out of it fails the test."""
+    result = CliRunner().invoke(
+        app,
+        [str(arg) for arg in args],
+        input=stdin,
+        env={**CLEAN, "COLUMNS": str(width), **(env or {})},
+    )
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Ran(result.exit_code, result.stdout_bytes.decode(), result.stderr_bytes.decode())

@@ -1,0 +1,301 @@
+"""submit, get, list, watch and cancel, against a real server in front of a fake desk."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from engine.errors import MissionInvalidError, Violation
+from engine.result import MissionState
+from gateway.errors import (
+    ConflictError,
+    OverloadedError,
+    PolicyDeniedError,
+    Reason,
+    SanitizationError,
+    StoreError,
+)
+from tests.cli_runner import run
+from tests.fakes import MOMENT, FakeDesk, ended, event, step_result, view
+from tests.rpc_server import served_aside
+
+ID = "0b9ad7a4-6f0e-4a53-9d3a-2f6f7a0b1c2d"
+EVENT_KEYS = {"index", "timestamp", "kind", "step_id", "details"}
+VIEW_KEYS = {
+    "mission_id", "name", "state", "digest", "submitter", "tenant", "created_at", "ended_at", "steps_total", "result",
+}  # fmt: skip
+
+
+@pytest.fixture
+def desk() -> FakeDesk:
+    return FakeDesk(
+        missions={ID: ended(ID)},
+        events=[
+            event(0, "mission.executing", ""),
+            event(1),
+            event(2, "step.completed"),
+            event(3, "mission.completed", ""),
+        ],
+    )
+
+
+@pytest.fixture
+def env(desk: FakeDesk) -> Iterator[dict[str, str]]:
+    with served_aside(desk) as address:
+        yield {"MISSIONGATE_SERVER": address, "MISSIONGATE_TOKEN": "ann-token"}
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    path = tmp_path / "mission.yaml"
+    path.write_text("version: '1.0'\n")
+    return path
+
+
+class TestForms:
+    def test_submit_sends_the_files_bytes(self, desk: FakeDesk, env: Mapping[str, str], document: Path) -> None:
+        """As they are: line numbers in errors are those of the file. JSON: mission_id, digest, created."""
+        done = run("submit", document, "--request-id", "r", "-o", "json", env=env)
+        assert done.code == 0
+        assert done.json == {"mission_id": "m-r", "digest": "sha256:" + "d" * 64, "created": True}
+        assert desk.forms == [b"version: '1.0'\n"]
+        assert run("submit", document, "--request-id", "r", env=env).out == "mission m-r\n"
+
+    def test_submit_reads_standard_input(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """Under the name -."""
+        assert run("submit", "-", stdin=b"{}", env=env).code == 0
+        assert desk.forms == [b"{}"]
+
+    def test_a_submission_without_a_request_id_gets_a_new_one(self, env: Mapping[str, str], document: Path) -> None:
+        """So that two are two missions."""
+        one, two = (run("submit", document, "-o", "json", env=env).json["mission_id"] for _ in range(2))
+        assert one != two
+
+    def test_get_prints_the_documented_view(self, env: Mapping[str, str]) -> None:
+        """JSON: the view; its result in the words of the data-model document."""
+        view_ = run("get", ID, "-o", "json", env=env).json
+        assert view_.keys() == VIEW_KEYS
+        assert view_["state"] == "Completed"
+        assert view_["result"]["overall_status"] == "Success"
+        assert list(view_["result"]["step_results"]) == ["a", "b"]
+        assert view_["result"]["step_results"]["a"] == {
+            "status": "Completed",
+            "output": {"path": "out/a.txt"},
+            "duration_ms": 1.5,
+            "timestamp": "2026-07-01T12:30:16.000000Z",
+        }
+
+    def test_list_prints_missions_and_the_next_pages_token(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """JSON: missions without results, next_page_token; filters and token reach the gateway."""
+        desk.missions["m-2"] = view("m-2")
+        page = run("list", "--page-size", 1, "-o", "json", env=env).json
+        assert list(page) == ["missions", "next_page_token"]
+        assert list(page.values())[1] == "more"
+        running = run("list", "--state", "Executing", "--page-token", "more", "-o", "json", env=env).json
+        assert [m["mission_id"] for m in running["missions"]] == ["m-2"]
+        assert "more" in desk.asked
+
+    def test_watch_prints_an_event_a_line_and_the_view_last(self, env: Mapping[str, str]) -> None:
+        """JSON lines, from the index that was asked for."""
+        lines = run("watch", ID, "--from-index", 1, "-o", "json", env=env).lines
+        assert [line["index"] for line in lines[:-1]] == [1, 2, 3]
+        assert all(line.keys() == EVENT_KEYS for line in lines[:-1])
+        assert lines[-1].keys() == VIEW_KEYS
+
+    def test_cancel_prints_the_view(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """And the reason reaches the gateway."""
+        assert run("cancel", ID, "--reason", "no need", "-o", "json", env=env).json["mission_id"] == ID
+        assert desk.asked == ["no need"]
+
+    def test_json_is_utf_8(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """Names and outputs in any script."""
+        desk.missions[ID] = view(ID, name="отчёт 報告 ✓")
+        assert run("get", ID, "-o", "json", env=env).json["name"] == "отчёт 報告 ✓"
+
+
+class TestExitCodes:
+    @pytest.mark.parametrize(("status", "code"), [("Success", 0), ("Partial", 1), ("Failed", 1)])
+    def test_following_says_whether_the_mission_succeeded(
+        self, desk: FakeDesk, env: Mapping[str, str], document: Path, status: str, code: int
+    ) -> None:
+        """Watch and submit --watch: 0 for Success, 1 for anything else; get is 0, since it did what it was asked."""
+        desk.missions[ID] = desk.missions["m-r"] = ended(ID, step_result("a"), status=status)
+        assert run("watch", ID, env=env).code == code
+        assert run("submit", document, "--watch", "--request-id", "r", env=env).code == code
+        assert run("get", ID, env=env).code == 0
+
+    @pytest.mark.parametrize(
+        ("fault", "code"),
+        [
+            (MissionInvalidError([Violation(code="mission.cycle", message="a → a", field="steps[0]", line=3)]), 2),
+            (
+                MissionInvalidError(
+                    [Violation(code="mission.too_many_steps", message="m", field="steps", kind="limit")]
+                ),
+                3,
+            ),
+            (SanitizationError([Violation(code="sanitize.path.traversal", message="m", field="steps[0]", line=3)]), 3),
+            (PolicyDeniedError([Reason("path.protected", "m", "rule")]), 3),
+            (ConflictError("m", code="mission.request_id_reused"), 2),
+            (OverloadedError("m", code="mission.too_many_running"), 4),
+            (StoreError("m", code="store.full"), 4),
+            (ValueError("secret"), 4),
+        ],
+        ids=lambda value: getattr(value, "code", None) or str(value),
+    )
+    def test_each_kind_of_failure_has_its_code(
+        self, desk: FakeDesk, env: Mapping[str, str], document: Path, fault: Exception, code: int
+    ) -> None:
+        """2 malformed, 3 refused, 4 cannot answer; JSON errors have code, message, field and line."""
+        desk.fault = fault
+        done = run("submit", document, "-o", "json", env=env)
+        assert done.code == code
+        (error,) = done.json["errors"]
+        assert error.keys() == {"code", "message", "field", "line"}
+        assert error["code"] == getattr(fault, "code", "internal")
+        assert "secret" not in done.out + done.err
+
+    def test_what_is_not_there_and_who_is_not_known_are_usage(self, env: Mapping[str, str]) -> None:
+        """Both are 2: the call has to be made otherwise."""
+        assert run("get", "nope", env=env).code == 2
+        done = run("get", ID, "-o", "json", env={**env, "MISSIONGATE_TOKEN": "wrong"})
+        assert done.code == 2
+        assert done.json["errors"][0]["code"] == "auth.unauthenticated"
+
+    def test_no_gateway_is_4_at_once(self, document: Path) -> None:
+        """A port that nobody listens on, and a name that nobody has."""
+        for address in ("127.0.0.1:1", "no-such-host.invalid:7443"):
+            done = run("submit", document, "--server", address, "-o", "json")
+            assert done.code == 4
+            assert done.json["errors"][0]["code"] == "rpc.unavailable"
+            assert address in done.json["errors"][0]["message"]
+
+    @pytest.mark.parametrize("address", ["", "nonsense", "127.0.0.1:0", "127.0.0.1:65536", "unix:/tmp/x", "a b:1"])
+    def test_a_bad_address_is_usage(self, address: str) -> None:
+        """Before anything is dialled."""
+        done = run("list", "--server", address, "-o", "json")
+        assert done.code == 2
+        assert done.json["errors"][0]["code"] == "server.address"
+
+    @pytest.mark.parametrize("name", ["missing", "folder", "nul\0name"])
+    def test_a_document_that_cannot_be_read_is_usage(self, tmp_path: Path, name: str) -> None:
+        """Missing, a directory, no name: 2, in both forms, without a traceback."""
+        (tmp_path / "folder").mkdir()
+        for command in ("submit", "plan"):
+            done = run(command, f"{tmp_path}/{name}", "-o", "json")
+            assert done.code == 2
+            assert done.json["errors"][0]["code"] == "document.unreadable"
+
+    def test_a_document_over_every_limit_is_refused_by_size(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """However large the file: what is sent stays under the transport's limit, and over the gateway's."""
+        run("submit", "-", stdin=b"x" * (20 * 1024 * 1024), env=env)
+        (form,) = desk.forms
+        assert 4 * 1024 * 1024 < len(form) < 8 * 1024 * 1024
+
+
+class TestTokens:
+    def test_a_token_comes_from_a_file_or_the_environment(self, env: Mapping[str, str], tmp_path: Path) -> None:
+        """The file goes before the variable."""
+        (tmp_path / "token").write_text("ann-token\n")
+        assert run("get", ID, "--token-file", tmp_path / "token", env={**env, "MISSIONGATE_TOKEN": "wrong"}).code == 0
+
+    def test_no_option_takes_a_token(self) -> None:
+        """`ps` shows arguments to everyone: no command has one for the token itself."""
+        for command in ("submit", "plan", "get", "list", "watch", "cancel"):
+            assert not re.search(r"--token(?!-file)\b", run(command, "--help", width=200).out)
+            assert run(command, "x", "--token", "secret").code == 2
+
+    @pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"\xff\xfe", b"a\nb", b"x" * 600, b"\x1b[2J"])
+    def test_a_file_that_holds_no_token_is_usage(self, tmp_path: Path, content: bytes) -> None:
+        """2, and nothing of its content is printed."""
+        (tmp_path / "token").write_bytes(content)
+        done = run("list", "--token-file", tmp_path / "token", "-o", "json")
+        assert done.code == 2
+        assert done.json["errors"][0]["code"] == "token.invalid"
+        assert "words" not in done.out
+
+    def test_a_file_that_cannot_be_read_is_usage(self, tmp_path: Path) -> None:
+        """2, with the system's reason."""
+        done = run("list", "--token-file", tmp_path, "-o", "json")
+        assert done.code == 2
+        assert done.json["errors"][0]["code"] == "token.unreadable"
+
+    @pytest.mark.parametrize("address", ["10.0.0.1:7443", "gateway.example:7443", "0.0.0.0:7443", "[fe80::1]:7443"])
+    def test_a_token_is_not_sent_in_the_clear(self, address: str) -> None:
+        """To another machine: refused before anything is dialled."""
+        done = run("list", "--server", address, "-o", "json", env={"MISSIONGATE_TOKEN": "secret"})
+        assert done.code == 2
+        assert done.json["errors"][0]["code"] == "server.cleartext"
+
+
+class TestForPeople:
+    @pytest.mark.parametrize("width", [40, 80, 120])
+    def test_an_id_is_never_cut(self, desk: FakeDesk, env: Mapping[str, str], width: int) -> None:
+        """At any width a list shows whole ids, one mission a line; what is cut is the name."""
+        desk.missions["m-2"] = view("m-2", name="a name that is " + "very " * 40 + "long")
+        lines = run("list", env=env, width=width).out.splitlines()
+        assert [line.split()[0] for line in lines] == ["mission", ID, "m-2"]
+        assert all(len(line) <= width for line in lines)
+
+    def test_a_wide_list_says_more(self, env: Mapping[str, str]) -> None:
+        """Steps and submitter where there is room."""
+        assert "submitter" not in run("list", env=env, width=80).out
+        assert "submitter" in run("list", env=env, width=120).out
+        assert "2026-07-01 12:30" in run("list", env=env, width=80).out
+
+    def test_no_missions_is_said(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """Instead of an empty table."""
+        desk.missions.clear()
+        assert run("list", env=env).out == "no missions\n"
+
+    def test_a_view_shows_failures_whole(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """Message and code of a failed step are there at 80 columns; outputs are cut to the line."""
+        failure = {"code": "step.path_closed", "message": "words " * 30 + "end"}
+        steps = (step_result("a", output="x" * 500), step_result("b", "Failed", output=None, error=failure))
+        desk.missions[ID] = ended(ID, *steps, status="Partial")
+        out = run("get", ID, env=env, width=80).out
+        assert " ".join(out.split()).count("words") == 30
+        assert "[step.path_closed]" in out
+        assert "x…" in out
+        assert max(map(len, out.splitlines()[2:])) <= 80
+        assert "Partial: 1 completed, 1 failed in 2000 ms" in out
+
+    def test_events_name_time_state_and_step(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """One line each, with the reason of a failure."""
+        desk.events = [event(0, "step.failed", "a", error={"code": "step.timeout", "message": "too slow"})]
+        first = run("watch", ID, env=env).out.splitlines()[0]
+        assert first.split() == [MOMENT.strftime("%H:%M:%S.250"), "Failed", "a", "too", "slow", "[step.timeout]"]
+
+    @pytest.mark.parametrize("name", ["\x1b[2Jgone", "\x9b31m", "a\u202etxt.exe", "bell\x07", "one\rtwo", "a\nb"])
+    def test_foreign_text_does_not_reach_the_terminal_raw(
+        self, desk: FakeDesk, env: Mapping[str, str], name: str
+    ) -> None:
+        """What moves a cursor, rings, or turns the reading direction is shown escaped, wherever it comes from."""
+        failure = {"code": "x", "message": name}
+        desk.missions[ID] = ended(ID, step_result("a", "Failed", error=failure, output=None), status="Failed")
+        desk.missions["m-2"] = view("m-2", name=name, submitter=name, state=MissionState.EXECUTING)
+        desk.events = [event(0, "step.failed", name, error=failure)]
+        done = [
+            run("get", ID, env=env),
+            run("watch", ID, env=env),
+            run("list", env=env, width=200),
+            run("get", "m-2", env=env),
+        ]
+        desk.fault = SanitizationError([Violation(code="x", message=name, field=name)])
+        done.append(run("get", ID, env=env))
+        for each in done:
+            assert not [c for c in each.out + each.err if not c.isprintable() and c != "\n"]
+
+    def test_names_are_no_markup(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """A mission named like a style, a closing tag or an emoji is shown as it is named."""
+        desk.missions[ID] = view(ID, name="[red]a[/red] [/] :warning:")
+        assert "[red]a[/red] [/] :warning:" in run("get", ID, env=env).out
+        assert "[red]a[/red] [/] :warning:" in run("list", env=env, width=200).out
+
+    def test_errors_say_where(self, desk: FakeDesk, env: Mapping[str, str], document: Path) -> None:
+        """file:line, field, message, code, on standard error; nothing on standard output."""
+        desk.fault = SanitizationError([Violation(code="sanitize.x", message="is bad", field="steps[0].id", line=7)])
+        done = run("submit", document, env=env)
+        assert done.err == f"✗ {document}:7 steps[0].id is bad  [sanitize.x]\n"
+        assert done.out == ""

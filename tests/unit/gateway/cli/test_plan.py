@@ -1,0 +1,150 @@
+"""plan, without a gateway and with one."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import CONFIG_NAME
+from gateway.home import make_home
+from gateway.missions.views import PlanPreview
+from gateway.policy.decision import Decision
+from tests.cli_runner import run
+from tests.fakes import DIGEST, FakeDesk
+from tests.rpc_server import served_aside
+
+GOOD = b"""\
+version: "1.0"
+name: two
+steps:
+  - {id: a, name: A, step_type: transform, parameters: {}}
+  - {id: b, name: B, step_type: transform, depends_on: [a], parameters: {}}
+"""
+TRAVERSAL = b"""\
+version: "1.0"
+name: out
+steps:
+  - id: a
+    name: A
+    step_type: read_file
+    parameters:
+      path: ../../etc/passwd
+"""
+PROTECTED = TRAVERSAL.replace(b"read_file", b"create_file").replace(
+    b"../../etc/passwd", b"protected/x\n      content: y"
+)
+
+
+def test_a_plan_is_mission_levels_and_decisions() -> None:
+    """JSON: the canonical mission, the step ids by level, what each entry point said; exit 0."""
+    done = run("plan", "-", "-o", "json", stdin=GOOD)
+    assert done.code == 0
+    plan = done.json
+    assert plan.keys() == {"mission", "digest", "levels", "decisions"}
+    assert plan["levels"] == [["a"], ["b"]]
+    assert plan["mission"]["steps"][1]["depends_on"] == ["a"]
+    assert [(d["entrypoint"], d["allow"]) for d in plan["decisions"]] == [("mission", True)]
+
+
+@pytest.mark.parametrize(
+    ("document", "code", "error", "field", "line"),
+    [
+        (b"a: }", 2, "document.syntax", "", 1),
+        (b"", 2, None, "", None),
+        (
+            GOOD.replace(b"depends_on: [a]", b"depends_on: [b]"),
+            2,
+            "mission.self_dependency",
+            "steps[1].depends_on[0]",
+            5,
+        ),
+        (GOOD + b"extra: 1\n", 2, "mission.unknown_field", "extra", 6),
+        (b"x" * (4 * 1024 * 1024 + 1), 3, "document.too_large", "", 1),
+        (TRAVERSAL, 3, "sanitize.path.traversal", "steps[0].parameters.path", 8),
+    ],
+)
+def test_a_bad_mission_names_the_rule_the_field_and_the_line(
+    document: bytes, code: int, error: str | None, field: str, line: int | None
+) -> None:
+    """2 where it is no mission, 3 where a well-formed one is refused; `errors` says where."""
+    done = run("plan", "-", "-o", "json", stdin=document)
+    assert done.code == code
+    first = done.json["errors"][0]
+    assert first.keys() == {"code", "message", "field", "line"}
+    if error is not None:
+        assert (first["code"], first["field"], first["line"]) == (error, field, line)
+
+
+def test_a_plan_that_policy_denies_is_shown_with_the_reasons() -> None:
+    """Exit 3, the plan and the errors: what a role without steps may not do."""
+    done = run("plan", "-", "--role", "viewer", "-o", "json", stdin=GOOD)
+    assert done.code == 3
+    plan = done.json
+    assert plan["levels"] == [["a"], ["b"]]
+    assert [d["allow"] for d in plan["decisions"]] == [False]
+    assert plan["errors"]
+    assert all(e.keys() == {"code", "message", "field", "line"} for e in plan["errors"])
+    text = run("plan", "-", "--role", "viewer", stdin=GOOD)
+    assert "policy, mission: denied" in text.out
+    assert text.err.startswith("✗ ")
+
+
+def test_people_see_levels() -> None:
+    """Name, digest, a line a level, the verdict; a wide level is counted instead of listed."""
+    wide = b'version: "1.0"\nname: wide\nsteps:\n' + b"".join(
+        b"  - {id: s%d, name: S, step_type: transform, parameters: {}}\n" % i for i in range(20)
+    )
+    out = run("plan", "-", stdin=wide).out
+    assert "level 1  s0 (transform)" in out
+    assert "and 8 more" in out
+    assert out.endswith("policy, mission: allowed\n")
+
+
+def test_a_gateways_home_gives_limits_and_policy(tmp_path: Path) -> None:
+    """The same mission is refused by a stricter home; a home without a configuration is an error, not a default."""
+    make_home(tmp_path / "home")
+    with (tmp_path / "home" / CONFIG_NAME).open("a") as file:
+        file.write("\n[limits]\nsteps_max = 1\n")
+    assert run("plan", "-", stdin=GOOD).code == 0
+    done = run("plan", "-", "--home", tmp_path / "home", "-o", "json", stdin=GOOD)
+    assert done.code == 3
+    assert done.json["errors"][0]["code"] == "mission.too_many_steps"
+    missing = run("plan", "-", "--home", tmp_path, "-o", "json", stdin=GOOD)
+    assert missing.code == 2
+    assert missing.json["errors"][0]["code"] == "config.unreadable"
+
+
+def test_a_broken_bundle_is_usage(tmp_path: Path) -> None:
+    """A policy with a syntax error: 2, naming file and line."""
+    home = make_home(tmp_path / "home").home
+    (home / "policies/gateway/broken.rego").write_text("package gateway.broken\n\nallow if {\n")
+    done = run("plan", "-", "--home", home, "-o", "json", stdin=GOOD)
+    assert done.code == 2
+    assert "broken.rego:" in done.json["errors"][0]["message"]
+
+
+def test_a_gateway_is_asked_where_one_is_named() -> None:
+    """With --server, its answer is printed in the same shape, and its no is a no."""
+    desk = FakeDesk()
+    with served_aside(desk) as address:
+        plan = run("plan", "-", "--server", address, "-o", "json", stdin=GOOD, env={"MISSIONGATE_TOKEN": "ann-token"})
+        assert plan.code == 0
+        assert plan.json["levels"] == [["a", "b"], ["c"]]
+        assert plan.json["mission"] == {"name": "é"}
+    assert desk.forms == [GOOD]
+    assert run("plan", "-", "--server", "127.0.0.1:1", stdin=GOOD).code == 4
+
+
+def test_a_no_without_a_reason_is_still_explained() -> None:
+    """Exit 3 with one error of the gateway's own."""
+
+    class Denying(FakeDesk):
+        async def plan(self, principal: object, form: object) -> PlanPreview:
+            del principal, form
+            decision = Decision(allow=False, bundle=DIGEST)
+            return PlanPreview(mission={"name": "x", "steps": []}, digest=DIGEST, levels=(), decision=decision)
+
+    with served_aside(Denying()) as address:
+        env = {"MISSIONGATE_TOKEN": "ann-token", "MISSIONGATE_SERVER": address}
+        done = run("plan", "-", "-o", "json", stdin=GOOD, env=env)
+    assert done.code == 3
+    assert [e["code"] for e in done.json["errors"]] == ["policy.denied"]
