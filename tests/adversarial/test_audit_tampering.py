@@ -100,6 +100,10 @@ NAMED: dict[str, tuple[Attack, int]] = {
         lambda c: rechain([*c[:7], rehash(c[7], timestamp="2026-02-31T12:00:00.000000Z"), *c[8:]]),
         7,
     ),
+    "clock_raw before another field, chained": (
+        lambda c: rechain([*c[:7], rehash(c[7], details={"clock_raw": "2026-01-31T12:00:00.000001Z", "n": 7}), *c[8:]]),
+        7,
+    ),
     "clock_raw of the future, chained": (
         lambda c: rechain([*c[:7], rehash(c[7], details={"clock_raw": "2027-01-31T12:00:00.000000Z"}), *c[8:]]),
         7,

@@ -76,15 +76,16 @@ class Lines:
             if time <= self._time:  # of one width, so text compares as time does
                 raise LineError("its timestamp is not after the one before")
             if "clock_raw" in details:
-                self._check_clock(moment, details["clock_raw"])
+                self._check_clock(moment, details)
             leaves.append(sha256(b"\x00" + line).digest())
             self.seq += 1
             self._previous_hash = own_hash
             self._time = time
 
-    def _check_clock(self, moment: datetime, clock: object) -> None:
-        """`clock_raw` stands only where the clock had not moved on, and time did by its least."""
-        if not isinstance(clock, str) or _TIMESTAMP.fullmatch(clock) is None:
+    def _check_clock(self, moment: datetime, details: dict[str, object]) -> None:
+        """`clock_raw` stands last, and only where the clock had not moved on, and time did by its least."""
+        name, clock = next(reversed(details.items()))
+        if name != "clock_raw" or not isinstance(clock, str) or _TIMESTAMP.fullmatch(clock) is None:
             raise LineError("malformed clock_raw")
         before = _moment(self._time) if self._time else moment
         if _moment(clock) > before or moment != before + timedelta(microseconds=1):
