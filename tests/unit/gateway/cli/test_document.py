@@ -1,0 +1,46 @@
+"""docs/cli.md against the commands that there are."""
+
+import re
+from pathlib import Path
+
+import typer.main
+
+from gateway.cli.app import app
+from gateway.cli.output import Exit
+from gateway.cli.sanitize import ArgumentType
+
+DOCUMENT = (Path(__file__).resolve().parents[4] / "docs" / "cli.md").read_text()
+
+
+def commands() -> dict[str, set[str]]:
+    """Return every command's options."""
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():
+        group = getattr(command, "commands", None)
+        for path, each in {f"{name} {n}": c for n, c in group.items()}.items() if group else {name: command}.items():
+            found[path] = {o for p in each.params for o in p.opts if o.startswith("--") and o != "--help"}
+    return found
+
+
+def test_every_command_and_each_of_its_options_is_documented() -> None:
+    """Each has a section of its own, which names every option; no section is about a command that is not there."""
+    sections = dict(
+        re.findall(r"^### `missiongate ([a-z ]+)`\n(.*?)(?=^##)", DOCUMENT + "\n##", re.MULTILINE | re.DOTALL)
+    )
+    assert sections.keys() == commands().keys()
+    for name, options in commands().items():
+        for option in options - {"--output", "--server", "--token-file"}:  # told once for all
+            assert f"`{option}" in sections[name], f"{name} {option}"
+    for option in ("--output", "--server", "--token-file"):
+        assert f"`{option}" in DOCUMENT
+
+
+def test_every_exit_code_is_documented() -> None:
+    """The table has exactly the codes that there are."""
+    assert re.findall(r"^\| (\d) \|", DOCUMENT, re.MULTILINE) == [str(int(code)) for code in Exit]
+
+
+def test_every_argument_type_is_documented() -> None:
+    """What `sanitize` takes."""
+    for kind in ArgumentType:
+        assert f"`{kind.value}`" in DOCUMENT
