@@ -437,7 +437,7 @@ def laws_hold(events: Iterable[Event], *, killed: bool = False) -> None:
             admitted.add(event.target)
         elif event.event_type in {"mission.ended", "mission.interrupted"}:
             over.add(mission_id)
-        elif step_id:
+        elif event.event_type.startswith(("step.", "effect.")) and step_id:
             assert mission_id in admitted, f"{event}: not admitted"
             if event.event_type in {"step.allowed", "step.refused", "effect.allowed", "effect.intended"}:
                 assert mission_id not in over, f"{event}: begun after the end"
