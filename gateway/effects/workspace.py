@@ -151,13 +151,16 @@ class Workspaces:
         """
         if not _MISSION_ID.fullmatch(mission_id):
             raise EffectError("a mission id has letters, digits, - and _", code="effect.workspace_unavailable")
-        try:
-            os.mkdir(mission_id, 0o700, dir_fd=self._root)
-            root = open_beneath(self._root, mission_id, _DIRECTORY)
-            staging = os.dup(self._staging)
-        except OSError as err:
-            message = f"the workspace of {mission_id} cannot be made: {err.strerror}"
-            raise EffectError(message, code="effect.workspace_unavailable") from err
+        with ExitStack() as undo:
+            try:
+                os.mkdir(mission_id, 0o700, dir_fd=self._root)
+                root = open_beneath(self._root, mission_id, _DIRECTORY)
+                undo.callback(os.close, root)
+                staging = os.dup(self._staging)
+            except OSError as err:
+                message = f"the workspace of {mission_id} cannot be made: {err.strerror}"
+                raise EffectError(message, code="effect.workspace_unavailable") from err
+            undo.pop_all()
         return Workspace(self._path / mission_id, root, staging, self._limits)
 
     def close(self) -> None:

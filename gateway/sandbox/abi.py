@@ -13,7 +13,7 @@ import orjson
 
 from engine.errors import MissionInvalidError
 from engine.json_text import read_json
-from engine.mission import MissionLimits
+from engine.mission import NESTING_MAX, MissionLimits
 from engine.values import JsonObject, JsonValue
 from gateway.errors import SandboxError
 
@@ -22,7 +22,8 @@ OP_CHARS_MAX: Final = 64
 CODE_CHARS_MAX: Final = 128
 MESSAGE_CHARS_MAX: Final = 4096
 _LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
-_LIMITS: Final = MissionLimits()
+# A long number must not make another rule of nesting: how deep an output may be is for the context to say.
+_LIMITS: Final = MissionLimits(nesting_max=NESTING_MAX)
 MEMORY_CODE: Final = "memory"  # a module's own word for an allocation that failed
 
 

@@ -89,3 +89,20 @@ def test_descriptors_are_given_back(tmp_path: Path) -> None:
         pass
     workspaces.close()
     assert open_files() == before
+
+
+def test_a_workspace_that_cannot_be_made_holds_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When descriptors run out half-way, what was opened is given back: missions that fail must not make it worse."""
+    workspaces = Workspaces.open(tmp_path)
+
+    def scarce(_: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    before = open_files()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup", scarce)
+        with pytest.raises(EffectError) as refused:
+            workspaces.create("m1")
+    assert refused.value.code == "effect.workspace_unavailable"
+    assert open_files() == before
+    workspaces.close()

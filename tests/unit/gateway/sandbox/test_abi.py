@@ -80,3 +80,11 @@ def test_only_the_error_code_memory_reports_memory() -> None:
     assert not reports_memory(b'{"error":{"code":"other","message":"memory"}}')
     assert not reports_memory(b'{"output":{"code":"memory"}}')
     assert not reports_memory(b"memory")
+
+
+def test_a_long_number_changes_no_other_rule() -> None:
+    """An answer that is accepted without one is accepted with one, nested as deeply as a step may nest its output."""
+    text = "[" * 64 + "]" * 64
+    for number in ("1", "1234567890123456789"):
+        answer = decode_step_output(f'{{"output":{{"content":[{text},{number}]}}}}'.encode())
+        assert isinstance(answer, StepOutput)
