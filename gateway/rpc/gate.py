@@ -1,4 +1,4 @@
-"""The gate: every call is decided by `data.gateway.rpc.decision`, and a refusal is recorded."""
+"""The gate: every call is decided by `data.gateway.rpc.decision`; a refusal is recorded before it is told."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -27,6 +27,7 @@ class PolicyGate:
 
         Raises:
             PolicyDeniedError: it is not, or no decision could be had.
+            FaultError: what had to be recorded could not be.
         """
         asked = document.rpc_document(principal, service=service, method=method, resource=resource)
         decision = await self._policy.decide("rpc", asked)
@@ -35,10 +36,10 @@ class PolicyGate:
         except PolicyDeniedError as refusal:
             if not principal.anonymous:  # a stranger must not be able to fill the log
                 details = {"reasons": reasons_document(refusal.reasons), "bundle": decision.bundle, **resource}
-                self._record(EventType.RPC_DENIED, principal, f"{service}/{method}", details)
+                await self._record(EventType.RPC_DENIED, principal, f"{service}/{method}", details)
             raise
         if service in _READS_OF_THE_LOG:
-            self._record(EventType.LOG_READ, principal, f"{service}/{method}", {})
+            await self._record(EventType.LOG_READ, principal, f"{service}/{method}", {})
 
-    def _record(self, event: EventType, principal: Principal, target: str, details: JsonObject) -> None:
-        self._audit.append(event, actor=actor(principal), target=target, details=details)
+    async def _record(self, event: EventType, principal: Principal, target: str, details: JsonObject) -> None:
+        await self._audit.durable(self._audit.append(event, actor=actor(principal), target=target, details=details))

@@ -1,0 +1,252 @@
+"""The whole gateway behind real channels, with the default bundle: what a fake desk cannot show."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from engine.audit.verify import verify_log
+from gateway.assembly import AUDIT_FOLDER, Gateway, running_gateway
+from gateway.config import CONFIG_NAME, load_config
+from gateway.home import make_home
+from gateway.v1 import audit_pb2, audit_pb2_grpc, mission_pb2, mission_pb2_grpc
+from tests.rpc_server import details
+
+ROLES = {
+    "ann": ("default", ["submitter"]),
+    "amy": ("default", ["submitter"]),
+    "bob": ("other", ["submitter"]),
+    "eve": ("default", ["auditor"]),
+    "vic": ("default", ["viewer"]),
+    "nil": ("default", []),
+}
+
+
+@dataclass
+class World:
+    gateway: Gateway
+    home: Path
+    missions: Any
+    log: Any
+    stop: Callable[[], Awaitable[None]]  # the gateway, its clients' channel staying open
+
+    async def submit(self, request_id: str, *steps: dict[str, object], who: str = "ann") -> Any:
+        request = mission_pb2.SubmitMissionRequest(request_id=request_id, document=document(*steps))
+        return await self.missions.SubmitMission(request, metadata=as_(who))
+
+    async def watch(self, mission_id: str, from_index: int = 0, who: str = "ann") -> list[tuple[int, str, str]]:
+        request = mission_pb2.WatchMissionRequest(mission_id=mission_id, from_index=from_index)
+        call = self.missions.WatchMission(request, metadata=as_(who))
+        return [(a.event.index, a.event.kind, a.event.step_id) async for a in call]
+
+    async def events(self, kind: str) -> list[dict[str, Any]]:
+        """Return the audit log's events of a kind."""
+        call = self.log.ReadEvents(audit_pb2.ReadEventsRequest(), metadata=as_("eve"))
+        lines = [json.loads(line) async for answer in call for line in answer.lines]
+        return [line for line in lines if line["event_type"] == kind]
+
+
+def as_(who: str) -> tuple[tuple[str, str]]:
+    return (("authorization", f"Bearer {who}-token"),)
+
+
+def step(step_id: str, step_type: str = "transform", **more: object) -> dict[str, object]:
+    return {"id": step_id, "name": step_id, "step_type": step_type, "parameters": {}, **more}
+
+
+def document(*steps: dict[str, object]) -> bytes:
+    return json.dumps({"version": "1.0", "name": "m", "steps": list(steps)}).encode()
+
+
+SLOW = step("slow", "delay", parameters={"ms": 60_000})
+
+
+@asynccontextmanager
+async def world(tmp_path: Path, **options: Any) -> AsyncIterator[World]:
+    home = tmp_path / "home"
+    if not home.exists():
+        make_home(home, listen="127.0.0.1:0")
+        with (home / CONFIG_NAME).open("a") as config:
+            for who, (tenant, roles) in ROLES.items():
+                digest = sha256(f"{who}-token".encode()).hexdigest()
+                config.write(
+                    f'\n[[tokens]]\nsubject = "{who}"\ntenant = "{tenant}"\nroles = {roles}\nsha256 = "{digest}"\n'
+                )
+    async with AsyncExitStack() as channels, AsyncExitStack() as gateways:
+        gateway = await gateways.enter_async_context(running_gateway(home, load_config(home), **options))
+        channel = await channels.enter_async_context(grpc.aio.insecure_channel(gateway.address))
+        missions, log = mission_pb2_grpc.MissionServiceStub(channel), audit_pb2_grpc.AuditServiceStub(channel)
+        yield World(gateway, home, missions, log, gateways.aclose)
+
+
+async def refused(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+async def test_a_cancelled_submit_leaves_one_mission_that_runs(tmp_path: Path) -> None:
+    """Wherever the client's cancellation strikes: repeating the request id finds one mission, admitted once."""
+    async with world(tmp_path) as w:
+        for i in range(12):
+            call = asyncio.ensure_future(w.submit(f"r{i}", step("a")))
+            await asyncio.sleep(i * 0.002)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        ids = []
+        for i in range(12):
+            again = await w.submit(f"r{i}", step("a"))
+            assert (await w.watch(again.mission_id))[-1][1] == "mission.completed"
+            assert (await w.submit(f"r{i}", step("a"))).mission_id == again.mission_id
+            ids.append(again.mission_id)
+        page = await w.missions.ListMissions(mission_pb2.ListMissionsRequest(), metadata=as_("ann"))
+        assert sorted(m.mission_id for m in page.missions) == sorted(ids)
+        admitted = [event["target"] for event in await w.events("mission.admitted")]
+        assert sorted(admitted) == sorted(ids)
+
+
+async def test_a_request_id_names_one_mission(tmp_path: Path) -> None:
+    """Replayed with the same mission it is the first answer; with another, an error; another subject's is another."""
+    async with world(tmp_path) as w:
+        first = await w.submit("r", step("a"))
+        again = await w.submit("r", step("a"))
+        assert (first.created, again.created) == (True, False)
+        assert again.mission_id == first.mission_id
+        error = await refused(w.submit("r", step("b")))
+        assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert details(error)[2].code == "mission.request_id_reused"
+        assert (await w.submit("r", step("a"), who="amy")).mission_id != first.mission_id
+
+
+async def test_both_forms_of_a_mission_are_one(tmp_path: Path) -> None:
+    """A Mission message and its document have one digest, so that either may replay the other."""
+    async with world(tmp_path) as w:
+        steps = [step("a", parameters={"input": 2**53 + 1}), step("b", depends_on=["a"], timeout_seconds=5)]
+        first = await w.submit("r", *steps)
+        message = mission_pb2.Mission(
+            version="1.0",
+            name="m",
+            steps=[
+                mission_pb2.MissionStep(
+                    id="a", name="a", step_type="transform", parameters=b'{"input": 9007199254740993}'
+                ),
+                mission_pb2.MissionStep(id="b", name="b", step_type="transform", depends_on=["a"], timeout_seconds=5),
+            ],
+        )
+        request = mission_pb2.SubmitMissionRequest(request_id="r", mission=message)
+        again = await w.missions.SubmitMission(request, metadata=as_("ann"))
+        assert (again.created, again.digest) == (False, first.digest)
+
+
+@pytest.mark.parametrize("method", ["GetMission", "WatchMission", "CancelMission"])
+async def test_another_tenants_mission_does_not_exist(tmp_path: Path, method: str) -> None:
+    """Status, text and details of a foreign mission, running or ended, and of a missing one do not differ."""
+    request = getattr(mission_pb2, f"{method}Request")
+    async with world(tmp_path) as w:
+        running = (await w.submit("r", SLOW)).mission_id
+        done = (await w.submit("s", step("a"))).mission_id
+        await w.watch(done)
+        missing = "0b9ad7a4-6f0e-4a53-9d3a-2f6f7a0b1c2d"
+        seen = set()
+        for mission_id in (running, done, missing):
+            call = getattr(w.missions, method)(request(mission_id=mission_id), metadata=as_("bob"))
+            error = await refused(call.read() if method == "WatchMission" else call)
+            seen.add((error.code(), error.details(), str(details(error))))
+        assert len(seen) == 1
+        view = await w.missions.GetMission(mission_pb2.GetMissionRequest(mission_id=running), metadata=as_("ann"))
+        assert view.mission.state == mission_pb2.MISSION_STATE_EXECUTING
+        listed = await w.missions.ListMissions(mission_pb2.ListMissionsRequest(), metadata=as_("bob"))
+        assert not listed.missions
+        await w.missions.CancelMission(mission_pb2.CancelMissionRequest(mission_id=running), metadata=as_("ann"))
+
+
+async def test_a_watch_resumes_anywhere_also_after_the_end(tmp_path: Path) -> None:
+    """Events have no gaps; from any index, exactly the missing ones, while it runs and from the store alike."""
+    async with world(tmp_path) as w:
+        mission_id = (await w.submit("r", step("a"), step("b", depends_on=["a"]))).mission_id
+        live = await w.watch(mission_id)
+        assert [index for index, _, _ in live] == list(range(len(live)))
+        assert (live[0][1], live[-1][1]) == ("mission.executing", "mission.completed")
+        for start in range(len(live) + 2):
+            assert await w.watch(mission_id, start) == live[start:]
+    async with world(tmp_path) as w:  # after a restart
+        assert await w.watch(mission_id, 1) == live[1:]
+
+
+@pytest.mark.parametrize(
+    ("who", "method", "allowed"),
+    [
+        ("ann", "PlanMission", True),
+        ("vic", "ListMissions", True),
+        ("vic", "PlanMission", False),
+        ("nil", "ListMissions", False),
+        ("eve", "PlanMission", False),
+    ],
+)
+async def test_roles_open_methods(tmp_path: Path, who: str, method: str, allowed: bool) -> None:
+    """The bundle's data says which; a refusal has a reason, and is an event of the log."""
+    request = getattr(mission_pb2, f"{method}Request")()
+    if method == "PlanMission":
+        request.document = document(step("a"))
+    async with world(tmp_path) as w:
+        call = getattr(w.missions, method)(request, metadata=as_(who))
+        if allowed:
+            await call
+            return
+        error = await refused(call)
+        assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert [r.code for r in details(error)[2].reasons] == ["rpc.method_not_granted"]
+        assert [e["actor"] for e in await w.events("rpc.denied")] == [f"default/{who}"]
+
+
+async def test_one_may_cancel_ones_own_missions_only(tmp_path: Path) -> None:
+    """A submitter's role opens CancelMission for missions of their own; a colleague's stays running."""
+    async with world(tmp_path) as w:
+        mission_id = (await w.submit("r", SLOW)).mission_id
+        request = mission_pb2.CancelMissionRequest(mission_id=mission_id, reason="not needed")
+        assert (await refused(w.missions.CancelMission(request, metadata=as_("amy")))).code() is (
+            grpc.StatusCode.PERMISSION_DENIED
+        )
+        answer = await w.missions.CancelMission(request, metadata=as_("ann"))
+        assert answer.mission.state == mission_pb2.MISSION_STATE_CANCELLED
+        again = await refused(w.missions.CancelMission(request, metadata=as_("ann")))
+        assert details(again)[2].code == "mission.ended"
+
+
+async def test_a_five_mebibyte_document_is_our_typed_error(tmp_path: Path) -> None:
+    """document.too_large with a line, not malformed; 10,001 steps alike; then a good mission runs."""
+    async with world(tmp_path) as w:
+        request = mission_pb2.PlanMissionRequest(document=b"x" * (5 * 1024 * 1024))
+        error = await refused(w.missions.PlanMission(request, metadata=as_("ann")))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert details(error)[2].violations[0].code == "document.too_large"
+        assert not details(error)[2].malformed
+        error = await refused(w.submit("many", *(step(f"s{i}") for i in range(10_001))))
+        assert details(error)[2].violations[0].code == "mission.too_many_steps"
+        mission_id = (await w.submit("r", step("a"))).mission_id
+        assert (await w.watch(mission_id))[-1][1] == "mission.completed"
+
+
+async def test_a_stop_lets_missions_end_and_the_log_close(tmp_path: Path) -> None:
+    """What can end in time ends; what cannot is cancelled; watchers see the end; the log verifies to its last event."""
+    async with world(tmp_path, drain_seconds=1.0) as w:
+        short = (await w.submit("short", step("s", "delay", parameters={"ms": 300}))).mission_id
+        long = (await w.submit("long", SLOW)).mission_id
+        watching = [asyncio.create_task(w.watch(mission_id)) for mission_id in (short, long)]
+        await asyncio.sleep(0.1)
+        await w.stop()
+        ends = [(await task)[-1][1] for task in watching]
+    assert ends == ["mission.completed", "mission.cancelled"]
+    report = verify_log(w.home / AUDIT_FOLDER, w.gateway.verifier_key)
+    assert report.ok
+    assert report.uncovered_lines == 0
+    lines = b"".join(p.read_bytes() for p in sorted((w.home / AUDIT_FOLDER / "segments").iterdir())).splitlines()
+    assert json.loads(lines[-1])["event_type"] == "gateway.stopped"
