@@ -107,13 +107,15 @@ REFUSED = (
     Case("deep nesting", "policy.too_deep", f"d := {'[' * 11}1{']' * 11}"),
     Case("exponential nesting", "policy.too_deep", f"d := {'[' * 200}1{']' * 200}"),
     Case("nested objects", "policy.too_deep", "d := " + '{"a":' * 40 + "1" + "}" * 40),
-    Case("deep parentheses", "policy.syntax", f"d := {'(' * 900}1{')' * 900}"),
+    Case("deep parentheses", "policy.too_deep", f"d := {'(' * 900}1{')' * 900}"),
+    Case("deep calls, which end the process", "policy.too_deep", "d := " + "f(\n" * 3_000, line=36),
     Case("NUL", "policy.character", 'd := "a\0b"'),
     Case("carriage return", "policy.character", "d := 1\r"),
     Case("bidi override", "policy.character", 'd := "\u202e"'),
     Case("unterminated string", "policy.syntax", 'd := "a'),
     Case("syntax", "policy.syntax", "e := 1\nd := {\n  x y\n}", line=6),
     Case("rule head of parts", "policy.rule_head", "d.a.b := 1"),
+    Case("every over any element", "policy.every_wildcard", "d if every x in input.xs[_] { x > 0 }"),
     Case("import of an input", "policy.import", "import input.x as y\nd := y"),
 )
 """Refused for other reasons: not replayable, not terminating, not readable."""

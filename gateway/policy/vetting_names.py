@@ -89,16 +89,17 @@ def iterates(query: Node) -> bool:
     """Whether the statements of `query` itself may hold for more than one set of values."""
     for statement in query["stmts"]:
         kind, fields = split(statement["literal"])
-        if kind == "SomeIn" or (kind in {"Expr", "NotExpr"} and _has_wildcard(fields["expr"])):
+        if kind == "SomeIn" or (kind in {"Expr", "NotExpr"} and has_wildcard(fields["expr"])):
             return True
     return False
 
 
-def _has_wildcard(node: Node) -> bool:
+def has_wildcard(node: Node) -> bool:
+    """Whether `node` stands for any element of something, outside comprehensions."""
     kind, fields = split(node)
     if kind == "RefBrack" and "Var" in fields["index"] and fields["index"]["Var"]["value"] == "_":
         return True
-    return kind not in COMPREHENSIONS and any(_has_wildcard(child) for child in children(node))
+    return kind not in COMPREHENSIONS and any(has_wildcard(child) for child in children(node))
 
 
 def plain_reference(node: Node, scope: Scope, *, local_indices: bool) -> bool:

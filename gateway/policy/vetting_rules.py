@@ -6,39 +6,19 @@ undefined in OPA and true in regorus when `input.x` is missing. Operands that ca
 local variables, scalars, comprehensions, and arrays, objects and sets of those.
 """
 
-from typing import Final
-
 from gateway.errors import PolicyInvalidError
-from gateway.policy.builtins import why_refused
-from gateway.policy.patterns import format_fault, glob_fault, regex_fault
-from gateway.policy.rego_ast import (
-    COMPREHENSIONS,
-    EXPRESSIONS,
-    SCALARS,
-    Node,
-    Path,
-    Rule,
-    children,
-    dotted,
-    line_of,
-    split,
-)
+from gateway.policy.rego_ast import SCALARS, Node, Rule, children, split
+from gateway.policy.vetting_expressions import ExpressionCheck
 from gateway.policy.vetting_names import (
     RuleTable,
     Scope,
     Use,
     definite,
-    is_collection,
-    is_set,
-    is_whole,
+    has_wildcard,
     iterates,
     plain_reference,
     settled,
 )
-
-INTEGER_MAX: Final = 2**53
-_PATTERNS: Final = {"regex.match": regex_fault, "glob.match": glob_fault}
-_STRINGS: Final = frozenset({"String", "RawString"})
 
 
 def vet_rule(table: RuleTable, rule: Rule) -> list[Use]:
@@ -56,7 +36,7 @@ class _RuleCheck:
     def __init__(self, table: RuleTable) -> None:
         self._table = table
         self._module = table.module
-        self._uses: list[Use] = []
+        self._expressions = ExpressionCheck(table, self._query)
 
     # Rules, bodies, queries
 
@@ -64,17 +44,17 @@ class _RuleCheck:
         node = rule.node
         if rule.default:
             scope = self._arguments(node["args"])
-            self._expression(node["value"], scope)
-            return self._uses
+            self._expressions.check(node["value"], scope)
+            return self._expressions.uses
         variant, head = split(node["head"])
         scope = self._arguments(head["args"] if variant == "Func" else [])
         for i, body in enumerate(node["bodies"]):
             if i > 0 and not body["is_else"]:
                 raise self._refuse(body, "rule_head", "write a second rule of the same name, not a second body")
-            self._body(head if i == 0 else {}, body, scope)
+            self._body(head if i == 0 else {}, body, scope, alone=len(node["bodies"]) == 1)
         if not node["bodies"]:
-            self._body(head, None, scope)
-        return self._uses
+            self._body(head, None, scope, alone=True)
+        return self._expressions.uses
 
     def _arguments(self, args: list[Node]) -> Scope:
         scope = Scope(self._table)
@@ -87,7 +67,8 @@ class _RuleCheck:
                 raise self._refuse(fields, "pattern", message)
         return scope
 
-    def _body(self, head: Node, body: Node | None, outer: Scope) -> None:
+    def _body(self, head: Node, body: Node | None, outer: Scope, *, alone: bool) -> None:
+        """Check one body with its part of the head; `alone`: no `else` follows or goes before."""
         scope = outer.inner()
         if body is not None:
             self._query(body["query"], scope)
@@ -97,11 +78,12 @@ class _RuleCheck:
         for assign in (head.get("assign"), body["assign"] if body is not None else None):
             keys += [assign["value"]] if assign is not None else []
         for key in keys:
-            self._expression(key, scope)
-            if body is not None and iterates(body["query"]) and not settled(key, scope):
+            self._expressions.check(key, scope)
+            once = alone and not has_wildcard(key) and (body is None or not iterates(body["query"]))
+            if not once and not settled(key, scope):
                 message = (
-                    "the head of a rule that iterates may be undefined: regorus then forgets the other results. "
-                    "Name what the head needs in the body (`x := …`)"
+                    "the head of a rule that iterates, or has an `else`, may be undefined: regorus then forgets other "
+                    "results, or invents one. Name what the head needs in the body (`x := …`)"
                 )
                 raise self._refuse(key, "head_undefined", message)
 
@@ -152,11 +134,13 @@ class _RuleCheck:
     def _statement(self, literal: Node, scope: Scope) -> None:
         kind, fields = split(literal)
         if kind == "SomeIn":
-            self._expression(fields["collection"], scope)
+            self._expressions.check(fields["collection"], scope)
         elif kind == "NotExpr":
             self._not(fields["expr"], scope)
         elif kind == "Every":
-            self._expression(fields["domain"], scope)
+            if has_wildcard(fields["domain"]):
+                raise self._refuse(fields, "every_wildcard", "name what `every` goes through: `some xs in …` before it")
+            self._expressions.check(fields["domain"], scope)
             inner = scope.inner()
             for span in (fields["key"], fields["value"]):
                 if span is not None:
@@ -165,22 +149,24 @@ class _RuleCheck:
         elif kind == "Expr":
             expression = fields["expr"]
             if "Membership" in expression:  # as a statement, false and undefined are the same no
-                self._operands(expression, scope)
+                self._expressions.operands(expression, scope)
             elif "AssignExpr" in expression:
                 self._assignment(expression["AssignExpr"], scope)
             else:
-                self._expression(expression, scope)
+                self._expressions.check(expression, scope)
         else:
             raise self._refuse(fields, "syntax", f"{kind} is not known to vetting")
 
     def _assignment(self, assign: Node, scope: Scope) -> None:
         if assign["op"] != "ColEq":
             raise self._refuse(assign, "unification", "write `:=` to name a value and `==` to compare; `=` does both")
-        self._expression(assign["rhs"], scope)
+        self._expressions.check(assign["rhs"], scope)
 
     def _not(self, expression: Node, scope: Scope) -> None:
         """`not` over a plain reference, over `==` of references, or over definite operands."""
-        self._operands(expression, scope) if "Membership" in expression else self._expression(expression, scope)
+        self._expressions.operands(expression, scope) if "Membership" in expression else self._expressions.check(
+            expression, scope
+        )
         kind, fields = split(expression)
         if kind in {"RefDot", "RefBrack", "Var"} | SCALARS:
             fine = plain_reference(expression, scope, local_indices=True)
@@ -195,202 +181,6 @@ class _RuleCheck:
                 "`not` over a call or lookup whose operand may be undefined: OPA answers undefined, regorus true. "
                 "Name the operand first (`x := …`), or write a rule and negate the rule",
             )
-
-    # Expressions
-
-    def _expression(self, node: Node, scope: Scope) -> None:
-        kind, fields = split(node)
-        if kind not in EXPRESSIONS:
-            raise self._refuse(fields, "syntax", f"{kind} is not known to vetting")
-        if kind in COMPREHENSIONS:
-            inner = scope.inner()
-            self._query(fields["query"], inner)
-            for name in ("term", "key", "value"):
-                if name in fields:
-                    self._expression(fields[name], inner)
-            return
-        self._check(kind, fields, scope)
-        self._operands(node, scope)
-
-    def _operands(self, node: Node, scope: Scope) -> None:
-        kind, fields = split(node)
-        if kind == "Membership":
-            self._membership(fields)
-        if kind == "Object":
-            self._object(fields, scope)
-        elif kind in {"RefDot", "RefBrack"}:
-            self._use(node, scope)
-            head = node
-            while (step := split(head))[0] in {"RefDot", "RefBrack"}:
-                if step[0] == "RefBrack":
-                    self._index(step[1]["index"], scope)
-                head = step[1]["refr"]
-            if "Var" in head:
-                self._resolve(head["Var"], scope)
-            else:
-                self._expression(head, scope)
-        else:
-            for child in children(node):
-                self._expression(child, scope)
-
-    def _membership(self, fields: Node) -> None:
-        """OPA's rule index looks at the constants of such a collection only (1.22.0), so the engines differ."""
-        kind, collection = split(fields["collection"])
-        if (
-            kind in {"Array", "Set"}
-            and len({"constant" if split(i)[0] in SCALARS else "" for i in collection["items"]}) > 1
-        ):
-            message = (
-                "`in` over constants and other values together: OPA overlooks the others. Write `some y in […]; x == y`"
-            )
-            raise self._refuse(fields, "in_mixed", message)
-
-    def _index(self, index: Node, scope: Scope) -> None:
-        if "Var" in index and index["Var"]["value"] == "_":
-            return  # any element; inside `not` it is not definite
-        self._expression(index, scope)
-
-    def _object(self, fields: Node, scope: Scope) -> None:
-        for _, key, value in fields["fields"]:
-            self._expression(key, scope)
-            message = "String" in key and key["String"]["value"] == "message"
-            if message and "Call" in value and dotted(value["Call"]["fcn"]) == ("sprintf",):
-                self._format(value["Call"], scope)
-            else:
-                self._expression(value, scope)
-
-    def _check(self, kind: str, fields: Node, scope: Scope) -> None:
-        """The rule of each kind of expression that has one."""
-        if kind == "Var":
-            self._variable(fields, scope)
-        elif kind == "Number":
-            self._number(fields)
-        elif kind == "Call":
-            self._call(fields, scope)
-        elif kind == "ArithExpr":
-            self._arithmetic(fields, scope)
-        elif kind == "AssignExpr":
-            raise self._refuse(fields, "unification", "`:=` and `=` stand alone in a statement")
-        elif kind == "BoolExpr" and fields["op"] not in {"Eq", "Ne"}:
-            if any(is_set(side, scope) or "Object" in side for side in (fields["lhs"], fields["rhs"])):
-                raise self._refuse(fields, "order", "objects and sets are ordered differently by OPA and regorus")
-        elif kind == "UnaryExpr" and ("Number" not in fields["expr"] or "(" in self._module.slice(fields["span"])):
-            raise self._refuse(fields, "arithmetic", "a minus sign stands before a number only")
-        elif kind == "Membership" and not definite(fields["collection"], scope):
-            raise self._refuse(
-                fields,
-                "in_value",
-                "`in` as a value, over a collection that may be undefined: OPA answers undefined, regorus false. "
-                "Use it as a statement, or name the collection first",
-            )
-
-    def _variable(self, fields: Node, scope: Scope) -> None:
-        path = self._resolve(fields, scope)
-        if path is not None and path[0] == "data":
-            self._reaches(path, path=path, node=fields)
-
-    def _resolve(self, fields: Node, scope: Scope) -> Path | None:
-        """Return what a name stands for, None for a local variable; every other name is a refusal."""
-        name = str(fields["value"])
-        if scope.holds(name):
-            return None
-        path = self._table.resolve(name)
-        if path is None:
-            message = f"{name} is not declared: use `some {name} in …` or `{name} := …`"
-            raise self._refuse(fields, "undeclared", message)
-        return path
-
-    def _use(self, node: Node, scope: Scope) -> None:
-        """Record what a reference reaches, as far as it is constant."""
-        path: list[str] = []
-        while (step := split(node))[0] in {"RefDot", "RefBrack"}:
-            if step[0] == "RefDot":
-                path.append(str(step[1]["field"][1]))
-            elif "String" in step[1]["index"]:
-                path.append(str(step[1]["index"]["String"]["value"]))
-            else:
-                path.clear()  # what follows an index that is computed is not known
-            node = step[1]["refr"]
-        if "Var" not in node or scope.holds(str(node["Var"]["value"])):
-            return
-        head = self._table.resolve(str(node["Var"]["value"]))
-        if head is not None and head[0] == "data":
-            self._reaches((*head, *reversed(path)), path=head, node=node)
-
-    def _reaches(self, target: Path, *, path: Path, node: Node) -> None:
-        """Refuse a reference that passes through a package as a value.
-
-        regorus evaluates the whole package for it, and then no longer knows the package's imports in its functions:
-        `lib.table[x]` through an import made `config` in a function of lib undefined. Calls are resolved otherwise.
-        """
-        if path not in {target, ("data",)} and self._table.is_package(path):
-            full = ".".join(target)
-            raise self._refuse(node, "package_reference", f"name a rule of another package in full: {full}")
-        if self._table.is_package(target):
-            message = f"{'.'.join(target)} is a package; name a rule of it in full"
-            raise self._refuse(node, "package_reference", message)
-        self._uses.append(Use(self._module, line_of(node), target))
-
-    def _number(self, fields: Node) -> None:
-        span = fields["span"]
-        text, value = self._module.slice(span), fields["value"]
-        fraction = isinstance(value, float) or "." in text
-        if abs(value) > INTEGER_MAX or "e" in text.lower() or (fraction and text != repr(value)) or text.endswith(".0"):
-            message = f"{text}: write a number of at most 2^53, in its shortest form and without an exponent"
-            raise self._refuse(fields, "number", message)
-
-    def _call(self, fields: Node, scope: Scope) -> None:
-        path = dotted(fields["fcn"])
-        if path is None:
-            raise self._refuse(fields, "call", "a function is called by its plain name")
-        head = self._table.resolve(path[0])
-        full = (*head, *path[1:]) if head is not None else None
-        if full is not None and self._table.kinds.get(full) == "function":
-            self._uses.append(Use(self._module, line_of(fields), full))
-            return
-        name = ".".join(path)
-        if name not in self._table.builtins:
-            raise self._refuse(fields, "builtin", f"{name} may not be called: {why_refused(name)}")
-        params = fields["params"]
-        if name == "count" and not is_collection(params[0], scope):
-            message = (
-                "count of what may be a string (OPA counts characters, regorus UTF-16 units): "
-                "count a comprehension, `count([x | some x in xs])`"
-            )
-            raise self._refuse(fields, "count", message)
-        if name in _PATTERNS:
-            self._pattern(fields, name)
-        if name == "sprintf":
-            message = (
-                "sprintf may stand only as the `message` of a reason: its text may differ; use concat and format_int"
-            )
-            raise self._refuse(fields, "sprintf", message)
-
-    def _pattern(self, fields: Node, name: str) -> None:
-        kind, pattern = split(fields["params"][0])
-        if kind not in _STRINGS:
-            raise self._refuse(
-                fields, "pattern", f"the pattern of {name} is a literal, so that it can be compared with OPA"
-            )
-        if fault := _PATTERNS[name](str(pattern["value"])):
-            raise self._refuse(fields, "pattern", f"{name}: OPA and regorus may read this pattern differently: {fault}")
-
-    def _format(self, fields: Node, scope: Scope) -> None:
-        params = fields["params"]
-        text, values = (split(param) for param in params) if len(params) == 2 else (("", {}), ("", {}))  # noqa: PLR2004
-        if text[0] not in _STRINGS or values[0] != "Array":
-            raise self._refuse(fields, "sprintf", "sprintf takes a literal format and an array of the values")
-        if fault := format_fault(str(text[1]["value"]), len(values[1]["items"])):
-            raise self._refuse(fields, "sprintf", f"sprintf: {fault}")
-        self._expression(params[1], scope)
-
-    def _arithmetic(self, fields: Node, scope: Scope) -> None:
-        sides = (fields["lhs"], fields["rhs"])
-        if fields["op"] == "Sub" and any(is_set(side, scope) for side in sides):
-            return
-        if fields["op"] in {"Div", "Mod"} or not all(is_whole(side, scope) for side in sides):
-            message = "arithmetic over whole numbers and counts only: OPA computes fractions exactly, regorus in floats"
-            raise self._refuse(fields, "arithmetic", message)
 
     def _refuse(self, node: Node, rule: str, message: str) -> PolicyInvalidError:
         return self._module.refuse(node, f"policy.{rule}", message)
