@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Final
@@ -17,7 +17,7 @@ from wasmtime import wat2wasm
 from benchmarks.command import main
 from benchmarks.extism_echo import MISSING, echo_call
 from benchmarks.table import Row, timed_row
-from benchmarks.timing import FULL, Effort, Lap, Timing, calls, in_turn, lap
+from benchmarks.timing import FULL, Effort, Timing, Work, calls, costs_in_turn, in_turn, lap
 from gateway.sandbox.artefact import Artefact
 from gateway.sandbox.compile import compile_module
 from gateway.sandbox.jail import compile_here
@@ -84,17 +84,6 @@ async def run_calls(sandbox: PooledSandbox, callers: int) -> None:
     await asyncio.gather(*(caller() for _ in range(callers)))
 
 
-async def laps(effort: Effort, *acts: Callable[[], Awaitable[None]]) -> list[list[Lap]]:
-    """Return wall and CPU time of each round of each act, alternately."""
-    taken: list[list[Lap]] = [[] for _ in acts]
-    for _ in range(effort.rounds):
-        for act, found in zip(acts, taken, strict=True):
-            with lap() as this:
-                await act()
-            found.append(this)
-    return taken
-
-
 def in_worker_rows(effort: Effort) -> Iterator[Row]:
     """Measure a run as the worker does it, beside the public API of wasmtime-py, and Extism."""
     code, what = compile_here(ECHO).code, "in the worker, fresh store"
@@ -118,14 +107,16 @@ async def round_trip_rows(
     await sandbox.start()
     with echoing() as peer:
         peer.setblocking(False)
-        ours, echo = await laps(effort, partial(run_calls, sandbox, callers), partial(echo_calls, peer))
+        cost, echo = await costs_in_turn(
+            effort,
+            Work(partial(run_calls, sandbox, callers), CALLS),
+            Work(partial(echo_calls, peer), CALLS),
+        )
     await sandbox.close()
     what = f"round trip, one worker, {callers} at once"
-    wall, echo_wall = (Timing.of((one.wall for one in found), CALLS) for found in (ours, echo))
-    cpu, echo_cpu = (Timing.of((one.cpu for one in found), CALLS) for found in (ours, echo))
     bare = "echo of a forked process"
-    yield timed_row(what, "µs", wall, against=bare, peer=echo_wall, target=40)
-    yield timed_row(f"{what}: CPU of the gateway", "µs", cpu, against=bare, peer=echo_cpu)
+    yield timed_row(what, "µs", cost.wall, against=bare, peer=echo.wall, target=40)
+    yield timed_row(f"{what}: CPU of the gateway", "µs", cost.cpu, against=bare, peer=echo.cpu)
 
 
 async def recovery_row(zygote: Zygote, modules: Mapping[str, Artefact]) -> Row:

@@ -5,7 +5,7 @@ Works that are compared alternate, round by round, so that a moment in which the
 
 import gc
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -91,25 +91,45 @@ def calls(call: Callable[[], object], times: int) -> Work[None]:
     return Work(act, times)
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one operation of a work took, of the clock and of this process's CPUs."""
+
+    wall: Timing
+    cpu: Timing
+
+    @classmethod
+    def of(cls, laps: Sequence[Lap], operations: int) -> "Cost":
+        """Return the cost of rounds of `operations` operations each."""
+        return cls(
+            Timing.of((this.wall for this in laps), operations), Timing.of((this.cpu for this in laps), operations)
+        )
+
+
 def in_turn(effort: Effort, *works: Work[object]) -> list[Timing]:
     """Return the timing of each work."""
-    seconds: list[list[float]] = [[] for _ in works]
+    laps: list[list[Lap]] = [[] for _ in works]
     for _ in range(effort.rounds):
-        for work, taken in zip(works, seconds, strict=True):
+        for work, found in zip(works, laps, strict=True):
             gc.collect()
             with lap() as this:
                 work.act()
-            taken.append(this.wall)
-    return [Timing.of(taken, work.operations) for work, taken in zip(works, seconds, strict=True)]
+            found.append(this)
+    return [Cost.of(found, work.operations).wall for work, found in zip(works, laps, strict=True)]
+
+
+async def costs_in_turn(effort: Effort, *works: Work[Awaitable[object]]) -> list[Cost]:
+    """Return the cost of each work, on the running event loop."""
+    laps: list[list[Lap]] = [[] for _ in works]
+    for _ in range(effort.rounds):
+        for work, found in zip(works, laps, strict=True):
+            gc.collect()
+            with lap() as this:
+                await work.act()
+            found.append(this)
+    return [Cost.of(found, work.operations) for work, found in zip(works, laps, strict=True)]
 
 
 async def in_turn_async(effort: Effort, *works: Work[Awaitable[object]]) -> list[Timing]:
     """Return the timing of each work, on the running event loop."""
-    seconds: list[list[float]] = [[] for _ in works]
-    for _ in range(effort.rounds):
-        for work, taken in zip(works, seconds, strict=True):
-            gc.collect()
-            with lap() as this:
-                await work.act()
-            taken.append(this.wall)
-    return [Timing.of(taken, work.operations) for work, taken in zip(works, seconds, strict=True)]
+    return [cost.wall for cost in await costs_in_turn(effort, *works)]
