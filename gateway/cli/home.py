@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 from pathlib import Path
 from shlex import quote
@@ -15,7 +16,9 @@ from gateway.assembly import Gateway, running_gateway
 from gateway.cli.options import HomeOption, OutputOption, default_home
 from gateway.cli.output import OUT, Output, fail, print_facts, print_json, said
 from gateway.config import Config, load_config
+from gateway.errors import ConfigurationError
 from gateway.home import make_home
+from gateway.workers.limits import hide_memory
 
 
 def init(
@@ -51,9 +54,24 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         config = load_config(home, listen=listen, anonymous=anonymous)
+        _prepare_process()
         asyncio.run(_serve(home, config, output))
     except EngineError as error:
         fail(error, output)
+
+
+def _prepare_process() -> None:
+    """Close the signing key's memory to other processes of this user, and take all the descriptors that we may have.
+
+    Raises:
+        ConfigurationError: the kernel refuses.
+    """
+    try:
+        hide_memory()
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # two for each running mission
+    except OSError as error:
+        raise ConfigurationError(f"the kernel refuses: {error.strerror}", code="config.kernel") from error
 
 
 async def _serve(home: Path, config: Config, output: Output) -> None:

@@ -48,6 +48,7 @@ class WorkerPolicy:
             entry=ENTRY,
             config=bundle.packed,
             limits=ResourceLimits(address_space_bytes_max=address_space_bytes_max),
+            answer_bytes_max=ANSWER_BYTES_MAX + 1,
         )
         self._pool = WorkerPool(zygote, spec, size, depth)
         self._digest = bundle.digest
