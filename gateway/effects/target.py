@@ -44,9 +44,10 @@ class HttpTarget:
             raise _refused("this is not a URL") from err
         if parsed.username or parsed.password or "@" in match[2]:
             raise _refused("a URL carries no credentials")
-        path = parsed.pathname + parsed.search
-        if path not in {match[3], f"/{match[3]}"}:
-            raise _refused(f"write path and query in their canonical form, {path}")
+        path = match[3] if match[3].startswith("/") else f"/{match[3]}"
+        canonical = parsed.href.partition("#")[0].removeprefix(parsed.origin)
+        if canonical not in {path, _encoded_as_whatwg(path)}:
+            raise _refused(f"write path and query in their canonical form, {canonical}")
         port = int(parsed.port) if parsed.port else _PORTS[parsed.protocol]
         if port == 0:
             raise _refused("a port is 1 to 65535")
@@ -66,6 +67,12 @@ class HttpTarget:
         """The value of the Host field: the port is left out where the scheme implies it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[f"{self.scheme}:"] else f"{host}:{self.port}"
+
+
+def _encoded_as_whatwg(path: str) -> str:
+    """Return `path` with the one character of RFC 3986 encoded that WHATWG encodes; it is requested as written."""
+    before, mark, query = path.partition("?")
+    return before + mark + query.replace("'", "%27")
 
 
 def _refused(message: str) -> EffectError:

@@ -9,7 +9,7 @@ Prepended_Concatenation_Mark); UTS #51 (emoji sequences); RFC 5892, appendix A.1
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from gateway.sanitizer.finding import Finding
@@ -106,21 +106,22 @@ def scan(value: str) -> Finding | None:
     if value.isascii():
         return _CONTROL if _ASCII_CONTROL.search(value) else None
     for match in _SUSPECT.finditer(value):
-        if not _is_honest(value, match.start()):
-            return SUSPECTS[match[0]]
+        char = match[0]
+        is_honest = _HONEST_PLACES.get(char)
+        if is_honest is None or not is_honest(value, match.start()):
+            return SUSPECTS[char]
     return None
 
 
-def _is_honest(value: str, at: int) -> bool:
-    """Return whether the suspect at `at` is one that its neighbours call for."""
-    char = value[at]
-    if char in "\u200c\u200d":
-        return honest_joiner(value, at)
-    if char in SELECTORS:
-        return honest_selector(value, at)
-    if char in TAGS:
-        return honest_tag(value, at)
-    if char == "\ufeff":
-        # A byte order mark begins a document (Unicode 23.8); before white space it hides nothing in a word.
-        return at == 0 or value[at + 1 : at + 2].isspace()
-    return False
+def _honest_mark(value: str, at: int) -> bool:
+    """Return whether the byte order mark at `at` begins a document (Unicode 23.8), or hides nothing in a word."""
+    return at == 0 or value[at + 1 : at + 2].isspace()
+
+
+# How the neighbours of a suspect are asked whether they call for it; what is not here is honest nowhere.
+_HONEST_PLACES: Final[Mapping[str, Callable[[str, int], bool]]] = {
+    **dict.fromkeys("\u200c\u200d", honest_joiner),
+    **dict.fromkeys(SELECTORS, honest_selector),
+    **dict.fromkeys(TAGS, honest_tag),
+    "\ufeff": _honest_mark,
+}

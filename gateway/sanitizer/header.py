@@ -20,7 +20,11 @@ _DEPTH: Final = Finding("encoding_depth", f"is percent-encoded more than {ROUNDS
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 # CR LF spelled for an interpreter of escapes; as a pair, because one alone is an honest number or JSON.
-_BREAK: Final = re.compile(r"[\x00\r\n]|\\r\\n|(?:0x0[ad]){2}", re.IGNORECASE)
+_CR: Final = r"\\(?:r|x0d|u000d|015)|&#(?:13|x0*d);"
+_LF: Final = r"\\(?:n|x0a|u000a|012)|&#(?:10|x0*a);"
+_BREAK: Final = re.compile(rf"[\x00\r\n]|(?:{_CR})(?:{_LF})|(?:0x0[ad]){{2}}", re.IGNORECASE)
+# CR and LF for whoever keeps but the low byte of a character: U+560D, U+010A.
+_BREAK_IN_LOW_BYTES: Final = re.compile(r"\r\n|\n\r")
 
 
 def check_header_name(value: str) -> Finding | None:
@@ -49,4 +53,10 @@ def _check_decodings(value: str) -> Finding | None:
             return _DEPTH
         if _BREAK.search(form.decode("latin-1")):  # byte for byte: what it would decode to is not asked
             return _LINE
+        if not form.isascii() and _BREAK_IN_LOW_BYTES.search(_low_bytes(form)):
+            return _LINE
     return None
+
+
+def _low_bytes(form: bytes) -> str:
+    return "".join(chr(ord(char) & 0xFF) for char in form.decode(errors="replace"))

@@ -1,7 +1,7 @@
 """Where the zero-width joiners are honest: in emoji, and in scripts that cannot be written without them."""
 
 import unicodedata
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from idna import idnadata
@@ -10,6 +10,7 @@ from idna.intranges import intranges_contain
 _ZWJ: Final = "\u200d"
 _EMOJI_SELECTOR: Final = "\ufe0f"
 _LOOK_BACK_MAX: Final = 8  # marks between a joiner and the letter that it belongs to
+_CHARACTERS_CACHED: Final = 16_384  # more than there are pictographs, and a bound on what strangers make us keep
 _VIRAMA: Final = 9  # canonical combining class
 _FIRST_SKIN_TONE: Final = "\U0001f3fb"
 _LAST_SKIN_TONE: Final = "\U0001f3ff"
@@ -23,11 +24,12 @@ def honest_joiner(value: str, at: int) -> bool:
     """
     if at == 0 or at + 1 == len(value):
         return False
-    if unicodedata.combining(value[at - 1]) == _VIRAMA:
+    before, after = value[at - 1], value[at + 1]
+    if unicodedata.combining(before) == _VIRAMA:
         return True
     if value[at] == _ZWJ:
-        return _is_pictograph(_before(value, at, emoji=True)) and _is_pictograph(value[at + 1])
-    return _joins(_before(value, at, emoji=False)) and _joins(value[at + 1])
+        return _is_pictograph(after) and (_is_pictograph(before) or _is_pictograph(_before(value, at, emoji=True)))
+    return _joins(after) and (_joins(before) or _joins(_before(value, at, emoji=False)))
 
 
 def _before(value: str, at: int, *, emoji: bool) -> str:
@@ -44,6 +46,7 @@ def _is_emoji_modifier(char: str) -> bool:
     return char == _EMOJI_SELECTOR or _FIRST_SKIN_TONE <= char <= _LAST_SKIN_TONE
 
 
+@lru_cache(maxsize=_CHARACTERS_CACHED)
 def _is_pictograph(char: str) -> bool:
     """Return whether `char` can be an element of an emoji ZWJ sequence: a symbol, or one reserved for new emoji."""
     if not char:
@@ -52,7 +55,7 @@ def _is_pictograph(char: str) -> bool:
     return category in {"So", "Sm"} or (category == "Cn" and "\U0001f000" <= char <= "\U0001faff")
 
 
-@cache
+@lru_cache(maxsize=_CHARACTERS_CACHED)
 def _joins(char: str) -> bool:
     return bool(char) and any(
         intranges_contain(ord(char), ranges) for kind, ranges in idnadata.joining_types.items() if kind in "LDRC"

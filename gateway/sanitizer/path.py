@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Final
 
-from gateway.sanitizer.characters import scan
+from gateway.sanitizer.characters import SUSPECTS, scan
 from gateway.sanitizer.finding import Finding
 from gateway.sanitizer.percent import ROUNDS_MAX, decode_once
 
@@ -33,8 +33,11 @@ _SURROGATE: Final = Finding(
     "surrogate", "holds half of a surrogate pair, which is no character; send well-formed Unicode"
 )
 
-# What looks like a slash, beyond what NFKC folds to one: some converters write it as one.
-_SLASHES: Final = str.maketrans(dict.fromkeys("\u2044\u2215\u2216\u29f5\u29f8\u29f9", "/"))
+# What a reader sees: nothing of what is invisible, also where text may hold it (an emoji's selector, a byte order
+# mark), and a slash in what looks like one, beyond what NFKC folds to it. Some converters write both the same way.
+_AS_SEEN: Final = str.maketrans(
+    {**dict.fromkeys(SUSPECTS, ""), **dict.fromkeys("\u2044\u2215\u2216\u29f5\u29f8\u29f9", "/")}
+)
 _DRIVE_LETTER: Final = re.compile(r"[A-Za-z]:")
 _LINE: Final = re.compile(r"[\t\n\r\u2028\u2029]")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,126}(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,126}){0,15}")
@@ -84,9 +87,10 @@ def _check_form(form: str) -> Finding | None:
     folded = unicodedata.normalize("NFKC", form)
     if "\\" in folded:
         return _BACKSLASH
-    if _DRIVE_LETTER.match(folded):
+    seen = folded.translate(_AS_SEEN)
+    if _DRIVE_LETTER.match(seen):
         return _DRIVE
-    return _check_segments(folded.translate(_SLASHES).split("/"))
+    return _check_segments(seen.split("/"))
 
 
 def _check_segments(segments: list[str]) -> Finding | None:

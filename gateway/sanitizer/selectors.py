@@ -5,6 +5,7 @@ Sources: StandardizedVariants.txt, emoji-variation-sequences.txt, IVD; UTS #51, 
 """
 
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 _MONGOLIAN: Final = frozenset("\u180b\u180c\u180d\u180f")
@@ -15,6 +16,7 @@ SELECTORS: Final = _MONGOLIAN | _PRESENTATION | _STANDARDIZED | _IDEOGRAPHIC
 
 TAGS: Final = frozenset(map(chr, range(0xE0020, 0xE0080)))
 _BLACK_FLAG: Final = "\U0001f3f4"
+_NAMES_CACHED: Final = 16_384
 _INFORMATION: Final = "\u2139"  # the one letter that has an emoji style
 
 
@@ -36,8 +38,12 @@ def honest_selector(value: str, at: int) -> bool:
         return category[0] in "SPN" or base == _INFORMATION
     if selector in _STANDARDIZED:
         return not base.isascii() and category in {"Lo", "Sm", "So", "Po"}
-    name = unicodedata.name(base, "")
-    return name.startswith("MONGOLIAN LETTER" if selector in _MONGOLIAN else "CJK ")
+    return _name(base).startswith("MONGOLIAN LETTER" if selector in _MONGOLIAN else "CJK ")
+
+
+@lru_cache(maxsize=_NAMES_CACHED)
+def _name(char: str) -> str:
+    return unicodedata.name(char, "")
 
 
 def honest_tag(value: str, at: int) -> bool:
