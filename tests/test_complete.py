@@ -1,0 +1,132 @@
+"""Nothing is half there: each error has a status, each method a home and a role, each step kind all that it needs."""
+
+import importlib
+import json
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import engine
+import gateway
+from engine.errors import EngineError, FaultError, RefusalError
+from gateway.effects.schemas import ARGUMENT_SCHEMAS
+from gateway.rpc.audit_service import AuditService
+from gateway.rpc.errors import STATUSES
+from gateway.rpc.mission_service import MissionService
+from gateway.sandbox.hooks import builtin_hooks
+from gateway.v1 import audit_pb2, mission_pb2
+from tests.cli_runner import run
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = json.loads((ROOT / "policies/data.json").read_text())["gateway"]["config"]
+IMPLEMENTED = {
+    "gateway.v1.MissionService": MissionService,
+    "gateway.v1.AuditService": AuditService,
+}
+METHODS = [
+    (service.full_name, method.name)
+    for file in (mission_pb2.DESCRIPTOR, audit_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+    for method in service.methods
+]
+HOOKS = builtin_hooks()
+KINDS = [hook.name for hook in HOOKS]
+
+
+def error_classes() -> Iterator[type[EngineError]]:
+    """Yield every class of the tree, after every module of both packages has been imported."""
+    for package in (engine, gateway):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    waiting = [EngineError]
+    while waiting:
+        kind = waiting.pop()
+        if kind.__module__.split(".")[0] in {"engine", "gateway"}:
+            yield kind
+            waiting += kind.__subclasses__()
+
+
+def test_every_error_has_a_status() -> None:
+    """A row of its own, or of a class above it that is not one of the roots: a new leaf cannot be forgotten."""
+    roots = {EngineError, RefusalError, FaultError, Exception, BaseException, object}
+    rootless = [
+        kind.__name__
+        for kind in error_classes()
+        if kind not in STATUSES and not STATUSES.keys() & (set(kind.__mro__) - roots)
+    ]
+    assert rootless == []
+
+
+def test_every_error_is_in_the_drawn_tree() -> None:
+    """The docstrings that draw the tree name every class of their module."""
+    for kind in error_classes():
+        drawn = importlib.import_module(kind.__module__).__doc__ or ""
+        if kind.__module__.endswith(".errors") and kind.__module__ != "gateway.rpc.errors":
+            assert re.search(rf"\b{kind.__name__}\b", drawn), f"{kind.__module__} does not draw {kind.__name__}"
+
+
+@pytest.mark.parametrize(("service", "method"), METHODS)
+def test_every_method_is_implemented_and_opened_by_a_role(service: str, method: str) -> None:
+    """By our own code, not by the stub that says UNIMPLEMENTED; and for somebody else than the administrator."""
+    assert method in vars(IMPLEMENTED[service])
+
+    def lists(methods: dict[str, list[str]]) -> bool:
+        return bool({method, "*"} & set(methods.get(service, ())))
+
+    assert [
+        name
+        for name, role in CONFIG["roles"].items()
+        if name != "admin" and (lists(role["methods"]) or lists(role["own_methods"]))
+    ]
+
+
+def test_roles_open_no_method_that_is_not_there() -> None:
+    """Apart from those that a later version of the protocol will bring to its own services."""
+    planned = {"PauseMission", "ResumeMission", "RetryMission", "DecideApproval"}
+    known = {*METHODS, *(("gateway.v1.MissionService", method) for method in planned)}
+    for role in CONFIG["roles"].values():
+        for service, methods in {**role["methods"], **role["own_methods"]}.items():
+            if service in IMPLEMENTED:
+                assert {(service, m) for m in methods if m != "*"} <= known
+
+
+def test_the_step_kinds_are_the_five() -> None:
+    """What the build has put into the package."""
+    assert sorted(KINDS) == ["create_file", "delay", "http", "read_file", "transform"]
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=KINDS)
+def test_every_step_kind_has_all_that_it_needs(hook: Any) -> None:
+    """Module, closed schema, known effects, a profile, policy data, a row and a section of the documents, a test."""
+    assert hook.module.startswith(b"\0asm")
+    assert hook.schema["additionalProperties"] is False
+    assert set(hook.effects) <= set(ARGUMENT_SCHEMAS)
+    assert hook.profile in CONFIG["profiles"]
+    assert sorted(CONFIG["kinds"][hook.name]["effects"]) == sorted(hook.effects)
+    assert any(hook.name in role["kinds"] for role in CONFIG["roles"].values())
+    document = (ROOT / "docs/step-kinds.md").read_text()
+    assert f"| `{hook.name}` |" in document
+    assert f"\n## {hook.name}\n" in document
+    assert any(f'"{hook.name}"' in path.read_text() for path in (ROOT / "tests").rglob("test_step_modules.py"))
+
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_a_mission(path: Path) -> None:
+    """It gets through the sanitizer; whether policy opens its hosts is for the site to say."""
+    done = run("plan", path, "-o", "json")
+    assert done.json.get("levels"), done.out
+
+
+def test_every_step_kind_is_in_an_example() -> None:
+    """So that a reader can copy one."""
+    used = {step["step_type"] for path in EXAMPLES for step in yaml.safe_load(path.read_text())["steps"]}
+    assert used == set(KINDS)
