@@ -8,6 +8,7 @@ import orjson
 from typer.testing import CliRunner
 
 from gateway.cli.app import app
+from gateway.cli.output import ERR, OUT
 
 FOREIGN = ("MISSIONGATE_HOME", "MISSIONGATE_SERVER", "MISSIONGATE_TOKEN", "MISSIONGATE_DEBUG", "FORCE_COLOR")
 CLEAN: dict[str, str | None] = dict.fromkeys(FOREIGN)
@@ -35,11 +36,13 @@ class Ran:
 
 def run(*args: object, stdin: bytes = b"", width: int = 80, env: Mapping[str, str] | None = None) -> Ran:
     """Run `missiongate` with `args`; an exception that gets out of it fails the test."""
+    for console in (OUT, ERR):  # rich reads COLUMNS when a console is made, which was at import
+        console.width = width
     result = CliRunner().invoke(
         app,
         [str(arg) for arg in args],
         input=stdin,
-        env={**CLEAN, "COLUMNS": str(width), **(env or {})},
+        env={**CLEAN, **(env or {})},
     )
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
