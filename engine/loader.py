@@ -105,7 +105,7 @@ class _Loading:
         steps: list[dict[str, Any]] = mission.get("steps", [])
         index = self._index(steps)  # (2)
         parents = self._parents(steps, index)  # (3)
-        graph = self._graph(steps, index, parents)  # (4)
+        graph = self._graph(steps, index, parents) if parents is not None else None  # (4)
         templates = [self._template(at, step) for at, step in enumerate(steps)]  # (5)
         self._check_references(templates, graph, index, mission.get("variables", {}))
         self._findings.refuse_if_any()
@@ -138,13 +138,14 @@ class _Loading:
                 self._findings.add(("steps", at, "id"), "mission.duplicate_id", message)
         return index
 
-    def _parents(self, steps: list[dict[str, Any]], index: Mapping[str, int]) -> list[tuple[int, ...]]:
+    def _parents(self, steps: list[dict[str, Any]], index: Mapping[str, int]) -> list[tuple[int, ...]] | None:
+        """Return what each step waits for, or None where that is more than is looked at."""
         depends_on: list[tuple[str, ...]] = [step.get("depends_on", ()) for step in steps]
         edges = sum(map(len, depends_on))
         if edges > self._limits.edges_max:
             message = f"the steps have {edges} dependencies; {self._limits.edges_max} are allowed"
             self._findings.add(("steps",), "mission.too_many_edges", message, kind="limit")
-            return [()] * len(steps)
+            return None
         parents, faults = resolve_edges(index, depends_on)
         for fault in faults:
             near = ""
@@ -161,13 +162,14 @@ class _Loading:
         graph = Graph.of(ids, index, parents)
         if isinstance(graph, Graph):
             return graph
-        self._report_cycle(graph, ids, parents)
+        self._report_cycle(graph, ids, steps)
         return None
 
-    def _report_cycle(self, cycle: Cycle, ids: list[str], parents: list[tuple[int, ...]]) -> None:
-        first, following = cycle.steps[0], cycle.steps[1 % len(cycle.steps)]
+    def _report_cycle(self, cycle: Cycle, ids: list[str], steps: list[dict[str, Any]]) -> None:
+        first, following = cycle.steps[:2]
+        entry = steps[first]["depends_on"].index(ids[following])
         path = ("steps", first, "depends_on")
-        self._findings.add(path, "mission.cycle", cycle.describe(ids), at=(*path, parents[first].index(following)))
+        self._findings.add(path, "mission.cycle", cycle.describe(ids), at=(*path, entry))
 
     def _template(self, at: int, step: Mapping[str, Any]) -> Template | None:
         parameters = step.get("parameters")

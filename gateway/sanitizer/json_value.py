@@ -4,18 +4,16 @@ Source: RFC 8259; RFC 7493 (I-JSON: unique names, no lone surrogates, numbers wi
 """
 
 import json
-import math
 import re
 from typing import Final, NoReturn
 
 import orjson
 
+from engine.numbers import parse_float, parse_integer
 from gateway.sanitizer.finding import Finding
 
 JSON_CHARS_MAX: Final = 1024 * 1024
 JSON_NESTING_MAX: Final = 64
-_INTEGER_CHARS_MAX: Final = 20  # of -2^63
-_INTEGER_LIMIT: Final = 1 << 63
 
 _TOO_LONG: Final = Finding("too_long", f"is longer than {JSON_CHARS_MAX} characters")
 _TOO_DEEP: Final = Finding("too_deep", f"is nested deeper than {JSON_NESTING_MAX} levels")
@@ -73,16 +71,17 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _integer(text: str) -> int:
-    if len(text) > _INTEGER_CHARS_MAX or not -_INTEGER_LIMIT <= (number := int(text)) < _INTEGER_LIMIT:
-        raise _RefusedError(_NUMBER)
-    return number
+    try:
+        return parse_integer(text)
+    except ValueError as error:
+        raise _RefusedError(_NUMBER) from error
 
 
 def _float(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise _RefusedError(_NUMBER)
-    return number
+    try:
+        return parse_float(text)
+    except ValueError as error:
+        raise _RefusedError(_NUMBER) from error
 
 
 def _constant(_text: str) -> NoReturn:

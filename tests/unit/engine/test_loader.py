@@ -277,6 +277,21 @@ def test_the_cycle_is_printed() -> None:
     assert violation.column == text.splitlines()[2].index('"c"') + 1
 
 
+def test_the_cycle_is_shown_where_it_is_written() -> None:
+    """The position is that of the dependency in the cycle, also beside one that does not exist."""
+    text = mission(step("a", depends_on=["nope", "b"]), step("b", depends_on=["a"]))
+    cycle = next(v for v in refused(text) if v.code == "mission.cycle")
+    assert (cycle.line, cycle.column) == (2, text.splitlines()[1].index('"b"') + 1)
+
+
+def test_too_many_dependencies_are_the_only_complaint() -> None:
+    """Over the limit of edges no order is known, so no reference is called one to a step that does not come before."""
+    steps = [step("a"), step("b", depends_on=["a"], parameters={"p": "${steps.a.output}"}), step("c", depends_on=["a"])]
+    with pytest.raises(MissionInvalidError) as caught:
+        load_mission(mission(*steps).encode(), limits=MissionLimits(edges_max=1), step_types=STEP_TYPES)
+    assert [(v.code, v.kind) for v in caught.value.violations] == [("mission.too_many_edges", "limit")]
+
+
 def test_one_step_too_many_is_a_limit() -> None:
     """10,000 steps load, and 10,001 are refused as over the limit, not as malformed."""
     steps = [step(f"s{i}") for i in range(10_001)]
