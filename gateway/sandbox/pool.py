@@ -21,7 +21,9 @@ PRELOAD: Final = ("gateway.sandbox.worker", "gateway.sandbox.jail")
 """What a zygote should have imported, for workers and the jail to start in milliseconds."""
 
 RETRIES_MAX: Final = 2  # of a run whose worker died: it is pure, and none of the step's attempts
-_GRACE_MS: Final = 100  # past twice the wall limit (the run, and its one repetition): then the worker is stuck
+# Past twice the wall limit (the run, and its one repetition). The worker ends a late run by itself, to the
+# millisecond; this is for a worker that is stuck, and one that an overloaded host did not run must not look like it.
+_GRACE_MS: Final = 1_000
 _ADDRESS_SPACE_BYTES_MAX: Final = 1_000_000_000
 _OPEN_FILES_MIN: Final = 64  # beside one for the memory image of each module
 _CODES: Final = {
