@@ -12,6 +12,10 @@ FUEL_PER_MS: Final = 2_000_000
 """Fuel that stands for one millisecond of one CPU: a constant, never a measurement, so that running out of it is the
 same on every machine and in every replay. One wasm instruction costs one unit; see docs/adr/0005-fuel-and-epochs.md."""
 
+STARVED_REPEATS_MAX: Final = 5
+"""How often a run is repeated that met its wall without having had the CPU: it is pure, and a busy host is no fault of
+its own. With six runnable processes on two cores, one repetition let one run in 20,000 fail."""
+
 WALL_MS_CEILING: Final = 60_000
 MEMORY_BYTES_CEILING: Final = 16 * 1024 * 1024  # what a worker's pool reserves for one memory
 OUTPUT_BYTES_CEILING: Final = 4 * 1024 * 1024

@@ -8,7 +8,7 @@ import orjson
 
 from gateway.errors import SandboxError, WorkerError
 from gateway.sandbox.artefact import Artefact
-from gateway.sandbox.constraints import ExecutionConstraints
+from gateway.sandbox.constraints import STARVED_REPEATS_MAX, ExecutionConstraints
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.wire import ANSWER_BYTES_MAX, MODULES_MAX, REQUEST_BYTES_MAX, decode_answer, encode_run
 from gateway.workers.limits import ResourceLimits
@@ -21,7 +21,7 @@ PRELOAD: Final = ("gateway.sandbox.worker", "gateway.sandbox.jail")
 """What a zygote should have imported, for workers and the jail to start in milliseconds."""
 
 RETRIES_MAX: Final = 2  # of a run whose worker died: it is pure, and none of the step's attempts
-# Past twice the wall limit (the run, and its one repetition). The worker ends a late run by itself, to the
+# Past the wall limit of the run and its repetitions. The worker ends a late run by itself, to the
 # millisecond; this is for a worker that is stuck, and one that an overloaded host did not run must not look like it.
 _GRACE_MS: Final = 1_000
 _ADDRESS_SPACE_BYTES_MAX: Final = 1_000_000_000
@@ -87,7 +87,7 @@ class PooledSandbox:
         index = self._index.get(module)
         if index is None:
             raise SandboxError("no such module is loaded", code="sandbox.unavailable")
-        deadline_ms = 2 * constraints.wall_ms_max + _GRACE_MS
+        deadline_ms = (1 + STARVED_REPEATS_MAX) * constraints.wall_ms_max + _GRACE_MS
         try:
             answer = await self._pool.call(
                 encode_run(index, document, constraints), deadline_ms=deadline_ms, retries=RETRIES_MAX
