@@ -115,7 +115,8 @@ REFUSED = (
     Case("unterminated string", "policy.syntax", 'd := "a'),
     Case("syntax", "policy.syntax", "e := 1\nd := {\n  x y\n}", line=6),
     Case("rule head of parts", "policy.rule_head", "d.a.b := 1"),
-    Case("every over any element", "policy.every_wildcard", "d if every x in input.xs[_] { x > 0 }"),
+    Case("every over any element", "policy.wildcard", "d if every x in input.xs[_] { x > 0 }"),
+    Case("some in any element", "policy.wildcard", "d contains x if some x in input.xs[_]"),
     Case("import of an input", "policy.import", "import input.x as y\nd := y"),
 )
 """Refused for other reasons: not replayable, not terminating, not readable."""

@@ -6,7 +6,7 @@ policy for vetting and for decisions, so the two cannot disagree about what a te
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -18,7 +18,7 @@ from gateway.policy.rego_source import check_source
 Node: TypeAlias = dict[str, Any]
 Path: TypeAlias = tuple[str, ...]  # ("data", "gateway", "rpc", "decision")
 
-_PLACE: Final = re.compile(r"-->\s.*?:(\d+):(\d+)")
+_PLACE: Final = re.compile(r"-->\s(.*):(\d+):\d+$", re.MULTILINE)
 _ERROR: Final = re.compile(r"^error: (.*)$", re.MULTILINE)
 
 # Children of an expression that are expressions, by kind; queries are walked apart. A kind that is missing is refused.
@@ -153,12 +153,30 @@ def parse_module(path: str, text: str) -> ParsedModule:
     return ParsedModule(path, text, out.package, out.aliases, tuple(_rule(out, node) for node in ast["rules"]))
 
 
+def compile_modules(modules: Iterable[ParsedModule]) -> None:
+    """Let regorus analyse all modules together, without evaluating any.
+
+    Raises:
+        PolicyInvalidError: `policy.syntax`, it does not accept them.
+    """
+    engine = regorus.Engine()
+    for module in modules:
+        engine.add_policy(module.path, module.text)
+    try:
+        engine.eval_query_as_json("true")
+    except RuntimeError as error:
+        raise _syntax("", str(error)) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise PolicyInvalidError("regorus broke while compiling the bundle", code="policy.syntax") from error
+
+
 def _syntax(path: str, text: str) -> PolicyInvalidError:
     place, error = _PLACE.search(text), _ERROR.search(text)
-    line = int(place[1]) if place else None
-    return PolicyInvalidError(
-        error[1] if error else text.partition("\n\n")[0].strip(), code="policy.syntax", file=path, line=line
-    )
+    message = error[1] if error else text.partition("\n\n")[0].strip()
+    file, line = (path or place[1], int(place[2])) if place else (path, None)
+    return PolicyInvalidError(message, code="policy.syntax", file=file, line=line)
 
 
 def _imports(module: ParsedModule, imports: list[Node]) -> None:

@@ -9,6 +9,7 @@ The checks are conservative: some harmless policies are refused, and the message
    where a rule lives (regorus would let data overrule the policy).
 3. Expressions: every rule of `vetting_rules`.
 4. Calls and references: no recursion (regorus would end the process on a recursive function).
+5. What regorus itself finds when it compiles all files together.
 """
 
 from collections import defaultdict
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 from engine.values import JsonObject, JsonValue
 from gateway.policy.builtins import ALLOWED
-from gateway.policy.rego_ast import ParsedModule, Path, parse_module
+from gateway.policy.rego_ast import ParsedModule, Path, compile_modules, parse_module
 from gateway.policy.vetting_names import RuleTable, Use
 from gateway.policy.vetting_rules import vet_rule
 
@@ -53,6 +54,7 @@ def vet(
         for rule in module.rules:
             uses[(*module.package, rule.name)] += vet_rule(table, rule)
     _check_recursion(uses, kinds)
+    compile_modules(parsed)
 
 
 def _rule_kinds(modules: Sequence[ParsedModule], builtins_allowed: frozenset[str]) -> dict[Path, str]:

@@ -37,6 +37,8 @@ class ExpressionCheck:
             for name in ("term", "key", "value"):
                 if name in fields:
                     self.check(fields[name], inner)
+            if kind == "SetCompr" and is_set(fields["term"], inner):
+                raise self._refuse(fields, "order", "a set of sets: OPA and regorus order sets differently")
             return
         self._one(kind, fields, scope)
         self.operands(node, scope)
@@ -101,6 +103,10 @@ class ExpressionCheck:
             self._arithmetic(fields, scope)
         elif kind == "AssignExpr":
             raise self._refuse(fields, "unification", "`:=` and `=` stand alone in a statement")
+        elif kind == "Set" and any(is_set(item, scope) for item in fields["items"]):
+            raise self._refuse(
+                fields, "order", "a set in a set: OPA and regorus order sets among other values differently"
+            )
         elif kind == "BoolExpr" and fields["op"] not in {"Eq", "Ne"}:
             if any(is_set(side, scope) or "Object" in side for side in (fields["lhs"], fields["rhs"])):
                 raise self._refuse(fields, "order", "objects and sets are ordered differently by OPA and regorus")

@@ -134,13 +134,11 @@ class _RuleCheck:
     def _statement(self, literal: Node, scope: Scope) -> None:
         kind, fields = split(literal)
         if kind == "SomeIn":
-            self._expressions.check(fields["collection"], scope)
+            self._through(fields["collection"], scope)
         elif kind == "NotExpr":
             self._not(fields["expr"], scope)
         elif kind == "Every":
-            if has_wildcard(fields["domain"]):
-                raise self._refuse(fields, "every_wildcard", "name what `every` goes through: `some xs in …` before it")
-            self._expressions.check(fields["domain"], scope)
+            self._through(fields["domain"], scope)
             inner = scope.inner()
             for span in (fields["key"], fields["value"]):
                 if span is not None:
@@ -156,6 +154,12 @@ class _RuleCheck:
                 self._expressions.check(expression, scope)
         else:
             raise self._refuse(fields, "syntax", f"{kind} is not known to vetting")
+
+    def _through(self, collection: Node, scope: Scope) -> None:
+        if has_wildcard(collection):
+            message = "`_` in what `some` or `every` goes through: name each level, `some xs in …; some x in xs`"
+            raise self._refuse(collection, "wildcard", message)
+        self._expressions.check(collection, scope)
 
     def _assignment(self, assign: Node, scope: Scope) -> None:
         if assign["op"] != "ColEq":
