@@ -4,6 +4,8 @@ Readers report a path and go on, so that a client sees everything that is wrong 
 out only when there is something to report.
 """
 
+import json
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
@@ -15,6 +17,8 @@ VIOLATIONS_MAX = 64
 TEXT_SHOWN_MAX = 64  # characters of a client's text that a message repeats
 _CANDIDATES_MAX = 256  # names that a suggestion is looked for among, at some microseconds each
 _LIKENESS_MIN = 0.5
+
+_PLAIN_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{TEXT_SHOWN_MAX - 1}}}")
 
 Path: TypeAlias = tuple[str | int, ...]  # ("steps", 3, "parameters", "path")
 
@@ -125,15 +129,25 @@ def _violation(finding: _Finding, places: Mapping[Path, Place]) -> Violation:
 
 
 def field_name(path: Path) -> str:
-    """Return the path as clients read it: `steps[3].parameters.path`."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in path]
-    return "".join(parts).removeprefix(".")
+    """Return the path as clients read it: `steps[3].parameters.headers["x-id"]`. A long name is cut."""
+    return "".join(map(_part, path)).removeprefix(".")
+
+
+def _part(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    if _PLAIN_NAME.fullmatch(part):
+        return f".{part}"
+    return f"[{json.dumps(_cut(part))}]"  # ASCII: nothing in a field path may be invisible, or look like a path
 
 
 def shown(text: str) -> str:
     """Return a client's text so that it can stand in a message: bounded, nothing that a terminal would obey."""
-    cut = text if len(text) <= TEXT_SHOWN_MAX else text[: TEXT_SHOWN_MAX - 1] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in _cut(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_SHOWN_MAX else text[: TEXT_SHOWN_MAX - 1] + "…"
 
 
 def suggestion(text: str, known: Collection[str]) -> str:

@@ -7,7 +7,7 @@ docs/adr/0006-sanitizer.md). Types (`x-type`) are judged by this package, wherev
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -81,10 +81,6 @@ class ParameterSchema:
             raise HookRefusedError(f"schema: {err}", code="schema.invalid") from err
         except (jsonschema_rs.ValidationError, ValueError) as err:
             raise HookRefusedError(f"schema: {_first_line(err)}", code="schema.invalid") from err
-
-    def with_addresses(self, addresses: AddressPolicy) -> "ParameterSchema":
-        """Return the same schema under another address policy; nothing is compiled again."""
-        return replace(self, _addresses=addresses)
 
     def check(self, parameters: JsonObject, *, field: str, pending: Pending | None = None) -> tuple[Violation, ...]:
         """Return what is wrong with `parameters`, at most `VIOLATIONS_MAX`; empty means that they may be used as is.
