@@ -131,10 +131,16 @@ def address_policy(bundle: Bundle) -> AddressPolicy:
     return AddressPolicy.parse(allow if isinstance(allow, list) else [allow])
 
 
-def local_admission(config: Config, bundle: Bundle) -> Admission:
-    """Return stages 1 to 3 without a gateway: policy is evaluated in this process, and nothing is recorded."""
-    kinds = prepare_kinds(builtin_hooks(), profiles_from(bundle.data), address_policy(bundle))
-    return Admission(kinds=kinds, policy=RegorusEngine(bundle), limits=config.limits.mission_limits())
+def local_admission(home: Path | None, config: Config) -> Admission:
+    """Return stages 1 to 3 without a gateway: policy is evaluated in this process, and nothing is recorded.
+
+    Without a home, the default bundle decides.
+
+    Raises:
+        EngineError: bundle or hooks are not accepted.
+    """
+    rules = _load_rules(home, config)
+    return Admission(kinds=rules.kinds, policy=RegorusEngine(rules.bundle), limits=config.limits.mission_limits())
 
 
 @asynccontextmanager
@@ -221,10 +227,13 @@ class _Records:
     clock: Clock
 
 
-def _load_rules(home: Path, config: Config) -> _Rules:
-    bundle = Bundle.load(home / config.policies)
+def _load_rules(home: Path | None, config: Config) -> _Rules:
+    """Load bundle and hooks of a home; without one, the default bundle and the built-in hooks."""
+    bundle = Bundle.load(bundled_policies() if home is None else home / config.policies)
     profiles, addresses = profiles_from(bundle.data), address_policy(bundle)
-    hooks = (*builtin_hooks(), *(load_hook(home / h.path, sha256=h.sha256) for h in config.hooks))
+    hooks = builtin_hooks()
+    if home is not None:
+        hooks += tuple(load_hook(home / hook.path, sha256=hook.sha256) for hook in config.hooks)
     kinds = prepare_kinds(hooks, profiles, addresses)
     return _Rules(bundle=bundle, profiles=profiles, addresses=addresses, hooks=hooks, kinds=kinds)
 

@@ -8,13 +8,12 @@ import typer
 from rich.text import Text
 
 from engine.errors import EngineError
-from gateway.assembly import bundled_policies, local_admission
+from gateway.assembly import local_admission
 from gateway.cli.options import DocumentArgument, OutputOption, TokenOption, calling, read_document
 from gateway.cli.output import OUT, Exit, Output, error_document, fail, print_errors, print_json, said
 from gateway.config import Config, load_config
 from gateway.identity import Principal
 from gateway.missions.views import PlanPreview
-from gateway.policy.bundle import Bundle
 
 _STEPS_SHOWN: Final = 12  # of a level
 
@@ -54,8 +53,7 @@ def plan(
 
 def _plan_here(raw: bytes, home: Path | None, roles: tuple[str, ...]) -> dict[str, Any]:
     config = load_config(home) if home is not None else Config()
-    folder = home / config.policies if home is not None else bundled_policies()
-    admission = local_admission(config, Bundle.load(folder))
+    admission = local_admission(home, config)
     sanitized = admission.sanitize(raw)
     caller = Principal(subject="local", tenant="default", roles=roles)
     decision = asyncio.run(admission.ask(sanitized, caller))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import CONFIG_NAME
+from gateway.demo.scenario import prepare
 from gateway.home import make_home
 from gateway.missions.views import PlanPreview
 from gateway.policy.decision import Decision
@@ -111,6 +112,14 @@ def test_a_gateways_home_gives_limits_and_policy(tmp_path: Path) -> None:
     missing = run("plan", "-", "--home", tmp_path, "-o", "json", stdin=GOOD)
     assert missing.code == 2
     assert missing.json["errors"][0]["code"] == "config.unreadable"
+
+
+def test_a_homes_own_step_kinds_are_known(tmp_path: Path) -> None:
+    """A mission that the gateway would run can be planned beside it, hooks of the site included."""
+    prepare(tmp_path / "home", service_port=1)  # the demonstration's home, with two hooks of its own
+    mission = GOOD.replace(b"transform, parameters", b"spin, parameters")
+    assert run("plan", "-", "--role", "admin", stdin=mission).code == 2
+    assert run("plan", "-", "--role", "admin", "--home", str(tmp_path / "home"), stdin=mission).code == 0
 
 
 def test_a_broken_bundle_is_usage(tmp_path: Path) -> None:
