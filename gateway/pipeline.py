@@ -6,7 +6,6 @@ to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is 
 """
 
 import re
-import secrets
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Final
 
 import orjson
 
-from engine.clock import Clock, rfc3339
+from engine.clock import Clock
 from engine.context import ExecutionContext
 from engine.document import document_of, parse_document
 from engine.errors import EngineError, RefusalError, StepError, Violation
@@ -121,7 +120,7 @@ class StepPipeline:
         """
         step = admitted.sanitized.plan.mission.steps[index]
         target = f"{admitted.mission_id}/{step.id}"
-        attempt = Attempt(rfc3339(self._clock.now()), secrets.token_hex(16))
+        attempt = Attempt.of(admitted, target, self._clock.now())
         evidence: dict[str, JsonValue] = {"kind": step.step_type, "now": attempt.now, "seed": attempt.seed}
         verdict = Verdict(
             admitted.trail, target, evidence, allowed=EventType.STEP_ALLOWED, refused=EventType.STEP_REFUSED

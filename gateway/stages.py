@@ -4,7 +4,10 @@
 """
 
 from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
 
+from engine.clock import rfc3339
 from engine.mission import MissionStep
 from engine.plan import Plan
 from engine.values import JsonObject
@@ -48,6 +51,7 @@ class AdmittedMission:
     decision: Decision
     workspace: Workspace
     trail: Trail
+    secret: bytes  # 32 random bytes, of which the seeds of the steps are made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,4 +101,9 @@ class Attempt:
     """What an attempt has instead of a clock and of chance; it is in the log, so that it can be replayed."""
 
     now: str  # RFC 3339
-    seed: str  # hex
+    seed: str  # 32 hex digits, which nobody can guess before they are in the log
+
+    @classmethod
+    def of(cls, admitted: AdmittedMission, target: str, now: datetime) -> "Attempt":
+        """Return the attempt that begins now; no system call for its seed, since there is one for each step."""
+        return cls(rfc3339(now), blake2b(target.encode(), key=admitted.secret, digest_size=16).hexdigest())

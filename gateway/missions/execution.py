@@ -6,6 +6,7 @@ under a checkpoint, the final state to the store, then the watchers. Steps are t
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -30,6 +31,8 @@ from gateway.pipeline import StepPipeline
 from gateway.policy.decision import Decision
 from gateway.stages import AdmittedMission, SanitizedMission
 from gateway.store.store import Store
+
+LINGER_SECONDS: Final = 0.05  # that a transition may wait for others on its way to the store
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -115,6 +118,7 @@ class Execution:
                 decision=self._decision,
                 workspace=self._ground.workspaces.create(self.mission_id),
                 trail=self.trail,
+                secret=secrets.token_bytes(32),
             )
         except EngineError as error:
             self._stop(error)
@@ -130,10 +134,10 @@ class Execution:
             await keeping  # it ends between two commits, never in one
 
     async def _keep(self) -> None:
-        """Hand transitions to the store as they come, as many at a time as came during the last commit."""
+        """Hand transitions to the store, as many at a time as come while it commits and a moment longer."""
         try:
             while not self._recorder.settled:
-                await self._recorder.changed()
+                await self._recorder.changed(linger_seconds=LINGER_SECONDS)
                 await self._save()
         except Exception as error:  # noqa: BLE001 - nothing may happen whose record could not be kept
             self._stop(error)

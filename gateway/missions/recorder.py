@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Final
 
@@ -31,7 +32,7 @@ class Recorder:
         self._unsaved: list[StepResult] = []
         self._skipped: list[tuple[str, str]] = []  # code, step id: not yet in the log
         self._waiters: set[asyncio.Future[None]] = set()
-        self._settled = False
+        self._settled = asyncio.Event()
         self._ended = False
 
     # --- the observer ---
@@ -91,17 +92,20 @@ class Recorder:
     @property
     def settled(self) -> bool:
         """Whether every step has its outcome; only the mission's own end is still to come."""
-        return self._settled
+        return self._settled.is_set()
 
     def settle(self) -> None:
         """Note that every step has its outcome."""
-        self._settled = True
+        self._settled.set()
         self._wake()
 
-    async def changed(self) -> None:
-        """Return once there is news for the store, or every step has its outcome."""
-        if self._events_saved == len(self._events) and not self._settled:
+    async def changed(self, *, linger_seconds: float) -> None:
+        """Return when news for the store has waited for more as long as that, or every step has its outcome."""
+        if self._events_saved == len(self._events) and not self.settled:
             await self._next()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(linger_seconds):
+                await self._settled.wait()
 
     # --- for watchers ---
 

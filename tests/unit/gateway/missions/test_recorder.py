@@ -98,22 +98,24 @@ def test_a_watcher_that_goes_leaves_nothing() -> None:
 
 
 def test_a_change_is_not_slept_through() -> None:
-    """News that came before the call, between calls, and the end: each wakes the one who keeps."""
+    """News that came before the call wakes the one who keeps, and news in between, a moment later; the end, at once."""
     world = World()
 
     async def main() -> None:
-        recorder = world.recorder
+        recorder, time = world.recorder, asyncio.get_running_loop().time
         recorder.note("mission.executing", "", {})
-        await recorder.changed()
+        await recorder.changed(linger_seconds=2)
+        assert time() == 2
         recorder.events_saved(1)
-        waiting = asyncio.create_task(recorder.changed())
-        await asyncio.sleep(1)
+        waiting = asyncio.create_task(recorder.changed(linger_seconds=2))
+        await asyncio.sleep(10)
         assert not waiting.done()
         recorder.note("step.executing", "s", {})
         await waiting
-        recorder.events_saved(1)
+        assert time() == 14
         recorder.settle()
-        await recorder.changed()
+        await recorder.changed(linger_seconds=2)
+        assert time() == 14
         assert recorder.settled
 
     run(main())
