@@ -5,7 +5,6 @@ from functools import lru_cache
 from typing import Final
 
 from idna import idnadata
-from idna.intranges import intranges_contain
 
 _ZWJ: Final = "\u200d"
 _EMOJI_SELECTOR: Final = "\ufe0f"
@@ -14,6 +13,15 @@ _CHARACTERS_CACHED: Final = 16_384  # more than there are pictographs, and a bou
 _VIRAMA: Final = 9  # canonical combining class
 _FIRST_SKIN_TONE: Final = "\U0001f3fb"
 _LAST_SKIN_TONE: Final = "\U0001f3ff"
+
+
+JOINING: Final = frozenset(
+    chr(code)
+    for kind, ranges in idnadata.joining_types.items()
+    if kind in "LDRC"
+    for packed in ranges
+    for code in range(packed >> 32, packed & 0xFFFFFFFF)
+)
 
 
 def honest_joiner(value: str, at: int) -> bool:
@@ -28,8 +36,8 @@ def honest_joiner(value: str, at: int) -> bool:
     if unicodedata.combining(before) == _VIRAMA:
         return True
     if value[at] == _ZWJ:
-        return _is_pictograph(after) and (_is_pictograph(before) or _is_pictograph(_before(value, at, emoji=True)))
-    return _joins(after) and (_joins(before) or _joins(_before(value, at, emoji=False)))
+        return is_pictograph(after) and (is_pictograph(before) or is_pictograph(_before(value, at, emoji=True)))
+    return after in JOINING and (before in JOINING or _before(value, at, emoji=False) in JOINING)
 
 
 def _before(value: str, at: int, *, emoji: bool) -> str:
@@ -47,16 +55,9 @@ def _is_emoji_modifier(char: str) -> bool:
 
 
 @lru_cache(maxsize=_CHARACTERS_CACHED)
-def _is_pictograph(char: str) -> bool:
+def is_pictograph(char: str) -> bool:
     """Return whether `char` can be an element of an emoji ZWJ sequence: a symbol, or one reserved for new emoji."""
     if not char:
         return False
     category = unicodedata.category(char)
     return category in {"So", "Sm"} or (category == "Cn" and "\U0001f000" <= char <= "\U0001faff")
-
-
-@lru_cache(maxsize=_CHARACTERS_CACHED)
-def _joins(char: str) -> bool:
-    return bool(char) and any(
-        intranges_contain(ord(char), ranges) for kind, ranges in idnadata.joining_types.items() if kind in "LDRC"
-    )

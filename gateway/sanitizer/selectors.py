@@ -24,8 +24,8 @@ def _tagged(region: str) -> str:
     return _BLACK_FLAG + "".join(chr(0xE0000 + ord(c)) for c in region) + "\U000e007f"
 
 
-_FLAGS: Final = tuple(map(_tagged, ("gbeng", "gbsct", "gbwls")))
-_FLAG_CHARS: Final = len(_FLAGS[0])
+FLAGS: Final = tuple(map(_tagged, ("gbeng", "gbsct", "gbwls")))
+_FLAG_CHARS: Final = len(FLAGS[0])
 
 
 def honest_selector(value: str, at: int) -> bool:
@@ -49,4 +49,4 @@ def _name(char: str) -> str:
 def honest_tag(value: str, at: int) -> bool:
     """Return whether the tag at `at` is part of the flag of England, Scotland or Wales."""
     start = value.rfind(_BLACK_FLAG, max(0, at - _FLAG_CHARS), at)
-    return start >= 0 and value.startswith(_FLAGS, start) and at < start + _FLAG_CHARS
+    return start >= 0 and value.startswith(FLAGS, start) and at < start + _FLAG_CHARS

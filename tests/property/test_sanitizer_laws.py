@@ -10,7 +10,7 @@ from gateway.addresses import PUBLIC_ONLY, is_public
 from gateway.errors import SanitizationError
 from gateway.sanitizer import CHECKS, ParameterSchema, check_value, sanitize_lines
 from gateway.sanitizer.argv import check_argv
-from gateway.sanitizer.characters import scan
+from gateway.sanitizer.characters import HONEST_PLACES, SUSPECTS, scan
 from gateway.sanitizer.header import check_header
 from gateway.sanitizer.identifier import check_identifier
 from gateway.sanitizer.limits import check_limits
@@ -54,6 +54,24 @@ JSON = st.recursive(
     ),
     max_leaves=12,
 )
+
+
+# What is honest in some places, and what calls for it or does not.
+JOINED = st.sampled_from(
+    ["\u200c", "\u200d", "\ufe0e", "\ufe0f", "\ufe00", "\u180b", "\U000e0100", "\U000e0067", "\ufeff", "\u200b", " ",
+     "a", "1", "+", "\u00a9", "\u2764", "\U0001f468", "\U0001f469", "\U0001faff", "\U0001f3fb", "\U0001f3ff", "\u0645",
+     "\u0627", "\u0640", "\u064e", "\u0915", "\u094d", "\u845b", "\u1820", "\u2229", "\u0300",
+     "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "\U0001f3f4"]
+)  # fmt: skip
+
+
+@settings(max_examples=1_000)
+@given(st.lists(JOINED, max_size=14).map("".join))
+def test_a_run_is_honest_where_each_of_its_characters_is(value: str) -> None:
+    """What the check skips as a whole is what it would accept one by one."""
+    suspects = [(at, char) for at, char in enumerate(value) if char in SUSPECTS]
+    bad = [char for at, char in suspects if char not in HONEST_PLACES or not HONEST_PLACES[char](value, at)]
+    assert scan(value) == (SUSPECTS[bad[0]] if bad else None)
 
 
 @given(st.sampled_from(sorted(CHECKS)), ANY_TEXT | PATHS | URLS)
