@@ -76,6 +76,23 @@ DIFFERENT = (
     Case("not over any element", "policy.not_undefined", "d if not input.m[_]", {"m": {"a": 1}}),
     Case("minus before parentheses", "policy.arithmetic", "d := -(1)"),
     Case("the package itself", "policy.package_reference", "r := 3\nd if some k, _ in data.gateway.t", line=5),
+    Case("order of sets", "policy.order", "d := {} < {1}"),
+    Case("order of sets in a set", "policy.order", 'd := {{"t"}, {"a": 1}}'),
+    Case(
+        "undefined head, set", "policy.head_undefined", 'd contains input.m[x] if some x in ["a", "b"]', {"m": {"a": 1}}
+    ),
+    Case(
+        "undefined head, object", "policy.head_undefined", 'd[x] := input.m[x] if some x in ["a", "b"]', {"m": {"a": 1}}
+    ),
+    Case("undefined head, value", "policy.head_undefined", 'd := input.m[x] if some x in ["b", "a"]', {"m": {"a": 1}}),
+    Case(
+        "undefined head, function",
+        "policy.head_undefined",
+        'd contains f(x) if some x in ["a", "b"]\nf(x) := input.m[x]',
+        {"m": {"a": 1}},
+    ),
+    Case("lookup in the head, with else", "policy.head_undefined", 'd := input[v] if { v := "q" } else := 9', {"a": 1}),
+    Case("wildcard in the head", "policy.head_undefined", "d contains [1 != input[_].f]"),
     Case(
         "data that overrules",
         "policy.data_conflict",
@@ -103,6 +120,7 @@ REFUSED = (
     Case("whole fraction", "policy.number", "d := 1.0"),
     Case("a rule named as a builtin", "policy.shadows_builtin", "count(x) := 7\nd := 1"),
     Case("a variable named input", "policy.syntax", "d if { input := 1; input == 1 }"),
+    Case("an argument named data", "policy.shadowed", "f(data) := data\nd := f(1)"),
     Case("an argument named data", "policy.shadowed", "f(data) := data\nd := f(1)"),
     Case("deep nesting", "policy.too_deep", f"d := {'[' * 11}1{']' * 11}"),
     Case("exponential nesting", "policy.too_deep", f"d := {'[' * 200}1{']' * 200}"),

@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Final
 
-from gateway.policy.decision import Decision, denied, parse_decision
+from gateway.policy.decision import ANSWER_BYTES_MAX, Decision, denied, parse_decision
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint, rule_of
 
 ERROR_BYTES_MAX: Final = 2_048
@@ -35,8 +35,10 @@ def decode_request(frame: bytes) -> tuple[Entrypoint, bytes]:
 
 
 def encode_answer(status: Status, body: str) -> bytes:
-    """Return the answer frame; an error text is cut at ERROR_BYTES_MAX."""
+    """Return the answer frame; an error text is cut at ERROR_BYTES_MAX, a value that is too large is an error."""
     data = body.encode("utf-8", "replace")
+    if status is Status.VALUE and len(data) > ANSWER_BYTES_MAX:
+        return encode_answer(Status.FAILED, f"its value is larger than {ANSWER_BYTES_MAX} bytes")
     return bytes((status,)) + (data if status is Status.VALUE else data[:ERROR_BYTES_MAX])
 
 

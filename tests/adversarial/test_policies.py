@@ -184,11 +184,13 @@ async def test_integers_past_a_float_are_not_rounded() -> None:
 
 
 async def test_a_decision_that_is_too_large_is_a_deny() -> None:
-    """A policy that echoes its input back does not flood the gateway."""
+    """A policy that echoes its input back does not flood the gateway, and does not cost a worker."""
     body = 'decision := {"allow": true, "reasons": [{"code": "a", "rule": "b", "message": input.text}]}'
     document = orjson.dumps({"text": "x" * 1_000_000})
     async with workers(bundle(body)) as policy:
-        assert codes(await policy.decide("step", document)) == ["policy.malformed"]
+        [before] = policy.pids
+        assert codes(await policy.decide("step", document)) == ["policy.failed"]
+        assert policy.pids == (before,)
 
 
 @pytest.mark.parametrize("opening", ["[", "{", '{"a":', "[{", "(", "not ", "f(", "1+", "-", "[x | x := "])
