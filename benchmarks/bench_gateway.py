@@ -8,14 +8,20 @@ Run it: `python -m benchmarks.bench_gateway`
 """
 
 import asyncio
-import logging
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any, Final
 
 import orjson
 
+from benchmarks.command import main
+from benchmarks.table import Row, timed_row
+from benchmarks.timing import FULL, Effort, Work, costs_in_turn
+from engine.loader import load_mission
+from engine.mission import MissionLimits
 from gateway.assembly import Gateway, running_gateway
 from gateway.config import load_config
 from gateway.home import make_home
@@ -24,8 +30,8 @@ from gateway.policy import document
 from gateway.sandbox.abi import encode_step
 from gateway.sandbox.profile import profiles_from
 
+TITLE: Final = "gateway: whole secured steps, all layers on, audited"
 STEPS = 2_000
-ROUNDS = 5  # the best counts: the machine may be busy with other things
 AT_ONCE = 64
 CALLER = Principal(subject="admin", tenant="default", roles=("admin",))
 WASM = profiles_from({})["wasm"].constraints
@@ -39,20 +45,6 @@ MISSION = orjson.dumps(
 )
 
 
-def line(what: str, figure: str) -> None:
-    print(f"{what:<66} {figure:>18}")
-
-
-async def measured(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
-    """Return wall and this process's CPU, in microseconds a step, of the best round."""
-    figures = []
-    for _ in range(ROUNDS):
-        wall, cpu = time.perf_counter(), time.process_time()
-        await work()
-        figures.append(((time.perf_counter() - wall) / STEPS * 1e6, (time.process_time() - cpu) / STEPS * 1e6))
-    return min(figures)
-
-
 class Floor:
     """The two round trips of a step, and nothing else."""
 
@@ -61,7 +53,7 @@ class Floor:
         self._step = encode_step(
             step_id="s1", name="s1", step_type="transform", attempt=1, parameters={}, journal=[], now="", seed="0" * 32
         )
-        self._mission = gateway.desk._admission.sanitize(MISSION).plan.mission  # noqa: SLF001 - of the same mission
+        self._mission = load_mission(MISSION, limits=MissionLimits(), step_types=("transform",)).mission
 
     async def one(self) -> None:
         """Decide once and run once."""
@@ -71,24 +63,14 @@ class Floor:
         await self._gateway.policy.decide("step", asked)
         await self._gateway.sandbox.run("transform", self._step, WASM)
 
-    async def run_only(self) -> None:
-        """Run every step in the sandbox, one after the other."""
-        for _ in range(STEPS):
-            await self._gateway.sandbox.run("transform", self._step, WASM)
-
-    async def sequential(self) -> None:
-        """One step after the other."""
-        for _ in range(STEPS):
-            await self.one()
-
-    async def at_once(self) -> None:
-        """As many at a time as the mission has."""
+    async def all(self, at_once: int) -> None:
+        """Do it for every step, so many at a time."""
 
         async def caller() -> None:
-            for _ in range(STEPS // AT_ONCE):
+            for _ in range(STEPS // at_once):
                 await self.one()
 
-        await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
+        await asyncio.gather(*(caller() for _ in range(at_once)))
 
 
 async def secured(gateway: Gateway, name: str) -> None:
@@ -97,31 +79,33 @@ async def secured(gateway: Gateway, name: str) -> None:
     async for _ in gateway.desk.watch(CALLER, submission.mission_id, 2 * STEPS):  # only its end comes after those
         pass
     view = await gateway.desk.get(CALLER, submission.mission_id)
-    assert view.result is not None
-    assert view.result["steps_completed"] == STEPS, [
-        s for s in view.result["step_results"].values() if s["status"] == "Failed"
-    ]
+    result: Any = view.result
+    failed = [step for step in result["step_results"].values() if step["status"] != "Completed"]
+    assert not failed, failed[:3]
 
 
-async def main() -> None:
-    logging.disable()
+async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
+    """Measure every figure."""
+    names = map(str, count())
     with tempfile.TemporaryDirectory() as folder:
         made = make_home(Path(folder) / "home", listen="127.0.0.1:0")
         async with running_gateway(made.home, load_config(made.home)) as gateway:
             floor = Floor(gateway)
-            for what, work in (
-                ("floor: a bare sandbox round trip per step, one after the other", floor.run_only),
-                ("floor: bare decision and sandbox round trip, one after the other", floor.sequential),
-                (f"floor: bare decision and sandbox round trip, {AT_ONCE} at once", floor.at_once),
-            ):
-                wall, cpu = await measured(work)
-                line(what, f"{1e6 / wall:,.0f} steps/s")
-                line("  of that, this process's CPU", f"{cpu:.1f} µs a step")
-            names = iter(range(ROUNDS))
-            wall, cpu = await measured(lambda: secured(gateway, f"r{next(names)}"))
-            line(f"secured steps, mission of {STEPS:,}, all layers (target 8,000)", f"{1e6 / wall:,.0f} steps/s")
-            line("  the gateway's own CPU, submission and results included", f"{cpu:.1f} µs a step")
+            ours, many, single = await costs_in_turn(
+                effort,
+                Work(lambda: secured(gateway, next(names)), STEPS),
+                Work(partial(floor.all, AT_ONCE), STEPS // AT_ONCE * AT_ONCE),
+                Work(partial(floor.all, 1), STEPS),
+            )
+    what, bare = f"a mission of {STEPS:,} pure steps", "bare decision and run"
+    yield timed_row(what, "steps/s", ours.wall, against=f"{bare}, {AT_ONCE} at once", peer=many.wall, target=8_000)
+    yield timed_row(
+        f"{what}, beside one at a time", "steps/s", ours.wall, against=f"{bare}, one at a time", peer=single.wall
+    )
+    yield timed_row(
+        f"{what}: CPU of the gateway", "µs/step", ours.cpu, against=f"{bare}, {AT_ONCE} at once", peer=many.cpu
+    )
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    raise SystemExit(main(only="gateway"))

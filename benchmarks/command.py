@@ -26,6 +26,7 @@ from benchmarks.table import Row, Section, section_table, verdict, width_of
 from benchmarks.timing import EFFORTS, FULL, QUICK, Effort
 
 SECTIONS: Final = (
+    "gateway",
     "start",
     "scheduling",
     "graph",
