@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engine.audit.errors import KeyFileError
 from engine.errors import EngineError, FaultError, MissionInvalidError, Violation
 from gateway.client import CallError
 from gateway.errors import ConfigurationError, PolicyDeniedError, SanitizationError
@@ -92,7 +93,7 @@ def exit_of(error: EngineError) -> Exit:
         return Exit.USAGE if error.malformed else Exit.REFUSED
     if isinstance(error, SanitizationError | PolicyDeniedError):
         return Exit.REFUSED
-    if isinstance(error, ConfigurationError):
+    if isinstance(error, ConfigurationError | KeyFileError):
         return Exit.USAGE
     return Exit.UNAVAILABLE if isinstance(error, FaultError) else Exit.USAGE
 
