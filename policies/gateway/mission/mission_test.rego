@@ -63,7 +63,7 @@ test_kind_that_is_not_granted_is_named if {
 test_stricter_profile_fits if mission.decision.allow with input as plan(["submitter"], [object.union(step("a", "transform"), {"profile": "fast"})])
 
 test_wider_profile_does_not_fit if {
-	decision := mission.decision with input as plan(["submitter"], [object.union(step("a", "transform"), {"profile": "semantic"})])
+	decision := mission.decision with input as plan(["submitter"], [object.union(step("a", "delay"), {"profile": "semantic"})])
 	not decision.allow
 	codes(decision) == {"mission.profile_too_wide"}
 }

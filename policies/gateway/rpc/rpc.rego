@@ -53,13 +53,6 @@ own_method if {
 	listed(config.roles[role].own_methods, input.rpc.service, input.rpc.method)
 }
 
-default every_tenant := false
-
-every_tenant if {
-	some role in roles
-	config.roles[role].all_tenants == true
-}
-
 # `methods` maps services to lists of methods; "*" stands for any of either.
 listed(methods, service, method) if {
 	some name in ["*", service]
@@ -91,5 +84,4 @@ deny contains {
 	"rule": "data.gateway.rpc.deny",
 } if {
 	input.resource.tenant != input.principal.tenant
-	not every_tenant
 }

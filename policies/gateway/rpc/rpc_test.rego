@@ -55,7 +55,7 @@ test_other_tenant_is_denied if {
 
 test_same_subject_of_another_tenant_owns_nothing if not rpc.decision.allow with input as call(principal(["submitter"]), missions, "CancelMission", object.union(own, {"tenant": "blue"}))
 
-test_admin_sees_every_tenant if rpc.decision.allow with input as call(principal(["admin"]), missions, "GetMission", object.union(own, {"tenant": "blue"}))
+test_admin_is_held_to_its_tenant if not rpc.decision.allow with input as call(principal(["admin"]), missions, "GetMission", object.union(own, {"tenant": "blue"}))
 
 test_auditor_reads_the_log if rpc.decision.allow with input as call(principal(["auditor"]), "gateway.v1.AuditService", "ReadEvents", {})
 

@@ -75,7 +75,7 @@ test_viewer_runs_nothing if {
 }
 
 test_wider_profile if {
-	wide := object.union(asked(["submitter"], "transform", {}), {"step": {"profile": "semantic"}})
+	wide := object.union(asked(["submitter"], "delay", {}), {"step": {"profile": "semantic"}})
 	decision := step.decision with input as wide
 	codes(decision) == {"step.profile_too_wide"}
 }
