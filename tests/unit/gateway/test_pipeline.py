@@ -77,13 +77,14 @@ class TestSanitize:
 
 class TestStepPolicy:
     def test_a_no_halts_the_mission_before_the_module_runs(self) -> None:
-        """The module is never run, the others are skipped, and the log has policy's reason."""
+        """Whatever its error mode is: no module is run, the others are skipped, the log has policy's reason."""
         world = World()
         world.policy.answers["step"] = no()
-        view = run(world.run(mission(step("a"), step("b", "a"), config={"fail_fast": False})))
+        config = {"fail_fast": False, "parallel_limit": 1}
+        view = run(world.run(mission(step("a", continue_on_error=True), step("b"), config=config)))
         assert world.sandbox.runs == []
         assert view.result["step_results"]["a"]["error"] == {"code": "site.no", "message": "because"}
-        assert view.result["step_results"]["b"]["status"] == "Skipped"
+        assert view.result["step_results"]["b"]["error"]["code"] == "mission.halted"
         [refused] = world.log.of("step.refused")
         assert refused.details["reasons"] == [{"code": "site.no", "message": "because", "rule": "data.gateway"}]
         assert refused.details["bundle"] == BUNDLE

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -26,6 +27,13 @@ def run(story: Callable[[World], Awaitable[None]], **settings: Any) -> World:
     virtual_time.run(story(world))
     world.laws_hold()
     return world
+
+
+async def stubborn(seconds: int) -> None:
+    """Wait, and do not listen to cancellation."""
+    for _ in range(seconds):
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(1)
 
 
 class TestSubmitting:
@@ -344,18 +352,40 @@ class TestCancelling:
 
         run(story)
 
+    def test_a_request_that_is_not_durable_has_no_effect(self) -> None:
+        """While its checkpoint is not there, the mission runs on."""
+
+        async def story(world: World) -> None:
+            world.faults.put("sandbox.run", lambda: asyncio.sleep(5))
+            world.faults.put("audit.durable:mission.cancel_requested", hang)
+            mission_id = (await world.submit(ONE)).mission_id
+            cancelling = asyncio.create_task(world.desk.cancel(BOB, mission_id, "stop"))
+            await world.settled()
+            assert world.store.missions[mission_id].state is MissionState.COMPLETED
+            cancelling.cancel()
+
+        run(story)
+
+    def test_a_decision_that_comes_after_the_end_is_not_acted_on(self) -> None:
+        """A step that hangs in a port which ignores cancellation is given up; what it is allowed later, it does not."""
+
+        async def story(world: World) -> None:
+            world.faults.put("policy.effect", lambda: stubborn(20), 0)
+            mission_id = (await world.submit(mission(step("a", kind="acting", batches=[[write("a")]])))).mission_id
+            await asyncio.sleep(0.5)
+            await world.desk.cancel(ANN, mission_id, "stop")
+            await asyncio.sleep(60)
+            assert world.log.of("effect.intended") == []
+            assert world.performer.performed == []
+
+        # The verdict of a decision that was under way is recorded when it comes; nothing begins by it.
+        virtual_time.run(story(World()))
+
     def test_a_step_that_ignores_its_cancellation_does_nothing_more(self) -> None:
         """It is given up, the mission ends, and what it asks for later is not intended, let alone performed."""
 
         async def story(world: World) -> None:
-            async def stubborn() -> None:
-                for _ in range(20):
-                    try:
-                        await asyncio.sleep(1)
-                    except asyncio.CancelledError:
-                        continue
-
-            world.faults.put("effects.perform", stubborn, 0)
+            world.faults.put("effects.perform", lambda: stubborn(20), 0)
             batches = [[write("a"), write("b")], [write("c")]]
             mission_id = (await world.submit(mission(step("a", kind="acting", batches=batches)))).mission_id
             await asyncio.sleep(0.5)
