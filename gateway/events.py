@@ -66,13 +66,13 @@ class Audit(Protocol):
 class Trail:
     """The audit events of one mission: on whose behalf they are, how many there are, and whether more may begin."""
 
-    __slots__ = ("_actor", "_audit", "_over", "events")
+    __slots__ = ("_actor", "_audit", "events", "over")
 
     def __init__(self, audit: Audit, actor: str) -> None:
         """Begin a trail; `actor` is who submitted the mission."""
         self._audit = audit
         self._actor = actor
-        self._over = False
+        self.over = False
         self.events = 0
 
     def record(self, event_type: EventType, target: str, details: JsonObject, *, actor: str | None = None) -> int:
@@ -87,7 +87,7 @@ class Trail:
 
     def end(self) -> None:
         """Let nothing begin any more; what is under way may still record how it ended."""
-        self._over = True
+        self.over = True
 
     def require_open(self) -> None:
         """Return while the mission runs.
@@ -95,14 +95,15 @@ class Trail:
         Raises:
             FaultError: `mission.ended`. A step that ignored its cancellation is still at work.
         """
-        if self._over:
+        if self.over:
             raise FaultError("the mission has ended", code="mission.ended")
 
 
 class Verdict:
     """A block whose outcome is in the log before anybody acts on it: left normally it is a yes, by an exception a no.
 
-    `evidence` is filled inside the block with what was found out. A block that is cancelled has no verdict.
+    `evidence` is filled inside the block with what was found out. A block that is cancelled has no verdict, nor has one
+    that outlives its mission: leaving it raises.
     """
 
     __slots__ = ("_allowed", "_refused", "_target", "_trail", "evidence", "seq")
@@ -124,8 +125,9 @@ class Verdict:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is None:
+            self._trail.require_open()
             self.seq = self._trail.record(self._allowed, self._target, self.evidence)
-        elif isinstance(error, Exception):
+        elif isinstance(error, Exception) and not self._trail.over:
             self._trail.record(self._refused, self._target, {**self.evidence, **refusal_document(error)})
 
 

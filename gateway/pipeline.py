@@ -275,7 +275,6 @@ class StepPipeline:
         waiting: deque[EffectRequest] = deque()
         seq = -1
         try:
-            trail.require_open()
             for request in requests:
                 facts: JsonObject = {"op": request.op, "key": request.key, "args": digest(request.args)}
                 seq = trail.record(EventType.EFFECT_INTENDED, ready.target, facts)
