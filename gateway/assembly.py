@@ -240,8 +240,8 @@ def _load_rules(home: Path | None, config: Config) -> _Rules:
 
 async def _start_workers(stack: AsyncExitStack, config: Config, rules: _Rules) -> _Workers:
     """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
-    # Policy workers import their engine after the fork: its allocator reserves 1 GiB of addresses on import, which
-    # every sandbox worker would inherit, and its address-space limit would be spent before it began.
+    # Policy workers import their engine after the fork: sandbox workers come from the same zygote, and must inherit
+    # neither its code nor the address space that its allocator takes.
     zygote = await Zygote.start(SANDBOX_PRELOAD)
     stack.push_async_callback(zygote.close)
     compiled = await asyncio.gather(*(compile_module(zygote, hook.module) for hook in rules.hooks))

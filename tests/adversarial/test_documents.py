@@ -114,11 +114,21 @@ def test_suggestions_cost_little() -> None:
     """A nearest name is looked for 64 times among 250 that are as alike as names get, in linear time."""
     alike = "ab_" * 19
     steps = [
-        {"id": f"s{i:03}{alike}", "name": "n", "step_type": "transform", "depends_on": [f"{i:03}x{alike}"]}
+        {
+            "id": f"s{i:03}{alike}",
+            "name": "n",
+            "step_type": "transform",
+            "parameters": {},
+            "depends_on": [f"{i:03}x{alike}"],
+        }
         for i in range(250)
     ]
     with pytest.raises(MissionInvalidError) as caught:
-        load_mission(json.dumps({"steps": steps}).encode(), limits=LIMITS, step_types=("transform",))
+        load_mission(
+            json.dumps({"version": "1.0", "name": "n", "steps": steps}).encode(),
+            limits=LIMITS,
+            step_types=("transform",),
+        )
     assert "mission.unknown_dependency" in {v.code for v in caught.value.violations}
 
 
