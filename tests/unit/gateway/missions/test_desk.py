@@ -366,11 +366,14 @@ class TestCancelling:
 
         run(story)
 
+    @pytest.mark.parametrize("allow", [True, False])
     @pytest.mark.parametrize("point", ["policy.step", "policy.effect", "sandbox.run"])
-    def test_an_answer_that_comes_after_the_end_is_not_acted_on(self, point: str) -> None:
+    def test_an_answer_that_comes_after_the_end_is_not_acted_on(self, point: str, allow: bool) -> None:
         """A step that hangs in a port which ignores cancellation is given up; nothing comes of the late answer."""
 
         async def story(world: World) -> None:
+            if not allow:
+                world.policy.answers |= dict.fromkeys([point.rpartition(".")[2]], Decision(allow=False, bundle=BUNDLE))
             world.faults.put(point, lambda: stubborn(20), 0)
             mission_id = (await world.submit(mission(step("a", kind="acting", batches=[[write("a")]])))).mission_id
             await asyncio.sleep(0.5)
