@@ -30,7 +30,7 @@ from gateway.policy import document
 from gateway.sandbox.abi import encode_step
 from gateway.sandbox.profile import profiles_from
 
-TITLE: Final = "gateway: whole secured steps, all layers on, audited"
+TITLE: Final = "gateway: whole secured steps, every layer on"
 STEPS = 2_000
 AT_ONCE = 64
 CALLER = Principal(subject="admin", tenant="default", roles=("admin",))

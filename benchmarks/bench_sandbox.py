@@ -114,7 +114,7 @@ async def round_trip_rows(
         )
     await sandbox.close()
     what = f"round trip, one worker, {callers} at once"
-    bare = "echo of a forked process"
+    bare = "echo by a fork, one at a time"
     yield timed_row(what, "µs", cost.wall, against=bare, peer=echo.wall, target=40)
     yield timed_row(f"{what}: CPU of the gateway", "µs", cost.cpu, against=bare, peer=echo.cpu)
 

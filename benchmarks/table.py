@@ -1,4 +1,4 @@
-"""The table that a person reads: each figure of ours beside its floor or peer, and the plan's target."""
+"""The table that a person reads: each figure of ours beside its floor or peer, and its target."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Row:
     peer_name: str | None = None
     peer: float | None = None  # of its best round
     better: Better = "less"
-    target: float | None = None  # the plan's: under it where less is better, over it where more is
+    target: float | None = None  # under it where less is better, over it where more is
 
     @property
     def ratio(self) -> float | None:
@@ -97,7 +97,7 @@ def number(value: float) -> str:
     """Return two or three significant digits, or all before the point, with thousands grouped."""
     size = abs(value)
     if size < 0.1:
-        return f"{value:.2g}"
+        return f"{value:#.2g}"
     digits = 0 if size >= 100 else 1 if size >= 10 else 2
     return f"{value:,.{digits}f}"
 

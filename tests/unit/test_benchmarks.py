@@ -115,7 +115,7 @@ def test_a_lap_measures_its_block() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0.0, "0"),
+        (0.0996, "0.10"),
         (0.000116, "0.00012"),
         (0.0213, "0.021"),
         (0.5, "0.50"),
