@@ -61,7 +61,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._reader = FrameReader(answer_bytes_max)
-        self._out = bytearray()  # what the socket did not take at once
+        self._out = bytearray()  # what the socket has not taken yet
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0  # loop time; of the head, meaningful while there is one
         self._cause: DeathCause = "crashed"
@@ -82,24 +82,42 @@ class Link:
         return self._process.pidfd
 
     def send(self, request: Request) -> None:
-        """Send `request` behind those in flight. A worker that is gone shows as a death, never as an exception."""
+        """Send `request` behind those in flight. A worker that is gone shows as a death, never as an exception.
+
+        A worker that is idle gets it now. One that is busy has time: what comes in the same turn of the event loop
+        goes out in one system call, since each costs more than all that Python does here.
+        """
+        idle = not self.in_flight
         self.in_flight.append(request)
-        if len(self.in_flight) == 1:
+        if idle:
             self._start_clock(request)
         if self._out:
             self._out += request.framed
             return
-        try:
-            sent = self._process.socket.send(request.framed)
-        except BlockingIOError:
-            sent = 0
-        except OSError:  # it died idle: nothing in flight was begun, and the reader sees the end of file next
-            if len(self.in_flight) == 1:
-                self._cause = "undelivered"
+        self._out += request.framed
+        if idle:
+            self._flush()
+        else:
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Hand the socket what waits; what it does not take goes when it is writable."""
+        if not self.alive or not self._out:
             return
-        if sent < len(request.framed):
-            self._out += request.framed[sent:]
+        self._write()
+        if self._out:
             self._loop.add_writer(self._process.socket, self._writable)
+
+    def _write(self) -> None:
+        try:
+            sent = self._process.socket.send(self._out)
+        except BlockingIOError:
+            return
+        except OSError:  # it died; if idle, nothing was begun, and the reader sees the end of file next
+            if len(self.in_flight) == 1 and len(self._out) == len(self.in_flight[0].framed):
+                self._cause = "undelivered"
+            sent = len(self._out)
+        del self._out[:sent]
 
     def end(self, cause: DeathCause = "closed") -> None:
         """Kill the worker and report its death, once."""
@@ -145,13 +163,7 @@ class Link:
             self.on_answer()
 
     def _writable(self) -> None:
-        try:
-            sent = self._process.socket.send(self._out)
-        except BlockingIOError:
-            return
-        except OSError:
-            sent = len(self._out)  # as in `send`; here something was begun
-        del self._out[:sent]
+        self._write()
         if not self._out:
             self._loop.remove_writer(self._process.socket)
 
