@@ -51,6 +51,9 @@ STORE_FILE: Final = "missions.db"
 DRAIN_SECONDS: Final = 10.0
 _STOP_GRACE_SECONDS: Final = 2.0
 _SWITCH_SECONDS: Final = 1e-4
+_SANDBOX_DEPTH: Final = (
+    4  # runs handed to one worker: it need not wait for us between two, and only the first is blamed
+)
 _ACTOR: Final = "gateway"
 
 _LOG: Final = logging.getLogger(__name__)
@@ -246,7 +249,7 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: _Rules) -
     stack.push_async_callback(zygote.close)
     compiled = await asyncio.gather(*(compile_module(zygote, hook.module) for hook in rules.hooks))
     modules = {hook.name: artefact for hook, artefact in zip(rules.hooks, compiled, strict=True)}
-    sandbox = PooledSandbox(zygote, modules, config.workers.sandbox)
+    sandbox = PooledSandbox(zygote, modules, config.workers.sandbox, depth=_SANDBOX_DEPTH)
     policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy)
     stack.push_async_callback(sandbox.close)
     stack.push_async_callback(policy.close)
