@@ -39,7 +39,7 @@ def test_serve_needs_a_home_that_holds_together(tmp_path: Path) -> None:
         assert done.json["errors"][0]["code"] == code
     (home / "keys/log.key").chmod(0o644)
     done = run("serve", "--home", home, "--listen", "127.0.0.1:0", "-o", "json")
-    assert done.code == 4
+    assert done.code == 2
     assert done.json["errors"][0]["code"] == "key.unreadable"
     (home / "policies/data.json").write_text("{")
     assert run("serve", "--home", home, "-o", "json").code == 2
