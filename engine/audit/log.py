@@ -10,6 +10,7 @@ from typing import Final
 from engine.audit.chain import Chain
 from engine.audit.checkpoint import Checkpoint
 from engine.audit.commit import Committer, Covered
+from engine.audit.entropy import BufferedEntropy
 from engine.audit.errors import AuditLockedError, AuditUnavailableError
 from engine.audit.files import Files, SystemFiles, ensure_directory, sync_directory
 from engine.audit.keys import Signer, VerifierKey
@@ -52,7 +53,7 @@ class AuditLog:
         origin: str | None = None,
         limits: AuditLimits = _DEFAULT_LIMITS,
         files: Files = _SYSTEM_FILES,
-        entropy: Callable[[int], bytes] = os.urandom,
+        entropy: Callable[[int], bytes] | None = None,
     ) -> "AuditLog":
         """Open the log in `directory`, or begin one there. Blocks while it verifies what is there.
 
@@ -66,7 +67,7 @@ class AuditLog:
             origin: what the log is expected to be called, where the caller wants that compared with the signer.
             limits: of the queue and of group commit.
             files: the disk.
-            entropy: `entropy(n)` gives n random bytes, for event ids.
+            entropy: `entropy(n)` gives n random bytes, for event ids; the kernel's, where none is given.
 
         Raises:
             AuditLockedError: another writer has it.
@@ -80,7 +81,9 @@ class AuditLog:
         try:
             ensure_directory(files, directory)
             lock_fd = _lock(directory)
-            return cls._open_locked(directory, signer, clock, limits, files, Chain(entropy), lock_fd)
+            return cls._open_locked(
+                directory, signer, clock, limits, files, Chain(entropy or BufferedEntropy()), lock_fd
+            )
         except BaseException as error:
             if lock_fd >= 0:
                 os.close(lock_fd)
