@@ -16,7 +16,7 @@ from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
 from engine.values import JsonObject, JsonValue
 from gateway.addresses import AddressPolicy
-from gateway.config import Config
+from gateway.config import Config, HookConfig
 from gateway.effects.blocking import BlockingPool
 from gateway.effects.files import FileLimits, FileRead, FileWrite
 from gateway.effects.http import HttpLimits, HttpRequest, tls_context
@@ -25,7 +25,7 @@ from gateway.effects.resolver import SystemResolver
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
 from gateway.effects.workspace import Workspaces
-from gateway.errors import ConfigurationError, HookRefusedError
+from gateway.errors import ConfigurationError, HookRefusedError, PolicyInvalidError
 from gateway.events import EventType
 from gateway.identity import TokenTable
 from gateway.missions.desk import Desk
@@ -35,6 +35,7 @@ from gateway.policy.pool import WorkerPolicy
 from gateway.policy.regorus_engine import RegorusEngine
 from gateway.rpc.gate import PolicyGate
 from gateway.rpc.server import Ports, RpcServer
+from gateway.sandbox.artefact import Artefact
 from gateway.sandbox.compile import compile_module
 from gateway.sandbox.hooks import Hook, builtin_hooks, load_hook
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
@@ -233,12 +234,36 @@ class _Records:
 def _load_rules(home: Path | None, config: Config) -> _Rules:
     """Load bundle and hooks of a home; without one, the default bundle and the built-in hooks."""
     bundle = Bundle.load(bundled_policies() if home is None else home / config.policies)
+    if missing := bundle.missing_entrypoints():
+        raise PolicyInvalidError(
+            f"nothing decides data.gateway.{missing[0]}.decision: every such request would be denied",
+            code="policy.entrypoint_missing",
+        )
     profiles, addresses = profiles_from(bundle.data), address_policy(bundle)
     hooks = builtin_hooks()
     if home is not None:
-        hooks += tuple(load_hook(home / hook.path, sha256=hook.sha256) for hook in config.hooks)
+        hooks += tuple(_load_site_hook(home, at, hook) for at, hook in enumerate(config.hooks))
     kinds = prepare_kinds(hooks, profiles, addresses)
     return _Rules(bundle=bundle, profiles=profiles, addresses=addresses, hooks=hooks, kinds=kinds)
+
+
+def _load_site_hook(home: Path, at: int, entry: HookConfig) -> Hook:
+    try:
+        return load_hook(home / entry.path, sha256=entry.sha256)
+    except HookRefusedError as error:
+        raise _named(error, f"hooks[{at}]", entry.path) from error
+
+
+async def _compile(zygote: Zygote, hook: Hook) -> Artefact:
+    try:
+        return await compile_module(zygote, hook.module)
+    except HookRefusedError as error:
+        raise _named(error, f"hook {hook.name}", "its module") from error
+
+
+def _named(error: HookRefusedError, field: str, what: str) -> HookRefusedError:
+    """Return the refusal of a hook with the name of the hook: there may be many."""
+    return HookRefusedError(f"{field}: {what}: {error.message}", code=error.code, field=field)
 
 
 async def _start_workers(stack: AsyncExitStack, config: Config, rules: _Rules) -> _Workers:
@@ -247,7 +272,7 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: _Rules) -
     # neither its code nor the address space that its allocator takes.
     zygote = await Zygote.start(SANDBOX_PRELOAD)
     stack.push_async_callback(zygote.close)
-    compiled = await asyncio.gather(*(compile_module(zygote, hook.module) for hook in rules.hooks))
+    compiled = await asyncio.gather(*(_compile(zygote, hook) for hook in rules.hooks))
     modules = {hook.name: artefact for hook, artefact in zip(rules.hooks, compiled, strict=True)}
     sandbox = PooledSandbox(zygote, modules, config.workers.sandbox, depth=_SANDBOX_DEPTH)
     policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy)

@@ -134,8 +134,7 @@ class StepPipeline:
         except StepError:
             raise
         except EngineError as error:
-            halts = isinstance(error, RefusalError)
-            raise StepError(error.message, code=error.code, halts_mission=halts) from error
+            raise StepError(error.message, code=error.code, halts_mission=_is_violation(error)) from error
 
     async def _keep_pace(self, seq: int) -> None:
         """Wait while the log has much to sign: steps that outran the disk would fill its queue, and then fail."""
@@ -324,6 +323,12 @@ def _own_fault(answer: StepFault) -> StepError:
     if not _FAULT_CODE.fullmatch(answer.code) or answer.code.partition(".")[0] in _HOST_CODES:
         raise SandboxError(f"a module cannot fail with the code {answer.code!r}", code="sandbox.output_invalid")
     return StepError(answer.message, code=answer.code)
+
+
+def _is_violation(error: EngineError) -> bool:
+    """Return whether a refusal is a security violation: all are, but data of the wrong shape, which is a mistake."""
+    shape_only = isinstance(error, SanitizationError) and all(v.code.startswith("schema.") for v in error.violations)
+    return isinstance(error, RefusalError) and not shape_only
 
 
 def _spend(constraints: ExecutionConstraints, fuel_used: int) -> ExecutionConstraints:

@@ -111,7 +111,8 @@ def errors_document(error: EngineError) -> list[dict[str, object]]:
         return [violation_document(v) for v in error.violations]
     if isinstance(error, PolicyDeniedError) and error.reasons:
         return [error_document(r.code, r.message) for r in error.reasons]
-    return [error_document(error.code, error.message)]
+    field = getattr(error, "file", "") or getattr(error, "field", "")  # of a bundle, or of a hook
+    return [{**error_document(error.code, error.message), "field": field, "line": getattr(error, "line", None)}]
 
 
 def violation_document(violation: Violation) -> dict[str, object]:

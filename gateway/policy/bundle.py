@@ -7,6 +7,7 @@ named `*_test.rego` belong to the policy's authors and are not loaded for decisi
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import orjson
 
 from engine.values import JsonObject, JsonValue
 from gateway.errors import PolicyInvalidError
+from gateway.policy.engine import ENTRYPOINTS, Entrypoint
 from gateway.policy.vetting import Module, vet
 
 FILES_MAX: Final = 256
@@ -24,6 +26,7 @@ DATA_BYTES_MAX: Final = 8 * 1024 * 1024
 NESTING_MAX: Final = 64
 INTEGER_MAX: Final = 2**53  # above it regorus and OPA compare a whole number with a float differently
 
+_PACKAGE: Final = re.compile(r"^package\s+([a-z0-9_.]+)", re.MULTILINE)
 CONFIG_ROOT: Final = ("gateway", "config")  # `data.gateway.config` in Rego: what the host reads too
 _REFUSED_NAMES: Final = frozenset({"data.yaml", "data.yml", "policy.wasm", ".signatures.json", "plan.json"})
 
@@ -110,6 +113,11 @@ class Bundle:
         for key in CONFIG_ROOT:
             value = value.get(key, {}) if isinstance(value, Mapping) else {}
         return value if isinstance(value, Mapping) else {}
+
+    def missing_entrypoints(self) -> tuple[Entrypoint, ...]:
+        """Return the entry points whose package no module declares: they would deny everything, as undefined."""
+        declared = {package for module in self.modules for package in _PACKAGE.findall(module.text)}
+        return tuple(entrypoint for entrypoint in ENTRYPOINTS if f"gateway.{entrypoint}" not in declared)
 
 
 def unpack(packed: bytes) -> tuple[list[tuple[str, str]], JsonObject]:

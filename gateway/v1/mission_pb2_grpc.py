@@ -89,7 +89,7 @@ class MissionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMission(self, request, context):
-        """Returns one mission with the results so far.
+        """Returns one mission, and its result once it has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,7 @@ class MissionServiceStub:
     PlanMission: _grpc.UnaryUnaryMultiCallable[_mission_pb2.PlanMissionRequest, _mission_pb2.PlanMissionResponse]
     """Says what SubmitMission would decide, and runs nothing."""
     GetMission: _grpc.UnaryUnaryMultiCallable[_mission_pb2.GetMissionRequest, _mission_pb2.GetMissionResponse]
-    """Returns one mission with the results so far."""
+    """Returns one mission, and its result once it has ended."""
     ListMissions: _grpc.UnaryUnaryMultiCallable[_mission_pb2.ListMissionsRequest, _mission_pb2.ListMissionsResponse]
     """Lists missions, newest first."""
     WatchMission: _grpc.UnaryStreamMultiCallable[_mission_pb2.WatchMissionRequest, _mission_pb2.WatchMissionResponse]
@@ -64,7 +64,7 @@ class MissionServiceAsyncStub(MissionServiceStub):
     PlanMission: _aio.UnaryUnaryMultiCallable[_mission_pb2.PlanMissionRequest, _mission_pb2.PlanMissionResponse]  # type: ignore[assignment]
     """Says what SubmitMission would decide, and runs nothing."""
     GetMission: _aio.UnaryUnaryMultiCallable[_mission_pb2.GetMissionRequest, _mission_pb2.GetMissionResponse]  # type: ignore[assignment]
-    """Returns one mission with the results so far."""
+    """Returns one mission, and its result once it has ended."""
     ListMissions: _aio.UnaryUnaryMultiCallable[_mission_pb2.ListMissionsRequest, _mission_pb2.ListMissionsResponse]  # type: ignore[assignment]
     """Lists missions, newest first."""
     WatchMission: _aio.UnaryStreamMultiCallable[_mission_pb2.WatchMissionRequest, _mission_pb2.WatchMissionResponse]  # type: ignore[assignment]
@@ -101,7 +101,7 @@ class MissionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _mission_pb2.GetMissionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_mission_pb2.GetMissionResponse, _abc.Awaitable[_mission_pb2.GetMissionResponse]]:
-        """Returns one mission with the results so far."""
+        """Returns one mission, and its result once it has ended."""
 
     @_abc_1.abstractmethod
     def ListMissions(

@@ -65,7 +65,7 @@ def read_key(vkey: str) -> Key:
     """
     match = _VKEY.fullmatch(vkey.encode("utf-8", "replace"))
     if match is None:
-        raise VerifierKeyError("a verifier key is name+id+key, from `missiongate keys` or GetVerifierKeys")
+        raise VerifierKeyError("a verifier key is name+id+key, as `missiongate init` wrote it, or from GetVerifierKeys")
     name, identity, encoded = match.groups()
     raw = b64decode(encoded)
     if b64encode(raw) != encoded or len(raw) != 1 + _KEY_BYTES or raw[:1] != _ED25519:

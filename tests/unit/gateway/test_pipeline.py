@@ -57,6 +57,20 @@ class TestSanitize:
         assert refused.details["code"] == result["error"]["code"]
         assert [asked["step"]["id"] for point, asked in world.policy.asked if point == "step"] == ["evil"]
 
+    @pytest.mark.parametrize(("path", "other"), [("../x", "mission.halted"), (7, None)])
+    def test_a_wrong_value_halts_the_mission_and_a_wrong_shape_does_not(self, path: object, other: str | None) -> None:
+        """`../x` for a path is an attack until shown otherwise; a number for a path is a mistake of the author."""
+        world = World()
+        steps = (
+            step("evil", output={"path": path}),
+            step("b", "evil", path="${steps.evil.output.path}"),
+            step("c", "d"),
+        )
+        config = {"fail_fast": False, "parallel_limit": 1}
+        results = run(world.run(mission(*steps, step("d", "evil"), config=config))).result["step_results"]
+        assert results["b"]["status"] == "Failed"
+        assert results["c"].get("error", {}).get("code") == other
+
     def test_violations_are_bounded_over_the_whole_mission(self) -> None:
         """However many parameters are wrong, the answer has a maximum."""
         with pytest.raises(SanitizationError) as refused:

@@ -123,3 +123,11 @@ def test_data_may_not_overrule_a_rule(folder: Path) -> None:
     (folder / "data.json").write_text(json.dumps(data))
     refused = refusal(folder)
     assert (refused.code, refused.file, refused.line) == ("policy.data_conflict", "rpc.rego", 1)
+
+
+def test_an_entry_point_without_a_package_is_missing(tmp_path: Path) -> None:
+    """A bundle that forgets to decide something says so at start, not by denying everything."""
+    folder = shutil.copytree(POLICIES, tmp_path / "bundle")
+    assert Bundle.load(folder).missing_entrypoints() == ()
+    shutil.rmtree(folder / "gateway" / "step")
+    assert Bundle.load(folder).missing_entrypoints() == ("step",)

@@ -1,0 +1,58 @@
+"""What a home must have before anything of it starts."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engine.errors import EngineError
+from gateway.assembly import local_admission
+from gateway.config import CONFIG_NAME, load_config
+from gateway.demo.scenario import prepare
+from gateway.errors import HookRefusedError, PolicyInvalidError
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    prepare(tmp_path / "home", service_port=1)
+    return tmp_path / "home"
+
+
+def refusal(home: Path) -> EngineError:
+    """Return why a home is not accepted."""
+    with pytest.raises(EngineError) as caught:
+        local_admission(home, load_config(home))
+    return caught.value
+
+
+def test_a_home_that_holds_together_is_accepted(home: Path) -> None:
+    """The demonstration's home, with hooks of its own."""
+    assert local_admission(home, load_config(home))
+
+
+def test_a_hook_that_is_refused_is_named(home: Path) -> None:
+    """With many hooks, an operator learns which one is not what was pinned."""
+    config = home / CONFIG_NAME
+    head, pin, rest = config.read_text().rpartition('sha256 = "')
+    config.write_text(head + pin + "0" * 64 + rest[64:])
+    error = refusal(home)
+    assert isinstance(error, HookRefusedError)
+    assert (error.code, error.field) == ("hook.pin_mismatch", "hooks[1]")
+
+
+def test_a_bundle_that_forgets_an_entry_point_is_refused(home: Path) -> None:
+    """It would deny every step; that is said at start, with the entry point's name."""
+    shutil.rmtree(home / "policies" / "gateway" / "step")
+    error = refusal(home)
+    assert isinstance(error, PolicyInvalidError)
+    assert error.code == "policy.entrypoint_missing"
+    assert "data.gateway.step.decision" in error.message
+
+
+def test_a_rule_that_is_no_rego_names_file_and_line(home: Path) -> None:
+    """The place is in fields of its own, for programs."""
+    (home / "policies" / "gateway" / "step" / "bad.rego").write_text("package gateway.step\n\nallow if {\n")
+    error = refusal(home)
+    assert isinstance(error, PolicyInvalidError)
+    assert error.file == "gateway/step/bad.rego"
+    assert error.line is not None
