@@ -112,10 +112,9 @@ def load_config(home: Path, *, listen: str | None = None, anonymous: bool | None
         ) from error
     if len(raw) > CONFIG_BYTES_MAX:
         raise ConfigurationError(f"{path}: larger than {CONFIG_BYTES_MAX} bytes", code="config.too_large")
+    options = {name: v for name, v in (("listen", listen), ("anonymous", anonymous)) if v is not None}
     try:
-        fields = tomllib.loads(raw.decode("utf-8"))
-        overrides = {"listen": listen, "anonymous": anonymous}
-        return Config.model_validate({**fields, **{name: v for name, v in overrides.items() if v is not None}})
+        return Config.model_validate({**tomllib.loads(raw.decode("utf-8")), **options})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}", code="config.syntax") from error
     except RecursionError as error:
@@ -123,5 +122,6 @@ def load_config(home: Path, *, listen: str | None = None, anonymous: bool | None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
-        rule = first["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(f"{path}: {where}: {rule}", code="config.invalid") from error
+        rule = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        place = f"--{where}" if where in options else f"{path}: {where}"
+        raise ConfigurationError(f"{place}: {rule}", code="config.invalid") from error

@@ -133,3 +133,13 @@ def test_the_documentation_has_every_key_with_its_default() -> None:
         for name, default in keys(Config)
     }
     assert {name: default.strip() for name, default in rows} == spelled
+
+
+def test_an_unknown_key_and_a_bad_option_are_named_as_what_they_are(tmp_path: Path) -> None:
+    """A person looks for a mistake where it was made: in the file, or on the command line."""
+    (tmp_path / CONFIG_NAME).write_text('colour = "red"\n')
+    with pytest.raises(ConfigurationError, match=r"missiongate\.toml: colour: unknown key"):
+        load_config(tmp_path)
+    (tmp_path / CONFIG_NAME).write_text("")
+    with pytest.raises(ConfigurationError, match=r"^--listen: "):
+        load_config(tmp_path, listen="nonsense")
