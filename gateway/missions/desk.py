@@ -166,7 +166,8 @@ class Desk:
     async def recover(self) -> tuple[str, ...]:
         """End what a killed gateway left unfinished: Failed, code `interrupted`. Returns the mission ids.
 
-        The log is told first: a second kill in between makes it tell twice, never not at all.
+        The log is told first: a second kill in between makes it tell twice, never not at all. It was verified when it
+        was opened, so with that checkpoint all that it has of these missions is signed, as their results then say.
         """
         for state in _UNFINISHED:
             await self._log_interrupted(state)

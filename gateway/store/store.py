@@ -16,7 +16,7 @@ from typing import Final
 from engine.clock import Clock
 from engine.result import MissionResult, MissionState, StepResult
 from gateway.errors import StoreError
-from gateway.store import queries, writes
+from gateway.store import interruption, queries, writes
 from gateway.store.opening import lock, open_reader, open_writer
 from gateway.store.paging import PAGE_SIZE_MAX, mission_before
 from gateway.store.reader import Reader
@@ -115,10 +115,18 @@ class Store:
     async def interrupt_unfinished(self) -> tuple[str, ...]:
         """Fail every mission that had not ended, with code `interrupted`, and return their ids, oldest first.
 
-        For the start of a gateway, before it serves: whoever executed these is gone.
+        Every step without a result gets one with that code: Failed if it had begun, else Skipped. Counts, durations
+        (up to now) and events follow, each mission in one transaction. The audit summary has `integrity_verified`
+        true and no `events_logged`: the store does not know how many events of the mission the log holds.
+
+        For the start of a gateway, before it serves, when whoever executed these is gone and the log has the
+        interruption of each under a signed checkpoint.
         """
         now = self._now()
-        return await self._writer.submit(lambda c: writes.interrupt_unfinished(c, now))
+        ended: list[str] = []
+        while some := await self._writer.submit(lambda c: interruption.interrupt_some(c, now)):
+            ended += some
+        return tuple(ended)
 
     async def find_request(self, tenant: str, submitter: str, request_id: str) -> MissionRecord | None:
         """Return the mission that an earlier request with this id had made; `create_mission` alone decides a race."""

@@ -3,15 +3,12 @@
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from engine.clock import rfc3339
 from engine.result import MissionResult
 from gateway.errors import ConflictError, StoreError
 from gateway.store.queries import find_request
 from gateway.store.records import Creation, NewMission, mission_of
-
-_INTERRUPTED: Final = ("interrupted", "the gateway stopped while the mission was executing")
 
 Row = tuple[object, ...]
 
@@ -100,27 +97,3 @@ def finish_mission(
     )
     if changed.rowcount != 1:
         raise ConflictError(f"mission {result.mission_id} is not executing", code="mission.state")
-
-
-def interrupt_unfinished(connection: sqlite3.Connection, now: datetime) -> tuple[str, ...]:
-    """Fail what had not ended; the counts are those of the results that were saved."""
-    rows = connection.execute("SELECT seq, id FROM missions WHERE ended_at IS NULL ORDER BY seq").fetchall()
-    for seq, mission_id in rows:
-        counts = dict(
-            connection.execute(
-                "SELECT status, count(*) FROM step_results WHERE mission_id = ? GROUP BY status", (mission_id,)
-            ).fetchall()
-        )
-        connection.execute(
-            "UPDATE missions SET state = 'Failed', overall_status = 'Failed', ended_at = ?, steps_completed = ?,"
-            " steps_failed = ?, steps_skipped = ?, error_code = ?, error_message = ? WHERE seq = ?",
-            (
-                rfc3339(now),
-                counts.get("Completed", 0),
-                counts.get("Failed", 0),
-                counts.get("Skipped", 0),
-                *_INTERRUPTED,
-                seq,
-            ),
-        )
-    return tuple(mission_id for _, mission_id in rows)

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from secrets import randbelow
@@ -72,11 +73,33 @@ def check_after_kill(program: Program, callers: list[Submitting], moment: str) -
             view = client.get(mission_id)
             if mission_id in interrupted:
                 assert view["state"] == "Failed", moment
-                assert view["result"]["error"]["code"] == "interrupted", moment
+                check_interrupted(view, list(client.watch(mission_id)), moment)
             else:
                 assert view["state"] == "Completed", (moment, view)
             again = client.submit(ACTING, request_id)
             assert (again["mission_id"], again["created"]) == (mission_id, False), moment
+
+
+def check_interrupted(view: dict[str, Any], events: list[dict[str, Any]], moment: str) -> None:
+    """Assert that the result is whole: each step has one, told once, and the last event is the mission's end."""
+    result = view["result"]
+    assert result["error"]["code"] == "interrupted", moment
+    counts = Counter(each["status"] for each in result["step_results"].values())
+    told = (result["steps_completed"], result["steps_failed"], result["steps_skipped"])
+    assert told == (counts["Completed"], counts["Failed"], counts["Skipped"]), (moment, result)
+    assert sum(told) == len(result["step_results"]) == view["steps_total"] == 4, (moment, result)
+    assert result["total_duration_ms"] > 0, moment
+    assert result["audit_summary"] == {"events_logged": 0, "integrity_verified": True}, moment  # 0: not counted
+    unfinished = [each for each in result["step_results"].values() if each["status"] != "Completed"]
+    assert all(each["error"]["code"] == "interrupted" for each in unfinished), (moment, unfinished)
+    assert [event["index"] for event in events] == list(range(len(events))), moment
+    assert events[-1]["kind"] == "mission.failed", (moment, events)
+    assert events[-1]["details"]["error"]["code"] == "interrupted", (moment, events)
+    ended = [event for event in events if event["step_id"] and event["kind"] != "step.executing"]
+    assert {event["step_id"]: event["details"]["status"] for event in ended} == {
+        step_id: each["status"] for step_id, each in result["step_results"].items()
+    }, (moment, events)
+    assert len(ended) == view["steps_total"], (moment, events)
 
 
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
@@ -87,6 +110,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """
     made = new_home(tmp_path)
     acknowledged: set[str] = set()
+    interrupted: set[str] = set()
     program = Program.start(made)
     for kill in range(KILLS):
         callers = [Submitting(program, f"k{kill}c{n}") for n in range(4)]
@@ -100,6 +124,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
             acknowledged |= set(caller.acknowledged)
         verified(made)
         program = Program.start(made)
+        interrupted |= set(program.facts["interrupted"])
         check_after_kill(program, callers, f"killed after {milliseconds} ms")
     assert program.terminate() == 0
     verified(made)
@@ -107,6 +132,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     laws_hold(events, killed=True)
     assert acknowledged <= {event.target for event in events if event.event_type == "mission.admitted"}
     assert len(acknowledged) > KILLS
+    assert interrupted & acknowledged  # else nothing was said of them
     intended = {event.target for event in events if event.event_type == "effect.intended"}
     for file in (made.home / "workspaces").glob("*/out/*.txt"):
         step_id = {"a.txt": "write", "b.txt": "again"}[file.name]

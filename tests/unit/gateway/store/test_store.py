@@ -2,14 +2,19 @@
 
 import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
 from engine.result import MissionResult, MissionState, OverallStatus, StepFailure, StepResult, StepState
 from gateway.errors import ConflictError, NotFoundError, SanitizationError, StoreError
+from gateway.missions.views import MissionEvent
+from gateway.store.interruption import MISSIONS_MAX
 from gateway.store.records import NewMission, StoredEvent
 from gateway.store.store import EVENT_BYTES_MAX, Store
 
@@ -311,6 +316,104 @@ async def test_unfinished_missions_are_interrupted_at_the_next_start(tmp_path: P
     again = await store.create_mission(mission(9, request_id="r2"))
     assert (again.created, again.mission) == (False, record)
     await store.close()
+
+
+async def test_an_interrupted_mission_has_a_whole_result(store: Store) -> None:
+    """Each step has one result and one event of its end; counts, durations and the mission's own end are there."""
+    await store.create_mission(planned("done", "untold", "begun", "waiting", "last"))
+    await store.mark_executing("m1")
+    noted = [("mission.executing", ""), *(("step.executing", name) for name in ("done", "untold", "begun"))]
+    noted.append(("step.completed", "done"))
+    await store.append_events("m1", 0, [event(index, *each) for index, each in enumerate(noted)])
+    await store.save_step_results("m1", [step("done", output=1), step("untold", StepState.FAILED)])
+    assert await store.interrupt_unfinished() == ("m1",)
+
+    record = await store.get_mission("m1")
+    assert (record.steps_completed, record.steps_failed, record.steps_skipped) == (1, 2, 2)
+    assert (record.started_at, record.ended_at) == (START + timedelta(seconds=2), START + timedelta(seconds=3))
+    assert record.total_duration_ms == 1_000.0
+    assert record.audit_summary == b'{"integrity_verified":true}'
+    results = await store.step_results("m1")
+    assert results[:2] == (step("done", output=1), step("untold", StepState.FAILED))
+    assert [(r.step_id, r.status.value, r.error and r.error.code, r.duration_ms) for r in results[2:]] == [
+        ("begun", "Failed", "interrupted", 3_000.0),
+        ("waiting", "Skipped", "interrupted", 0.0),
+        ("last", "Skipped", "interrupted", 0.0),
+    ]
+    bodies = [stored.body for stored in await store.events("m1", len(noted))]
+    events = [MissionEvent.from_bytes(body) for body in bodies]
+    assert [e.to_bytes() for e in events] == bodies
+    assert [e.index for e in events] == [5, 6, 7, 8, 9]
+    assert [(e.kind, e.step_id) for e in events] == [
+        ("step.failed", "untold"),
+        ("step.failed", "begun"),
+        ("step.skipped", "waiting"),
+        ("step.skipped", "last"),
+        ("mission.failed", ""),
+    ]
+    error = {"code": "interrupted", "message": "the gateway stopped while the mission was executing"}
+    assert events[-1].details == {"status": "Failed", "error": error}
+
+
+async def test_a_mission_that_never_began_is_skipped_whole(tmp_path: Path) -> None:
+    """Its time counts from its creation, and is not negative where the wall clock has stepped back."""
+    store = Store.open(tmp_path / "missions.db", clock=TickingClock())
+    await store.create_mission(planned("a", "b"))
+    await store.close()
+    store = Store.open(tmp_path / "missions.db", clock=SteppedBackClock())
+    assert await store.interrupt_unfinished() == ("m1",)
+    record = await store.get_mission("m1")
+    assert (record.steps_completed, record.steps_failed, record.steps_skipped) == (0, 0, 2)
+    assert record.total_duration_ms == 0.0
+    assert len(await store.events("m1", 0)) == 3
+    await store.close()
+
+
+async def test_one_damaged_mission_keeps_no_gateway_from_starting(store: Store) -> None:
+    """Without a readable document or readable events it ends all the same, and so does the next one."""
+    await store.create_mission(replace(planned("a"), document=b"rubbish"))
+    await store.append_events("m1", 0, [b"rubbish"])
+    await store.create_mission(replace(planned("a"), id="m2"))
+    assert await store.interrupt_unfinished() == ("m1", "m2")
+    assert [len(await store.events(name, 0)) for name in ("m1", "m2")] == [2, 2]
+    assert (await store.get_mission("m2")).steps_skipped == 1
+
+
+async def test_no_transaction_holds_every_interrupted_mission(store: Store) -> None:
+    """However many there are, each is ended; more than one transaction may hold take several."""
+    names = [f"m{n}" for n in range(MISSIONS_MAX + 3)]
+    await asyncio.gather(*(store.create_mission(replace(planned("a"), id=name)) for name in names))
+    assert await store.interrupt_unfinished() == tuple(names)
+
+
+async def test_a_mission_of_10_000_steps_is_interrupted_in_seconds(store: Store) -> None:
+    """Half of it done, the rest waiting: every step has a result, in a time that nobody who restarts would notice."""
+    names = [f"s{n}" for n in range(10_000)]
+    await store.create_mission(planned(*names))
+    await store.mark_executing("m1")
+    await store.save_step_results("m1", [step(name) for name in names[:5_000]])
+    began = time.monotonic()
+    await store.interrupt_unfinished()
+    assert time.monotonic() - began < 5
+    record = await store.get_mission("m1")
+    assert (record.steps_completed, record.steps_failed, record.steps_skipped) == (5_000, 0, 5_000)
+    assert [r.step_id for r in await store.step_results("m1")] == names
+
+
+def planned(*names: str) -> NewMission:
+    document = orjson.dumps({"steps": [{"id": name} for name in names]})
+    return replace(mission(1), document=document, steps_total=len(names))
+
+
+def event(index: int, kind: str, step_id: str) -> bytes:
+    return MissionEvent(index=index, timestamp=START, kind=kind, step_id=step_id, details={}).to_bytes()
+
+
+class SteppedBackClock(TickingClock):
+    """An hour behind."""
+
+    def now(self) -> datetime:
+        return super().now() - timedelta(hours=1)
 
 
 async def test_closing_commits_what_was_asked_for(tmp_path: Path) -> None:

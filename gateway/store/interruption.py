@@ -1,0 +1,180 @@
+"""How a mission ends whose gateway was killed: from what the store knows of it, so that its result is whole.
+
+The store hears of a transition a moment after it took place (`gateway.missions.execution.LINGER_SECONDS`), so a step
+that is Skipped here may have begun; which effects were intended and performed is in the audit log.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from engine.clock import rfc3339
+from engine.result import MissionResult, MissionState, OverallStatus, StepFailure, StepResult, StepState
+from engine.values import JsonObject, JsonValue
+from gateway.store.queries import get_document
+from gateway.store.records import MissionRecord, mission_of, step_row
+from gateway.store.writes import append_events, finish_mission
+
+MISSIONS_MAX: Final = 256  # in one transaction
+STEPS_MAX: Final = 10_000  # in one transaction, and those of one mission more
+
+_CODE: Final = "interrupted"
+_MISSION: Final = StepFailure(code=_CODE, message="the gateway stopped while the mission was executing")
+_BEGUN: Final = StepFailure(code=_CODE, message="the gateway stopped while the step was executing")
+_WAITING: Final = StepFailure(code=_CODE, message="the gateway stopped before it had recorded that the step began")
+# How many events the log has of the mission is known only to who reads the log: the figure is left out.
+_AUDIT_SUMMARY: Final = orjson.dumps({"integrity_verified": True})
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the stored events say."""
+
+    begun: Mapping[str, datetime]  # step id → when
+    ended: frozenset[str]  # step ids
+    count: int
+
+
+def interrupt_some(connection: sqlite3.Connection, now: datetime) -> tuple[str, ...]:
+    """End the oldest unfinished missions, as many as one transaction should hold, and return their ids.
+
+    None are left once it returns none. Call it when the log has `mission.interrupted` of each under a checkpoint: that
+    is what the `integrity_verified` that is written here says.
+    """
+    rows = connection.execute(
+        "SELECT * FROM missions WHERE ended_at IS NULL ORDER BY seq LIMIT ?", (MISSIONS_MAX,)
+    ).fetchall()
+    ended: list[str] = []
+    steps = 0
+    for mission in map(mission_of, rows):
+        _interrupt(connection, mission, now)
+        ended.append(mission.id)
+        steps += mission.steps_total
+        if steps >= STEPS_MAX:
+            break
+    return tuple(ended)
+
+
+def _interrupt(connection: sqlite3.Connection, mission: MissionRecord, now: datetime) -> None:
+    """End one mission: a result for every step, counts that match, and the events that tell of it."""
+    told = _told(connection, mission.id)
+    saved = _saved(connection, mission.id)
+    known = {result.step_id for result in saved}
+    document = _object(get_document(connection, mission.id))
+    missing = [_ended(step["id"], told, now) for step in document.get("steps", ()) if step["id"] not in known]
+    untold = [result for result in saved if result.step_id not in told.ended]  # result and event are two commits
+    bodies = _bodies(told.count, [*untold, *missing], now)
+    rows = [(mission.id, index, body) for index, body in enumerate(bodies, start=told.count)]
+    append_events(connection, mission.id, told.count, rows)
+    counts = Counter(result.status for result in (*saved, *missing))
+    began = mission.started_at or mission.created_at
+    result = MissionResult(
+        mission_id=mission.id,
+        state=MissionState.FAILED,
+        overall_status=OverallStatus.FAILED,
+        step_results={},  # the rows hold them
+        start_time=began,
+        end_time=now,
+        total_duration_ms=_milliseconds(began, now),
+        steps_completed=counts[StepState.COMPLETED],
+        steps_failed=counts[StepState.FAILED],
+        steps_skipped=counts[StepState.SKIPPED],
+        error=_MISSION,
+    )
+    finish_mission(connection, result, [step_row(mission.id, step) for step in missing], _AUDIT_SUMMARY)
+
+
+def _told(connection: sqlite3.Connection, mission_id: str) -> _Told:
+    """Read the events one by one: together they may be large."""
+    begun: dict[str, datetime] = {}
+    ended: set[str] = set()
+    count = 0
+    for (body,) in connection.execute(
+        "SELECT body FROM mission_events WHERE mission_id = ? ORDER BY idx", (mission_id,)
+    ):
+        count += 1
+        event = _object(body)
+        kind, step_id = event.get("kind"), event.get("step_id")
+        if kind == "step.executing":
+            begun[str(step_id)] = datetime.fromisoformat(event["timestamp"])
+        elif step_id:
+            ended.add(str(step_id))
+    return _Told(begun, frozenset(ended), count)
+
+
+def _saved(connection: sqlite3.Connection, mission_id: str) -> Sequence[StepResult]:
+    """Return the results that are there, without their outputs, which together may be large."""
+    rows = connection.execute(
+        "SELECT step_id, status, error_code, error_message, duration_ms, timestamp FROM step_results"
+        " WHERE mission_id = ? ORDER BY seq",
+        (mission_id,),
+    )
+    return [
+        StepResult(
+            step_id=step_id,
+            status=StepState(status),
+            error=None if code is None else StepFailure(code=code, message=message),
+            duration_ms=duration_ms,
+            timestamp=datetime.fromisoformat(timestamp),
+        )
+        for step_id, status, code, message, duration_ms, timestamp in rows
+    ]
+
+
+def _ended(step_id: str, told: _Told, now: datetime) -> StepResult:
+    """Return the result of a step that has none. One that had begun lasts until now: its true end is not known."""
+    begun = told.begun.get(step_id)
+    return StepResult(
+        step_id=step_id,
+        status=StepState.SKIPPED if begun is None else StepState.FAILED,
+        error=_WAITING if begun is None else _BEGUN,
+        duration_ms=0.0 if begun is None else _milliseconds(begun, now),
+        timestamp=now,
+    )
+
+
+def _bodies(first_index: int, results: Sequence[StepResult], now: datetime) -> Iterator[bytes]:
+    """Yield the events that end these steps, then the mission, as `gateway.missions.views.MissionEvent` reads them."""
+    index = first_index
+    for index, result in enumerate(results, start=first_index + 1):
+        details: dict[str, JsonValue] = {
+            "status": result.status.value,
+            "duration_ms": round(result.duration_ms, 3),
+        }
+        if result.error is not None:
+            details["error"] = _failure(result.error)
+        yield _body(index - 1, result.timestamp, f"step.{result.status.value.lower()}", result.step_id, details)
+    ending: JsonObject = {"status": OverallStatus.FAILED.value, "error": _failure(_MISSION)}
+    yield _body(index, now, "mission.failed", "", ending)
+
+
+def _body(index: int, moment: datetime, kind: str, step_id: str, details: JsonObject) -> bytes:
+    return orjson.dumps(
+        {"index": index, "timestamp": rfc3339(moment), "kind": kind, "step_id": step_id, "details": details}
+    )
+
+
+def _failure(failure: StepFailure) -> JsonObject:
+    return {"code": failure.code, "message": failure.message}
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    """Return a JSON object; an empty one where it is damaged: one such mission keeps no gateway from starting.
+
+    Without its document a mission ends with the results that it has.
+    """
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _milliseconds(since: datetime, now: datetime) -> float:
+    """Return the time between, at least 0: the wall clock may have stepped back."""
+    return max(0.0, (now - since) / timedelta(milliseconds=1))
