@@ -65,8 +65,7 @@ def _interrupt(connection: sqlite3.Connection, mission: MissionRecord, now: date
     told = _told(connection, mission.id)
     saved = _saved(connection, mission.id)
     known = {result.step_id for result in saved}
-    document = _object(get_document(connection, mission.id))
-    missing = [_ended(step["id"], told, now) for step in document.get("steps", ()) if step["id"] not in known]
+    missing = [_ended(name, told, now) for name in _step_ids(connection, mission.id) if name not in known]
     untold = [result for result in saved if result.step_id not in told.ended]  # result and event are two commits
     bodies = _bodies(told.count, [*untold, *missing], now)
     rows = [(mission.id, index, body) for index, body in enumerate(bodies, start=told.count)]
@@ -87,6 +86,11 @@ def _interrupt(connection: sqlite3.Connection, mission: MissionRecord, now: date
         error=_MISSION,
     )
     finish_mission(connection, result, [step_row(mission.id, step) for step in missing], _AUDIT_SUMMARY)
+
+
+def _step_ids(connection: sqlite3.Connection, mission_id: str) -> Sequence[str]:
+    """Return the steps of the stored document in its order, and let go of the document, which may be large."""
+    return [step["id"] for step in _object(get_document(connection, mission_id)).get("steps", ())]
 
 
 def _told(connection: sqlite3.Connection, mission_id: str) -> _Told:
