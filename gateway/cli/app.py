@@ -1,5 +1,8 @@
 """The `missiongate` command: one typer application, one module a group of commands."""
 
+from importlib import metadata
+from typing import Annotated
+
 import typer
 
 from gateway.cli import audit, demo, home, missions, plan, sanitize
@@ -11,6 +14,25 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"missiongate {metadata.version('missiongate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    _version_wanted: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
+    ] = False,
+) -> None:
+    """A security gateway for automated work."""
+
+
 app.command("demo")(demo.demo)
 app.command("init")(home.init)
 app.command("serve")(home.serve)

@@ -1,7 +1,7 @@
 """submit, get, list, watch, cancel: missions of a running gateway."""
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +15,9 @@ from gateway.cli.options import (
     calling,
     read_document,
 )
-from gateway.cli.output import OUT, Exit, Output, print_json
+from gateway.cli.output import OUT, Exit, Output, exit_of_call, print_json
 from gateway.cli.views import print_event, print_missions, print_view
-from gateway.client import Client
+from gateway.client import CallError, Client
 
 MissionArgument = Annotated[str, typer.Argument(help="The mission's id.", metavar="MISSION", show_default=False)]
 
@@ -111,14 +111,31 @@ def cancel(
         print_view(view)
 
 
+def _stopped(last: dict[str, Any], error: CallError) -> None:
+    """Take the end event for the result where the gateway stopped right after telling it.
+
+    Raises:
+        CallError: it is not that: the call failed for another reason, or the mission's end was not told.
+    """
+    if exit_of_call(error) is not Exit.UNAVAILABLE or not str(last.get("kind", "")).startswith("mission."):
+        raise error
+    if last["details"].get("status") != "Success":
+        raise typer.Exit(Exit.FAILED)
+
+
 def _follow(client: Client, mission_id: str, from_index: int, output: Output) -> None:
     """Print events until the mission has ended, then its result; leave with 1 where it did not succeed."""
-    for event in client.watch(mission_id, from_index):
+    last: dict[str, Any] = {}
+    for last in client.watch(mission_id, from_index):
         if output is Output.JSON:
-            print_json(event)
+            print_json(last)
         else:
-            print_event(event)
-    view = client.get(mission_id)
+            print_event(last)
+    try:
+        view = client.get(mission_id)
+    except CallError as error:
+        _stopped(last, error)
+        return
     if output is Output.JSON:
         print_json(view)
     else:

@@ -145,13 +145,13 @@ def fail_with(errors: Iterable[Mapping[str, Any]], code: Exit, output: Output, *
 
 
 def print_errors(errors: Iterable[Mapping[str, Any]], source: str = "", *, console: Console = ERR) -> None:
-    """Print errors as `file:line field message [code]`; the file only where an error has a place in it."""
+    """Print errors as `file:line: field: message [code]`; the file only where an error has a place in it."""
     for error in errors:
         line = Text.assemble(("✗ ", "red"))
         if error.get("line"):
-            line.append_text(said(f"{source}:{error['line']} ".lstrip(":"), "bold"))
+            line.append_text(said(f"{source}:{error['line']}: ".lstrip(":"), "bold"))
         if error.get("field"):
-            line.append_text(said(f"{error['field']} ", "cyan"))
+            line.append_text(said(f"{error['field']}: ", "cyan"))
         line.append_text(said(error["message"])).append_text(said(f"  [{error['code']}]", "dim"))
         console.print(line)
 

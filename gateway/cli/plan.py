@@ -22,7 +22,7 @@ def plan(
     document: DocumentArgument,
     *,
     server: Annotated[
-        str | None, typer.Option(envvar="MISSIONGATE_SERVER", help="Ask this gateway instead of planning here.")
+        str | None, typer.Option(help="Ask this gateway instead of planning here.", metavar="ADDRESS")
     ] = None,
     token_file: TokenOption = None,
     home: Annotated[
@@ -84,4 +84,5 @@ def _print_plan(preview: dict[str, Any]) -> None:
         OUT.print(line)
     for decision in preview["decisions"]:
         verdict = Text("allowed", style="green") if decision["allow"] else Text("denied", style="red")
-        OUT.print(Text.assemble(said(f"policy, {decision['entrypoint']}: "), verdict))
+        more = Text("  (steps and effects are decided when they run)" if decision["allow"] else "", style="dim")
+        OUT.print(Text.assemble(said(f"policy, {decision['entrypoint']}: "), verdict, more))

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from engine.errors import MissionInvalidError, Violation
 from engine.result import MissionState
+from gateway.client import CallError, Client
 from gateway.errors import (
     ConflictError,
     OverloadedError,
@@ -297,5 +300,25 @@ class TestForPeople:
         """file:line, field, message, code, on standard error; nothing on standard output."""
         desk.fault = SanitizationError([Violation(code="sanitize.x", message="is bad", field="steps[0].id", line=7)])
         done = run("submit", document, env=env)
-        assert done.err == f"✗ {document}:7 steps[0].id is bad  [sanitize.x]\n"
+        assert done.err == f"✗ {document}:7: steps[0].id: is bad  [sanitize.x]\n"
         assert done.out == ""
+
+
+@pytest.mark.parametrize(("status", "code"), [("Success", 0), ("Failed", 1)])
+def test_a_gateway_that_stops_right_after_the_end_has_told_it(
+    monkeypatch: pytest.MonkeyPatch, status: str, code: int
+) -> None:
+    """A watcher that saw the mission end exits by how it ended, though the result can no longer be asked for."""
+    gone = CallError(
+        grpc.StatusCode.UNAVAILABLE, [{"code": "rpc.unavailable", "message": "gone", "field": "", "line": None}]
+    )
+    end = {"index": 0, "timestamp": "2026-01-01T00:00:00.000000Z", "kind": "mission.x", "step_id": "", "details": {}}
+
+    def refuse(*_: object) -> dict[str, Any]:
+        raise gone
+
+    monkeypatch.setattr(Client, "watch", lambda *_: iter([{**end, "details": {"status": status}}]))
+    monkeypatch.setattr(Client, "get", refuse)
+    assert run("watch", "m", "-o", "json").code == code
+    monkeypatch.setattr(Client, "watch", lambda *_: iter([{**end, "kind": "step.completed"}]))
+    assert run("watch", "m", "-o", "json").code == 4

@@ -97,7 +97,7 @@ def test_people_see_levels() -> None:
     out = run("plan", "-", stdin=wide).out
     assert "level 1  s0 (transform)" in out
     assert "and 8 more" in out
-    assert out.endswith("policy, mission: allowed\n")
+    assert out.endswith("policy, mission: allowed  (steps and effects are decided when they run)\n")
 
 
 def test_a_gateways_home_gives_limits_and_policy(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_no_without_a_reason_is_still_explained() -> None:
             return PlanPreview(mission={"name": "x", "steps": []}, digest=DIGEST, levels=(), decision=decision)
 
     with served_aside(Denying()) as address:
-        env = {"MISSIONGATE_TOKEN": "ann-token", "MISSIONGATE_SERVER": address}
-        done = run("plan", "-", "-o", "json", stdin=GOOD, env=env)
+        env = {"MISSIONGATE_TOKEN": "ann-token"}
+        done = run("plan", "-", "--server", address, "-o", "json", stdin=GOOD, env=env)
     assert done.code == 3
     assert [e["code"] for e in done.json["errors"]] == ["policy.denied"]
