@@ -14,6 +14,7 @@ from typing import Final
 from benchmarks.command import main
 from benchmarks.table import Row, timed_row
 from benchmarks.timing import FULL, Effort, Work, in_turn_async
+from engine.attempt import StepAttempt
 from engine.clock import SystemClock
 from engine.context import ExecutionContext
 from engine.graph import Graph
@@ -36,7 +37,7 @@ PENDING_STEPS = 1_000_000
 class NoOp:
     """Steps that do nothing."""
 
-    async def run_step(self, _step: MissionStep, _context: ExecutionContext) -> JsonValue:
+    async def run_step(self, _step: MissionStep, _attempt: StepAttempt) -> JsonValue:
         """Return at once."""
 
 
@@ -48,7 +49,7 @@ class Waits:
         self._count = count
         self._answers: list[asyncio.Future[None]] = []
 
-    async def run_step(self, _step: MissionStep, _context: ExecutionContext) -> JsonValue:
+    async def run_step(self, _step: MissionStep, _attempt: StepAttempt) -> JsonValue:
         """Wait."""
         answer = asyncio.get_running_loop().create_future()
         self._answers.append(answer)

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from engine.attempt import StepAttempt as StepAttempt
     from engine.clock import Clock as Clock
     from engine.clock import SystemClock as SystemClock
     from engine.context import ExecutionContext as ExecutionContext
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from engine.values import JsonValue as JsonValue
 
 _SURFACE = {
+    "engine.attempt": ("StepAttempt",),
     "engine.clock": ("Clock", "SystemClock"),
     "engine.context": ("ExecutionContext",),
     "engine.errors": ("EngineError", "FaultError", "MissionInvalidError", "RefusalError", "StepError", "Violation"),

@@ -19,6 +19,7 @@ import logging
 from heapq import heappop, heappush
 from typing import Final
 
+from engine.attempt import StepAttempt
 from engine.clock import Clock
 from engine.context import ExecutionContext
 from engine.deadlines import Deadlines
@@ -152,7 +153,7 @@ class Dispatch:
         if step.timeout_seconds is not None:
             self._deadlines.set(index, step.timeout_seconds)
         try:
-            output = await self._runner.run_step(step, self._context)
+            output = await self._runner.run_step(step, StepAttempt(self._context))
         except BaseException as raised:
             if not self._loop.is_running():
                 raise  # the loop was closed over the step; there is nothing left to tell

@@ -36,13 +36,20 @@ class FaultError(EngineError):
 
 
 class StepError(EngineError):
-    """A step failed. With `halts_mission` nothing else of the mission may start, whatever its error mode."""
+    """A step failed.
+
+    With `halts_mission` nothing else of the mission may start, whatever its error mode. `retryable` says that the
+    same step may succeed later; what halts the mission is not tried again.
+    """
 
     default_code = "step.failed"
 
-    def __init__(self, message: str, *, code: str | None = None, halts_mission: bool = False) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, halts_mission: bool = False, retryable: bool = True
+    ) -> None:
         super().__init__(message, code=code)
         self.halts_mission = halts_mission
+        self.retryable = retryable and not halts_mission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,37 @@
 """A plan: a mission whose every rule has been checked, with its graph and its parsed references."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from engine.graph import Graph
 from engine.mission import Mission
-from engine.reference import Template
+from engine.reference import Scope, Template
+from engine.values import JsonValue
+
+
+class Predicate(Protocol):
+    """A condition, ready to be asked; `engine.condition.Condition` is one, and so is a Python program's own."""
+
+    def holds(self, scope: Scope) -> bool:
+        """Return whether the step is to run.
+
+        Raises:
+            StepError: it cannot be told; the step has failed.
+        """
+
+
+class ItemSource(Protocol):
+    """Where the items of a fan-out come from."""
+
+    parallel_limit: int | None
+
+    def items(self, scope: Scope) -> Sequence[JsonValue]:
+        """Return the items.
+
+        Raises:
+            StepError: they are no list; the step has failed.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -14,6 +41,8 @@ class Plan:
     mission: Mission
     graph: Graph  # index i is `mission.steps[i]`
     templates: tuple[Template | None, ...]  # by step index; None: the parameters hold no reference
+    conditions: Mapping[int, Predicate] = field(default_factory=dict)  # by step index, of those that have one
+    fan_outs: Mapping[int, ItemSource] = field(default_factory=dict)  # by step index, of those that have one
 
     def level_ids(self) -> list[list[str]]:
         """Return the step ids of each level, in document order."""

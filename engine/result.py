@@ -57,6 +57,7 @@ class StepResult:
     error: StepFailure | None = None
     duration_ms: float
     timestamp: datetime  # completion
+    attempts: int = 0  # how often it was begun, restarts included; of a fan-out, by the item that needed most
 
     def document(self) -> dict[str, JsonValue]:
         """Return the documented JSON object."""
@@ -65,6 +66,7 @@ class StepResult:
             out["error"] = {"code": self.error.code, "message": self.error.message}
         out["duration_ms"] = round(self.duration_ms, 3)
         out["timestamp"] = rfc3339(self.timestamp)
+        out["attempts"] = self.attempts
         return out
 
 

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Mapping
 from typing import cast
 
+from engine.attempt import StepAttempt
 from engine.clock import Clock, SystemClock
 from engine.context import ExecutionContext
 from engine.mission import MissionStep
@@ -36,11 +37,11 @@ async def run_mission(
     return await run.execute()
 
 
-def resolved_parameters(plan: Plan, step: MissionStep, context: ExecutionContext) -> JsonObject:
+def resolved_parameters(plan: Plan, step: MissionStep, attempt: StepAttempt) -> JsonObject:
     """Return the parameters of `step` with every reference replaced by its value.
 
     Raises:
         StepError: as `engine.reference.resolve`; a runner lets it through.
     """
     template = plan.templates[plan.graph.index[step.id]]
-    return step.parameters if template is None else cast("JsonObject", resolve(template, context))
+    return step.parameters if template is None else cast("JsonObject", resolve(template, attempt.scope))

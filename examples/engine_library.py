@@ -51,9 +51,9 @@ class PythonSteps:
         self._plan = plan
         self._operations = operations
 
-    async def run_step(self, step: engine.MissionStep, context: engine.ExecutionContext) -> engine.JsonValue:
+    async def run_step(self, step: engine.MissionStep, attempt: engine.StepAttempt) -> engine.JsonValue:
         """Run one step; the scheduler decides when."""
-        parameters = engine.resolved_parameters(self._plan, step, context)
+        parameters = engine.resolved_parameters(self._plan, step, attempt)
         return await self._operations[step.step_type](parameters)
 
 

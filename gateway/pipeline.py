@@ -14,13 +14,13 @@ from typing import Final
 
 import orjson
 
+from engine.attempt import StepAttempt
 from engine.clock import Clock
-from engine.context import ExecutionContext
 from engine.document import document_of, parse_document
 from engine.errors import EngineError, RefusalError, StepError, Violation
 from engine.loader import load_mission_value
 from engine.mission import Mission, MissionLimits
-from engine.reference import has_reference, resolve
+from engine.reference import Scope, has_reference, resolve
 from engine.values import JsonObject, JsonValue
 from gateway.effects.keys import effect_key
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
@@ -112,7 +112,7 @@ class StepPipeline:
         self._audit = audit
         self._clock = clock
 
-    async def run_step(self, admitted: AdmittedMission, index: int, context: ExecutionContext) -> JsonValue:
+    async def run_step(self, admitted: AdmittedMission, index: int, attempt: StepAttempt) -> JsonValue:
         """Take one ready step all the way and return its output.
 
         Raises:
@@ -120,17 +120,17 @@ class StepPipeline:
         """
         step = admitted.sanitized.plan.mission.steps[index]
         target = f"{admitted.mission_id}/{step.id}"
-        attempt = Attempt.of(admitted, target, self._clock.now())
-        evidence: dict[str, JsonValue] = {"kind": step.step_type, "now": attempt.now, "seed": attempt.seed}
+        given = Attempt.of(admitted, target, self._clock.now())
+        evidence: dict[str, JsonValue] = {"kind": step.step_type, "now": given.now, "seed": given.seed}
         verdict = Verdict(
             admitted.trail, target, evidence, allowed=EventType.STEP_ALLOWED, refused=EventType.STEP_REFUSED
         )
         try:
             with verdict:
-                ready = self._resolve(admitted, index, target, context)  # (4) inputs, sanitized again
+                ready = self._resolve(admitted, index, target, attempt.scope)  # (4) inputs, sanitized again
                 constraints = await self._authorize(ready, evidence)  # (5) Rego: step
             await self._keep_pace(verdict.seq)
-            return await self._run(ready, constraints, attempt)  # (6) sandbox, (7) effects
+            return await self._run(ready, constraints, given)  # (6) sandbox, (7) effects
         except StepError:
             raise
         except EngineError as error:
@@ -141,12 +141,12 @@ class StepPipeline:
         if seq - self._audit.size > UNSIGNED_EVENTS_MAX:
             await self._audit.durable(seq - UNSIGNED_EVENTS_MAX)
 
-    def _resolve(self, admitted: AdmittedMission, index: int, target: str, context: ExecutionContext) -> ReadyStep:
+    def _resolve(self, admitted: AdmittedMission, index: int, target: str, scope: Scope) -> ReadyStep:
         """Stage 4: put values for references, and check the result as if a stranger had sent it."""
         plan = admitted.sanitized.plan
         step, template = plan.mission.steps[index], plan.templates[index]
         kind = self._kinds[step.step_type]
-        parameters = step.parameters if template is None else resolve(template, context)
+        parameters = step.parameters if template is None else resolve(template, scope)
         field = f"steps[{index}].parameters"
         if not isinstance(parameters, Mapping):
             raise SanitizationError([Violation(code="schema.type", message="must be an object", field=field)])

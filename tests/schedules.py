@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from engine.attempt import StepAttempt
 from engine.context import ExecutionContext
 from engine.graph import Graph
 from engine.mission import Mission, MissionConfig, MissionLimits, MissionStep
@@ -53,8 +54,8 @@ class ScriptedRunner:
     active: int = 0
     active_max: int = 0
 
-    async def run_step(self, step: MissionStep, context: ExecutionContext) -> JsonValue:
-        del context
+    async def run_step(self, step: MissionStep, attempt: StepAttempt) -> JsonValue:
+        del attempt
         self.called.append(step.id)
         self.active += 1
         self.active_max = max(self.active_max, self.active)

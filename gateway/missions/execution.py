@@ -13,6 +13,7 @@ from typing import Final
 
 import orjson
 
+from engine.attempt import StepAttempt
 from engine.clock import Clock
 from engine.context import ExecutionContext
 from engine.errors import EngineError
@@ -76,11 +77,11 @@ class Execution:
         self._run = MissionRun(plan, context, self, self._recorder, ground.clock, mission_id)
         self._fault: StepFailure | None = None  # why the gateway itself could not go on
 
-    async def run_step(self, step: MissionStep, context: ExecutionContext) -> JsonValue:
+    async def run_step(self, step: MissionStep, attempt: StepAttempt) -> JsonValue:
         """Implement `engine.ports.StepRunner`."""
         if self._admitted is None:
             raise RuntimeError("a step began before its mission")
-        return await self._ground.pipeline.run_step(self._admitted, self._index[step.id], context)
+        return await self._ground.pipeline.run_step(self._admitted, self._index[step.id], attempt)
 
     def cancel(self, reason: StepFailure) -> bool:
         """Cancel what runs and skip the rest; return whether this call is what stops the mission."""

@@ -8,7 +8,8 @@ from typing import Final
 
 from engine.clock import Clock
 from engine.mission import MissionStep
-from engine.result import StepResult, StepState
+from engine.ports import Retry
+from engine.result import StepFailure, StepResult, StepState
 from engine.values import JsonObject, JsonValue
 from gateway.events import EventType, Trail, digest
 from gateway.missions.views import MissionEvent
@@ -40,6 +41,29 @@ class Recorder:
     def step_started(self, step: MissionStep) -> None:
         """Note that the step is Executing."""
         self.note("step.executing", step.id, {})
+
+    def step_retrying(self, step: MissionStep, retry: Retry) -> None:
+        """Note that an attempt failed, and why, and when the next one begins."""
+        details: dict[str, JsonValue] = {
+            "attempt": retry.attempt,
+            "delay_ms": round(retry.delay_seconds * 1e3),
+            "error": {"code": retry.failure.code, "message": retry.failure.message},
+        }
+        if retry.item is not None:
+            details["item"] = retry.item
+        self.note("step.retrying", step.id, details)
+
+    def item_finished(self, step: MissionStep, item: int, total: int, status: StepState) -> None:
+        """Note the end of one item of a fan-out."""
+        self.note("step.item", step.id, {"item": item, "total": total, "status": status.value})
+
+    def level_restarting(self, level: int, failure: StepFailure) -> None:
+        """Note that a level is begun anew."""
+        self.note(
+            "mission.level_restarting",
+            "",
+            {"level": level, "error": {"code": failure.code, "message": failure.message}},
+        )
 
     def step_finished(self, step: MissionStep, result: StepResult) -> None:
         """Record the step's outcome: its output goes to the store, its digest to the log.

@@ -39,7 +39,7 @@ def test_a_run_is_controlled_as_documented() -> None:
     """The third block of the documentation: states, cancellation, result."""
 
     class Waits:
-        async def run_step(self, _step: engine.MissionStep, _context: engine.ExecutionContext) -> JsonValue:
+        async def run_step(self, _step: engine.MissionStep, _attempt: engine.StepAttempt) -> JsonValue:
             await asyncio.Event().wait()
             return None
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 
+from engine.attempt import StepAttempt
 from engine.context import ExecutionContext
 from engine.errors import FaultError, RefusalError, StepError
 from engine.mission import MissionConfig, MissionLimits, MissionStep
@@ -190,8 +191,8 @@ def test_outputs_reach_the_steps_that_depend_on_them() -> None:
     seen: list[object] = []
 
     class Reader(ScriptedRunner):
-        async def run_step(self, step: MissionStep, context: ExecutionContext) -> JsonValue:
-            seen.append({parent: context.step_outputs[parent] for parent in step.depends_on})
+        async def run_step(self, step: MissionStep, attempt: StepAttempt) -> JsonValue:
+            seen.append({parent: attempt.context.step_outputs[parent] for parent in step.depends_on})
             return {"from": step.id}
 
     run(run_of(plan_of({"a": [], "b": ["a"]}), Reader()).execute())
@@ -271,10 +272,10 @@ def test_continue_on_error_lets_dependents_run(fail_fast: bool) -> None:
     seen: list[object] = []
 
     class Reader(ScriptedRunner):
-        async def run_step(self, step: MissionStep, context: ExecutionContext) -> JsonValue:
+        async def run_step(self, step: MissionStep, attempt: StepAttempt) -> JsonValue:
             if step.id == "a":
                 raise StepError("no")
-            seen.append(context.step_outputs["a"])
+            seen.append(attempt.context.step_outputs["a"])
             return 1
 
     result = run(run_of(plan, Reader()).execute())
