@@ -1,7 +1,7 @@
 """One attempt at a step, as the runner sees it: what it may read, which attempt this is, and a way to wait."""
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,11 +10,14 @@ from engine.reference import Scope
 from engine.values import JsonValue
 
 
-class Slot(Protocol):
-    """The place among the running steps that an attempt holds."""
+class Seats(Protocol):
+    """Where attempts have their places among the running steps; `engine.places.Places` is it."""
 
-    def waiting(self) -> AbstractAsyncContextManager[None]:
-        """Give the place back for the time of the block, and wait for one at its end."""
+    def leave(self, key: int) -> None:
+        """Free the place of an attempt that is going to wait."""
+
+    async def come_back(self, key: int) -> None:
+        """Return when the attempt has a place again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class ItemScope:
 class StepAttempt:
     """What a runner gets beside the step."""
 
-    __slots__ = ("_slot", "context", "item", "number", "value")
+    __slots__ = ("_key", "_seats", "context", "item", "number", "value")
 
     def __init__(
         self,
@@ -47,23 +50,31 @@ class StepAttempt:
         number: int = 1,
         item: int | None = None,
         value: JsonValue = None,
-        slot: Slot | None = None,
+        seats: Seats | None = None,
+        key: int = 0,
     ) -> None:
         self.context = context
         self.number = number  # from 1
         self.item = item  # which item of a fan-out, from 0; None: the step is none
         self.value = value  # the item
-        self._slot = slot
+        self._seats = seats
+        self._key = key
 
     @property
     def scope(self) -> Scope:
         """What the references of the parameters see."""
         return self.context if self.item is None else ItemScope(self.context, self.value)
 
-    def waiting(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
         """Let other steps run while this one waits for something outside: an approval, another mission.
 
-        Inside the block the attempt counts for no limit of running steps; the block's end waits for a place again.
-        Its deadline goes on.
+        Inside the block the attempt counts for no limit of running steps; the block's end waits for a place again, and
+        for the end of a pause. The deadline of the attempt goes on. Where the block raises, the attempt is about to
+        end, and gets no place.
         """
-        return nullcontext() if self._slot is None else self._slot.waiting()
+        if self._seats is not None:
+            self._seats.leave(self._key)
+        yield
+        if self._seats is not None:
+            await self._seats.come_back(self._key)

@@ -49,18 +49,48 @@ class ExecutionContext:
         cls,
         mission: Mission,
         *,
+        variables: JsonObject | None = None,
         limits: MissionLimits = DEFAULT_LIMITS,
         metadata: Mapping[str, str] | None = None,
     ) -> Self:
-        """Return an Initialized context that has the variables of `mission`."""
+        """Return an Initialized context that has the variables of `mission`, and `variables` over them.
+
+        Raises:
+            FaultError: `context.invalid`, the variables are not JSON.
+        """
         context = cls(limits)
-        context.initialize(mission.variables, metadata or {})
+        context.initialize({**mission.variables, **variables} if variables else mission.variables, metadata or {})
         return context
+
+    def fork(self, variables: JsonObject | None = None) -> "ExecutionContext":
+        """Return an Initialized context that has what this one has now, and `variables` over it.
+
+        Copy-on-write: the two share every value, and neither ever writes into one. What one of them stores from here
+        on, the other does not see. Outputs that were there before count against the fork's own limit as well.
+
+        Raises:
+            FaultError: `context.state`, this one has no data yet; `context.invalid`, the variables are not JSON.
+        """
+        if self._state is ContextState.CREATED:
+            raise FaultError("a context that is Created has nothing to share", code="context.state")
+        layer = ExecutionContext(self._limits)
+        layer.initialize(variables or {}, {})
+        if self._variables:
+            layer._variables = {**self._variables, **layer._variables}
+        layer._metadata = self._metadata
+        layer._outputs.update(self._outputs)
+        layer._bytes_used = self._bytes_used
+        return layer
 
     @property
     def state(self) -> ContextState:
         """Where in its life the context is."""
         return self._state
+
+    @property
+    def limits(self) -> MissionLimits:
+        """What the mission may ask for at most."""
+        return self._limits
 
     @property
     def variables(self) -> JsonObject:
@@ -131,6 +161,12 @@ class ExecutionContext:
         self._bytes_used += len(encoded)
         self._outputs[step_id] = snapshot
         return snapshot
+
+    def drop_output(self, step_id: str) -> None:
+        """Forget an output whose step begins anew; nobody has seen it."""
+        output = self._outputs.pop(step_id, None)
+        if output is not None:
+            self._bytes_used -= len(encode(output))
 
     def _check_room(self, size: int) -> None:
         """Refuse an output of `size` bytes that is over a limit."""

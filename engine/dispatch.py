@@ -1,33 +1,37 @@
-"""The dispatch of a run: which step starts when, in which task, and what the end of one means for the others.
+"""The dispatch of a run: which step starts when, and what the end of one means for the others.
 
 The invariants, and where they are held:
-- a step starts only when nothing that it depends on is unfinished: `_release` counts in-degrees down (Kahn);
-- among ready steps, the first of the document starts first: the ready queue is a heap of step indices;
-- at most `parallel_limit` tasks exist, also of steps that ignore their cancellation: `_pump` is the only place that
-  makes one, and a slot is free only when its task has ended;
-- every step has exactly one outcome: `engine.ledger` records it, and drops a second;
+- a step starts only when nothing that it depends on is unfinished, in the order of the strategy: `engine.order`;
+- at most `parallel_limit` attempts run: `engine.places`; `pump` is the only place that starts one;
+- what an attempt comes to is heard once: `engine.attempts`;
+- every step has exactly one outcome: `engine.ledger` records it, and drops a second; what it means for others is in
+  `engine.settlement`;
 - once `halt` was called, no further step starts.
 
-A step that waits for others costs two list entries. A task exists from Ready to the end of the step. Tasks are made
-directly, not by the loop's factory: under an eager one, a step that ends would start the next inside itself, without
-end. Each gets a copy of the context variables of `execute`, so that nothing leaks from the step that released it.
+A step that waits for others costs two list entries.
 """
 
 import asyncio
-import contextvars
 import logging
-from heapq import heappop, heappush
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from engine.attempt import StepAttempt
+from engine.attempts import Attempts
 from engine.clock import Clock
 from engine.context import ExecutionContext
-from engine.deadlines import Deadlines
+from engine.errors import StepError
+from engine.fanning import FanOut, FanOuts
 from engine.ledger import Ledger
-from engine.outcome import STEP_CANCELLED, Stop, dependency_failed, failure_of, stop_of, timed_out, unresponsive
+from engine.mission import MissionStep, RestartScope, Strategy
+from engine.mission_timer import MissionTimer
+from engine.order import DocumentOrder, LevelOrder
+from engine.outcome import Stop, failure_of, stop_of, too_many_restarts
+from engine.places import Places
 from engine.plan import Plan
-from engine.ports import ScheduleObserver, StepRunner
-from engine.result import MissionResult, StepFailure, StepState
+from engine.ports import Retry, ScheduleObserver, SharedPlaces, StepRunner
+from engine.result import MissionResult, StepFailure, StepResult, StepState
+from engine.settlement import Settlement
+from engine.supervisor import Supervisor
 from engine.values import JsonValue
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -45,37 +49,61 @@ class Dispatch:
         clock: Clock,
         *,
         grace_seconds: float,
+        chance: Callable[[], float],
+        slots: SharedPlaces | None = None,
     ) -> None:
+        self._plan = plan
         self._context = context
-        self._runner = runner
         self._grace_seconds = grace_seconds
-        self._config = plan.mission.config
         self._steps = plan.mission.steps
-        self._children = plan.graph.children
-        self._waiting = list(plan.graph.indegree)  # unfinished dependencies of each step
-        self._ready: list[int] = []  # a heap
-        self._running: dict[int, asyncio.Task[None]] = {}  # Ready or Executing, and given up but still alive
-        self._overdue: set[int] = set()  # past their deadline
-        self._stop: Stop | None = None
         self._observer_failed = False
         self._loop = asyncio.get_running_loop()
-        self._variables = contextvars.copy_context()
-        self._never_began = self._on_never_began  # one bound method, not one a step
         self._all_settled = self._loop.create_future()
-        self._deadlines = Deadlines(self._loop, self._on_deadline)
-        self._timer = self._loop.call_later(self._config.timeout_seconds, self._on_mission_timeout)
+        config = plan.mission.config
+        self._timer = MissionTimer(self._loop, config.timeout_seconds, self._on_mission_timeout)
+        self._supervisor = None if config.supervision is None else Supervisor(config.supervision, clock)
+        one_for_all = config.supervision is not None and config.supervision.strategy is RestartScope.ONE_FOR_ALL
         self._ledger = Ledger(
-            self._steps,
-            observer,
-            clock,
-            on_complete=self._on_complete,
-            on_observer_error=self._on_observer_error,
+            self._steps, observer, clock, on_complete=self._on_complete, on_observer_error=self._on_observer_error
+        )
+        self._levels: LevelOrder | None = None
+        self._order = DocumentOrder(plan.graph, self._ledger.results)
+        if config.strategy is Strategy.LEVELS:
+            self._order = self._levels = LevelOrder(plan.graph, self._ledger.results)
+        self._settlement = Settlement(plan, context, self._ledger, self._order, self.halt, holds=one_for_all)
+        self._order.on_level_done = self._settlement.commit
+        self._restarts_levels = one_for_all
+        self._restarting = False
+        self._special = {*plan.conditions, *plan.fan_outs}  # steps with something to find out before they start
+        self._fans = FanOuts(len(self._steps), context)
+        self.places = Places(1 if config.strategy is Strategy.SEQUENTIAL else config.parallel_limit, slots, self.pump)
+        self._attempts = Attempts(
+            self,
+            runner,
+            context,
+            self.places,
+            supervisor=None if one_for_all else self._supervisor,
+            grace_seconds=grace_seconds,
+            chance=chance,
         )
 
     @property
     def settled(self) -> bool:
-        """Whether every step has its outcome."""
-        return not self._ledger.unsettled
+        """Whether every step has its outcome or, suspended, all that it will have."""
+        return not self._ledger.unsettled or (self._suspended and not self._attempts)
+
+    @property
+    def suspended(self) -> bool:
+        """Whether steps are left to a later execution."""
+        return self._suspended and self._ledger.unsettled > 0
+
+    @property
+    def _stop(self) -> Stop | None:
+        return self._settlement.stop
+
+    @property
+    def _suspended(self) -> bool:
+        return self._stop is not None and self._stop.suspends
 
     def state_of(self, index: int) -> StepState:
         """Return the state of a step now."""
@@ -84,17 +112,24 @@ class Dispatch:
             return result.status
         if index in self._ledger.began:
             return StepState.EXECUTING
-        return StepState.PENDING if self._waiting[index] else StepState.READY
+        return StepState.PENDING if self._order.is_waiting(index) else StepState.READY
 
-    # --- the mission: started, awaited, halted, closed ---
+    # --- the mission: started, awaited, paused, halted, closed ---
 
-    def start(self, stop: Stop | None) -> None:
-        """Start the first steps; with `stop`, skip all instead."""
+    def start(self, stop: Stop | None, prior: Mapping[str, StepResult]) -> None:
+        """Take over what an earlier execution has done, and start what is ready; with `stop`, skip all instead."""
+        for step_id, result in prior.items():
+            index = self._plan.graph.index[step_id]
+            self._ledger.keep(index, result)
+            self._context.store_output(step_id, result.output)
+            self._order.release(index)
         if stop is not None:
             self.halt(stop)
-            return
-        self._ready = [index for index, count in enumerate(self._waiting) if not count]  # sorted, so a heap
-        self._pump()
+        else:
+            self._order.begin()
+            self.pump()
+        if self.settled:
+            self._on_complete()
 
     async def wait(self) -> None:
         """Return when every step has its outcome. Cancelling it changes nothing, and it can be called again."""
@@ -102,177 +137,257 @@ class Dispatch:
             self._all_settled = self._loop.create_future()
         await self._all_settled
 
+    def pause(self) -> bool:
+        """Start nothing more, of the mission's time neither; return whether this call is what pauses it."""
+        if self._stop is not None or not self.places.open:
+            return False
+        self.places.open = False
+        self._timer.pause()
+        return True
+
+    def resume(self) -> bool:
+        """Go on; return whether this call is what ends the pause."""
+        if self._stop is not None or self.places.open:
+            return False
+        self.places.open = True
+        self._timer.resume()
+        self.pump()
+        return True
+
     def halt(self, stop: Stop) -> bool:
         """Let nothing more start, and cancel what runs. Only the first call does anything: it returns True."""
         if self._stop is not None:
             return False
-        self._stop = stop
-        self._ready.clear()
-        self._deadlines.close()
+        self._settlement.stop = stop
+        self._order.clear()
         self._timer.cancel()
-        for index, task in list(self._running.items()):
-            if index in self._ledger.began:
-                if index not in self._overdue:
-                    task.cancel()
-            elif self._ledger.results[index] is None:
-                task.remove_done_callback(self._never_began)
-                task.cancel()  # before its first step: its coroutine never runs
-                del self._running[index]
-        self._skip_all(stop.reason)
-        if not self.settled:
-            self._timer = self._loop.call_later(self._grace_seconds, self._on_grace_over)
+        self._settlement.commit()
+        self._fans.stop()
+        for key in self._attempts.halt():
+            self._fans.left(key)
+        if not stop.suspends:
+            self._settlement.skip_rest(stop.reason, self._is_running)
+        if self.settled:
+            self._on_complete()
+        else:
+            self._timer.arm(self._grace_seconds, self._on_grace_over)
         return True
 
-    def close(self, mission_id: str) -> MissionResult:
-        """Release the timers and return the result. Every step has its outcome by now."""
-        self._deadlines.close()
+    def close(self, mission_id: str) -> MissionResult | None:
+        """Release timers and places, and return the result. Every step has its outcome by now, unless suspended."""
+        self._attempts.close()
         self._timer.cancel()
-        return self._ledger.close(mission_id, self._stop)
+        self.places.close()
+        return None if self.suspended else self._ledger.close(mission_id, self._stop)
 
-    # --- the way of a step: ready, begun, ended ---
+    def _is_running(self, index: int) -> bool:
+        fan = self._fans.of(index)
+        return index in self._attempts or (fan is not None and bool(fan.running))
 
-    def _pump(self) -> None:
-        """Give free slots to ready steps, the first of the document first."""
-        while self._ready and len(self._running) < self._config.parallel_limit:
-            index = heappop(self._ready)
-            task = asyncio.Task(
-                self._drive(index), loop=self._loop, name=self._steps[index].id, context=self._variables.copy()
-            )
-            task.add_done_callback(self._never_began)
-            self._running[index] = task
+    # --- ready steps ---
 
-    async def _drive(self, index: int) -> None:
-        """Run one step, in its own task, from its start to its outcome."""
-        self._running[index].remove_done_callback(self._never_began)
-        self._ledger.begin(index)
-        if self._stop is not None:  # the observer's doing
-            self._leave(index)
-            self._ledger.settle(index, StepState.SKIPPED, error=self._stop.reason)
-            return
+    def pump(self) -> None:
+        """Give free places to attempts that come back, then to ready steps."""
+        self.places.readmit()
+        while (index := self._next()) is not None and self.places.take():
+            self._start(index)
+
+    def _next(self) -> int | None:
+        """Return the next step of which an attempt may start; settle those of which none will."""
+        while (index := self._order.peek()) is not None:
+            if index not in self._special:
+                return index
+            fan = self._fans.of(index)
+            if fan is None:
+                self._look_at(index)
+            elif fan.may_start:
+                return index
+            else:
+                fan.queued = False
+                self._order.pop()
+        return None
+
+    def _start(self, index: int) -> None:
         step = self._steps[index]
-        if step.timeout_seconds is not None:
-            self._deadlines.set(index, step.timeout_seconds)
+        fan = self._fans.of(index)
+        if fan is None:
+            self._order.pop()
+            self._attempts.start(index, step)
+            return
+        key, item = self._fans.start(fan)
+        self._attempts.start(key, step, item, fan.items[item])
+
+    def _look_at(self, index: int) -> None:
+        """Find out whether a step runs at all, and of which items it consists."""
+        step = self._steps[index]
         try:
-            output = await self._runner.run_step(step, StepAttempt(self._context))
-        except BaseException as raised:
-            if not self._loop.is_running():
-                raise  # the loop was closed over the step; there is nothing left to tell
-            interrupted = isinstance(raised, KeyboardInterrupt)
-            if interrupted:  # it goes on to the program; asyncio need not report it as well
-                self._running[index].add_done_callback(asyncio.Task.exception)
-            self._on_raised(index, raised)
-            if interrupted:
-                raise
+            condition, source = self._plan.conditions.get(index), self._plan.fan_outs.get(index)
+            if condition is not None and not condition.holds(self._context):
+                self._order.pop()
+                self._settlement.pass_over(index)
+                return
+            if source is None:
+                self._special.discard(index)
+                return
+            fan = self._fans.open(index, source)
+        except Exception as raised:  # noqa: BLE001 - what cannot be found out, for whatever reason, is a failure
+            self._order.pop()
+            self._fail(index, failure_of(step, raised), stop_of(step, raised))
+            return
+        if not fan.items:
+            self._order.pop()
+            self._settlement.complete(index, [])
+
+    # --- what attempts come to: this is their listener ---
+
+    def step_of(self, key: int) -> MissionStep:
+        """Return the step of an attempt."""
+        return self._steps[self._fans.index_of(key)]
+
+    def began(self, key: int) -> None:
+        """Record that the step is Executing, once however often it is tried."""
+        index = self._fans.index_of(key)
+        if index not in self._ledger.began:
+            self._ledger.begin(index)
+
+    def retrying(self, key: int, retry: Retry) -> None:
+        """Record that an attempt follows."""
+        index = self._fans.index_of(key)
+        tries = self._settlement.tries
+        tries[index] = max(tries.get(index, 1), retry.attempt + 1)
+        self._ledger.retrying(index, retry)
+
+    def succeeded(self, key: int, output: JsonValue) -> None:
+        """Keep an output."""
+        left = self._fans.left(key)
+        if left is None:
+            self._settlement.complete(key, output)
+            return
+        fan, item = left
+        step = self._steps[fan.index]
+        try:
+            fan.keep(item, output)
+        except StepError as refused:
+            self._on_item_failed(fan, item, failure_of(step, refused), None, again=False)
         else:
-            self._on_returned(index, output)
-        self._pump()
+            self._ledger.item_finished(fan.index, item, len(fan.items), StepState.COMPLETED)
+        self._look_after(fan)
 
-    def _on_returned(self, index: int, output: JsonValue) -> None:
-        late = self._leave(index)
-        step = self._steps[index]
-        if self._ledger.results[index] is not None:
-            return  # given up before
-        if late:
-            self._fail(index, timed_out(step))
+    def failed(self, key: int, failure: StepFailure, stop: Stop | None, *, again: bool) -> None:
+        """Draw the consequences of a failure."""
+        left = self._fans.left(key)
+        if left is None:
+            self._fail(key, failure, stop, again=again)
             return
-        try:
-            kept = self._context.store_output(step.id, output)
-        except Exception as refused:  # noqa: BLE001 - an output that cannot be kept, for whatever reason, is a failure
-            self._fail(index, failure_of(step, refused))
+        fan, item = left
+        self._on_item_failed(fan, item, failure, stop, again=again)
+        self._look_after(fan)
+
+    def cancelled(self, key: int) -> None:
+        """Skip a step that ended because its mission did; a later execution takes up one that was suspended."""
+        left = self._fans.left(key)
+        if left is not None:
+            self._look_after(left[0])
+        elif self._stop is not None and not self._stop.suspends:
+            self._settlement.skip(key, self._stop.reason)
+        self._check_suspended()
+
+    def recalled(self, key: int, *, gone: bool) -> None:
+        """Go on once what was recalled has ended."""
+        left = self._fans.left(key)
+        if self._restarting and not gone:
+            self.halt(Stop.failed("step.unresponsive", "a step ignored the restart of its level"))
+        elif self._restarting:
+            self._begin_level_anew()
+        elif left is not None:
+            self._look_after(left[0])
+
+    # --- items of a fan-out ---
+
+    def _on_item_failed(self, fan: FanOut, item: int, failure: StepFailure, stop: Stop | None, *, again: bool) -> None:
+        """Note that an item failed; without `continue_on_error` the others end with it."""
+        fan.fail(item, failure, again=again)
+        self._ledger.item_finished(fan.index, item, len(fan.items), StepState.FAILED)
+        if stop is None and self._steps[fan.index].continue_on_error:
             return
-        self._ledger.settle(index, StepState.COMPLETED, output=kept)
-        self._release(index)
-
-    def _on_raised(self, index: int, raised: BaseException) -> None:
-        late = self._leave(index)
-        if self._ledger.results[index] is not None:
-            return  # given up before
-        if self._stop is not None and isinstance(raised, asyncio.CancelledError) and not late:
-            self._ledger.settle(index, StepState.SKIPPED, error=self._stop.reason)
-            return
-        step = self._steps[index]
-        failure, stop = failure_of(step, raised), stop_of(step, raised)
-        self._fail(index, timed_out(step) if late and stop is None else failure, stop)
-
-    def _leave(self, index: int) -> bool:
-        """Free the slot of a step whose task is ending; return whether its deadline was over."""
-        del self._running[index]
-        return self._deadlines.forget(index) or index in self._overdue
-
-    def _fail(self, index: int, error: StepFailure, stop: Stop | None = None) -> None:
-        """Record a failure, and do to the rest of the mission what it calls for: `stop` it in any mode, or by mode."""
-        step = self._steps[index]
-        self._ledger.settle(index, StepState.FAILED, error=error)
+        fan.stopped = True
+        for key in list(fan.running):
+            if not self._attempts.recall(key):
+                self._fans.left(key)
         if stop is not None:
+            if not fan.running:
+                self._fail(fan.index, fan.blame(), stop)
             self.halt(stop)
-        elif step.continue_on_error:
-            self._context.store_output(step.id, None)
-            self._release(index)
-        else:
-            self._skip_dependents(index)
-            if self._config.fail_fast:
-                self.halt(Stop.blamed_on(step, "mission.fail_fast", "failed, and the mission is to stop then"))
 
-    # --- what one outcome means for other steps ---
-
-    def _release(self, index: int) -> None:
-        """Count down what waits for a step; what waits for nothing more is ready."""
-        if self._stop is not None:
+    def _look_after(self, fan: FanOut) -> None:
+        """Settle a fan-out that is over, or let it be ready again."""
+        index = fan.index
+        if not fan.is_over:
+            if fan.may_start and not fan.queued:
+                fan.queued = True
+                self._order.push(index)
             return
-        waiting = self._waiting
-        for child in self._children[index]:
-            waiting[child] -= 1
-            if not waiting[child]:
-                heappush(self._ready, child)
+        if fan.queued:  # it stands among the ready still, and will be dropped there
+            fan.stopped = True
+        if fan.failure is not None:
+            output = fan.output() if self._steps[index].continue_on_error else None
+            self._fail(index, fan.blame(), again=fan.again, output=output)
+        elif fan.is_whole:
+            self._settlement.complete(index, fan.output())
+        elif self._stop is not None and not self._stop.suspends:
+            self._settlement.skip(index, self._stop.reason)
 
-    def _skip_dependents(self, index: int) -> None:
-        """Skip everything that comes after a step, nearest first; none of it can have started."""
-        error = dependency_failed(self._steps[index])
-        behind = [index]
-        for parent in behind:
-            for child in self._children[parent]:
-                if self._ledger.results[child] is None:
-                    self._ledger.settle(child, StepState.SKIPPED, error=error)
-                    behind.append(child)
-
-    def _skip_all(self, error: StepFailure) -> None:
-        """Skip every step that is not running, in document order."""
-        for index, result in enumerate(self._ledger.results):
-            if result is None and index not in self._running:
-                self._ledger.settle(index, StepState.SKIPPED, error=error)
-
-    # --- what happens outside a step's task ---
-
-    def _on_deadline(self, index: int) -> None:
-        """A step's time is over: first it is cancelled, then given up."""
-        if index in self._overdue:
-            self._give_up(index)
-            self._pump()
+    def _fail(
+        self, index: int, error: StepFailure, stop: Stop | None = None, *, again: bool = False, output: JsonValue = None
+    ) -> None:
+        """Settle a failure, unless starting anew may mend it, or a later execution will."""
+        if self._suspended:
+            self._check_suspended()
             return
-        self._overdue.add(index)
-        self._running[index].cancel()
-        self._deadlines.set(index, self._grace_seconds)
+        if stop is None and again and self._stop is None and self._supervisor is not None:
+            if self._levels is not None and self._restarts_levels and self._supervisor.permits():
+                self._restart_level(self._levels, index, error)
+                return
+            stop = too_many_restarts(self._supervisor.supervision)
+        self._settlement.fail(index, error, stop, output=output)
+
+    # --- levels that may begin anew ---
+
+    def _restart_level(self, levels: LevelOrder, index: int, error: StepFailure) -> None:
+        """Recall what runs in the level, and begin it anew once all of it has ended."""
+        self._settlement.tries[index] = self._settlement.tries.get(index, 1) + 1
+        self._ledger.level_restarting(levels.level, error)
+        if self._stop is not None:  # the observer's doing
+            return
+        self._restarting = True
+        levels.withhold()
+        self._fans.stop()
+        for key in self._attempts:
+            if not self._attempts.recall(key):
+                self._fans.left(key)
+        self._begin_level_anew()
+
+    def _begin_level_anew(self) -> None:
+        if self._attempts or self._levels is None:
+            return
+        self._restarting = False
+        self._settlement.drop()
+        for index in self._levels.open_level():
+            self._fans.forget(index)
+
+    # --- what happens by itself ---
 
     def _on_mission_timeout(self) -> None:
-        limit = self._config.timeout_seconds
+        limit = self._plan.mission.config.timeout_seconds
         self.halt(Stop.failed("mission.timeout", f"the mission took longer than {limit:g} s"))
 
     def _on_grace_over(self) -> None:
-        for index in sorted(self._ledger.began):
-            self._give_up(index)
+        self._attempts.give_up_all()
+        self._check_suspended()
 
-    def _give_up(self, index: int) -> None:
-        """Settle a step that ignores its cancellation. Its task keeps its slot."""
-        step = self._steps[index]
-        _LOGGER.warning("step %s did not end within %g s of its cancellation", step.id, self._grace_seconds)
-        self._fail(index, timed_out(step) if index in self._overdue else unresponsive(self._grace_seconds))
-
-    def _on_never_began(self, task: asyncio.Task[None]) -> None:
-        """A task was cancelled before its first step, by someone else: its coroutine never ran, and cannot say so."""
-        index = next(index for index, other in self._running.items() if other is task)
-        self._leave(index)
-        self._fail(index, STEP_CANCELLED)
-        self._pump()
+    def _check_suspended(self) -> None:
+        if self._suspended and not self._attempts:
+            self._on_complete()
 
     def _on_complete(self) -> None:
         if not self._all_settled.done():

@@ -4,6 +4,7 @@ EngineError
 ├── RefusalError            the system works, and the answer is no
 │   └── MissionInvalidError the document is no mission, or one over a limit; carries every violation
 ├── FaultError              the system could not answer; it fails closed
+│   └── SuspendedError      an execution was stopped so that a later one takes it up
 └── StepError               one step failed; `halts_mission` marks a security violation
 """
 
@@ -33,6 +34,12 @@ class FaultError(EngineError):
     """The system could not answer. It fails closed, so this is a no as well."""
 
     default_code = "fault"
+
+
+class SuspendedError(FaultError):
+    """An execution was stopped before its end, and has no result: a later one takes up what is left."""
+
+    default_code = "mission.suspended"
 
 
 class StepError(EngineError):

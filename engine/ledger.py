@@ -10,7 +10,7 @@ from typing import Final
 from engine.clock import Clock
 from engine.mission import MissionStep
 from engine.outcome import Stop, mission_state, overall_status
-from engine.ports import ScheduleObserver
+from engine.ports import Retry, ScheduleObserver
 from engine.result import MissionResult, StepFailure, StepResult, StepState
 from engine.values import JsonValue
 
@@ -52,8 +52,31 @@ class Ledger:
         except BaseException as error:  # noqa: BLE001 - what cannot be recorded must not go on, however it fails
             self._on_observer_error(error)
 
+    def keep(self, index: int, result: StepResult) -> None:
+        """Take over an outcome of an earlier execution; its observer was told then."""
+        self.results[index] = result
+        self.unsettled -= 1
+
+    def retrying(self, index: int, retry: Retry) -> None:
+        """Record that an attempt failed, and another follows."""
+        self._tell(lambda: self._observer.step_retrying(self._steps[index], retry))
+
+    def item_finished(self, index: int, item: int, total: int, status: StepState) -> None:
+        """Record the end of one item of a fan-out."""
+        self._tell(lambda: self._observer.item_finished(self._steps[index], item, total, status))
+
+    def level_restarting(self, level: int, failure: StepFailure) -> None:
+        """Record that a level is begun anew."""
+        self._tell(lambda: self._observer.level_restarting(level, failure))
+
     def settle(
-        self, index: int, status: StepState, *, output: JsonValue = None, error: StepFailure | None = None
+        self,
+        index: int,
+        status: StepState,
+        *,
+        output: JsonValue = None,
+        error: StepFailure | None = None,
+        attempts: int = 1,
     ) -> None:
         """Record the outcome of a step; one that comes second is dropped."""
         if self.results[index] is not None:
@@ -67,6 +90,7 @@ class Ledger:
             error=error,
             duration_ms=0.0 if began is None else (self._clock.monotonic() - began) * _MS_PER_SECOND,
             timestamp=self._now(),
+            attempts=0 if began is None else attempts,
         )
         self.results[index] = result
         self.unsettled -= 1
@@ -76,6 +100,12 @@ class Ledger:
             self._on_observer_error(raised)
         if not self.unsettled:
             self._on_complete()
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except BaseException as raised:  # noqa: BLE001 - as above
+            self._on_observer_error(raised)
 
     def close(self, mission_id: str, stop: Stop | None) -> MissionResult:
         """Return the result of the mission, steps in document order. Every step has its outcome by now."""

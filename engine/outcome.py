@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.errors import EngineError, StepError
-from engine.mission import MissionStep
+from engine.mission import MissionStep, Supervision
 from engine.result import MissionState, OverallStatus, StepFailure, StepState
 
 _LOGGER: Final = logging.getLogger(__name__)
 _MESSAGE_CHARACTERS_MAX: Final = 4_096
 
 INTERNAL: Final = StepFailure(code="internal", message="an internal error; the log of the gateway has it")
+CONDITION_FALSE: Final = StepFailure(code="step.condition_false", message="its condition does not hold")
 STEP_CANCELLED: Final = StepFailure(
     code="step.cancelled", message="the step was cancelled, though neither its deadline nor its mission asked for it"
 )
@@ -26,11 +27,18 @@ class Stop:
     state: MissionState  # Failed or Cancelled
     reason: StepFailure  # of every step that it skips
     error: StepFailure | None  # of the mission; None where a step is to blame
+    suspends: bool = False  # a later execution goes on: nothing is skipped
 
     @staticmethod
     def cancelled(reason: StepFailure) -> "Stop":
         """Someone asked for it."""
         return Stop(state=MissionState.CANCELLED, reason=reason, error=reason)
+
+    @staticmethod
+    def suspended() -> "Stop":
+        """A later execution takes up what is left."""
+        reason = StepFailure(code="mission.suspended", message="the execution of the mission was suspended")
+        return Stop(state=MissionState.FAILED, reason=reason, error=reason, suspends=True)
 
     @staticmethod
     def failed(code: str, message: str) -> "Stop":
@@ -48,6 +56,12 @@ class Stop:
 def dependency_failed(step: MissionStep) -> StepFailure:
     """Why everything that comes after `step` is Skipped."""
     return StepFailure(code="step.dependency_failed", message=f"step {step.id!r} failed")
+
+
+def too_many_restarts(supervision: Supervision) -> Stop:
+    """What crashes keeps crashing: a person has to look at it."""
+    limit, seconds = supervision.max_restarts, supervision.within_seconds
+    return Stop.failed("mission.restart_intensity", f"more than {limit} restarts within {seconds:g} s")
 
 
 def timed_out(step: MissionStep) -> StepFailure:

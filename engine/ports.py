@@ -59,6 +59,22 @@ class ScheduleObserver(Protocol):
         """The step is Completed, Failed or Skipped; `result` is final, and there is one for every step."""
 
 
+class SharedPlaces(Protocol):
+    """A run's share of places that many runs have together; `engine.slots.SlotMember` is one.
+
+    The wake function that it was made with is to be `MissionRun.wake`.
+    """
+
+    def take(self) -> bool:
+        """Take a place; False: there is none, and the run is woken, later, when it may ask again."""
+
+    def give_back(self) -> None:
+        """Free a place."""
+
+    def close(self) -> None:
+        """Free every place, and wait for none."""
+
+
 class SilentObserver:
     """Observes nothing."""
 

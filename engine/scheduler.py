@@ -1,20 +1,29 @@
 """The scheduler's face: one execution of one plan, from Validated to its result."""
 
 import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from engine.clock import Clock
 from engine.context import ExecutionContext
 from engine.dispatch import Dispatch
-from engine.errors import FaultError
+from engine.errors import FaultError, SuspendedError
 from engine.outcome import Stop
 from engine.plan import Plan
-from engine.ports import ScheduleObserver, StepRunner
-from engine.result import MissionResult, MissionState, StepFailure, StepState
+from engine.ports import ScheduleObserver, SharedPlaces, StepRunner
+from engine.result import MissionResult, MissionState, StepFailure, StepResult, StepState
 
 CANCEL_GRACE_SECONDS: Final = 5.0
 
 _INTERRUPTED: Final = StepFailure(code="mission.cancelled", message="the execution of the mission was cancelled")
+
+_CHANCE_BITS: Final = 53  # of a float's mantissa
+
+
+def _chance() -> float:
+    return secrets.randbits(_CHANCE_BITS) / (1 << _CHANCE_BITS)
 
 
 class MissionRun:
@@ -38,7 +47,24 @@ class MissionRun:
         mission_id: str,
         *,
         cancel_grace_seconds: float = CANCEL_GRACE_SECONDS,
+        prior: Mapping[str, StepResult] = MappingProxyType({}),
+        slots: SharedPlaces | None = None,
+        chance: Callable[[], float] = _chance,
     ) -> None:
+        """Prepare an execution.
+
+        Args:
+            plan: what is executed.
+            context: Initialized, of the mission; it serves this execution only.
+            runner: runs the steps.
+            observer: is told of every transition.
+            clock: of the results' times.
+            mission_id: names the result.
+            cancel_grace_seconds: see the class.
+            prior: results of an earlier execution, Completed or Skipped by their condition: taken over as they are.
+            slots: places that are shared with other executions; `engine.slots`.
+            chance: 0 ≤ chance < 1, for the jitter of retries.
+        """
         self._plan = plan
         self._context = context
         self._runner = runner
@@ -46,8 +72,12 @@ class MissionRun:
         self._clock = clock
         self._mission_id = mission_id
         self._grace_seconds = cancel_grace_seconds
+        self._prior = prior
+        self._slots = slots
+        self._chance = chance
         self._dispatch: Dispatch | None = None
-        self._cancelled_before: Stop | None = None
+        self._stopped_before: Stop | None = None
+        self._paused_before = False
         self._result: MissionResult | None = None
 
     @property
@@ -71,6 +101,11 @@ class MissionRun:
         index = self._plan.graph.index[step_id]
         return StepState.PENDING if self._dispatch is None else self._dispatch.state_of(index)
 
+    @property
+    def paused(self) -> bool:
+        """Whether nothing starts until `resume`."""
+        return self._paused_before if self._dispatch is None else not self._dispatch.places.open
+
     async def execute(self) -> MissionResult:
         """Run the mission to its end, whatever that is; failures of steps are in the result, never raised.
 
@@ -78,15 +113,25 @@ class MissionRun:
         outcome, which takes `cancel_grace_seconds` at most.
 
         Raises:
+            SuspendedError: `suspend` left steps to a later execution; there is no result.
             FaultError: `mission.state`, this run was executed before; `context.state`, the context was.
         """
         if self._dispatch is not None:
             raise FaultError("a run executes once", code="mission.state")
         self._context.activate()
         self._dispatch = dispatch = Dispatch(
-            self._plan, self._context, self._runner, self._observer, self._clock, grace_seconds=self._grace_seconds
+            self._plan,
+            self._context,
+            self._runner,
+            self._observer,
+            self._clock,
+            grace_seconds=self._grace_seconds,
+            chance=self._chance,
+            slots=self._slots,
         )
-        dispatch.start(self._cancelled_before)
+        if self._paused_before:
+            dispatch.pause()
+        dispatch.start(self._stopped_before, self._prior)
         interruption: asyncio.CancelledError | None = None
         while not dispatch.settled:
             try:
@@ -98,16 +143,51 @@ class MissionRun:
         self._context.archive()
         if interruption is not None:
             raise interruption
+        if self._result is None:
+            raise SuspendedError("the execution was suspended: a later one takes up what is left")
         return self._result
 
     def cancel(self, reason: StepFailure) -> bool:
         """Cancel running steps and skip the others, with `reason`; return whether this call is what stops the mission.
 
-        Before `execute`, nothing will start. To be called on the event loop.
+        Before `execute`, nothing will start. To be called on the event loop, as all that follows.
+        """
+        return self._stop(Stop.cancelled(reason))
+
+    def suspend(self) -> bool:
+        """Stop so that a later execution can go on; return whether this call is what stops the mission.
+
+        Running steps are cancelled. One that completes all the same is Completed; any other has no outcome, and the
+        observer hears nothing of it. `execute` raises SuspendedError.
+        """
+        return self._stop(Stop.suspended())
+
+    def pause(self) -> bool:
+        """Let nothing start, no further attempt either; what runs goes on. Time stands still for the mission's timeout.
+
+        Returns whether this call is what pauses it.
         """
         if self._dispatch is not None:
-            return not self._dispatch.settled and self._dispatch.halt(Stop.cancelled(reason))
-        if self._cancelled_before is not None:
+            return not self._dispatch.settled and self._dispatch.pause()
+        changed, self._paused_before = not self._paused_before, True
+        return changed
+
+    def resume(self) -> bool:
+        """End a pause; return whether there was one."""
+        if self._dispatch is not None:
+            return not self._dispatch.settled and self._dispatch.resume()
+        changed, self._paused_before = self._paused_before, False
+        return changed
+
+    def wake(self) -> None:
+        """Hear that a shared place is free for this run."""
+        if self._dispatch is not None:
+            self._dispatch.places.woken()
+
+    def _stop(self, stop: Stop) -> bool:
+        if self._dispatch is not None:
+            return not self._dispatch.settled and self._dispatch.halt(stop)
+        if self._stopped_before is not None:
             return False
-        self._cancelled_before = Stop.cancelled(reason)
+        self._stopped_before = stop
         return True

@@ -1,0 +1,130 @@
+"""What the outcome of one step means: for its dependents, for its level, and for the mission.
+
+Source: plan of the outcomes. Dependents of a Failed step are Skipped, unless it has `continue_on_error`: then they run,
+and its output is null. A step whose condition is false is Skipped, and its dependents run.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from engine.context import ExecutionContext
+from engine.ledger import Ledger
+from engine.order import DocumentOrder
+from engine.outcome import CONDITION_FALSE, Stop, dependency_failed, failure_of
+from engine.plan import Plan
+from engine.result import StepFailure, StepState
+from engine.values import JsonValue
+
+
+class Settlement:
+    """Settles steps. `halt` is called with the reason where an outcome ends the mission.
+
+    With `holds`, a level may be begun anew: an output waits until `commit` says that the level stands. The steps
+    that wait for it are of later levels, so nobody has seen it by then.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        context: ExecutionContext,
+        ledger: Ledger,
+        order: DocumentOrder,
+        halt: Callable[[Stop], object],
+        *,
+        holds: bool,
+    ) -> None:
+        self.stop: Stop | None = None  # why the mission ends before its last step
+        self.tries: dict[int, int] = {}  # of steps that were tried more than once
+        self._steps: Final = plan.mission.steps
+        self._children: Final = plan.graph.children
+        self._fail_fast: Final = plan.mission.config.fail_fast
+        self._context = context
+        self._ledger = ledger
+        self._order = order
+        self._halt = halt
+        self._holds = holds
+        self._held: dict[int, JsonValue] = {}
+
+    def is_settled(self, index: int) -> bool:
+        """Return whether a step has its outcome."""
+        return self._ledger.results[index] is not None
+
+    def complete(self, index: int, output: JsonValue) -> None:
+        """Keep an output, and let dependents run; one that cannot be kept is a failure."""
+        step = self._steps[index]
+        if self.is_settled(index):
+            return
+        try:
+            kept = self._context.store_output(step.id, output)
+        except Exception as refused:  # noqa: BLE001 - an output that cannot be kept, for whatever reason, is a failure
+            self.fail(index, failure_of(step, refused))
+            return
+        if self._holds and self.stop is None:
+            self._held[index] = kept
+            self._order.ended(index)
+            return
+        self._settle(index, StepState.COMPLETED, output=kept)
+        self._release(index)
+
+    def fail(self, index: int, error: StepFailure, stop: Stop | None = None, *, output: JsonValue = None) -> None:
+        """Record a failure, and do to the rest of the mission what it calls for: `stop` it in any mode, or by mode."""
+        step = self._steps[index]
+        self._settle(index, StepState.FAILED, output=output, error=error)
+        if stop is not None:
+            self._halt(stop)
+        elif step.continue_on_error:
+            self._context.store_output(step.id, output)
+            self._release(index)
+        else:
+            self._skip_dependents(index)
+            if self._fail_fast:
+                self._halt(Stop.blamed_on(step, "mission.fail_fast", "failed, and the mission is to stop then"))
+
+    def pass_over(self, index: int) -> None:
+        """Skip a step whose condition is false."""
+        self._settle(index, StepState.SKIPPED, error=CONDITION_FALSE)
+        self._context.store_output(self._steps[index].id, None)
+        self._release(index)
+
+    def skip(self, index: int, reason: StepFailure) -> None:
+        """Skip a step that the mission's end has kept from running, or cancelled."""
+        self._settle(index, StepState.SKIPPED, error=reason)
+
+    def skip_rest(self, reason: StepFailure, is_running: Callable[[int], bool]) -> None:
+        """Skip every step that neither has an outcome nor runs, in document order."""
+        for index in range(len(self._steps)):
+            if not self.is_settled(index) and not is_running(index):
+                self.skip(index, reason)
+
+    def commit(self) -> None:
+        """Settle what waited for its level: the level has ended, or the mission, and what was done is kept."""
+        held, self._held = self._held, {}
+        for index in sorted(held):
+            self._settle(index, StepState.COMPLETED, output=held[index])
+            self._release(index)
+
+    def drop(self) -> None:
+        """Forget what waited for its level, which begins anew."""
+        for index in self._held:
+            self._context.drop_output(self._steps[index].id)
+        self._held.clear()
+
+    def _settle(
+        self, index: int, status: StepState, *, output: JsonValue = None, error: StepFailure | None = None
+    ) -> None:
+        self._ledger.settle(index, status, output=output, error=error, attempts=self.tries.get(index, 1))
+        self._order.ended(index)
+
+    def _release(self, index: int) -> None:
+        if self.stop is None:
+            self._order.release(index)
+
+    def _skip_dependents(self, index: int) -> None:
+        """Skip everything that comes after a step, nearest first; none of it can have started."""
+        error = dependency_failed(self._steps[index])
+        behind = [index]
+        for parent in behind:
+            for child in self._children[parent]:
+                if not self.is_settled(child):
+                    self.skip(child, error)
+                    behind.append(child)
