@@ -177,3 +177,56 @@ def test_outputs_cannot_be_written_through_the_view() -> None:
     context = active()
     with pytest.raises(TypeError):
         context.step_outputs["a"] = 1  # type: ignore[index]
+
+
+def _of(**variables: JsonValue) -> ExecutionContext:
+    step = MissionStep(id="s", name="s", step_type="t")
+    mission = Mission(name="m", steps=(step,), variables={"kept": [1], "given": 0})
+    return ExecutionContext.of(mission, variables=variables, metadata={"user": "u"})
+
+
+def test_variables_can_be_given_over_those_of_the_mission() -> None:
+    """`of` takes them; what is not given stays."""
+    assert _of(given=5, new=6).variables == {"kept": [1], "given": 5, "new": 6}
+
+
+def test_a_fork_shares_what_it_does_not_change() -> None:
+    """Values are the same objects, metadata too; what is given lies over them, for the fork alone."""
+    parent = _of()
+    fork = parent.fork({"given": [2]})
+    assert fork.variables == {"kept": [1], "given": [2]}
+    assert parent.variables == {"kept": [1], "given": 0}
+    assert fork.variables["kept"] is parent.variables["kept"]
+    assert fork.metadata == {"user": "u"}
+    assert fork.state is ContextState.INITIALIZED
+
+
+def test_a_fork_has_the_outputs_that_were_there_and_neither_sees_what_comes_after() -> None:
+    """Outputs are shared by value, in both directions nothing leaks, and both count them."""
+    parent = _of()
+    parent.activate()
+    parent.store_output("a", [1])
+    fork = parent.fork()
+    fork.activate()
+    fork.store_output("b", 2)
+    parent.store_output("c", 3)
+    assert dict(fork.step_outputs) == {"a": [1], "b": 2}
+    assert dict(parent.step_outputs) == {"a": [1], "c": 3}
+    assert fork.step_outputs["a"] is parent.step_outputs["a"]
+    assert fork.bytes_used == parent.bytes_used == len(b"[1]") + 1
+    parent.archive()
+    assert dict(parent.fork().step_outputs) == {"a": [1], "c": 3}
+
+
+def test_a_fork_takes_nothing_that_is_no_json() -> None:
+    """What is given to it is copied and checked, and a context without data has nothing to share."""
+    mine: list[JsonValue] = [1]
+    fork = _of().fork({"given": mine})
+    mine.append(2)
+    assert fork.variables["given"] == [1]
+    with pytest.raises(FaultError) as refused:
+        _of().fork({"given": float("nan")})
+    assert refused.value.code == "context.invalid"
+    with pytest.raises(FaultError) as early:
+        ExecutionContext().fork()
+    assert early.value.code == "context.state"
