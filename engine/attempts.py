@@ -14,6 +14,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Iterator
+from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from typing import Final, Protocol
 
 from engine.attempt import StepAttempt
@@ -85,7 +86,6 @@ class Attempts:
         self._never_began = self._on_never_began  # one bound method, not one a step
         self._deadlines = Deadlines(self._loop, self._on_deadline)
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._fresh: set[int] = set()  # whose task has not had its first turn
         self._overdue: set[int] = set()  # past their deadline
         self._recalled: set[int] = set()
         self._given_up: set[int] = set()  # alive still
@@ -108,11 +108,10 @@ class Attempts:
         )
         task.add_done_callback(self._never_began)
         self._tasks[key] = task
-        self._fresh.add(key)
 
     def recall(self, key: int) -> bool:
         """Cancel an attempt whose end means nothing any more; return False where it had not begun, and is gone."""
-        if key in self._fresh:
+        if self._is_fresh(key):
             self._dismiss(key)
             return False
         self._recalled.add(key)
@@ -124,7 +123,7 @@ class Attempts:
         """Cancel everything, and let nothing be tried again; return what had not begun, and is gone."""
         self._halted = True
         self._deadlines.close()
-        dismissed = [key for key in self if key in self._fresh]
+        dismissed = [key for key in self if self._is_fresh(key)]
         for key in dismissed:
             self._dismiss(key)
         for key in self:
@@ -146,7 +145,6 @@ class Attempts:
 
     async def _drive(self, key: int, step: MissionStep, item: int | None, value: JsonValue) -> None:
         """Run one attempt, and those that follow it, in its own task."""
-        self._fresh.discard(key)
         self._tasks[key].remove_done_callback(self._never_began)
         self._listener.began(key)
         if self._halted:  # the observer's doing
@@ -267,12 +265,16 @@ class Attempts:
             return False
         return True
 
+    def _is_fresh(self, key: int) -> bool:
+        """Return whether a task has not had its first turn: asked rarely, so nothing is kept to know it."""
+        coroutine = self._tasks[key].get_coro()
+        return iscoroutine(coroutine) and getcoroutinestate(coroutine) == CORO_CREATED
+
     def _dismiss(self, key: int) -> None:
         """Cancel a task before its first turn: its coroutine never runs."""
         task = self._tasks.pop(key)
         task.remove_done_callback(self._never_began)
         task.cancel()
-        self._fresh.discard(key)
         self._places.give_back(key)
 
     # --- what happens outside a task ---
@@ -303,7 +305,6 @@ class Attempts:
     def _on_never_began(self, task: asyncio.Task[None]) -> None:
         """A task was cancelled before its first turn, by someone else: its coroutine never ran, and cannot say so."""
         key = next(key for key, other in self._tasks.items() if other is task)
-        self._fresh.discard(key)
         if self._leave(key):
             self._listener.failed(key, STEP_CANCELLED, None, again=False)
         self._listener.pump()

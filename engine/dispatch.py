@@ -110,7 +110,7 @@ class Dispatch:
         result = self._ledger.results[index]
         if result is not None:
             return result.status
-        if index in self._ledger.began:
+        if self._ledger.has_begun(index):
             return StepState.EXECUTING
         return StepState.PENDING if self._order.is_waiting(index) else StepState.READY
 
@@ -247,7 +247,7 @@ class Dispatch:
     def began(self, key: int) -> None:
         """Record that the step is Executing, once however often it is tried."""
         index = self._fans.index_of(key)
-        if index not in self._ledger.began:
+        if not self._ledger.has_begun(index):
             self._ledger.begin(index)
 
     def retrying(self, key: int, retry: Retry) -> None:

@@ -3,8 +3,10 @@
 This is the only place that makes a `StepResult` or talks to the observer.
 """
 
+from array import array
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from math import isnan, nan
 from typing import Final
 
 from engine.clock import Clock
@@ -14,6 +16,7 @@ from engine.ports import Retry, ScheduleObserver
 from engine.result import MissionResult, StepFailure, StepResult, StepState
 from engine.values import JsonValue
 
+_NEVER: Final = nan
 _MS_PER_SECOND: Final = 1e3
 
 
@@ -35,7 +38,7 @@ class Ledger:
     ) -> None:
         self.unsettled = len(steps)
         self.results: list[StepResult | None] = [None] * len(steps)
-        self.began: dict[int, float] = {}  # steps without an outcome whose runner was called → monotonic seconds
+        self._began = array("d", [_NEVER]) * len(steps)  # monotonic seconds; an array, since steps may be a million
         self._steps = steps
         self._observer = observer
         self._clock = clock
@@ -44,9 +47,13 @@ class Ledger:
         self._start_time = self._last_time = clock.now()
         self._start = clock.monotonic()
 
+    def has_begun(self, index: int) -> bool:
+        """Return whether the runner was called for a step."""
+        return not isnan(self._began[index])
+
     def begin(self, index: int) -> None:
         """Record that a step is Executing."""
-        self.began[index] = self._clock.monotonic()
+        self._began[index] = self._clock.monotonic()
         try:
             self._observer.step_started(self._steps[index])
         except BaseException as error:  # noqa: BLE001 - what cannot be recorded must not go on, however it fails
@@ -81,16 +88,17 @@ class Ledger:
         """Record the outcome of a step; one that comes second is dropped."""
         if self.results[index] is not None:
             return
-        began = self.began.pop(index, None)
+        began = self._began[index]
+        never_began = isnan(began)
         step = self._steps[index]
         result = StepResult(
             step_id=step.id,
             status=status,
             output=output,
             error=error,
-            duration_ms=0.0 if began is None else (self._clock.monotonic() - began) * _MS_PER_SECOND,
+            duration_ms=0.0 if never_began else (self._clock.monotonic() - began) * _MS_PER_SECOND,
             timestamp=self._now(),
-            attempts=0 if began is None else attempts,
+            attempts=0 if never_began else attempts,
         )
         self.results[index] = result
         self.unsettled -= 1

@@ -73,7 +73,7 @@ def test_a_step_that_never_began_took_no_time() -> None:
     ledger.settle(0, StepState.COMPLETED)
     ledger.settle(1, StepState.SKIPPED, error=FAILURE)
     assert [result.duration_ms for result in ledger.results if result] == [1_000, 0]
-    assert ledger.began == {}
+    assert [ledger.has_begun(index) for index in (0, 1)] == [True, False]
 
 
 def test_an_outcome_is_recorded_before_the_observer_can_fail() -> None:

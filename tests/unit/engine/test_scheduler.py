@@ -8,7 +8,6 @@ from datetime import datetime
 import pytest
 
 from engine.attempt import StepAttempt
-from engine.context import ExecutionContext
 from engine.errors import FaultError, RefusalError, StepError
 from engine.mission import MissionConfig, MissionLimits, MissionStep
 from engine.result import MissionState, OverallStatus, StepFailure, StepResult, StepState
