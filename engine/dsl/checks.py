@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from engine.dsl.errors import Place, violation
 from engine.dsl.node import Definition, VariableDefinition
-from engine.dsl.sources import Constant, Item, Source, fits, type_name
-from engine.errors import Violation
+from engine.dsl.sources import Constant, Item, Source, fits, reader, type_name
+from engine.errors import StepError, Violation
 from engine.fields import identifier
 from engine.findings import Findings, suggestion
 from engine.graph import IDS_SHOWN_MAX, Cycle, Graph, resolve_edges
@@ -70,6 +70,7 @@ class _Node:
         yield from self._parameters()
         yield from self._options()
         yield from self._condition()
+        yield from self._constants()
         said: set[tuple[str, str]] = set()
         for source in self._definition.sources():
             for wrong in self._source(source):
@@ -125,6 +126,18 @@ class _Node:
             yield "dag.async_condition", "when= is asked, not awaited; let a node do the waiting"
         for name in when.unbound:
             yield "dag.no_source", f"the parameter {name!r} of when= has no default, so nothing says what it is"
+
+    def _constants(self) -> Iterator[tuple[str, str]]:
+        for binding in self._definition.bindings():
+            if isinstance(binding, Constant):
+                try:
+                    reader(binding)
+                except StepError:
+                    part = "".join(f"[{word!r}]" for word in binding.path)
+                    yield (
+                        "dag.no_such_part",
+                        f"it reads {part} of a value that was given to include and does not have it",
+                    )
 
     def _source(self, source: Source) -> Iterator[tuple[str, str]]:
         steps = source.kind == "steps"

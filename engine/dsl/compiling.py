@@ -5,11 +5,12 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from engine.attempt import StepAttempt
 from engine.dsl.node import Call, Definition, VariableDefinition
-from engine.dsl.sources import Constant, Getter, Source, getter
+from engine.dsl.sources import Constant, Getter, Source, getter, reader
 from engine.errors import EngineError, RefusalError, StepError
 from engine.graph import Graph
 from engine.mission import ForEach, Mission, MissionConfig, MissionLimits, MissionStep, Strategy
@@ -38,7 +39,7 @@ class BoundCall:
         """Return the call with its values, each of which belongs to this call alone."""
         arguments = [get(scope, item) for get in self._positional]
         keywords = {name: get(scope, item) for name, get in self._keyword}
-        return lambda: self._function(*arguments, **keywords)
+        return partial(self._function, *arguments, **keywords)
 
 
 class DagRunner:
@@ -167,7 +168,7 @@ def compiled(
         if definition.when is not None:
             conditions[at] = NodeCondition(definition.name, BoundCall(definition.when))
         if definition.foreach is not None:
-            get = getter(definition.foreach)
+            get = reader(definition.foreach)  # each item is copied when its turn comes
             fan_outs[at] = NodeItems(get, limits.steps_max, definition.items_parallel_limit)
     plan = Plan(
         mission=mission,

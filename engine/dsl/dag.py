@@ -253,21 +253,30 @@ class Dag:
         """
         return self._checked().runner
 
-    async def run(self, *, variables: JsonObject | None = None, **options: Unpack[RunOptions]) -> DagResult:
+    async def run(
+        self, *, variables: JsonObject | None = None, prior: DagResult | None = None, **options: Unpack[RunOptions]
+    ) -> DagResult:
         """Run the Dag to its end and return its result; failures of nodes are in the result, never raised.
+
+        Args:
+            variables: by name; the others have their defaults.
+            prior: an earlier result of this Dag: what succeeded is kept, and not run again.
+            options: see `RunOptions`.
 
         Raises:
             DagDefinitionError: as `plan`.
             RefusalError: a variable is missing (`dag.missing_variable`), unknown or of another type; an option is
-                out of range (`dag.bad_option`).
+                out of range (`dag.bad_option`); `prior` is that of another Dag (`dag.foreign_source`).
         """
         checked = self._checked()
         given = checked_variables(self.variables, variables or {})
-        return await run_dag(self, checked.configured(options), given, options)
+        return await run_dag(self, checked.configured(options), given, options, prior)
 
-    def run_sync(self, *, variables: JsonObject | None = None, **options: Unpack[RunOptions]) -> DagResult:
+    def run_sync(
+        self, *, variables: JsonObject | None = None, prior: DagResult | None = None, **options: Unpack[RunOptions]
+    ) -> DagResult:
         """Run the Dag in an event loop of its own; as `run`, for programs that have none."""
-        return asyncio.run(self.run(variables=variables, **options))
+        return asyncio.run(self.run(variables=variables, prior=prior, **options))
 
     def stream(
         self,

@@ -140,11 +140,15 @@ class Definition:
     continue_on_error: bool = False
     thread: bool = False
 
-    def sources(self) -> list[Source]:
+    def bindings(self) -> list[Binding]:
         """Return everything that the node reads or waits for, in the order of its parameters."""
-        bindings: list[Binding | None] = [*self.call.bindings, self.foreach, *self.after]
-        bindings += self.when.bindings if self.when is not None else ()
-        return [binding for binding in bindings if isinstance(binding, Source)]
+        condition = self.when.bindings if self.when is not None else ()
+        items = () if self.foreach is None else (self.foreach,)
+        return [*self.call.bindings, *items, *self.after, *condition]
+
+    def sources(self) -> list[Source]:
+        """Return the outputs and variables among `bindings`."""
+        return [binding for binding in self.bindings() if isinstance(binding, Source)]
 
     def depends_on(self) -> tuple[str, ...]:
         """Return the names of the nodes that it waits for, each once."""

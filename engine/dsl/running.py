@@ -68,13 +68,31 @@ class DagResult:
         if result.status is StepState.COMPLETED:
             return cast("T", own(result.output))
         failure = result.error
-        skipped_by_condition = failure is not None and failure.code == "step.condition_false"
         failed_tolerated = result.status is StepState.FAILED and node.name in self._tolerant
-        if skipped_by_condition or failed_tolerated:
+        if _skipped_by_condition(result) or failed_tolerated:
             return cast("T", own(result.output))
         reason = failure.message if failure is not None else "nothing says why"
         message = f"node {node.name!r} is {result.status}: {reason}"
         raise StepError(message, code=failure.code if failure is not None else None, retryable=False)
+
+    def kept_by(self, owner: object) -> dict[str, StepResult]:
+        """Return what a later run need not run again: what is Completed, or was skipped by its condition.
+
+        Raises:
+            RefusalError: `dag.foreign_source`, this is the result of another Dag.
+        """
+        if owner is not self._owner:
+            raise RefusalError("the prior result is that of another Dag", code="dag.foreign_source")
+        results = self.mission.step_results
+        return {name: each for name, each in results.items() if _is_done(each)}
+
+
+def _is_done(result: StepResult) -> bool:
+    return result.status is StepState.COMPLETED or _skipped_by_condition(result)
+
+
+def _skipped_by_condition(result: StepResult) -> bool:
+    return result.error is not None and result.error.code == "step.condition_false"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +125,9 @@ def checked_variables(declared: Sequence[VariableDefinition], given: JsonObject)
     return given
 
 
-async def run_dag(owner: object, dag: CompiledDag, variables: JsonObject, options: RunOptions) -> DagResult:
+async def run_dag(
+    owner: object, dag: CompiledDag, variables: JsonObject, options: RunOptions, prior: DagResult | None
+) -> DagResult:
     """Run a Dag once, with variables that are checked and options that are in its configuration already."""
     run = MissionRun(
         dag.plan,
@@ -116,6 +136,7 @@ async def run_dag(owner: object, dag: CompiledDag, variables: JsonObject, option
         options.get("observer") or SilentObserver(),
         options.get("clock") or SystemClock(),
         str(uuid.uuid4()),
+        prior=prior.kept_by(owner) if prior is not None else {},
     )
     return DagResult(owner, await run.execute(), _tolerant(dag))
 

@@ -82,19 +82,32 @@ def own(value: JsonValue) -> Any:
     return value if type(value) in _SCALARS else orjson.loads(orjson.dumps(value))
 
 
-def getter(binding: Binding) -> Getter:
-    """Return how the value is had while the Dag runs; every call gives a copy of its own."""
+def reader(binding: Binding) -> Getter:
+    """Return how the value is found while the Dag runs; it is to be read, never written.
+
+    Raises:
+        StepError: a constant has no such part (`reference.unresolved`).
+    """
     match binding:
         case Item():
-            return lambda _scope, item: own(item)
+            return lambda _scope, item: item
         case Source():
             reference = binding.reference()
-            return lambda scope, _item: own(lookup(reference, scope))
+            return lambda scope, _item: lookup(reference, scope)
         case Constant(value, path):
             if path:
-                value = lookup(Reference("variables", "it", path), _One({"it": value}))
-            mutable = isinstance(value, list | dict | set)
-            return (lambda _scope, _item: copy.deepcopy(value)) if mutable else (lambda _scope, _item: value)
+                value = lookup(Reference("variables", "it", path), _One({"it": value}, {}))
+            return lambda _scope, _item: value
+
+
+def getter(binding: Binding) -> Getter:
+    """Return how the value is had while the Dag runs; every call gives a copy of its own."""
+    read = reader(binding)
+    if not isinstance(binding, Constant):
+        return lambda scope, item: own(read(scope, item))
+    if isinstance(binding.value, list | dict | set):
+        return lambda scope, item: copy.deepcopy(read(scope, item))
+    return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +115,7 @@ class _One:
     """A scope of variables only."""
 
     variables: Mapping[str, JsonValue]
-    step_outputs: Mapping[str, JsonValue] = ()  # type: ignore[assignment]  # nothing asks for it
+    step_outputs: Mapping[str, JsonValue]
 
 
 def fits(value: object, expected: object) -> bool:

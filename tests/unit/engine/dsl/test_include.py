@@ -124,6 +124,17 @@ def wrong_type(dag: Dag) -> None:
     dag.include(clean, prefix="x_", variables={"raw": 7})
 
 
+def missing_part(dag: Dag) -> None:
+    with Dag("inner") as inner:
+        row = inner.variable("row", dict[str, int])
+
+        @inner.node
+        def identity(value: int = row["id"]) -> int:
+            return value
+
+    dag.include(inner, prefix="x_", variables={"row": {"idd": 1}})
+
+
 def itself(dag: Dag) -> None:
     dag.node(name="n")(lambda: 1)
     dag.include(dag, prefix="x_")
@@ -151,6 +162,7 @@ def cycle(dag: Dag) -> None:
         (bad_prefix, ["dag.bad_name"] * 2),
         (unknown_variable, ["dag.unknown_variable"]),
         (wrong_type, ["dag.wrong_type"]),
+        (missing_part, ["dag.no_such_part"]),
         (itself, ["dag.include"]),
         (open_dag, ["dag.include"]),
         (cycle, ["dag.cycle"]),

@@ -332,3 +332,39 @@ async def test_a_stream_runs_the_dag_for_each_batch() -> None:
         async for each in REQUIRED.stream(batches)
     ]
     assert seen == [(0, batches[0], 2.0), (1, batches[1], None), (2, batches[2], None), (3, batches[3], 8.0)]
+
+
+async def test_a_later_run_keeps_what_succeeded() -> None:
+    """With the prior result only what failed, and what it held up, is run; also what a condition skipped is kept."""
+    called: list[str] = []
+    with Dag("d") as dag:
+
+        @dag.node
+        def rows() -> list[int]:
+            called.append("rows")
+            return [1]
+
+        @dag.node(when=lambda rows=rows.output: len(rows) > 1)
+        def never() -> int:
+            return 1
+
+        @dag.node
+        def flaky(rows: list[int] = rows.output, never: int | None = never.output) -> int:
+            called.append("flaky")
+            if called.count("flaky") == 1:
+                raise OSError
+            return len(rows) + (never or 0)
+
+        @dag.node
+        def last(flaky: int = flaky.output) -> int:
+            called.append("last")
+            return flaky
+
+    first = await dag.run()
+    second = await dag.run(prior=first)
+    assert first.status is OverallStatus.FAILED
+    assert (second.status, second.output(last)) == (OverallStatus.SUCCESS, 1)
+    assert called == ["rows", "flaky", "flaky", "last"]
+    with pytest.raises(RefusalError) as foreign:
+        await REQUIRED.run(variables={"number": 1}, prior=first)
+    assert foreign.value.code == "dag.foreign_source"
