@@ -119,6 +119,15 @@ async def test_memory_is_bounded_by_what_is_in_flight(in_flight_max: int, ordere
     assert numbers.closed
 
 
+async def test_a_result_lives_no_longer_than_its_consumer_keeps_it() -> None:
+    """The stream itself holds nothing of what it has given."""
+    mission = plan()
+    before = alive(MissionResult), alive(Batch)
+    async with aclosing(stream_mission(mission, Runner(mission), Numbers(2).plain(), in_flight_max=1)) as stream:
+        await anext(stream)
+        assert (alive(MissionResult), alive(Batch)) == before
+
+
 async def test_a_slow_consumer_stops_the_source() -> None:
     """While nobody takes results, the source is not asked for more than fit."""
     numbers = Numbers(100)
