@@ -31,7 +31,7 @@ def violations_of(
     for definition in definitions:
         written = f" (written at {definition.written})" if definition.written is not None else ""
         subject = f"node {definition.name!r}{written}"
-        for code, message in _Node(owner, definition, nodes, declared, limits).wrong():
+        for code, message in _Node(owner, definition, nodes, limits).wrong():
             found.append((definition.place, violation(definition.place, subject, code, message)))
     for variable in variables:
         for code, message in _wrong_variable(variable, declared):
@@ -55,13 +55,11 @@ class _Node:
         owner: object,
         definition: Definition,
         nodes: Mapping[str, Definition],
-        variables: Mapping[str, VariableDefinition],
         limits: MissionLimits,
     ) -> None:
         self._owner = owner
         self._definition = definition
         self._nodes = nodes
-        self._variables = variables
         self._limits = limits
 
     def wrong(self) -> Iterator[tuple[str, str]]:
@@ -140,19 +138,17 @@ class _Node:
                     )
 
     def _source(self, source: Source) -> Iterator[tuple[str, str]]:
-        steps = source.kind == "steps"
         if source.owner is not self._owner:
             yield (
                 "dag.foreign_source",
                 f"the {source} is that of another Dag, {getattr(source.owner, 'name', '?')!r}; include that Dag here",
             )
-        elif steps and source.name == self._definition.name:
+        elif source.kind == "variables":
+            return  # only `Dag.variable` makes one, and it declares it
+        elif source.name == self._definition.name:
             yield "dag.self_dependency", "a node cannot depend on itself"
-        elif steps and source.name not in self._nodes:
+        elif source.name not in self._nodes:
             yield "dag.unknown_node", f"there is no node {source.name!r}{suggestion(source.name, self._nodes)}"
-        elif not steps and source.name not in self._variables:
-            near = suggestion(source.name, self._variables)
-            yield "dag.unknown_variable", f"there is no variable {source.name!r}{near}"
 
 
 def _is_identifier(name: str) -> bool:

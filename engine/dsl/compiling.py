@@ -13,7 +13,7 @@ from engine.dsl.node import Call, Definition, VariableDefinition
 from engine.dsl.sources import Constant, Getter, Source, getter, reader
 from engine.errors import EngineError, RefusalError, StepError
 from engine.graph import Graph
-from engine.mission import ForEach, Mission, MissionConfig, MissionLimits, MissionStep, Strategy
+from engine.mission import ForEach, Mission, MissionConfig, MissionLimits, MissionStep, RestartScope, Strategy
 from engine.plan import ItemSource, Plan, Predicate
 from engine.reference import Scope
 from engine.values import JsonValue
@@ -142,6 +142,11 @@ def wrong_config(config: MissionConfig, limits: MissionLimits) -> str | None:
         return f"timeout_seconds is {seconds!r}; it must be more than 0, at most {limits.mission_timeout_seconds_max:g}"
     if config.strategy not in tuple(Strategy):
         return f"there is no strategy {config.strategy!r}"
+    supervision = config.supervision
+    if supervision is not None and supervision.strategy is RestartScope.ONE_FOR_ALL:
+        return (
+            None if config.strategy is Strategy.LEVELS else "one_for_all restarts levels: it needs the strategy levels"
+        )
     return None
 
 

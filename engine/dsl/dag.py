@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
 
 from engine.dsl.checks import violations_of
-from engine.dsl.compiling import CompiledDag, compiled
+from engine.dsl.compiling import CompiledDag, compiled, wrong_config
 from engine.dsl.describing import described, mermaid
 from engine.dsl.errors import DagDefinitionError, Place, place_of, place_of_caller, violation
 from engine.dsl.include import Included, included
@@ -90,6 +90,8 @@ class Dag:
         if error is not None:
             return
         found = self._found + violations_of(self, self.definitions, self.variables, self.limits)
+        if (wrong := wrong_config(self.config, self.limits)) is not None:
+            found.append(violation(self._place, f"Dag {self.name!r}", "dag.bad_option", wrong))
         if not self.definitions:
             found.append(violation(self._place, f"Dag {self.name!r}", "dag.empty", "a Dag has at least one node"))
         if found:

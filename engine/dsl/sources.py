@@ -130,7 +130,7 @@ def fits(value: object, expected: object) -> bool:
         return value in get_args(expected)
     if is_typeddict(origin):
         return isinstance(value, Mapping)
-    if not isinstance(origin, type) or origin is object:
+    if not isinstance(origin, type) or origin in {Any, object}:
         return expected is not None or value is None
     if isinstance(value, bool):
         return origin is bool

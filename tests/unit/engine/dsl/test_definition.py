@@ -3,13 +3,14 @@
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import pytest
 
 from engine.dsl import Dag, DagDefinitionError, Node
+from engine.dsl.sources import fits
 from engine.errors import RefusalError
-from engine.mission import MissionLimits
+from engine.mission import MissionConfig, MissionLimits, RestartScope, Strategy, Supervision
 from engine.retry import RetryPolicy
 
 
@@ -403,3 +404,70 @@ def test_it_describes_its_levels() -> None:
         '    n1["square"]',
         "    n0 --> n1",
     ]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MissionConfig(parallel_limit=0),
+        MissionConfig(timeout_seconds=-1),
+        MissionConfig(supervision=Supervision(strategy=RestartScope.ONE_FOR_ALL)),
+    ],
+)
+def test_the_configuration_is_checked_with_the_rest(config: MissionConfig) -> None:
+    """With the line of the Dag; restarts of a level need levels."""
+    error = errors_of(lambda dag: dag.node(name="n")(lambda: 1), config=config)
+    assert codes(error) == ["dag.bad_option"]
+    assert f"{__file__}:" in str(error)
+
+
+def test_levels_can_be_restarted() -> None:
+    """Under the strategy that has them."""
+    supervision = Supervision(strategy=RestartScope.ONE_FOR_ALL)
+    with Dag("d", config=MissionConfig(strategy=Strategy.LEVELS, supervision=supervision)) as dag:
+        dag.node(name="n")(lambda: 1)
+    assert dag.run_sync().status == "Success"
+
+
+def test_every_option_is_described() -> None:
+    """In the order in which it counts."""
+    with Dag("d") as dag:
+        dag.variable("x", int)
+        dag.node(name="n", retry=RetryPolicy(max_attempts=2), thread=True, when=lambda: True)(lambda: 1)
+    assert dag.describe().splitlines()[1:] == [
+        "variables: x: int",
+        "  1  n  [conditional, up to 2 attempts, in a thread]",
+    ]
+
+
+class _Row(TypedDict):
+    id: int
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "fit"),
+    [
+        (1, int, True),
+        (True, int, False),
+        (True, bool, True),
+        (1, float, True),
+        (True, float, False),
+        (1.5, int, False),
+        ([1], list[int], True),
+        ((1,), list[int], False),
+        (None, int | None, True),
+        ("a", int | None, False),
+        ("a", Literal["a", "b"], True),
+        ("c", Literal["a", "b"], False),
+        ({"id": 1}, _Row, True),
+        ([1], _Row, False),
+        ({}, dict[str, int], True),
+        (None, None, True),
+        (1, None, False),
+        ("x", Any, True),
+        (1, object, True),
+    ],
+)
+def test_a_value_fits_its_declared_type(value: object, expected: object, fit: bool) -> None:
+    """As JSON has types; what is in a container is not looked at."""
+    assert fits(value, expected) is fit
