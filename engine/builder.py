@@ -168,6 +168,7 @@ class MissionBuilder:
             return None
         for ref in when.refs():
             converting.use(ref)
+        converting.literal(when.values(), "a condition")
         return when.document()
 
     def _id(self, step: StepHandle | str, of: str) -> str:
@@ -287,7 +288,19 @@ class _Converting:
         """Return the fan-out of a step."""
         if isinstance(foreach, Ref):
             return ForEach(items=self.use(foreach), parallel_limit=parallel_limit)
+        self.literal(foreach, "an item of foreach")
         return ForEach(items=list(foreach), parallel_limit=parallel_limit)
+
+    def literal(self, value: object, where: str) -> None:
+        """Refuse what could be taken for a reference in a place that has no escape for it."""
+        if isinstance(value, Mapping):
+            self.literal(list(value), where)
+            self.literal(list(value.values()), where)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                self.literal(item, where)
+        elif isinstance(value, Ref) or (isinstance(value, str) and ("${" in value or _MARK.search(value))):
+            self._note("reference.not_here", f"{where} cannot hold a reference, nor the text ${{; use a variable")
 
     def value(self, value: object) -> JsonValue:
         """Return a parameter's value as it stands in the mission."""

@@ -128,6 +128,12 @@ class Condition:
             return [self.left]
         return [ref for condition in self.left for ref in condition.refs()]
 
+    def values(self) -> list[object]:
+        """Return every value that something is compared with."""
+        if isinstance(self.left, Ref):
+            return [self.right]
+        return [value for condition in self.left for value in condition.values()]
+
     def document(self) -> JsonObject:
         """Return the condition as a mission spells it."""
         if isinstance(self.left, Ref):

@@ -209,6 +209,10 @@ WRONG: dict[str, list[Callable[[MissionBuilder], object]]] = {
         lambda m: m.variable("y", [m.variable("x", 1)]),  # type: ignore[list-item]
         lambda m: (m.variable("y", f"{m.variable('x', 1)}"), m.step("a", "noop", {})),
         marked_name,
+        lambda m: m.step("a", "noop", {}, foreach=[1, {"x": "${variables.x}"}]),
+        lambda m: m.step("a", "noop", {}, foreach=[m.variable("x", 1)]),  # type: ignore[list-item]
+        lambda m: m.step("a", "noop", {}, when=m.variable("x", 1).is_in(["${variables.y}"])),
+        lambda m: m.step("a", "noop", {}, when=m.variable("x", 1) == m.variable("y", 1)),
         marked_condition,
     ],
     "reference.no_item": [lambda m: m.step("a", "noop", {"x": m.item})],
