@@ -1,6 +1,7 @@
 """Laws of the whole scheduler: conditions, fan-outs, retries and waits, under every strategy and any interference."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.attempt import StepAttempt
 from engine.errors import StepError, SuspendedError
-from engine.mission import MissionConfig, RestartScope, Strategy, Supervision
+from engine.mission import MissionConfig, MissionStep, RestartScope, Strategy, Supervision
 from engine.plan import Plan
 from engine.ports import Retry
 from engine.reference import Scope
@@ -61,13 +62,12 @@ class Doer:
         self.deeds = deeds
         self.running: dict[tuple[str, int | None], int] = {}
 
-    async def run_step(self, step: object, attempt: StepAttempt) -> JsonValue:
-        name = step.id  # type: ignore[attr-defined]
-        key = (name, attempt.item)
+    async def run_step(self, step: MissionStep, attempt: StepAttempt) -> JsonValue:
+        key = (step.id, attempt.item)
         assert key not in self.running, "two instances of one step"
         self.running[key] = 1
         try:
-            return await self.deeds[name].do(attempt)
+            return await self.deeds[step.id].do(attempt)
         finally:
             del self.running[key]
 
@@ -122,7 +122,7 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(plan, deeds)
 
 
-def _truthiness(parents: list[str], *, invert: bool):  # type: ignore[no-untyped-def]
+def _truthiness(parents: list[str], *, invert: bool) -> Callable[[Scope], bool]:
     def holds(scope: Scope) -> bool:
         given_output = all(scope.step_outputs[parent] is not None for parent in parents)
         return given_output is not invert
@@ -191,7 +191,7 @@ class Stepwise(RecordingObserver):
             assert now == before or now in LEGAL[before], (step_id, before, now)
             self.seen[step_id] = now
 
-    def step_retrying(self, step, retry: Retry) -> None:  # type: ignore[no-untyped-def]
+    def step_retrying(self, step: MissionStep, retry: Retry) -> None:
         super().step_retrying(step, retry)
         assert self.mission is not None
         assert self.mission.step_state(step.id) is StepState.EXECUTING

@@ -115,6 +115,9 @@ def test_a_deadline_inside_a_later_attempt_works() -> None:
     async def act(attempt: StepAttempt) -> JsonValue:
         if attempt.number == 1:
             await asyncio.sleep(9.0)
+        task = asyncio.current_task()
+        assert task is not None
+        assert not task.cancelling()
         try:
             async with asyncio.timeout(0.25):
                 await asyncio.sleep(9.0)
@@ -126,8 +129,9 @@ def test_a_deadline_inside_a_later_attempt_works() -> None:
     assert result.step_results["a"].output == "own timeout"
 
 
-def test_an_attempt_that_ignores_its_deadline_is_not_tried_again() -> None:
-    """Two instances of one step must never run at once."""
+@pytest.mark.parametrize("error", [None, ValueError("late")], ids=["returns", "raises"])
+def test_an_attempt_that_ignores_its_deadline_is_not_tried_again(error: Exception | None) -> None:
+    """Two instances of one step must never run at once, and nothing that it does later counts."""
 
     async def stubborn(attempt: StepAttempt) -> JsonValue:
         loop = asyncio.get_running_loop()
@@ -136,9 +140,19 @@ def test_an_attempt_that_ignores_its_deadline_is_not_tried_again() -> None:
                 await asyncio.sleep(60.0)
             except asyncio.CancelledError:
                 continue
+        if error is not None:
+            raise error
         return attempt.number
 
-    result, observer = executed(RetryPolicy(max_attempts=5, base_ms=0), stubborn, a=1.0)
+    async def main() -> tuple[MissionResult, RecordingObserver]:
+        observer = RecordingObserver()
+        policy = RetryPolicy(max_attempts=5, base_ms=0)
+        plan = plan_of({"a": []}, retries={"a": policy}, timeouts={"a": 1.0})
+        result = await run_of(plan, ScriptedRunner(attempts={"a": stubborn}), observer).execute()
+        await asyncio.sleep(100.0)  # it ends at 60
+        return result, observer
+
+    result, observer = run(main())
     assert codes(result) == {"a": "step.timeout"}
     assert observer.retries == []
 
