@@ -134,6 +134,20 @@ def test_tenants_take_turns() -> None:
     assert world.drain(holder, **waiting) == ["a1", "b1", "c1", "a2", "a3"]
 
 
+def test_of_equal_tenants_the_one_served_longest_ago_goes_first() -> None:
+    """Not the one that asked first: to ask early is no merit of who was served a moment ago."""
+    world = World(1)
+    older, newer = world.member("older", "older"), world.member("newer", "newer")
+    holder = world.member("holder", "other")
+    for each in (older, newer):
+        assert each.take()
+        each.give_back()
+    assert holder.take()
+    assert not newer.take()
+    assert not older.take()
+    assert world.drain(holder, older=older, newer=newer) == ["older", "newer"]
+
+
 def test_a_tenant_that_comes_back_does_not_overtake_those_that_wait() -> None:
     """To forget a tenant with its last member must not make it the one served longest ago."""
     world = World(1)
