@@ -47,6 +47,8 @@ class EventType(StrEnum):
     EFFECT_INTENDED = "effect.intended"
     EFFECT_PERFORMED = "effect.performed"
     EFFECT_FAILED = "effect.failed"
+    APPROVAL_REQUESTED = "approval.requested"
+    APPROVAL_DECIDED = "approval.decided"  # by a person, or by the clock: `state` says which way
 
 
 class Audit(Protocol):

@@ -29,7 +29,7 @@ from gateway.effects.blocking import BlockingPool, DeadlineError
 from gateway.effects.failures import file_error
 from gateway.effects.openat2 import open_beneath
 from gateway.effects.paths import WorkspacePath
-from gateway.effects.performer import EffectRequest, EffectScope
+from gateway.effects.performer import SECONDS_MAX, EffectRequest, EffectScope
 from gateway.effects.rename import rename_into
 from gateway.effects.workspace import Usage, Workspace
 from gateway.errors import EffectError
@@ -61,6 +61,8 @@ class _WriteOrder:
 
 class FileWrite:
     """Creates or atomically replaces a file: `{path, content | content_base64, mode}`."""
+
+    seconds_max = SECONDS_MAX
 
     def __init__(self, pool: BlockingPool, limits: FileLimits) -> None:
         self._pool = pool
@@ -99,6 +101,8 @@ class FileWrite:
 
 class FileRead:
     """Reads a whole regular file: `{path}`."""
+
+    seconds_max = SECONDS_MAX
 
     def __init__(self, pool: BlockingPool, limits: FileLimits) -> None:
         self._pool = pool

@@ -25,7 +25,7 @@ from gateway.addresses import Address, AddressPolicy
 from gateway.effects.arguments import bytes_fields, integer, invalid, only_fields, payload, text
 from gateway.effects.dialer import AnswerTooLargeError, CheckedDialer
 from gateway.effects.headers import Fields, request_fields, response_headers
-from gateway.effects.performer import EffectRequest, EffectScope
+from gateway.effects.performer import SECONDS_MAX, EffectRequest, EffectScope
 from gateway.effects.resolver import Resolver
 from gateway.effects.target import HttpTarget
 from gateway.errors import EffectError
@@ -62,6 +62,8 @@ class _Call:
 
 class HttpRequest:
     """Performs http.request. `tls` decides which certificates are believed; see `tls_context`."""
+
+    seconds_max = SECONDS_MAX
 
     def __init__(self, addresses: AddressPolicy, resolver: Resolver, tls: ssl.SSLContext, limits: HttpLimits) -> None:
         self._addresses = addresses

@@ -6,10 +6,14 @@ effect.unknown_op, effect.arguments, effect.timeout, effect.overloaded, effect.o
 effect.path_invalid, effect.too_large, effect.workspace_full, effect.workspace_closed          files
 effect.url_refused, effect.header_refused, effect.address_refused, effect.name_not_resolved,
 effect.connect_failed, effect.tls_failed, effect.connection_lost, effect.protocol              HTTP
+effect.approval_denied, effect.approval_expired, effect.approval_withdrawn,
+effect.approval_unbound                                                                        approvals
+effect.mission_failed, effect.mission_refused                                                  sub-missions
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -19,8 +23,12 @@ import orjson
 from engine.values import JsonObject
 from gateway.effects.workspace import Workspace
 from gateway.errors import EffectError
+from gateway.identity import Principal
 
 OUTCOME_BYTES_MAX: Final = 256 * 1024  # a step's whole journal, as JSON
+SECONDS_MAX: Final = 60.0  # of one effect that does something; the step's own timeout may end it sooner
+
+NOBODY: Final = Principal(subject="", tenant="", roles=())  # no policy grants it anything
 
 _log = logging.getLogger(__name__)
 
@@ -32,20 +40,32 @@ class EffectRequest:
     op: str  # "file.write"
     args: JsonObject
     key: str  # gateway.effects.keys
-    timeout_seconds: float  # for the whole effect
+    timeout_seconds: float  # for the whole effect; infinite for what waits for a person or for a mission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectScope:
-    """On whose behalf an effect is performed, and the only directory that it may touch."""
+    """On whose behalf an effect is performed, and the only directory that it may touch.
+
+    What is left out gives least: nobody's roles, and a digest that no approval can be bound to.
+    """
 
     workspace: Workspace
     mission_id: str
     step_id: str
+    item: int | None = None  # of a fan-out, from 0; None: the step is none
+    caller: Principal = NOBODY  # who submitted the mission
+    bundle: str = ""  # of the decision that allowed the effect
+    digest: str = ""  # "sha256:…" of the effect's policy document: what an approval is bound to
+    waiting: Callable[[], AbstractAsyncContextManager[None]] = nullcontext  # frees the step's place while it waits
 
 
 class Performer(Protocol):
     """Performs one operation."""
+
+    @property
+    def seconds_max(self) -> float:
+        """How long it may take, whatever the step's own timeout leaves; infinite for what waits for somebody."""
 
     def repeatable(self, args: JsonObject) -> bool:
         """Return whether doing it twice leaves the world as doing it once; if not, its failures may be in doubt."""
@@ -69,6 +89,16 @@ class Effects:
     def ops(self) -> frozenset[str]:
         """The names of the operations."""
         return frozenset(self._performers)
+
+    def seconds_max(self, op: str) -> float:
+        """Return how long an operation may take; one that is not there takes no time to be refused."""
+        performer = self._performers.get(op)
+        return performer.seconds_max if performer is not None else SECONDS_MAX
+
+    def repeatable(self, op: str, args: JsonObject) -> bool:
+        """Return whether doing it twice leaves the world as doing it once; of what is not there, nobody knows."""
+        performer = self._performers.get(op)
+        return performer is not None and performer.repeatable(args)
 
     async def perform(self, request: EffectRequest, scope: EffectScope) -> JsonObject:
         """Perform one effect and return its outcome document, at most `outcome_bytes_max` bytes of JSON.

@@ -6,7 +6,7 @@ from typing import Final
 
 from engine.values import JsonObject
 from gateway.effects.arguments import integer, only_fields
-from gateway.effects.performer import EffectRequest, EffectScope
+from gateway.effects.performer import SECONDS_MAX, EffectRequest, EffectScope
 from gateway.errors import EffectError
 
 SLEEP_MS_MAX: Final = 24 * 60 * 60 * 1000
@@ -16,6 +16,8 @@ Sleep = Callable[[float], Awaitable[None]]
 
 class TimerSleep:
     """Waits for `ms` milliseconds; the outcome says what was asked for, so that a replay gets the same."""
+
+    seconds_max = SECONDS_MAX
 
     def __init__(self, *, sleep: Sleep = asyncio.sleep) -> None:
         self._sleep = sleep

@@ -1,6 +1,7 @@
 """The table of operations, keys, schemas, and the timer."""
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 import jsonschema_rs
@@ -9,7 +10,7 @@ import pytest
 from engine.values import JsonObject
 from gateway.effects.described import described
 from gateway.effects.keys import effect_key
-from gateway.effects.performer import EffectRequest, Effects, EffectScope
+from gateway.effects.performer import SECONDS_MAX, EffectRequest, Effects, EffectScope
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import SLEEP_MS_MAX, TimerSleep
 from gateway.effects.workspace import Workspace
@@ -22,9 +23,12 @@ Perform = Callable[[str, JsonObject], Awaitable[JsonObject]]
 class Scripted:
     """A performer that answers as told."""
 
-    def __init__(self, answer: JsonObject | Exception, *, repeatable: bool = False) -> None:
+    def __init__(
+        self, answer: JsonObject | Exception, *, repeatable: bool = False, seconds_max: float = SECONDS_MAX
+    ) -> None:
         self._answer = answer
         self._repeatable = repeatable
+        self.seconds_max = seconds_max
 
     def repeatable(self, args: JsonObject) -> bool:
         del args
@@ -62,6 +66,22 @@ async def test_a_bug_is_in_doubt_and_its_text_stays_inside(
         await effects.perform(request("x", {}), scope)
     assert (failed.value.code, failed.value.in_doubt) == ("effect.internal", True)
     assert "secret" not in failed.value.message
+
+
+def test_the_table_says_how_long_an_operation_may_take_and_whether_it_may_be_repeated() -> None:
+    """Its performer answers; of an operation that is not there nobody knows, so it may not be repeated."""
+    effects = Effects({"wait": Scripted({}, repeatable=True, seconds_max=math.inf), "act": Scripted({})})
+    assert (effects.seconds_max("wait"), effects.repeatable("wait", {})) == (math.inf, True)
+    assert (effects.seconds_max("act"), effects.repeatable("act", {})) == (SECONDS_MAX, False)
+    assert (effects.seconds_max("gone"), effects.repeatable("gone", {})) == (SECONDS_MAX, False)
+
+
+async def test_a_scope_that_says_little_gives_little(workspace: Workspace) -> None:
+    """Nobody's roles, no digest to approve, and a wait that frees no place."""
+    scope = EffectScope(workspace=workspace, mission_id="m1", step_id="s1")
+    assert (scope.caller.subject, scope.caller.roles, scope.digest, scope.item) == ("", (), "", None)
+    async with scope.waiting():
+        pass
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
