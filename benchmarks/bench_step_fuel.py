@@ -19,6 +19,7 @@ PAGE_BYTES = 65_536
 SIZES = {"1 KB": 1_024, "64 KiB": 65_536}
 WRITTEN = {"path": "a", "bytes": 1, "sha256": "0" * 64}
 RECEIVED = {"status": 200, "headers": {"content-type": "application/json"}}
+APPROVED = {"approved": True, "approval_id": "0" * 36, "by": "bob", "comment": "ok", "decided_at": "2026-01-31T12:00Z"}
 OPERATIONS = [{"op": "sort", "pointer": "/name"}, {"op": "map", "pointer": "/price"}, {"op": "sum"}]
 
 
@@ -69,6 +70,12 @@ def cases() -> Iterator[Case]:
     integers = {"input": list(range(12_000, 0, -1)), "operations": [{"op": "sort"}]}
     yield Case("transform", "12,000 integers: sort", integers)
     yield Case("delay", "any", {"ms": 5}, {"slept_ms": 5})
+    for label, message in (("a short message", "Ship it?"), ("4,096 ideographs", "漢" * 4_096)):
+        yield Case("approval", label, {"message": message}, APPROVED)
+    for label, size in SIZES.items():
+        nested = {"mission": {"version": "1.0", "name": "n", "steps": json.loads(records(size))}, "outputs": ["a"]}
+        ended = {"mission_id": "0" * 36, "status": "Success", "outputs": {"a": json.loads(records(size))}}
+        yield Case("mission", f"{label} of document and of outputs", nested, ended)
 
 
 def measured(case: Case) -> Row:

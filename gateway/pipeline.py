@@ -18,6 +18,7 @@ from engine.attempt import StepAttempt
 from engine.clock import Clock
 from engine.document import document_of, parse_document
 from engine.errors import EngineError, RefusalError, StepError, Violation
+from engine.escaping import escaped_scope
 from engine.loader import load_mission_value
 from engine.mission import Mission, MissionLimits
 from engine.reference import Scope, has_reference, resolve
@@ -146,6 +147,8 @@ class StepPipeline:
         plan = admitted.sanitized.plan
         step, template = plan.mission.steps[index], plan.templates[index]
         kind = self._kinds[step.step_type]
+        if "mission.run" in kind.hook.effects:
+            scope = escaped_scope(scope)  # what is resolved will be parsed again, as a mission
         parameters = step.parameters if template is None else resolve(template, scope)
         field = f"steps[{index}].parameters"
         if not isinstance(parameters, Mapping):

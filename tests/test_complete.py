@@ -96,9 +96,9 @@ def test_roles_open_no_method_that_is_not_there() -> None:
                 assert {(service, m) for m in methods if m != "*"} <= known
 
 
-def test_the_step_kinds_are_the_five() -> None:
+def test_the_step_kinds_are_the_seven() -> None:
     """What the build has put into the package."""
-    assert sorted(KINDS) == ["create_file", "delay", "http", "read_file", "transform"]
+    assert sorted(KINDS) == ["approval", "create_file", "delay", "http", "mission", "read_file", "transform"]
 
 
 @pytest.mark.parametrize("hook", HOOKS, ids=KINDS)

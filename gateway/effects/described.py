@@ -2,15 +2,21 @@
 
 from engine.values import JsonObject
 from gateway.effects.target import HttpTarget
+from gateway.effects.waits import ApprovalTerms
 from gateway.errors import EffectError
 
 
 def described(op: str, args: JsonObject) -> JsonObject:
-    """Return `args`, for http.request completed with `method`, `host` and `port` from the parser that connects.
+    """Return `args`, completed for two operations; the others do nothing that is not written.
+
+    - http.request: with `method`, `host` and `port` from the parser that connects;
+    - approval.request: with who may decide and for how long, where the step leaves it to the gateway.
 
     Raises:
         EffectError: `effect.url_refused`, `effect.arguments`: the performer would refuse them as well.
     """
+    if op == "approval.request":
+        return ApprovalTerms.parse(args).document()
     if op != "http.request":
         return args
     url = args.get("url")

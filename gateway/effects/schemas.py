@@ -15,6 +15,7 @@ from gateway.effects.http import METHODS, TIMEOUT_MS_MAX
 from gateway.effects.paths import PATH_BYTES_MAX
 from gateway.effects.target import URL_CHARS_MAX
 from gateway.effects.timer import SLEEP_MS_MAX
+from gateway.effects.waits import APPROVERS_MAX, EXPIRES_SECONDS_MAX, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, OUTPUTS_MAX
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _PAYLOAD_CHARS_MAX: Final = 1024 * 1024
@@ -81,11 +82,39 @@ _TIMER_SLEEP: Final[JsonObject] = {
     "additionalProperties": False,
 }
 
+_NAME: Final[JsonObject] = {"type": "string", "x-type": "identifier", "maxLength": NAME_CHARS_MAX}
+
+_APPROVAL_REQUEST: Final[JsonObject] = {
+    "$schema": _DIALECT,
+    "type": "object",
+    "properties": {
+        "message": {"type": "string", "x-type": "text", "minLength": 1, "maxLength": MESSAGE_CHARS_MAX},
+        "approvers": {"type": "array", "minItems": 1, "maxItems": APPROVERS_MAX, "uniqueItems": True, "items": _NAME},
+        "expires_in_seconds": {"type": "integer", "minimum": 1, "maximum": EXPIRES_SECONDS_MAX},
+    },
+    "required": ["message"],
+    "additionalProperties": False,
+}
+
+# The nested document is not looked into: its own admission does that, as strictly as for any other mission.
+_MISSION_RUN: Final[JsonObject] = {
+    "$schema": _DIALECT,
+    "type": "object",
+    "properties": {
+        "mission": {"type": "object"},
+        "outputs": {"type": "array", "maxItems": OUTPUTS_MAX, "uniqueItems": True, "items": _NAME},
+    },
+    "required": ["mission"],
+    "additionalProperties": False,
+}
+
 ARGUMENT_SCHEMAS: Final[Mapping[str, JsonObject]] = MappingProxyType(
     {
         "file.write": _FILE_WRITE,
         "file.read": _FILE_READ,
         "http.request": _HTTP_REQUEST,
         "timer.sleep": _TIMER_SLEEP,
+        "approval.request": _APPROVAL_REQUEST,
+        "mission.run": _MISSION_RUN,
     }
 )

@@ -53,6 +53,16 @@ open if {
 	args.ms <= config.timer.sleep_ms_max
 }
 
+open if {
+	op == "approval.request"
+	args.expires_in_seconds <= config.approvals.expires_seconds_max
+	open_approvers := {role | some role in config.approvals.approvers}
+	every role in args.approvers { role in open_approvers }
+}
+
+# What the nested mission may do, its own admission decides, as a mission of the same principal.
+open if op == "mission.run"
+
 access := "write" if op == "file.write"
 
 access := "read" if op == "file.read"
@@ -107,6 +117,26 @@ deny contains {
 	methods := host.methods
 	method := args.method
 	not method in methods
+}
+
+deny contains {
+	"code": "effect.approver_closed",
+	"message": sprintf("args.approvers: \"%s\" is not among approvals.approvers in data.gateway.config", [role]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	op == "approval.request"
+	open_approvers := {name | some name in config.approvals.approvers}
+	some role in args.approvers
+	not role in open_approvers
+}
+
+deny contains {
+	"code": "effect.approval_too_long",
+	"message": sprintf("args.expires_in_seconds: %v is over approvals.expires_seconds_max (%v) in data.gateway.config", [args.expires_in_seconds, config.approvals.expires_seconds_max]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	op == "approval.request"
+	args.expires_in_seconds > config.approvals.expires_seconds_max
 }
 
 deny contains {

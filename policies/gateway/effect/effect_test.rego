@@ -81,6 +81,41 @@ test_long_sleep if {
 	codes(decision) == {"effect.sleep_too_long"}
 }
 
+approval(approvers, seconds) := asked("approval", "approval.request", {
+	"message": "Ship it?",
+	"approvers": approvers,
+	"expires_in_seconds": seconds,
+})
+
+test_approval if effect.decision.allow with input as approval(["approver"], 86400)
+
+test_approval_by_a_role_that_is_not_open if {
+	decision := effect.decision with input as approval(["approver", "submitter"], 60)
+	not decision.allow
+	codes(decision) == {"effect.approver_closed"}
+}
+
+test_approval_that_waits_too_long if {
+	decision := effect.decision with input as approval(["approver"], 2592001)
+	not decision.allow
+	codes(decision) == {"effect.approval_too_long"}
+}
+
+test_approval_by_unnamed_people if not effect.decision.allow with input as asked("approval", "approval.request", {"message": "m", "expires_in_seconds": 60})
+
+test_mission if effect.decision.allow with input as asked("mission", "mission.run", {"mission": {"name": "n"}})
+
+test_mission_of_another_kind if {
+	decision := effect.decision with input as asked("approval", "mission.run", {"mission": {"name": "n"}})
+	not decision.allow
+	codes(decision) == {"effect.not_declared"}
+}
+
+test_without_approval_data_approvals_are_denied if {
+	config := object.union(data.gateway.config, {"approvals": {"approvers": [], "expires_seconds_max": 0}})
+	not effect.decision.allow with input as approval(["approver"], 60) with data.gateway.config as config
+}
+
 test_without_data_everything_is_denied if {
 	not effect.decision.allow with input as asked("delay", "timer.sleep", {"ms": 10}) with data.gateway.config as {}
 }

@@ -42,6 +42,8 @@ test_no_input_is_denied if not mission.decision.allow with input as {}
 
 test_submitter_runs_known_kinds if mission.decision.allow with input as plan(["submitter"], two_steps)
 
+test_approval_and_mission_are_kinds_like_others if mission.decision.allow with input as plan(["admin"], [step("a", "approval"), step("b", "mission")])
+
 test_viewer_runs_nothing if {
 	decision := mission.decision with input as plan(["viewer"], two_steps)
 	not decision.allow

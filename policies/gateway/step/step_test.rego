@@ -25,6 +25,12 @@ test_transform_runs if step.decision.allow with input as asked(["submitter"], "t
 
 test_delay_runs if step.decision.allow with input as asked(["submitter"], "delay", {"ms": 5})
 
+test_approval_and_mission_are_decided_by_their_effects if {
+	every kind in ["approval", "mission"] {
+		step.decision.allow with input as object.union(asked(["admin"], kind, {}), {"step": {"profile": "semantic"}})
+	}
+}
+
 test_write_in_the_open if step.decision.allow with input as write("out/report.json")
 
 test_write_beside_a_closed_prefix if step.decision.allow with input as write("protected.txt")

@@ -47,6 +47,17 @@ pub const Fields = struct {
         return if (value.data == .array) value.data.array else invalid(name ++ ": an array is needed");
     }
 
+    /// Returns an array of strings as the value it is, or null where it is not given.
+    pub fn strings(self: Fields, comptime name: []const u8, least: usize, most: usize) Error!?json.Value {
+        const value = self.get(name) orelse return null;
+        if (value.data != .array) return invalid(name ++ ": an array of strings is needed");
+        for (value.data.array) |item| {
+            if (!item.isString()) return invalid(name ++ ": an array of strings is needed");
+        }
+        const len = value.data.array.len;
+        return if (len >= least and len <= most) value else invalid(name ++ ": too few or too many");
+    }
+
     /// Returns which of `words` a string is; the first where it is not given.
     pub fn word(self: Fields, comptime name: []const u8, comptime words: []const []const u8) Error![]const u8 {
         const value = try self.string(name) orelse return words[0];

@@ -25,12 +25,15 @@ pub const Answer = union(enum) {
     effect: struct { op: []const u8, args: json.Value },
 };
 
-/// Codes of effects that may succeed when the step is tried again: nothing was done, and nothing is in doubt.
+/// Codes of effects that may succeed when the step is tried again: nothing was done, and nothing is in doubt; of a
+/// mission that failed, what is done is kept, and the rest is tried again.
 const transient = [_][]const u8{
     "effect.connect_failed",
+    "effect.mission_failed",
     "effect.name_not_resolved",
     "effect.overloaded",
     "effect.path_busy",
+    "effect.unavailable",
 };
 
 /// The input of a run. Members of the document that are not listed here are ignored, as the ABI says.

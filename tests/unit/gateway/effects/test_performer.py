@@ -146,7 +146,14 @@ def test_a_key_names_the_act_and_nothing_else() -> None:
 
 def test_every_operation_has_a_schema_that_the_sanitizer_takes() -> None:
     """The argument schemas compile, and refuse an argument that is not named in them."""
-    assert set(ARGUMENT_SCHEMAS) == {"file.write", "file.read", "http.request", "timer.sleep"}
+    assert set(ARGUMENT_SCHEMAS) == {
+        "file.write",
+        "file.read",
+        "http.request",
+        "timer.sleep",
+        "approval.request",
+        "mission.run",
+    }
     for schema in ARGUMENT_SCHEMAS.values():
         assert ParameterSchema.compile(schema).check({"surprise": 1}, field="args")
 
@@ -166,6 +173,16 @@ def test_every_operation_has_a_schema_that_the_sanitizer_takes() -> None:
         ("http.request", {"url": "https://example.com/", "body": "", "body_base64": ""}, False),
         ("timer.sleep", {"ms": 0}, True),
         ("timer.sleep", {"ms": -1}, False),
+        ("approval.request", {"message": "m"}, True),
+        ("approval.request", {"message": "m", "approvers": ["lead"], "expires_in_seconds": 1}, True),
+        ("approval.request", {"message": ""}, False),
+        ("approval.request", {"message": "m", "approvers": []}, False),
+        ("approval.request", {"message": "m", "approvers": ["a", "a"]}, False),
+        ("approval.request", {"message": "m", "expires_in_seconds": 2_592_001}, False),
+        ("mission.run", {"mission": {}}, True),
+        ("mission.run", {"mission": {"name": "n"}, "outputs": ["a"]}, True),
+        ("mission.run", {"mission": "n"}, False),
+        ("mission.run", {"mission": {}, "outputs": "a"}, False),
     ],
 )
 def test_schemas_say_what_performers_take(op: str, args: JsonObject, valid: bool) -> None:
