@@ -49,6 +49,7 @@ class EventType(StrEnum):
     EFFECT_FAILED = "effect.failed"
     APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_DECIDED = "approval.decided"  # by a person, or by the clock: `state` says which way
+    APPROVAL_REFUSED = "approval.refused"  # somebody tried to decide who may not, or too late
 
 
 class Audit(Protocol):
