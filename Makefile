@@ -2,9 +2,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-bench
 HOOK_SOURCES := $(shell find wasm-hooks -type f 2>/dev/null)
 
-.PHONY: demo test check bench proto lock setup clean
+.PHONY: demo test check bench bench-peers proto lock setup clean
 
 demo: $(VENV)/.ready ## a gateway on loopback, a few missions, and what became of them
 	@$(BIN)/missiongate demo
@@ -25,11 +26,25 @@ bench: $(VENV)/.ready ## every benchmark, each figure beside a floor or a peer o
 proto: $(VENV)/.ready ## generate gateway/v1 from proto/
 	tools/proto.sh
 
-lock: ## resolve requirements.lock anew (needs uv)
-	uv pip compile pyproject.toml --group dev --generate-hashes --universal --python-version 3.11 \
-		--no-emit-index-url --quiet --custom-compile-command "make lock" -o requirements.lock
+lock: ## resolve both lock files anew (needs uv)
+	uv pip compile pyproject.toml --group dev $(LOCK) -o requirements.lock
+	uv pip compile --group bench $(LOCK) -o benchmarks/peers/requirements.lock
+
+LOCK := --generate-hashes --universal --python-version 3.11 --no-emit-index-url --quiet \
+	--custom-compile-command "make lock"
 
 setup: $(VENV)/.ready
+
+# The peers have pins that would fight with ours, and half a gigabyte: they live in a venv of their own, which nothing
+# but the benchmarks starts.
+bench-peers: $(PEERS)/.ready ## Dask, Ray, Prefect and DBOS, for `make bench` to measure beside the engine
+
+$(PEERS)/.ready: benchmarks/peers/requirements.lock
+	@echo "Setting up $(PEERS) (once; one to two minutes) ..."
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+		-r benchmarks/peers/requirements.lock
+	@touch $@
 
 # Everything comes from the lock file with its hashes, the build's own needs included; the package is then built
 # without isolation, which compiles the built-in hooks with the Zig toolchain of the lock file.
@@ -42,4 +57,4 @@ $(VENV)/.ready: requirements.lock pyproject.toml hatch_build.py $(HOOK_SOURCES)
 	@touch $@
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) gateway/_hooks dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) gateway/_hooks dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
