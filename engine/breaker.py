@@ -12,7 +12,8 @@ passage what became of it.
 import asyncio
 import errno
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -103,6 +104,32 @@ class Breaker:
             self._probes[passage] = now
         return passage
 
+    @contextmanager
+    def call(self, *, limit_seconds: float | None = None) -> Iterator[None]:
+        """Let the block through, and learn from how it ends.
+
+        What `is_retryable` says may pass is a failure; a refusal says nothing of the target's health. A cancellation is
+        a failure where it is the deadline's: where the block has had `limit_seconds`.
+
+        Raises:
+            StepError: `breaker.open`, the block is not entered.
+        """
+        passage = self.admit()
+        begun = self._clock.monotonic()
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                failed = limit_seconds is not None and self._clock.monotonic() - begun >= limit_seconds * _OF_ITS_TIME
+            else:
+                failed = is_retryable(error) or is_exhaustion(error)
+            if failed:
+                passage.failed(exhausted=is_exhaustion(error))
+            else:
+                passage.abandoned()
+            raise
+        passage.succeeded()
+
     def settle(self, passage: "Passage", *, good: bool | None, exhausted: bool = False) -> None:
         """Hear from a passage what became of its call; None: nothing can be said.
 
@@ -191,7 +218,7 @@ class Breakers:
 
     def __init__(self, settings: BreakerSettings, clock: Clock) -> None:
         self._settings = settings
-        self.clock: Final = clock
+        self._clock = clock
         self._breakers: OrderedDict[tuple[str, str, str], Breaker] = OrderedDict()  # the one used last at the end
 
     def __len__(self) -> int:
@@ -203,7 +230,7 @@ class Breakers:
         if (known := self._breakers.get(key)) is not None:
             self._breakers.move_to_end(key)
             return known
-        breaker = Breaker(self._settings, self.clock, f"{kind} {target}".rstrip())
+        breaker = Breaker(self._settings, self._clock, f"{kind} {target}".rstrip())
         if len(self._breakers) < self._settings.breakers_max or self._forget_one():
             self._breakers[key] = breaker
         return breaker
@@ -217,11 +244,7 @@ class Breakers:
 
 
 class BreakerRunner:
-    """A runner whose steps go through breakers, by type of step and target.
-
-    What `is_retryable` says may pass is a failure; a refusal says nothing of the target's health. A cancellation is a
-    failure where it is the deadline's.
-    """
+    """A runner whose steps go through breakers, by type of step and target."""
 
     def __init__(
         self,
@@ -242,28 +265,13 @@ class BreakerRunner:
         Raises:
             StepError: `breaker.open`, or the step's own.
         """
-        clock = self._breakers.clock
-        passage = self._breakers.of(self._tenant, step.step_type, self._target(step)).admit()
-        begun = clock.monotonic()
-        try:
-            output = await self._inner.run_step(step, attempt)
-        except asyncio.CancelledError:
-            limit = step.timeout_seconds
-            if limit is not None and clock.monotonic() - begun >= limit * _OF_ITS_TIME:
-                passage.failed()
-            else:
-                passage.abandoned()
-            raise
-        except BaseException as error:
-            if is_retryable(error):
-                passage.failed(exhausted=is_exhaustion(error))
-            else:
-                passage.abandoned()
-            raise
-        passage.succeeded()
-        return output
+        breaker = self._breakers.of(self._tenant, step.step_type, self._target(step))
+        with breaker.call(limit_seconds=step.timeout_seconds):
+            return await self._inner.run_step(step, attempt)
 
 
 def is_exhaustion(error: BaseException) -> bool:
-    """Return whether a resource of this machine is used up: memory, disk, quota or file descriptors."""
+    """Return whether a resource is used up: memory, disk, quota or file descriptors, or whatever a step calls so."""
+    if isinstance(error, StepError):
+        return error.exhausted
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _EXHAUSTED_ERRNOS)

@@ -51,6 +51,7 @@ class Dispatch:
         grace_seconds: float,
         chance: Callable[[], float],
         slots: SharedPlaces | None = None,
+        spent_seconds: float = 0.0,
     ) -> None:
         self._plan = plan
         self._context = context
@@ -60,7 +61,8 @@ class Dispatch:
         self._loop = asyncio.get_running_loop()
         self._all_settled = self._loop.create_future()
         config = plan.mission.config
-        self._timer = MissionTimer(self._loop, config.timeout_seconds, self._on_mission_timeout)
+        seconds_left = max(0.0, config.timeout_seconds - spent_seconds)
+        self._timer = MissionTimer(self._loop, seconds_left, self._on_mission_timeout)
         self._supervisor = None if config.supervision is None else Supervisor(config.supervision, clock)
         one_for_all = config.supervision is not None and config.supervision.strategy is RestartScope.ONE_FOR_ALL
         self._ledger = Ledger(

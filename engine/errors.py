@@ -46,17 +46,25 @@ class StepError(EngineError):
     """A step failed.
 
     With `halts_mission` nothing else of the mission may start, whatever its error mode. `retryable` says that the
-    same step may succeed later; what halts the mission is not tried again.
+    same step may succeed later; what halts the mission is not tried again. `exhausted` says that a resource is used
+    up, which opens the breaker of such steps at once.
     """
 
     default_code = "step.failed"
 
     def __init__(
-        self, message: str, *, code: str | None = None, halts_mission: bool = False, retryable: bool = True
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        halts_mission: bool = False,
+        retryable: bool = True,
+        exhausted: bool = False,
     ) -> None:
         super().__init__(message, code=code)
         self.halts_mission = halts_mission
         self.retryable = retryable and not halts_mission
+        self.exhausted = exhausted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

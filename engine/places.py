@@ -24,6 +24,11 @@ class Places:
         self._returning: deque[tuple[int, asyncio.Future[None]]] = deque()
         self.open = True  # False: nobody gets a place, for the run is paused
 
+    @property
+    def held(self) -> int:
+        """How many attempts have a place."""
+        return self._held
+
     def take(self) -> bool:
         """Take a place for an attempt that begins; False: there is none, or others have waited for it."""
         if self._held >= self._limit or not self.open or self._returning:

@@ -50,6 +50,7 @@ class MissionRun:
         prior: Mapping[str, StepResult] = MappingProxyType({}),
         slots: SharedPlaces | None = None,
         chance: Callable[[], float] = _chance,
+        spent_seconds: float = 0.0,
     ) -> None:
         """Prepare an execution.
 
@@ -64,6 +65,7 @@ class MissionRun:
             prior: results of an earlier execution, Completed or Skipped by their condition: taken over as they are.
             slots: places that are shared with other executions; `engine.slots`.
             chance: 0 ≤ chance < 1, for the jitter of retries.
+            spent_seconds: of the mission's timeout, what earlier executions have used.
         """
         self._plan = plan
         self._context = context
@@ -75,6 +77,7 @@ class MissionRun:
         self._prior = prior
         self._slots = slots
         self._chance = chance
+        self._spent_seconds = spent_seconds
         self._dispatch: Dispatch | None = None
         self._stopped_before: Stop | None = None
         self._paused_before = False
@@ -106,6 +109,11 @@ class MissionRun:
         """Whether nothing starts until `resume`."""
         return self._paused_before if self._dispatch is None else not self._dispatch.places.open
 
+    @property
+    def busy(self) -> bool:
+        """Whether an attempt is at work, not only waiting for something outside."""
+        return self._dispatch is not None and self._dispatch.places.held > 0
+
     async def execute(self) -> MissionResult:
         """Run the mission to its end, whatever that is; failures of steps are in the result, never raised.
 
@@ -128,6 +136,7 @@ class MissionRun:
             grace_seconds=self._grace_seconds,
             chance=self._chance,
             slots=self._slots,
+            spent_seconds=self._spent_seconds,
         )
         if self._paused_before:
             dispatch.pause()

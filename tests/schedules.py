@@ -145,6 +145,7 @@ def run_of(
     prior: Mapping[str, StepResult] | None = None,
     slots: SharedPlaces | None = None,
     chance: float = 0.5,
+    spent_seconds: float = 0.0,
 ) -> MissionRun:
     """Return a run of `plan` on the loop's own time."""
     return MissionRun(
@@ -158,6 +159,7 @@ def run_of(
         prior=prior or {},
         slots=slots,
         chance=lambda: chance,
+        spent_seconds=spent_seconds,
     )
 
 

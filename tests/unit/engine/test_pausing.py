@@ -50,6 +50,44 @@ def test_a_paused_mission_starts_nothing_and_its_time_stands_still() -> None:
     assert result.state is MissionState.COMPLETED
 
 
+def test_what_an_earlier_execution_has_used_of_the_time_is_gone() -> None:
+    """A mission that is taken up again has the rest of its timeout, not a new one."""
+
+    async def main() -> tuple[MissionResult, float]:
+        plan = plan_of({"a": []}, config=MissionConfig(timeout_seconds=10.0))
+        mission = run_of(plan, ScriptedRunner({"a": forever}), spent_seconds=7.0)
+        begun = asyncio.get_running_loop().time()
+        return await mission.execute(), asyncio.get_running_loop().time() - begun
+
+    result, seconds = run(main())
+    assert result.error is not None
+    assert (result.error.code, seconds) == ("mission.timeout", pytest.approx(3.0))
+
+
+def test_a_mission_is_busy_while_an_attempt_has_a_place() -> None:
+    """Whoever waits for something outside is not at work: a gateway that stops need not wait for it."""
+    seen: list[bool] = []
+
+    async def main() -> None:
+        async def waits(attempt: StepAttempt) -> JsonValue:
+            async with attempt.waiting():
+                await asyncio.sleep(2.0)
+            await asyncio.sleep(2.0)
+            return None
+
+        mission = run_of(plan_of({"a": []}), ScriptedRunner(attempts={"a": waits}))
+        seen.append(mission.busy)
+        task = asyncio.create_task(mission.execute())
+        for _ in range(2):
+            await asyncio.sleep(1.5)
+            seen.append(mission.busy)
+        await task
+        seen.append(mission.busy)
+
+    run(main())
+    assert seen == [False, False, True, False]
+
+
 def test_the_mission_timeout_comes_after_a_pause_all_the_same() -> None:
     """Time stands still, it does not end."""
 
