@@ -105,6 +105,10 @@ class MissionView:
     ended_at: datetime | None
     steps_total: int
     result: JsonObject | None  # the documented MissionResult, once the mission has ended
+    paused: bool = False
+    run: int = 1  # how often it was begun
+    parent_id: str | None = None  # the mission of which it is a part
+    mission: JsonObject | None = None  # canonical, where it was asked for
 
     def document(self) -> dict[str, object]:
         """Return the view as JSON."""
@@ -119,6 +123,10 @@ class MissionView:
             "ended_at": rfc3339(self.ended_at) if self.ended_at else None,
             "steps_total": self.steps_total,
             "result": self.result,
+            "paused": self.paused,
+            "run": self.run,
+            "parent_id": self.parent_id,
+            "mission": self.mission,
         }
 
 

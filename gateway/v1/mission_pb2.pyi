@@ -20,6 +20,74 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Strategy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StrategyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Strategy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STRATEGY_UNSPECIFIED: _Strategy.ValueType  # 0
+    STRATEGY_SEQUENTIAL: _Strategy.ValueType  # 1
+    """One at a time, the first of the document first."""
+    STRATEGY_PARALLEL: _Strategy.ValueType  # 2
+    """As soon as what a step waits for has ended."""
+    STRATEGY_LEVELS: _Strategy.ValueType  # 3
+    """A level starts when the one before has ended."""
+
+class Strategy(_Strategy, metaclass=_StrategyEnumTypeWrapper):
+    """Strategy is the order in which ready steps start; results do not depend on it."""
+
+STRATEGY_UNSPECIFIED: Strategy.ValueType  # 0
+STRATEGY_SEQUENTIAL: Strategy.ValueType  # 1
+"""One at a time, the first of the document first."""
+STRATEGY_PARALLEL: Strategy.ValueType  # 2
+"""As soon as what a step waits for has ended."""
+STRATEGY_LEVELS: Strategy.ValueType  # 3
+"""A level starts when the one before has ended."""
+Global___Strategy: _TypeAlias = Strategy  # noqa: Y015
+
+class _RestartScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RestartScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RestartScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESTART_SCOPE_UNSPECIFIED: _RestartScope.ValueType  # 0
+    RESTART_SCOPE_ONE_FOR_ONE: _RestartScope.ValueType  # 1
+    """The step."""
+    RESTART_SCOPE_ONE_FOR_ALL: _RestartScope.ValueType  # 2
+    """Its level; for STRATEGY_LEVELS."""
+
+class RestartScope(_RestartScope, metaclass=_RestartScopeEnumTypeWrapper):
+    """RestartScope is what a supervisor begins anew when a step has crashed."""
+
+RESTART_SCOPE_UNSPECIFIED: RestartScope.ValueType  # 0
+RESTART_SCOPE_ONE_FOR_ONE: RestartScope.ValueType  # 1
+"""The step."""
+RESTART_SCOPE_ONE_FOR_ALL: RestartScope.ValueType  # 2
+"""Its level; for STRATEGY_LEVELS."""
+Global___RestartScope: _TypeAlias = RestartScope  # noqa: Y015
+
+class _Backoff:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BackoffEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Backoff.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BACKOFF_UNSPECIFIED: _Backoff.ValueType  # 0
+    BACKOFF_FIXED: _Backoff.ValueType  # 1
+    BACKOFF_EXPONENTIAL: _Backoff.ValueType  # 2
+    """Doubles with each attempt."""
+
+class Backoff(_Backoff, metaclass=_BackoffEnumTypeWrapper):
+    """Backoff is how the delay between attempts grows."""
+
+BACKOFF_UNSPECIFIED: Backoff.ValueType  # 0
+BACKOFF_FIXED: Backoff.ValueType  # 1
+BACKOFF_EXPONENTIAL: Backoff.ValueType  # 2
+"""Doubles with each attempt."""
+Global___Backoff: _TypeAlias = Backoff  # noqa: Y015
+
 class _MissionState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -91,6 +159,52 @@ OVERALL_STATUS_SUCCESS: OverallStatus.ValueType  # 1
 OVERALL_STATUS_PARTIAL: OverallStatus.ValueType  # 2
 OVERALL_STATUS_FAILED: OverallStatus.ValueType  # 3
 Global___OverallStatus: _TypeAlias = OverallStatus  # noqa: Y015
+
+class _ApprovalState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApprovalStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApprovalState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    APPROVAL_STATE_UNSPECIFIED: _ApprovalState.ValueType  # 0
+    APPROVAL_STATE_PENDING: _ApprovalState.ValueType  # 1
+    APPROVAL_STATE_APPROVED: _ApprovalState.ValueType  # 2
+    APPROVAL_STATE_DENIED: _ApprovalState.ValueType  # 3
+    APPROVAL_STATE_EXPIRED: _ApprovalState.ValueType  # 4
+    """Nobody decided in time."""
+    APPROVAL_STATE_WITHDRAWN: _ApprovalState.ValueType  # 5
+    """Its mission ended without it."""
+
+class ApprovalState(_ApprovalState, metaclass=_ApprovalStateEnumTypeWrapper):
+    """ApprovalState is the state of an approval: pending, and then one of the others for good."""
+
+APPROVAL_STATE_UNSPECIFIED: ApprovalState.ValueType  # 0
+APPROVAL_STATE_PENDING: ApprovalState.ValueType  # 1
+APPROVAL_STATE_APPROVED: ApprovalState.ValueType  # 2
+APPROVAL_STATE_DENIED: ApprovalState.ValueType  # 3
+APPROVAL_STATE_EXPIRED: ApprovalState.ValueType  # 4
+"""Nobody decided in time."""
+APPROVAL_STATE_WITHDRAWN: ApprovalState.ValueType  # 5
+"""Its mission ended without it."""
+Global___ApprovalState: _TypeAlias = ApprovalState  # noqa: Y015
+
+class _ApprovalVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApprovalVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApprovalVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    APPROVAL_VERDICT_UNSPECIFIED: _ApprovalVerdict.ValueType  # 0
+    APPROVAL_VERDICT_APPROVE: _ApprovalVerdict.ValueType  # 1
+    APPROVAL_VERDICT_DENY: _ApprovalVerdict.ValueType  # 2
+
+class ApprovalVerdict(_ApprovalVerdict, metaclass=_ApprovalVerdictEnumTypeWrapper):
+    """ApprovalVerdict is an answer; one that says nothing is refused."""
+
+APPROVAL_VERDICT_UNSPECIFIED: ApprovalVerdict.ValueType  # 0
+APPROVAL_VERDICT_APPROVE: ApprovalVerdict.ValueType  # 1
+APPROVAL_VERDICT_DENY: ApprovalVerdict.ValueType  # 2
+Global___ApprovalVerdict: _TypeAlias = ApprovalVerdict  # noqa: Y015
 
 @_typing.final
 class Mission(_message.Message):
@@ -164,34 +278,164 @@ class MissionConfig(_message.Message):
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     FAIL_FAST_FIELD_NUMBER: _builtins.int
     PARALLEL_LIMIT_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_KEY_FIELD_NUMBER: _builtins.int
+    SUPERVISION_FIELD_NUMBER: _builtins.int
     timeout_seconds: _builtins.float
     fail_fast: _builtins.bool
     parallel_limit: _builtins.int
+    strategy: Global___Strategy.ValueType
+    priority: _builtins.int
+    """0 to 9, higher first among the missions of a tenant."""
+    concurrency_key: _builtins.str
+    """Of the tenant's missions with one key, one runs at a time."""
+    @_builtins.property
+    def supervision(self) -> Global___Supervision: ...
     def __init__(
         self,
         *,
         timeout_seconds: _builtins.float | None = ...,
         fail_fast: _builtins.bool | None = ...,
         parallel_limit: _builtins.int | None = ...,
+        strategy: Global___Strategy.ValueType = ...,
+        priority: _builtins.int | None = ...,
+        concurrency_key: _builtins.str | None = ...,
+        supervision: Global___Supervision | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_fail_fast", b"_fail_fast", "_parallel_limit", b"_parallel_limit", "_timeout_seconds", b"_timeout_seconds", "fail_fast", b"fail_fast", "parallel_limit", b"parallel_limit", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency_key", b"_concurrency_key", "_fail_fast", b"_fail_fast", "_parallel_limit", b"_parallel_limit", "_priority", b"_priority", "_timeout_seconds", b"_timeout_seconds", "concurrency_key", b"concurrency_key", "fail_fast", b"fail_fast", "parallel_limit", b"parallel_limit", "priority", b"priority", "supervision", b"supervision", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fail_fast", b"_fail_fast", "_parallel_limit", b"_parallel_limit", "_timeout_seconds", b"_timeout_seconds", "fail_fast", b"fail_fast", "parallel_limit", b"parallel_limit", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency_key", b"_concurrency_key", "_fail_fast", b"_fail_fast", "_parallel_limit", b"_parallel_limit", "_priority", b"_priority", "_timeout_seconds", b"_timeout_seconds", "concurrency_key", b"concurrency_key", "fail_fast", b"fail_fast", "parallel_limit", b"parallel_limit", "priority", b"priority", "strategy", b"strategy", "supervision", b"supervision", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__concurrency_key: _TypeAlias = _typing.Literal["concurrency_key"]  # noqa: Y015
+    _WhichOneofArgType__concurrency_key: _TypeAlias = _typing.Literal["_concurrency_key", b"_concurrency_key"]  # noqa: Y015
     _WhichOneofReturnType__fail_fast: _TypeAlias = _typing.Literal["fail_fast"]  # noqa: Y015
     _WhichOneofArgType__fail_fast: _TypeAlias = _typing.Literal["_fail_fast", b"_fail_fast"]  # noqa: Y015
     _WhichOneofReturnType__parallel_limit: _TypeAlias = _typing.Literal["parallel_limit"]  # noqa: Y015
     _WhichOneofArgType__parallel_limit: _TypeAlias = _typing.Literal["_parallel_limit", b"_parallel_limit"]  # noqa: Y015
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
     _WhichOneofReturnType__timeout_seconds: _TypeAlias = _typing.Literal["timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__timeout_seconds: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__concurrency_key) -> _WhichOneofReturnType__concurrency_key | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fail_fast) -> _WhichOneofReturnType__fail_fast | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel_limit) -> _WhichOneofReturnType__parallel_limit | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_seconds) -> _WhichOneofReturnType__timeout_seconds | None: ...
 
 Global___MissionConfig: _TypeAlias = MissionConfig  # noqa: Y015
+
+@_typing.final
+class Supervision(_message.Message):
+    """Supervision begins crashed steps anew, their own retries being used up; more than max_restarts within
+    within_seconds stops the mission.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    MAX_RESTARTS_FIELD_NUMBER: _builtins.int
+    WITHIN_SECONDS_FIELD_NUMBER: _builtins.int
+    strategy: Global___RestartScope.ValueType
+    max_restarts: _builtins.int
+    within_seconds: _builtins.float
+    def __init__(
+        self,
+        *,
+        strategy: Global___RestartScope.ValueType = ...,
+        max_restarts: _builtins.int | None = ...,
+        within_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_restarts", b"_max_restarts", "_within_seconds", b"_within_seconds", "max_restarts", b"max_restarts", "within_seconds", b"within_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_restarts", b"_max_restarts", "_within_seconds", b"_within_seconds", "max_restarts", b"max_restarts", "strategy", b"strategy", "within_seconds", b"within_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_restarts: _TypeAlias = _typing.Literal["max_restarts"]  # noqa: Y015
+    _WhichOneofArgType__max_restarts: _TypeAlias = _typing.Literal["_max_restarts", b"_max_restarts"]  # noqa: Y015
+    _WhichOneofReturnType__within_seconds: _TypeAlias = _typing.Literal["within_seconds"]  # noqa: Y015
+    _WhichOneofArgType__within_seconds: _TypeAlias = _typing.Literal["_within_seconds", b"_within_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_restarts) -> _WhichOneofReturnType__max_restarts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__within_seconds) -> _WhichOneofReturnType__within_seconds | None: ...
+
+Global___Supervision: _TypeAlias = Supervision  # noqa: Y015
+
+@_typing.final
+class RetryPolicy(_message.Message):
+    """RetryPolicy says how a step is tried again after a fault; a refusal stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    BACKOFF_FIELD_NUMBER: _builtins.int
+    BASE_MS_FIELD_NUMBER: _builtins.int
+    JITTER_FIELD_NUMBER: _builtins.int
+    max_attempts: _builtins.int
+    """The first one included."""
+    backoff: Global___Backoff.ValueType
+    base_ms: _builtins.int
+    jitter: _builtins.bool
+    """Waits a random part of the delay."""
+    def __init__(
+        self,
+        *,
+        max_attempts: _builtins.int | None = ...,
+        backoff: Global___Backoff.ValueType = ...,
+        base_ms: _builtins.int | None = ...,
+        jitter: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_ms", b"_base_ms", "_jitter", b"_jitter", "_max_attempts", b"_max_attempts", "base_ms", b"base_ms", "jitter", b"jitter", "max_attempts", b"max_attempts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_ms", b"_base_ms", "_jitter", b"_jitter", "_max_attempts", b"_max_attempts", "backoff", b"backoff", "base_ms", b"base_ms", "jitter", b"jitter", "max_attempts", b"max_attempts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__base_ms: _TypeAlias = _typing.Literal["base_ms"]  # noqa: Y015
+    _WhichOneofArgType__base_ms: _TypeAlias = _typing.Literal["_base_ms", b"_base_ms"]  # noqa: Y015
+    _WhichOneofReturnType__jitter: _TypeAlias = _typing.Literal["jitter"]  # noqa: Y015
+    _WhichOneofArgType__jitter: _TypeAlias = _typing.Literal["_jitter", b"_jitter"]  # noqa: Y015
+    _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
+    _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__base_ms) -> _WhichOneofReturnType__base_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jitter) -> _WhichOneofReturnType__jitter | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_attempts) -> _WhichOneofReturnType__max_attempts | None: ...
+
+Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015
+
+@_typing.final
+class ForEach(_message.Message):
+    """ForEach runs a step once for each item; its output is the list of their outputs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    PARALLEL_LIMIT_FIELD_NUMBER: _builtins.int
+    items: _builtins.bytes
+    """A JSON list, or a JSON string that is one reference to a list."""
+    parallel_limit: _builtins.int
+    """Items that run at a time."""
+    def __init__(
+        self,
+        *,
+        items: _builtins.bytes = ...,
+        parallel_limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_limit", b"_parallel_limit", "parallel_limit", b"parallel_limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_limit", b"_parallel_limit", "items", b"items", "parallel_limit", b"parallel_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__parallel_limit: _TypeAlias = _typing.Literal["parallel_limit"]  # noqa: Y015
+    _WhichOneofArgType__parallel_limit: _TypeAlias = _typing.Literal["_parallel_limit", b"_parallel_limit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel_limit) -> _WhichOneofReturnType__parallel_limit | None: ...
+
+Global___ForEach: _TypeAlias = ForEach  # noqa: Y015
 
 @_typing.final
 class MissionStep(_message.Message):
@@ -207,6 +451,10 @@ class MissionStep(_message.Message):
     CONTINUE_ON_ERROR_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    WHEN_FIELD_NUMBER: _builtins.int
+    FOREACH_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
+    IDEMPOTENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     step_type: _builtins.str
@@ -215,8 +463,16 @@ class MissionStep(_message.Message):
     profile: _builtins.str
     parameters: _builtins.bytes
     """A JSON object."""
+    when: _builtins.bytes
+    """A condition, a JSON object; where it is false the step is skipped, and its dependents run."""
+    idempotent: _builtins.bool
+    """Its effects may be repeated where nobody knows whether they took place."""
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def foreach(self) -> Global___ForEach: ...
+    @_builtins.property
+    def retry(self) -> Global___RetryPolicy: ...
     def __init__(
         self,
         *,
@@ -228,10 +484,14 @@ class MissionStep(_message.Message):
         continue_on_error: _builtins.bool = ...,
         profile: _builtins.str = ...,
         parameters: _builtins.bytes = ...,
+        when: _builtins.bytes = ...,
+        foreach: Global___ForEach | None = ...,
+        retry: Global___RetryPolicy | None = ...,
+        idempotent: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds", "foreach", b"foreach", "retry", b"retry", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds", "continue_on_error", b"continue_on_error", "depends_on", b"depends_on", "id", b"id", "name", b"name", "parameters", b"parameters", "profile", b"profile", "step_type", b"step_type", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds", "continue_on_error", b"continue_on_error", "depends_on", b"depends_on", "foreach", b"foreach", "id", b"id", "idempotent", b"idempotent", "name", b"name", "parameters", b"parameters", "profile", b"profile", "retry", b"retry", "step_type", b"step_type", "timeout_seconds", b"timeout_seconds", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timeout_seconds: _TypeAlias = _typing.Literal["timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__timeout_seconds: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds"]  # noqa: Y015
@@ -335,11 +595,14 @@ class StepResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
     TIMESTAMP_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     step_id: _builtins.str
     status: Global___StepState.ValueType
     output: _builtins.bytes
     """A JSON value."""
     duration_ms: _builtins.float
+    attempts: _builtins.int
+    """How often it was begun; of a fan-out, by the item that needed most."""
     @_builtins.property
     def error(self) -> Global___Failure: ...
     @_builtins.property
@@ -353,10 +616,11 @@ class StepResult(_message.Message):
         error: Global___Failure | None = ...,
         duration_ms: _builtins.float = ...,
         timestamp: _timestamp_pb2.Timestamp | None = ...,
+        attempts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "timestamp", b"timestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_ms", b"duration_ms", "error", b"error", "output", b"output", "status", b"status", "step_id", b"step_id", "timestamp", b"timestamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "duration_ms", b"duration_ms", "error", b"error", "output", b"output", "status", b"status", "step_id", b"step_id", "timestamp", b"timestamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -481,6 +745,10 @@ class MissionView(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     STEPS_TOTAL_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    MISSION_FIELD_NUMBER: _builtins.int
     mission_id: _builtins.str
     name: _builtins.str
     state: Global___MissionState.ValueType
@@ -489,6 +757,14 @@ class MissionView(_message.Message):
     submitter: _builtins.str
     tenant: _builtins.str
     steps_total: _builtins.int
+    paused: _builtins.bool
+    """Nothing new starts until somebody resumes it."""
+    run: _builtins.int
+    """How often it was begun, from 1."""
+    parent_id: _builtins.str
+    """The mission of which it is a part, if it is one."""
+    mission: _builtins.bytes
+    """The canonical mission, a JSON object; where it was asked for."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -510,14 +786,86 @@ class MissionView(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         steps_total: _builtins.int = ...,
         result: Global___MissionResult | None = ...,
+        paused: _builtins.bool = ...,
+        run: _builtins.int = ...,
+        parent_id: _builtins.str = ...,
+        mission: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "digest", b"digest", "ended_at", b"ended_at", "mission_id", b"mission_id", "name", b"name", "result", b"result", "state", b"state", "steps_total", b"steps_total", "submitter", b"submitter", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "digest", b"digest", "ended_at", b"ended_at", "mission", b"mission", "mission_id", b"mission_id", "name", b"name", "parent_id", b"parent_id", "paused", b"paused", "result", b"result", "run", b"run", "state", b"state", "steps_total", b"steps_total", "submitter", b"submitter", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MissionView: _TypeAlias = MissionView  # noqa: Y015
+
+@_typing.final
+class Approval(_message.Message):
+    """Approval is what a step asks people for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    MISSION_ID_FIELD_NUMBER: _builtins.int
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    APPROVERS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REQUESTED_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    DECIDED_AT_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    approval_id: _builtins.str
+    mission_id: _builtins.str
+    step_id: _builtins.str
+    item: _builtins.int
+    """Of a fan-out: the number of the item, from 0."""
+    digest: _builtins.str
+    """"sha256:<hex>" of what is approved: a decision names it."""
+    message: _builtins.str
+    state: Global___ApprovalState.ValueType
+    decided_by: _builtins.str
+    """Subject of the principal that decided."""
+    comment: _builtins.str
+    @_builtins.property
+    def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Roles, one of which whoever decides must have."""
+
+    @_builtins.property
+    def requested_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decided_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        approval_id: _builtins.str = ...,
+        mission_id: _builtins.str = ...,
+        step_id: _builtins.str = ...,
+        item: _builtins.int | None = ...,
+        digest: _builtins.str = ...,
+        message: _builtins.str = ...,
+        approvers: _abc.Iterable[_builtins.str] | None = ...,
+        state: Global___ApprovalState.ValueType = ...,
+        requested_at: _timestamp_pb2.Timestamp | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        decided_at: _timestamp_pb2.Timestamp | None = ...,
+        decided_by: _builtins.str = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_item", b"_item", "decided_at", b"decided_at", "expires_at", b"expires_at", "item", b"item", "requested_at", b"requested_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_item", b"_item", "approval_id", b"approval_id", "approvers", b"approvers", "comment", b"comment", "decided_at", b"decided_at", "decided_by", b"decided_by", "digest", b"digest", "expires_at", b"expires_at", "item", b"item", "message", b"message", "mission_id", b"mission_id", "requested_at", b"requested_at", "state", b"state", "step_id", b"step_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__item: _TypeAlias = _typing.Literal["item"]  # noqa: Y015
+    _WhichOneofArgType__item: _TypeAlias = _typing.Literal["_item", b"_item"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__item) -> _WhichOneofReturnType__item | None: ...
+
+Global___Approval: _TypeAlias = Approval  # noqa: Y015
 
 @_typing.final
 class MissionEvent(_message.Message):
@@ -710,15 +1058,19 @@ class GetMissionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MISSION_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_MISSION_FIELD_NUMBER: _builtins.int
     mission_id: _builtins.str
+    include_mission: _builtins.bool
+    """Whether the canonical mission is wanted too."""
     def __init__(
         self,
         *,
         mission_id: _builtins.str = ...,
+        include_mission: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mission_id", b"mission_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_mission", b"include_mission", "mission_id", b"mission_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -892,3 +1244,301 @@ class CancelMissionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelMissionResponse: _TypeAlias = CancelMissionResponse  # noqa: Y015
+
+@_typing.final
+class PauseMissionRequest(_message.Message):
+    """PauseMissionRequest names a mission and says why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    mission_id: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        mission_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mission_id", b"mission_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseMissionRequest: _TypeAlias = PauseMissionRequest  # noqa: Y015
+
+@_typing.final
+class PauseMissionResponse(_message.Message):
+    """PauseMissionResponse answers PauseMission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def mission(self) -> Global___MissionView: ...
+    def __init__(
+        self,
+        *,
+        mission: Global___MissionView | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mission", b"mission"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mission", b"mission"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseMissionResponse: _TypeAlias = PauseMissionResponse  # noqa: Y015
+
+@_typing.final
+class ResumeMissionRequest(_message.Message):
+    """ResumeMissionRequest names a mission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSION_ID_FIELD_NUMBER: _builtins.int
+    mission_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        mission_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mission_id", b"mission_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeMissionRequest: _TypeAlias = ResumeMissionRequest  # noqa: Y015
+
+@_typing.final
+class ResumeMissionResponse(_message.Message):
+    """ResumeMissionResponse answers ResumeMission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def mission(self) -> Global___MissionView: ...
+    def __init__(
+        self,
+        *,
+        mission: Global___MissionView | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mission", b"mission"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mission", b"mission"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeMissionResponse: _TypeAlias = ResumeMissionResponse  # noqa: Y015
+
+@_typing.final
+class RetryMissionRequest(_message.Message):
+    """RetryMissionRequest names a mission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSION_ID_FIELD_NUMBER: _builtins.int
+    REPEAT_IN_DOUBT_FIELD_NUMBER: _builtins.int
+    mission_id: _builtins.str
+    repeat_in_doubt: _builtins.bool
+    """Whether effects may be repeated of which nobody knows whether they took place."""
+    def __init__(
+        self,
+        *,
+        mission_id: _builtins.str = ...,
+        repeat_in_doubt: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mission_id", b"mission_id", "repeat_in_doubt", b"repeat_in_doubt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryMissionRequest: _TypeAlias = RetryMissionRequest  # noqa: Y015
+
+@_typing.final
+class RetryMissionResponse(_message.Message):
+    """RetryMissionResponse answers RetryMission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def mission(self) -> Global___MissionView: ...
+    def __init__(
+        self,
+        *,
+        mission: Global___MissionView | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mission", b"mission"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mission", b"mission"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryMissionResponse: _TypeAlias = RetryMissionResponse  # noqa: Y015
+
+@_typing.final
+class DecideApprovalRequest(_message.Message):
+    """DecideApprovalRequest answers one approval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSION_ID_FIELD_NUMBER: _builtins.int
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    mission_id: _builtins.str
+    approval_id: _builtins.str
+    verdict: Global___ApprovalVerdict.ValueType
+    digest: _builtins.str
+    """That of the approval as it was looked at."""
+    comment: _builtins.str
+    """At most 1,000 characters; is recorded, and told to the step."""
+    def __init__(
+        self,
+        *,
+        mission_id: _builtins.str = ...,
+        approval_id: _builtins.str = ...,
+        verdict: Global___ApprovalVerdict.ValueType = ...,
+        digest: _builtins.str = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "comment", b"comment", "digest", b"digest", "mission_id", b"mission_id", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideApprovalRequest: _TypeAlias = DecideApprovalRequest  # noqa: Y015
+
+@_typing.final
+class DecideApprovalResponse(_message.Message):
+    """DecideApprovalResponse answers DecideApproval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def approval(self) -> Global___Approval: ...
+    def __init__(
+        self,
+        *,
+        approval: Global___Approval | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideApprovalResponse: _TypeAlias = DecideApprovalResponse  # noqa: Y015
+
+@_typing.final
+class ListApprovalsRequest(_message.Message):
+    """ListApprovalsRequest selects approvals."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSION_ID_FIELD_NUMBER: _builtins.int
+    PENDING_ONLY_FIELD_NUMBER: _builtins.int
+    mission_id: _builtins.str
+    """Empty: those of all missions of the caller's tenant."""
+    pending_only: _builtins.bool
+    """Only those that wait for a decision."""
+    def __init__(
+        self,
+        *,
+        mission_id: _builtins.str = ...,
+        pending_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mission_id", b"mission_id", "pending_only", b"pending_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListApprovalsRequest: _TypeAlias = ListApprovalsRequest  # noqa: Y015
+
+@_typing.final
+class ListApprovalsResponse(_message.Message):
+    """ListApprovalsResponse answers ListApprovals."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    OMITTED_FIELD_NUMBER: _builtins.int
+    omitted: _builtins.int
+    """Younger ones that there was no room for."""
+    @_builtins.property
+    def approvals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Approval]:
+        """At most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        approvals: _abc.Iterable[Global___Approval] | None = ...,
+        omitted: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "omitted", b"omitted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListApprovalsResponse: _TypeAlias = ListApprovalsResponse  # noqa: Y015
+
+@_typing.final
+class WatchResultsRequest(_message.Message):
+    """WatchResultsRequest names a mission and where to go on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSION_ID_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    mission_id: _builtins.str
+    offset: _builtins.int
+    """How many results the caller has already."""
+    follow: _builtins.bool
+    """Whether to wait for further ones until the mission has ended."""
+    def __init__(
+        self,
+        *,
+        mission_id: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        follow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "mission_id", b"mission_id", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchResultsRequest: _TypeAlias = WatchResultsRequest  # noqa: Y015
+
+@_typing.final
+class WatchResultsResponse(_message.Message):
+    """WatchResultsResponse is one result."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result(self) -> Global___StepResult: ...
+    def __init__(
+        self,
+        *,
+        result: Global___StepResult | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchResultsResponse: _TypeAlias = WatchResultsResponse  # noqa: Y015

@@ -66,6 +66,36 @@ class MissionServiceStub:
                 request_serializer=gateway_dot_v1_dot_mission__pb2.CancelMissionRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_mission__pb2.CancelMissionResponse.FromString,
                 _registered_method=True)
+        self.PauseMission = channel.unary_unary(
+                '/gateway.v1.MissionService/PauseMission',
+                request_serializer=gateway_dot_v1_dot_mission__pb2.PauseMissionRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_mission__pb2.PauseMissionResponse.FromString,
+                _registered_method=True)
+        self.ResumeMission = channel.unary_unary(
+                '/gateway.v1.MissionService/ResumeMission',
+                request_serializer=gateway_dot_v1_dot_mission__pb2.ResumeMissionRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_mission__pb2.ResumeMissionResponse.FromString,
+                _registered_method=True)
+        self.RetryMission = channel.unary_unary(
+                '/gateway.v1.MissionService/RetryMission',
+                request_serializer=gateway_dot_v1_dot_mission__pb2.RetryMissionRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_mission__pb2.RetryMissionResponse.FromString,
+                _registered_method=True)
+        self.DecideApproval = channel.unary_unary(
+                '/gateway.v1.MissionService/DecideApproval',
+                request_serializer=gateway_dot_v1_dot_mission__pb2.DecideApprovalRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_mission__pb2.DecideApprovalResponse.FromString,
+                _registered_method=True)
+        self.ListApprovals = channel.unary_unary(
+                '/gateway.v1.MissionService/ListApprovals',
+                request_serializer=gateway_dot_v1_dot_mission__pb2.ListApprovalsRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_mission__pb2.ListApprovalsResponse.FromString,
+                _registered_method=True)
+        self.WatchResults = channel.unary_stream(
+                '/gateway.v1.MissionService/WatchResults',
+                request_serializer=gateway_dot_v1_dot_mission__pb2.WatchResultsRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_mission__pb2.WatchResultsResponse.FromString,
+                _registered_method=True)
 
 
 class MissionServiceServicer:
@@ -116,6 +146,48 @@ class MissionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseMission(self, request, context):
+        """Pauses a mission: what runs goes on, nothing else starts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeMission(self, request, context):
+        """Lets a paused mission go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryMission(self, request, context):
+        """Begins a mission that has ended anew, keeping what it has completed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideApproval(self, request, context):
+        """Answers what an approval step asks. The answer is durable before the step goes on, and cannot be taken back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApprovals(self, request, context):
+        """Lists the approvals of one mission, or of all missions of the caller's tenant, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchResults(self, request, context):
+        """Streams the results of steps in the order in which they were saved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MissionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -148,6 +220,36 @@ def add_MissionServiceServicer_to_server(servicer, server):
                     servicer.CancelMission,
                     request_deserializer=gateway_dot_v1_dot_mission__pb2.CancelMissionRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_mission__pb2.CancelMissionResponse.SerializeToString,
+            ),
+            'PauseMission': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseMission,
+                    request_deserializer=gateway_dot_v1_dot_mission__pb2.PauseMissionRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_mission__pb2.PauseMissionResponse.SerializeToString,
+            ),
+            'ResumeMission': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeMission,
+                    request_deserializer=gateway_dot_v1_dot_mission__pb2.ResumeMissionRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_mission__pb2.ResumeMissionResponse.SerializeToString,
+            ),
+            'RetryMission': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryMission,
+                    request_deserializer=gateway_dot_v1_dot_mission__pb2.RetryMissionRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_mission__pb2.RetryMissionResponse.SerializeToString,
+            ),
+            'DecideApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideApproval,
+                    request_deserializer=gateway_dot_v1_dot_mission__pb2.DecideApprovalRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_mission__pb2.DecideApprovalResponse.SerializeToString,
+            ),
+            'ListApprovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApprovals,
+                    request_deserializer=gateway_dot_v1_dot_mission__pb2.ListApprovalsRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_mission__pb2.ListApprovalsResponse.SerializeToString,
+            ),
+            'WatchResults': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchResults,
+                    request_deserializer=gateway_dot_v1_dot_mission__pb2.WatchResultsRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_mission__pb2.WatchResultsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -314,6 +416,168 @@ class MissionService:
             '/gateway.v1.MissionService/CancelMission',
             gateway_dot_v1_dot_mission__pb2.CancelMissionRequest.SerializeToString,
             gateway_dot_v1_dot_mission__pb2.CancelMissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseMission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.MissionService/PauseMission',
+            gateway_dot_v1_dot_mission__pb2.PauseMissionRequest.SerializeToString,
+            gateway_dot_v1_dot_mission__pb2.PauseMissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeMission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.MissionService/ResumeMission',
+            gateway_dot_v1_dot_mission__pb2.ResumeMissionRequest.SerializeToString,
+            gateway_dot_v1_dot_mission__pb2.ResumeMissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryMission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.MissionService/RetryMission',
+            gateway_dot_v1_dot_mission__pb2.RetryMissionRequest.SerializeToString,
+            gateway_dot_v1_dot_mission__pb2.RetryMissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.MissionService/DecideApproval',
+            gateway_dot_v1_dot_mission__pb2.DecideApprovalRequest.SerializeToString,
+            gateway_dot_v1_dot_mission__pb2.DecideApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApprovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.MissionService/ListApprovals',
+            gateway_dot_v1_dot_mission__pb2.ListApprovalsRequest.SerializeToString,
+            gateway_dot_v1_dot_mission__pb2.ListApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchResults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gateway.v1.MissionService/WatchResults',
+            gateway_dot_v1_dot_mission__pb2.WatchResultsRequest.SerializeToString,
+            gateway_dot_v1_dot_mission__pb2.WatchResultsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,18 @@ class MissionServiceStub:
     """Streams the events of a mission from an index on, and ends when the mission has ended."""
     CancelMission: _grpc.UnaryUnaryMultiCallable[_mission_pb2.CancelMissionRequest, _mission_pb2.CancelMissionResponse]
     """Cancels a mission: running steps are stopped, the others skipped."""
+    PauseMission: _grpc.UnaryUnaryMultiCallable[_mission_pb2.PauseMissionRequest, _mission_pb2.PauseMissionResponse]
+    """Pauses a mission: what runs goes on, nothing else starts."""
+    ResumeMission: _grpc.UnaryUnaryMultiCallable[_mission_pb2.ResumeMissionRequest, _mission_pb2.ResumeMissionResponse]
+    """Lets a paused mission go on."""
+    RetryMission: _grpc.UnaryUnaryMultiCallable[_mission_pb2.RetryMissionRequest, _mission_pb2.RetryMissionResponse]
+    """Begins a mission that has ended anew, keeping what it has completed."""
+    DecideApproval: _grpc.UnaryUnaryMultiCallable[_mission_pb2.DecideApprovalRequest, _mission_pb2.DecideApprovalResponse]
+    """Answers what an approval step asks. The answer is durable before the step goes on, and cannot be taken back."""
+    ListApprovals: _grpc.UnaryUnaryMultiCallable[_mission_pb2.ListApprovalsRequest, _mission_pb2.ListApprovalsResponse]
+    """Lists the approvals of one mission, or of all missions of the caller's tenant, oldest first."""
+    WatchResults: _grpc.UnaryStreamMultiCallable[_mission_pb2.WatchResultsRequest, _mission_pb2.WatchResultsResponse]
+    """Streams the results of steps in the order in which they were saved."""
 
 @_typing.type_check_only
 class MissionServiceAsyncStub(MissionServiceStub):
@@ -71,6 +83,18 @@ class MissionServiceAsyncStub(MissionServiceStub):
     """Streams the events of a mission from an index on, and ends when the mission has ended."""
     CancelMission: _aio.UnaryUnaryMultiCallable[_mission_pb2.CancelMissionRequest, _mission_pb2.CancelMissionResponse]  # type: ignore[assignment]
     """Cancels a mission: running steps are stopped, the others skipped."""
+    PauseMission: _aio.UnaryUnaryMultiCallable[_mission_pb2.PauseMissionRequest, _mission_pb2.PauseMissionResponse]  # type: ignore[assignment]
+    """Pauses a mission: what runs goes on, nothing else starts."""
+    ResumeMission: _aio.UnaryUnaryMultiCallable[_mission_pb2.ResumeMissionRequest, _mission_pb2.ResumeMissionResponse]  # type: ignore[assignment]
+    """Lets a paused mission go on."""
+    RetryMission: _aio.UnaryUnaryMultiCallable[_mission_pb2.RetryMissionRequest, _mission_pb2.RetryMissionResponse]  # type: ignore[assignment]
+    """Begins a mission that has ended anew, keeping what it has completed."""
+    DecideApproval: _aio.UnaryUnaryMultiCallable[_mission_pb2.DecideApprovalRequest, _mission_pb2.DecideApprovalResponse]  # type: ignore[assignment]
+    """Answers what an approval step asks. The answer is durable before the step goes on, and cannot be taken back."""
+    ListApprovals: _aio.UnaryUnaryMultiCallable[_mission_pb2.ListApprovalsRequest, _mission_pb2.ListApprovalsResponse]  # type: ignore[assignment]
+    """Lists the approvals of one mission, or of all missions of the caller's tenant, oldest first."""
+    WatchResults: _aio.UnaryStreamMultiCallable[_mission_pb2.WatchResultsRequest, _mission_pb2.WatchResultsResponse]  # type: ignore[assignment]
+    """Streams the results of steps in the order in which they were saved."""
 
 class MissionServiceServicer(metaclass=_abc_1.ABCMeta):
     """MissionService takes missions and reports on them. Errors carry google.rpc.ErrorInfo (domain "missiongate",
@@ -126,5 +150,53 @@ class MissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_mission_pb2.CancelMissionResponse, _abc.Awaitable[_mission_pb2.CancelMissionResponse]]:
         """Cancels a mission: running steps are stopped, the others skipped."""
+
+    @_abc_1.abstractmethod
+    def PauseMission(
+        self,
+        request: _mission_pb2.PauseMissionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mission_pb2.PauseMissionResponse, _abc.Awaitable[_mission_pb2.PauseMissionResponse]]:
+        """Pauses a mission: what runs goes on, nothing else starts."""
+
+    @_abc_1.abstractmethod
+    def ResumeMission(
+        self,
+        request: _mission_pb2.ResumeMissionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mission_pb2.ResumeMissionResponse, _abc.Awaitable[_mission_pb2.ResumeMissionResponse]]:
+        """Lets a paused mission go on."""
+
+    @_abc_1.abstractmethod
+    def RetryMission(
+        self,
+        request: _mission_pb2.RetryMissionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mission_pb2.RetryMissionResponse, _abc.Awaitable[_mission_pb2.RetryMissionResponse]]:
+        """Begins a mission that has ended anew, keeping what it has completed."""
+
+    @_abc_1.abstractmethod
+    def DecideApproval(
+        self,
+        request: _mission_pb2.DecideApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mission_pb2.DecideApprovalResponse, _abc.Awaitable[_mission_pb2.DecideApprovalResponse]]:
+        """Answers what an approval step asks. The answer is durable before the step goes on, and cannot be taken back."""
+
+    @_abc_1.abstractmethod
+    def ListApprovals(
+        self,
+        request: _mission_pb2.ListApprovalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mission_pb2.ListApprovalsResponse, _abc.Awaitable[_mission_pb2.ListApprovalsResponse]]:
+        """Lists the approvals of one mission, or of all missions of the caller's tenant, oldest first."""
+
+    @_abc_1.abstractmethod
+    def WatchResults(
+        self,
+        request: _mission_pb2.WatchResultsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mission_pb2.WatchResultsResponse], _abc.AsyncIterator[_mission_pb2.WatchResultsResponse]]:
+        """Streams the results of steps in the order in which they were saved."""
 
 def add_MissionServiceServicer_to_server(servicer: MissionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
