@@ -1,12 +1,11 @@
 """One attempt at a step, as the runner sees it: what it may read, which attempt this is, and a way to wait."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 from engine.context import ExecutionContext
-from engine.reference import Scope
+from engine.reference import ItemScope, Scope
 from engine.values import JsonValue
 
 
@@ -18,24 +17,6 @@ class Seats(Protocol):
 
     async def come_back(self, key: int) -> None:
         """Return when the attempt has a place again."""
-
-
-@dataclass(frozen=True, slots=True)
-class ItemScope:
-    """What references of one item of a fan-out see: everything that the step sees, and `${item}`."""
-
-    context: Scope
-    item: JsonValue
-
-    @property
-    def variables(self) -> Mapping[str, JsonValue]:
-        """The mission's variables."""
-        return self.context.variables
-
-    @property
-    def step_outputs(self) -> Mapping[str, JsonValue]:
-        """Step id to output, of every step that has finished."""
-        return self.context.step_outputs
 
 
 class StepAttempt:

@@ -15,7 +15,7 @@ import secrets as entropy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import orjson
 
@@ -27,8 +27,9 @@ from engine.errors import MissionInvalidError, Violation
 from engine.findings import field_name
 from engine.graph import Cycle, Graph, resolve_edges
 from engine.json_copy import NotJsonError, encode
-from engine.loader import VERSION, load_mission_value
+from engine.loader import load_mission_value
 from engine.mission import ForEach, MissionConfig, MissionLimits
+from engine.mission_fields import VERSION
 from engine.retry import RetryPolicy
 from engine.values import JsonObject, JsonValue
 from engine.yaml_writer import write_yaml
@@ -217,9 +218,9 @@ class MissionBuilder:
     def _check(self, value: JsonObject) -> list[tuple[Place, Violation]]:
         """Return what the loader says, said of lines of the program."""
         kinds = {str(step.document["step_type"]) for step in self._steps}
-        named: dict[str, Any] = {"secrets": self._secrets} if self._secrets else {}
         try:
-            load_mission_value(document_of(value, self._limits), limits=self._limits, step_types=kinds, **named)
+            document = document_of(value, self._limits)
+            load_mission_value(document, limits=self._limits, step_types=kinds, secrets=self._secrets)
         except MissionInvalidError as error:
             return [self._placed(each) for each in error.violations]
         return []

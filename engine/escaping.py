@@ -6,9 +6,8 @@ when their document is parsed. So each `${` of such a value is written `$${`, wh
 
 from collections.abc import Iterator, Mapping
 
-from engine.attempt import ItemScope
 from engine.errors import StepError
-from engine.reference import Scope
+from engine.reference import ItemScope, Scope
 from engine.values import JsonValue
 
 

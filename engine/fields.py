@@ -6,6 +6,7 @@ A value returned beside a report only keeps reading possible, so that one pass f
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
 
 from engine.findings import Findings, Path, shown, suggestion
@@ -14,9 +15,11 @@ from engine.values import JsonValue
 IDENTIFIER_CHARS_MAX = 128
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,127}")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,126}[A-Za-z0-9])?")
+_CONCURRENCY_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}")
 _TYPE_NAMES = {str: "a string", bool: "true or false", int: "a number", float: "a number", list: "a list"}
 
 _T = TypeVar("_T")
+_Choice = TypeVar("_Choice", bound=StrEnum)
 Reader: TypeAlias = Callable[[JsonValue, Path, Findings], Any]
 
 
@@ -91,16 +94,16 @@ def seconds(maximum: float) -> Reader:
     return read
 
 
-def count(maximum: int) -> Reader:
-    """An integer from 1 to `maximum`."""
+def count(maximum: int, *, minimum: int = 1) -> Reader:
+    """An integer from `minimum` to `maximum`."""
 
     def read(value: JsonValue, path: Path, findings: Findings) -> int | None:
         if isinstance(value, bool) or not isinstance(value, int):
             return _wrong_type(value, path, "a whole number", findings, None)
         if value > maximum:
             findings.add(path, "mission.out_of_range", f"at most {maximum} is allowed", kind="limit")
-        elif value < 1:
-            findings.add(path, "mission.out_of_range", "this must be at least 1")
+        elif value < minimum:
+            findings.add(path, "mission.out_of_range", f"this must be at least {minimum}")
         return value
 
     return read
@@ -181,9 +184,30 @@ def exactly(expected: str, code: str, message: str) -> Reader:
     return read
 
 
-def unsupported(value: JsonValue, path: Path, findings: Findings) -> None:  # noqa: ARG001 - refused whatever it says
-    """A field of the full contract that would change what runs; ignoring it would run something else."""
-    findings.add(path, "mission.not_supported", f"'{path[-1]}' is not supported by this version", at_key=True)
+def one_of(choices: type[_Choice]) -> Reader:
+    """One member of a `StrEnum`, by its value."""
+    known = {choice.value: choice for choice in choices}
+
+    def read(value: JsonValue, path: Path, findings: Findings) -> _Choice | None:
+        if not isinstance(value, str):
+            return _wrong_type(value, path, "a string", findings, None)
+        choice = known.get(value)
+        if choice is None:
+            message = f"'{shown(value)}' is none of {', '.join(known)}{suggestion(value, known)}"
+            findings.add(path, "mission.unknown_choice", message)
+        return choice
+
+    return read
+
+
+def concurrency_key(value: JsonValue, path: Path, findings: Findings) -> str | None:
+    """A name that many missions share, such as `deploy/eu-west:db`; ASCII, so that no two that look alike differ."""
+    if not isinstance(value, str):
+        return _wrong_type(value, path, "a string", findings, None)
+    if not _CONCURRENCY_KEY.fullmatch(value):
+        message = f"'{shown(value)}' is no key: a letter or a digit, then letters, digits, and . _ / : -, at most 128"
+        findings.add(path, "mission.bad_identifier", message)
+    return value
 
 
 def _wrong_type(value: JsonValue, path: Path, expected: str, findings: Findings, instead: _T) -> _T:

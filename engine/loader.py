@@ -4,82 +4,50 @@ The way of a document, numbered as in `_Loading.plan`: (1) shape and types, (2) 
 (5) references. All stages run, whatever an earlier one found, and everything that is wrong is reported together.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine import fields
+from engine.condition import Condition
 from engine.document import Document, parse_document
 from engine.errors import StepError
-from engine.fields import Field, read_object
+from engine.fields import read_object
 from engine.findings import Findings, Path, shown, suggestion
+from engine.foreach import ForEachItems, items_of
 from engine.graph import Cycle, Graph, not_ancestors, resolve_edges
-from engine.mission import Mission, MissionConfig, MissionLimits, MissionStep
+from engine.mission import MissionLimits
+from engine.mission_fields import mission_fields, mission_of, step_fields
 from engine.plan import Plan
 from engine.reference import Reference, Template, lookup, parse
 from engine.values import JsonValue
 
-VERSION = "1.0"
 
-
-def load_mission(data: bytes, *, limits: MissionLimits, step_types: Collection[str]) -> Plan:
+def load_mission(
+    data: bytes, *, limits: MissionLimits, step_types: Collection[str], secrets: Collection[str] = ()
+) -> Plan:
     """Return the plan of a mission written as YAML or JSON.
+
+    Args:
+        data: the document.
+        limits: what a mission may ask for.
+        step_types: the kinds of steps that there are.
+        secrets: the names of secrets that its parameters may refer to. Their values never enter a plan.
 
     Raises:
         MissionInvalidError: with every violation (at most 64), in the order of the document, each with its line.
     """
-    return load_mission_value(parse_document(data, limits), limits=limits, step_types=step_types)
+    return load_mission_value(parse_document(data, limits), limits=limits, step_types=step_types, secrets=secrets)
 
 
-def load_mission_value(document: Document, *, limits: MissionLimits, step_types: Collection[str]) -> Plan:
+def load_mission_value(
+    document: Document, *, limits: MissionLimits, step_types: Collection[str], secrets: Collection[str] = ()
+) -> Plan:
     """Return the plan of a mission that is already parsed.
 
     Raises:
         MissionInvalidError: as `load_mission`; lines are missing where the document never was text.
     """
-    return _Loading(document, limits, step_types).plan()
-
-
-def _mission_fields(limits: MissionLimits, steps: fields.Reader) -> Mapping[str, Field]:
-    version = fields.exactly(VERSION, "mission.bad_version", f'the version must be the string "{VERSION}", in quotes')
-    config = _config_fields(limits)
-    return {
-        "version": Field(version, required=True),
-        "name": Field(fields.text(limits.text_bytes_max), required=True),
-        "description": Field(fields.text(limits.text_bytes_max, may_be_empty=True)),
-        "labels": Field(fields.labels(limits.labels_max, limits.text_bytes_max)),
-        "config": Field(lambda value, path, findings: read_object(value, path, config, findings)),
-        "variables": Field(fields.variables),
-        "steps": Field(steps, required=True),
-    }
-
-
-def _config_fields(limits: MissionLimits) -> Mapping[str, Field]:
-    strategy = fields.exactly("parallel", "mission.not_supported", "only the strategy 'parallel' is supported")
-    return {
-        "timeout_seconds": Field(fields.seconds(limits.mission_timeout_seconds_max)),
-        "fail_fast": Field(fields.boolean),
-        "parallel_limit": Field(fields.count(limits.parallel_limit_max)),
-        "strategy": Field(strategy),
-        "priority": Field(fields.unsupported),
-        "concurrency_key": Field(fields.unsupported),
-    }
-
-
-def _step_fields(limits: MissionLimits, step_types: Collection[str]) -> Mapping[str, Field]:
-    return {
-        "id": Field(fields.identifier, required=True),
-        "name": Field(fields.text(limits.text_bytes_max), required=True),
-        "step_type": Field(fields.step_type(step_types), required=True),
-        "depends_on": Field(fields.names),
-        "timeout_seconds": Field(fields.seconds(limits.step_timeout_seconds_max)),
-        "continue_on_error": Field(fields.boolean),
-        "profile": Field(fields.identifier),
-        "parameters": Field(fields.json_object, required=True),
-        "when": Field(fields.unsupported),
-        "foreach": Field(fields.unsupported),
-        "retry": Field(fields.unsupported),
-    }
+    return _Loading(document, limits, step_types, secrets).plan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,28 +58,59 @@ class _AdmissionScope:
     step_outputs: Mapping[str, JsonValue]
 
 
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """What is parsed of one step: everything in it that may hold references."""
+
+    at: int
+    template: Template | None
+    condition: Condition | None
+    items: ForEachItems | None
+
+    def uses(self) -> Iterator[tuple[Path, Reference]]:
+        """Yield where in the mission something is referred to, and what."""
+        for inner, reference in self.template.uses if self.template is not None else ():
+            yield ("steps", self.at, "parameters", *inner), reference
+        if self.condition is not None:
+            yield from self.condition.uses
+        if self.items is not None and isinstance(self.items.source, Reference):
+            yield ("steps", self.at, "foreach", "items"), self.items.source
+
+
 class _Loading:
     """One document on its way. Steps are dicts of fields here, and become `MissionStep` when nothing is wrong."""
 
-    def __init__(self, document: Document, limits: MissionLimits, step_types: Collection[str]) -> None:
+    def __init__(
+        self, document: Document, limits: MissionLimits, step_types: Collection[str], secrets: Collection[str]
+    ) -> None:
         self._document = document
         self._limits = limits
-        self._step_fields = _step_fields(limits, step_types)
+        self._secrets = secrets
+        self._step_fields = step_fields(limits, step_types)
         self._findings = Findings(document.locate_all)
 
     def plan(self) -> Plan:
-        mission_fields = _mission_fields(self._limits, self._read_steps)
-        mission = read_object(self._document.value, (), mission_fields, self._findings)  # (1)
+        fields = mission_fields(self._limits, self._read_steps)
+        mission = read_object(self._document.value, (), fields, self._findings)  # (1)
         steps: list[dict[str, Any]] = mission.get("steps", [])
         index = self._index(steps)  # (2)
         parents = self._parents(steps, index)  # (3)
         graph = self._graph(steps, index, parents) if parents is not None else None  # (4)
-        templates = [self._template(at, step) for at, step in enumerate(steps)]  # (5)
-        self._check_references(templates, graph, index, mission.get("variables", {}))
+        texts = [self._texts(at, step) for at, step in enumerate(steps)]  # (5)
+        self._check_items(texts)
+        uses = [tuple(text.uses()) for text in texts]
+        self._check_references(texts, uses, graph, index, mission.get("variables", {}))
         self._findings.refuse_if_any()
         if graph is None:
             raise RuntimeError("a mission without findings has a graph")
-        return Plan(mission=_mission(mission), graph=graph, templates=tuple(templates))
+        return Plan(
+            mission=mission_of(mission),
+            graph=graph,
+            templates=tuple(text.template for text in texts),
+            conditions={text.at: text.condition for text in texts if text.condition is not None},
+            fan_outs={text.at: text.items for text in texts if text.items is not None},
+            references=tuple(tuple(reference for _, reference in of_step) for of_step in uses),
+        )
 
     def _read_steps(self, value: JsonValue, path: Path, findings: Findings) -> list[dict[str, Any]]:
         if not isinstance(value, list):
@@ -171,45 +170,80 @@ class _Loading:
         path = ("steps", first, "depends_on")
         self._findings.add(path, "mission.cycle", cycle.describe(ids), at=(*path, entry))
 
-    def _template(self, at: int, step: Mapping[str, Any]) -> Template | None:
-        parameters = step.get("parameters")
-        if not parameters:
-            return None
-        return parse(
-            parameters,
-            lambda path, code, message: self._findings.add(("steps", at, "parameters", *path), code, message),
-        )
+    def _texts(self, at: int, step: Mapping[str, Any]) -> _Texts:
+        parameters, foreach = step.get("parameters"), step.get("foreach")
+        template = None
+        if parameters:
+            template = parse(
+                parameters,
+                lambda path, code, message: self._findings.add(("steps", at, "parameters", *path), code, message),
+            )
+        items = None
+        if foreach:
+            items_max, parallel_limit = self._limits.items_max, foreach.get("parallel_limit")
+            items = items_of(foreach.get("items"), items_max=items_max, parallel_limit=parallel_limit)
+        return _Texts(at, template, step.get("when"), items)
+
+    def _check_items(self, texts: list[_Texts]) -> None:
+        """Report items that are known already, and together with the steps are more than a mission may have."""
+        items = [text.items.count or 0 for text in texts if text.items is not None]
+        total = len(texts) + sum(max(count - 1, 0) for count in items)
+        if total > self._limits.steps_max:
+            message = f"the mission has {total} steps, each item being one; {self._limits.steps_max} are allowed"
+            self._findings.add(("steps",), "mission.too_many_steps", message, kind="limit")
 
     def _check_references(
         self,
-        templates: list[Template | None],
+        texts: list[_Texts],
+        uses: list[tuple[tuple[Path, Reference], ...]],
         graph: Graph | None,
         index: Mapping[str, int],
         variables: Mapping[str, JsonValue],
     ) -> None:
-        """Report references to what does not exist, or does not come before the step that uses it."""
+        """Report references to what does not exist, cannot stand there, or does not come before the step."""
         scope = _AdmissionScope(variables, {})
         pairs: list[tuple[int, int]] = []
         used: list[tuple[Path, Reference]] = []
-        for at, template in enumerate(templates):
-            for inner, reference in template.uses if template is not None else ():
-                path: Path = ("steps", at, "parameters", *inner)
+        for text in texts:
+            for path, reference in uses[text.at]:
                 if reference.source == "variables":
                     self._check_variable(path, reference, scope)
+                elif reference.source == "item":
+                    self._check_item(path, reference, in_fan_out=text.items is not None)
+                elif reference.source == "secrets":
+                    self._check_secret(path, reference)
                 elif reference.name in index:
-                    pairs.append((at, index[reference.name]))
+                    pairs.append((text.at, index[reference.name]))
                     used.append((path, reference))
                 else:
                     message = f"{reference}: there is no such step{suggestion(reference.name, index)}"
                     self._findings.add(path, "reference.unknown_step", message)
-        if graph is None:
-            return
+        if graph is not None:
+            self._check_order(graph, pairs, used)
+
+    def _check_order(self, graph: Graph, pairs: list[tuple[int, int]], used: list[tuple[Path, Reference]]) -> None:
+        """Report the output of a step that may not have ended when it is used."""
         for number in not_ancestors(graph, pairs):
             path, reference = used[number]
             message = f"{reference}: this step does not wait for '{reference.name}'; add it to depends_on"
             if pairs[number][0] == pairs[number][1]:
                 message = f"{reference}: a step cannot use its own output"
             self._findings.add(path, "reference.not_a_dependency", message)
+
+    def _check_item(self, path: Path, reference: Reference, *, in_fan_out: bool) -> None:
+        if not _is_parameter(path):
+            message = f"{reference}: a condition is asked, and items are looked for, before there is an item"
+            self._findings.add(path, "reference.no_item", message)
+        elif not in_fan_out:
+            self._findings.add(path, "reference.no_item", f"{reference}: only a step with foreach has an item")
+
+    def _check_secret(self, path: Path, reference: Reference) -> None:
+        """Report a secret; no near name is suggested, since the names are not the client's."""
+        if not _is_parameter(path):
+            self._findings.add(path, "reference.not_here", f"{reference}: a secret can only stand in parameters")
+        elif reference.name not in self._secrets:
+            message = f"{reference}: there is no such secret for this mission"
+            self._findings.add(path, "reference.unknown_secret", message)
 
     def _check_variable(self, path: Path, reference: Reference, scope: _AdmissionScope) -> None:
         try:
@@ -219,8 +253,6 @@ class _Loading:
             self._findings.add(path, "reference.unknown_variable", error.message + near)
 
 
-def _mission(members: dict[str, Any]) -> Mission:
-    config = members.pop("config", {})
-    config.pop("strategy", None)
-    steps = tuple(MissionStep(**step) for step in members.pop("steps"))
-    return Mission(**members, config=MissionConfig(**config), steps=steps)
+def _is_parameter(path: Path) -> bool:
+    """Return whether `path` leads into the parameters of a step."""
+    return path[2] == "parameters"

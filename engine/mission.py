@@ -51,6 +51,7 @@ class MissionLimits:
     context_bytes_max: int = 64 * 1024 * 1024  # all outputs of a mission together
     output_bytes_max: int = 1024 * 1024  # one step's output
     condition_nodes_max: int = 64  # of one `when`
+    items_max: int = 10_000  # of one `foreach`
     restarts_max: int = 1_000  # that a supervision may allow
 
     def __post_init__(self) -> None:

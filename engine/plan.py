@@ -6,7 +6,7 @@ from typing import Protocol
 
 from engine.graph import Graph
 from engine.mission import Mission
-from engine.reference import Scope, Template
+from engine.reference import Reference, Scope, Template
 from engine.values import JsonValue
 
 
@@ -22,9 +22,11 @@ class Predicate(Protocol):
 
 
 class ItemSource(Protocol):
-    """Where the items of a fan-out come from."""
+    """Where the items of a fan-out come from; `engine.foreach.ForEachItems` is one."""
 
-    parallel_limit: int | None
+    @property
+    def parallel_limit(self) -> int | None:
+        """How many of them run at a time; None: as many as the mission allows."""
 
     def items(self, scope: Scope) -> Sequence[JsonValue]:
         """Return the items.
@@ -43,6 +45,7 @@ class Plan:
     templates: tuple[Template | None, ...]  # by step index; None: the parameters hold no reference
     conditions: Mapping[int, Predicate] = field(default_factory=dict)  # by step index, of those that have one
     fan_outs: Mapping[int, ItemSource] = field(default_factory=dict)  # by step index, of those that have one
+    references: tuple[tuple[Reference, ...], ...] = ()  # by step index, of all that its text refers to; a document's
 
     def level_ids(self) -> list[list[str]]:
         """Return the step ids of each level, in document order."""

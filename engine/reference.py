@@ -1,9 +1,13 @@
-"""References: `${variables.x.y}` and `${steps.ID.output.a.0}`, parsed once, from the mission's own text only.
+"""References: `${variables.x.y}`, `${steps.ID.output.a.0}`, `${item.x}`, parsed once, from the mission's own text only.
 
 A string that is exactly one reference becomes the value itself, with its type; inside a longer string, scalars are
 written as JSON writes them (strings bare). `$${` stands for a literal `${`. What a reference brings in is never
 scanned again, so an output that says `${steps.…}` stays text. Parameters without a reference have no template and
 cost nothing when their step runs.
+
+`${secrets.NAME}` is a reference whose value never comes here: `resolve` leaves it as it is written, or puts there what
+its caller has for it. A text that was brought in may say the same, so who hands out secrets must not look for them in
+resolved parameters, but give `resolve` a handle that nobody can guess.
 """
 
 import re
@@ -23,9 +27,13 @@ Report: TypeAlias = Callable[[Path, str, str], None]  # path, code, message
 
 _OPENING = re.compile(r"\$\$\{|\$\{")
 _SHAPE = re.compile(r"\$\{([A-Za-z0-9_-]{1,128}(?:\.[A-Za-z0-9_-]{1,256}){0,32})\}")
-_SYNTAX = "after ${ comes variables.NAME or steps.ID.output, and a path, and }; a literal ${ is written $${"
+_SYNTAX = (
+    "after ${ comes variables.NAME, steps.ID.output or item, and a path, or secrets.NAME, and }; "
+    "a literal ${ is written $${"
+)
+_ALONE = "one reference is expected here, such as ${steps.ID.output}, and nothing beside it"
 _STEP_WORDS = 3  # steps, ID, output
-_VARIABLE_WORDS = 2  # variables, NAME
+_NAME_WORDS = 2  # variables, NAME
 
 
 class Scope(Protocol):
@@ -41,17 +49,35 @@ class Scope(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """One `${…}`: a variable or a step's output, and the way into its value."""
+class ItemScope:
+    """What references of one item of a fan-out see: everything that the step sees, and `${item}`."""
 
-    source: Literal["variables", "steps"]
-    name: str  # the variable's name, or the step's id
+    context: Scope
+    item: JsonValue
+
+    @property
+    def variables(self) -> Mapping[str, JsonValue]:
+        """The mission's variables."""
+        return self.context.variables
+
+    @property
+    def step_outputs(self) -> Mapping[str, JsonValue]:
+        """Step id to output, of every step that has finished."""
+        return self.context.step_outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One `${…}`: a variable, a step's output, the item or a secret, and the way into its value."""
+
+    source: Literal["variables", "steps", "item", "secrets"]
+    name: str  # of the variable or the secret, or the step's id; empty for the item
     path: tuple[str, ...] = ()  # object keys; in an array, a decimal index
 
     def __str__(self) -> str:
         """Return the reference as it is written."""
-        middle = (self.name, "output") if self.source == "steps" else (self.name,)
-        return "${" + ".".join((self.source, *middle, *self.path)) + "}"
+        words = {"steps": (self.name, "output"), "item": ()}.get(self.source, (self.name,))
+        return "${" + ".".join((self.source, *words, *self.path)) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,53 +171,94 @@ class _Parser:
                 parts.append("${")
                 continue
             shape = _SHAPE.match(text, opening.start())
-            reference = self._reference(shape.group(1).split(".") if shape else [""], path)
+            reference = _named(shape.group(1).split(".")) if shape else None
             if reference is not None:
                 self.uses.append((path, reference))
                 parts.append(reference)
+            else:
+                self._report(path, "reference.syntax", _SYNTAX)
             done = shape.end() if shape else done
         parts.append(text[done:])
         kept = tuple(part for part in parts if part != "")
         return kept[0] if len(kept) == 1 and isinstance(kept[0], Reference) else _Text(kept)
 
-    def _reference(self, words: list[str], path: Path) -> Reference | None:
-        match words[0]:
-            case "variables" if len(words) >= _VARIABLE_WORDS:
-                return Reference("variables", words[1], tuple(words[2:]))
-            case "steps" if len(words) >= _STEP_WORDS and words[2] == "output":
-                return Reference("steps", words[1], tuple(words[3:]))
-            case "secrets":
-                self._report(path, "reference.secret_not_supported", "secrets are not supported by this gateway")
-            case "item":
-                self._report(path, "mission.not_supported", "${item} belongs to foreach, which is not supported")
-            case _:
-                self._report(path, "reference.syntax", _SYNTAX)
-        return None
+
+def parse_alone(text: str, path: Path, report: Report) -> Reference | None:
+    """Return the reference that `text` is, as a whole; what is none is told to `report`."""
+    shape = _SHAPE.fullmatch(text)
+    reference = _named(shape.group(1).split(".")) if shape else None
+    if reference is None:
+        report(path, "reference.syntax", _ALONE)
+    return reference
 
 
-def resolve(template: Template, scope: Scope, *, bytes_max: int = RESOLVED_BYTES_MAX) -> JsonValue:
+def refuse_references(value: JsonValue, path: Path, report: Report) -> None:
+    """Tell `report` of each text of `value` that could be taken for a reference, where none can stand.
+
+    There is no escape in such a place: a reader would have to know whether it is one, to know what is meant.
+    """
+    if isinstance(value, str):
+        if "${" in value:
+            report(path, "reference.not_here", "neither a reference nor the text ${ can stand here; use a variable")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            refuse_references(key, (*path, key), report)
+            refuse_references(item, (*path, key), report)
+    elif isinstance(value, list | tuple):
+        for at, item in enumerate(value):
+            refuse_references(item, (*path, at), report)
+
+
+def _named(words: list[str]) -> Reference | None:
+    match words[0]:
+        case "variables" if len(words) >= _NAME_WORDS:
+            return Reference("variables", words[1], tuple(words[2:]))
+        case "steps" if len(words) >= _STEP_WORDS and words[2] == "output":
+            return Reference("steps", words[1], tuple(words[3:]))
+        case "item":
+            return Reference("item", "", tuple(words[1:]))
+        case "secrets" if len(words) == _NAME_WORDS:
+            return Reference("secrets", words[1])
+        case _:
+            return None
+
+
+def resolve(
+    template: Template,
+    scope: Scope,
+    *,
+    bytes_max: int = RESOLVED_BYTES_MAX,
+    secret: Callable[[Reference], str] = str,
+) -> JsonValue:
     """Return the parameters with every reference replaced by its value; the template stays as it is.
+
+    Args:
+        template: the parameters, parsed.
+        scope: what there is; an `ItemScope` where the step is run for an item.
+        bytes_max: bytes of JSON that may be brought in.
+        secret: returns the text that stands for a secret from here on; the reference itself, where nothing is given.
 
     Raises:
         StepError: a path that does not exist (`reference.unresolved`), an object or array inside a longer string
             (`reference.not_scalar`), or more than `bytes_max` of JSON brought in (`reference.too_large`).
     """
-    return _Resolver(scope, bytes_max)(template._root)  # noqa: SLF001 - the parsed form is this module's own
+    return _Resolver(scope, bytes_max, secret)(template._root)  # noqa: SLF001 - the parsed form is this module's own
 
 
 class _Resolver:
     """One resolution. It counts what it brings in: many references to one large output are a bomb otherwise."""
 
-    def __init__(self, scope: Scope, bytes_left: int) -> None:
+    def __init__(self, scope: Scope, bytes_left: int, secret: Callable[[Reference], str]) -> None:
         self._scope = scope
         self._bytes_left = bytes_left
+        self._secret = secret
 
     def __call__(self, node: _Node) -> JsonValue:
         match node:
             case _Plain(value):
                 return value
             case Reference():
-                return self._counted(node)[0]
+                return self._secret(node) if node.source == "secrets" else self._counted(node)[0]
             case _Object(members):
                 return {key: self(member) for key, member in members}
             case _Array(items):
@@ -209,6 +276,8 @@ class _Resolver:
         return value, written
 
     def _written(self, reference: Reference) -> str:
+        if reference.source == "secrets":
+            return self._secret(reference)
         value, written = self._counted(reference)
         if isinstance(value, str):
             return value
@@ -222,12 +291,9 @@ def lookup(reference: Reference, scope: Scope) -> JsonValue:
     """Return the value that `reference` names.
 
     Raises:
-        StepError: there is no such value (`reference.unresolved`).
+        StepError: there is no such value (`reference.unresolved`), of an item where none is run (`reference.no_item`).
     """
-    values = scope.variables if reference.source == "variables" else scope.step_outputs
-    if reference.name not in values:
-        raise StepError(f"{reference}: there is no such value", code="reference.unresolved")
-    value = values[reference.name]
+    value = _beginning(reference, scope)
     for depth, word in enumerate(reference.path):
         if isinstance(value, Mapping) and word in value:
             value = value[word]
@@ -237,6 +303,18 @@ def lookup(reference: Reference, scope: Scope) -> JsonValue:
             parent = Reference(reference.source, reference.name, reference.path[:depth])
             raise StepError(f"{reference}: {parent} has no {word!r}", code="reference.unresolved")
     return value
+
+
+def _beginning(reference: Reference, scope: Scope) -> JsonValue:
+    """Return the value that the path of `reference` leads into."""
+    if reference.source == "item":
+        if not isinstance(scope, ItemScope):
+            raise StepError(f"{reference}: the step is run for no item", code="reference.no_item", retryable=False)
+        return scope.item
+    values = scope.variables if reference.source == "variables" else scope.step_outputs
+    if reference.source == "secrets" or reference.name not in values:
+        raise StepError(f"{reference}: there is no such value", code="reference.unresolved")
+    return values[reference.name]
 
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")

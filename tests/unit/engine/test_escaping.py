@@ -6,10 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.attempt import ItemScope
 from engine.errors import StepError
 from engine.escaping import escaped, escaped_scope
-from engine.reference import Scope, parse, resolve
+from engine.reference import ItemScope, Scope, parse, resolve
 
 
 class Values:
