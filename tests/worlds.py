@@ -224,6 +224,13 @@ class FakeStore:
             steps_skipped=0,
             error=None,
             audit_summary=None,
+            run=1,
+            paused=False,
+            roles=mission.roles,
+            anonymous=mission.anonymous,
+            parent_id=mission.parent_id,
+            root_id=mission.root_id or mission.id,
+            depth=mission.depth,
         )
         return Creation(self.missions[mission.id], created=True)
 

@@ -1,4 +1,7 @@
-"""What is asked of the store: plain functions of a connection inside a snapshot; `gateway.store.reader` runs them."""
+"""What is asked of the store: plain functions of a connection inside a snapshot; `gateway.store.reader` runs them.
+
+What is left of a mission that is being deleted (`gateway.store.pruning`) is not there for any of them.
+"""
 
 import sqlite3
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ class Filter:
         """Return SQL conditions, written here, and their values, which are not."""
         wanted = {"tenant": self.tenant, "state": self.state and self.state.value}
         given = {column: value for column, value in wanted.items() if value is not None}
-        return [f"{column} = ?" for column in given], list(given.values())
+        return ["pruned = 0", *(f"{column} = ?" for column in given)], list(given.values())
 
 
 def find_request(connection: sqlite3.Connection, tenant: str, submitter: str, request_id: str) -> MissionRecord | None:
@@ -39,15 +42,31 @@ def find_request(connection: sqlite3.Connection, tenant: str, submitter: str, re
 
 def get_mission(connection: sqlite3.Connection, mission_id: str) -> MissionRecord:
     """Return one mission, or raise NotFoundError."""
-    row = connection.execute("SELECT * FROM missions WHERE id = ?", (mission_id,)).fetchone()
+    row = connection.execute("SELECT * FROM missions WHERE id = ? AND pruned = 0", (mission_id,)).fetchone()
     if row is None:
         raise NotFoundError("there is no such mission", code="mission.not_found")
     return mission_of(row)
 
 
+def children(connection: sqlite3.Connection, mission_id: str) -> tuple[MissionRecord, ...]:
+    """Return the missions that are parts of this one, one level deep, in the order of their admission."""
+    rows = connection.execute("SELECT * FROM missions WHERE parent_id = ? AND pruned = 0 ORDER BY seq", (mission_id,))
+    return tuple(mission_of(row) for row in rows)
+
+
+def unfinished(connection: sqlite3.Connection) -> tuple[MissionRecord, ...]:
+    """Return what has not ended, in the order of admission, in which a parent stands before its children."""
+    rows = connection.execute("SELECT * FROM missions WHERE ended_at IS NULL ORDER BY seq")
+    return tuple(mission_of(row) for row in rows)
+
+
 def get_document(connection: sqlite3.Connection, mission_id: str) -> bytes:
     """Return a mission's document, or raise NotFoundError."""
-    row = connection.execute("SELECT document FROM mission_documents WHERE mission_id = ?", (mission_id,)).fetchone()
+    row = connection.execute(
+        "SELECT document FROM mission_documents"
+        " WHERE mission_id = (SELECT id FROM missions WHERE id = ? AND pruned = 0)",
+        (mission_id,),
+    ).fetchone()
     if row is None:
         raise NotFoundError("there is no such mission", code="mission.not_found")
     return bytes(row["document"])
@@ -56,7 +75,8 @@ def get_document(connection: sqlite3.Connection, mission_id: str) -> bytes:
 def step_results(connection: sqlite3.Connection, mission_id: str, offset: int, limit: int) -> tuple[StepResult, ...]:
     """Return results in the order of arrival."""
     rows = connection.execute(
-        "SELECT * FROM step_results WHERE mission_id = ? ORDER BY seq LIMIT ? OFFSET ?",
+        "SELECT * FROM step_results WHERE mission_id = (SELECT id FROM missions WHERE id = ? AND pruned = 0)"
+        " ORDER BY seq LIMIT ? OFFSET ?",
         (mission_id, limit, offset),
     )
     return tuple(step_of(row) for row in rows)
@@ -70,8 +90,8 @@ def list_missions(
     if after_mission is not None:
         conditions.append("seq < ?")
         values.append(_seq_of(connection, wanted, after_mission))
-    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    sql = f"SELECT * FROM missions {where}ORDER BY seq DESC LIMIT ?"  # noqa: S608 - conditions are our own text
+    where = " AND ".join(conditions)
+    sql = f"SELECT * FROM missions WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - conditions are our own text
     rows = connection.execute(sql, (*values, page_size + 1)).fetchall()
     missions = tuple(mission_of(row) for row in rows[:page_size])
     return MissionPage(missions, token_after(missions[-1].id) if len(rows) > page_size else "")
@@ -89,7 +109,19 @@ def _seq_of(connection: sqlite3.Connection, wanted: Filter, mission_id: str) -> 
 def events(connection: sqlite3.Connection, mission_id: str, from_index: int, limit: int) -> tuple[StoredEvent, ...]:
     """Return events from an index on."""
     rows = connection.execute(
-        "SELECT idx, body FROM mission_events WHERE mission_id = ? AND idx >= ? ORDER BY idx LIMIT ?",
+        "SELECT idx, body FROM mission_events"
+        " WHERE mission_id = (SELECT id FROM missions WHERE id = ? AND pruned = 0) AND idx >= ? ORDER BY idx LIMIT ?",
         (mission_id, from_index, limit),
     )
     return tuple(StoredEvent(row["idx"], bytes(row["body"])) for row in rows)
+
+
+def count_events(connection: sqlite3.Connection, mission_id: str) -> int:
+    """Return the index of the next event: indexes have no gaps."""
+    (following,) = connection.execute(
+        "SELECT coalesce(max(idx) + 1, 0) FROM mission_events"
+        " WHERE mission_id = (SELECT id FROM missions WHERE id = ? AND pruned = 0)",
+        (mission_id,),
+    ).fetchone()
+    count: int = following
+    return count

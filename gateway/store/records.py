@@ -23,6 +23,11 @@ class NewMission:
     name: str
     document: bytes  # canonical JSON
     steps_total: int
+    roles: tuple[str, ...] = ()  # of the submitter, so that a gateway that restarts can go on in its name
+    anonymous: bool = False
+    parent_id: str | None = None  # the mission of which it is a part
+    root_id: str | None = None  # the outermost one; None: itself
+    depth: int = 0  # how many missions it is inside of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,13 @@ class MissionRecord:
     steps_skipped: int
     error: StepFailure | None
     audit_summary: bytes | None  # JSON
+    run: int  # how often it was begun, retries of the whole mission included; from 1
+    paused: bool  # False once it has ended
+    roles: tuple[str, ...]
+    anonymous: bool
+    parent_id: str | None
+    root_id: str  # its own id where it is no part of another
+    depth: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,13 @@ def mission_of(row: sqlite3.Row) -> MissionRecord:
         steps_skipped=row["steps_skipped"],
         error=_failure(row),
         audit_summary=row["audit_summary"],
+        run=row["run"],
+        paused=bool(row["paused"]),
+        roles=tuple(orjson.loads(row["roles"])),
+        anonymous=bool(row["anonymous"]),
+        parent_id=row["parent_id"],
+        root_id=row["root_id"],
+        depth=row["depth"],
     )
 
 
@@ -111,6 +130,7 @@ def step_row(mission_id: str, result: StepResult) -> tuple[object, ...]:
         result.error.message if result.error else None,
         result.duration_ms,
         rfc3339(result.timestamp),
+        result.attempts,
     )
 
 
@@ -123,6 +143,7 @@ def step_of(row: sqlite3.Row) -> StepResult:
         error=_failure(row),
         duration_ms=row["duration_ms"],
         timestamp=datetime.fromisoformat(row["timestamp"]),
+        attempts=row["attempts"],
     )
 
 

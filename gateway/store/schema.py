@@ -64,7 +64,70 @@ CREATE TABLE mission_events (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS,)  # append only: a database in the field has run the earlier ones
+# Trees of missions, approvals, and the journal of effects. The order matters: a new CHECK holds for the rows that are
+# there, so each stands behind what makes it true.
+_DURABILITY: Final = """
+ALTER TABLE missions ADD COLUMN run INTEGER NOT NULL DEFAULT 1 CHECK (run >= 1);
+ALTER TABLE missions ADD COLUMN roles TEXT NOT NULL DEFAULT '[]'; -- of the submitter, at submission; JSON list
+ALTER TABLE missions ADD COLUMN anonymous INTEGER NOT NULL DEFAULT 0 CHECK (anonymous IN (0, 1));
+ALTER TABLE missions ADD COLUMN paused INTEGER NOT NULL DEFAULT 0
+    CHECK (paused = 0 OR (paused = 1 AND ended_at IS NULL));
+ALTER TABLE missions ADD COLUMN parent_id TEXT REFERENCES missions (id);
+ALTER TABLE missions ADD COLUMN root_id TEXT NOT NULL DEFAULT ''; -- its own id where it is no part of another
+UPDATE missions SET root_id = id;
+ALTER TABLE missions ADD COLUMN depth INTEGER NOT NULL DEFAULT 0
+    CHECK ((depth = 0) = (parent_id IS NULL) AND (depth = 0) = (root_id = id));
+-- 1: what is left of a mission that is being deleted. Nobody sees it, and nothing makes it whole again.
+ALTER TABLE missions ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0
+    CHECK (pruned = 0 OR (pruned = 1 AND ended_at IS NOT NULL AND request_id IS NULL));
+CREATE INDEX missions_by_parent ON missions (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX missions_by_root ON missions (root_id);
+CREATE INDEX missions_by_end ON missions (ended_at, seq) WHERE parent_id IS NULL AND ended_at IS NOT NULL;
+CREATE INDEX missions_pruned ON missions (seq) WHERE pruned = 1;
+
+ALTER TABLE step_results ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0);
+
+CREATE TABLE approvals (
+    seq INTEGER PRIMARY KEY, -- order of the requests
+    id TEXT NOT NULL UNIQUE,
+    mission_id TEXT NOT NULL REFERENCES missions (id),
+    step_id TEXT NOT NULL,
+    item INTEGER CHECK (item >= 0), -- of a fan-out
+    digest TEXT NOT NULL,
+    bundle TEXT NOT NULL,
+    message TEXT NOT NULL,
+    approvers TEXT NOT NULL, -- roles; JSON list
+    state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'denied', 'expired', 'withdrawn')),
+    requested_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL,
+    decided_at TEXT,
+    decided_by TEXT,
+    comment TEXT NOT NULL,
+    effect_key TEXT NOT NULL UNIQUE,
+    CHECK ((decided_at IS NULL) = (state = 'pending')),
+    CHECK ((decided_by IS NULL) = (state IN ('pending', 'expired', 'withdrawn'))) -- nobody's yes is none
+) STRICT;
+CREATE INDEX approvals_by_mission ON approvals (mission_id, seq);
+CREATE INDEX approvals_pending ON approvals (seq) WHERE state = 'pending';
+
+CREATE TABLE effects (
+    mission_id TEXT NOT NULL REFERENCES missions (id),
+    step_id TEXT NOT NULL,
+    item INTEGER NOT NULL CHECK (item >= -1), -- of a fan-out; -1: the step is none
+    idx INTEGER NOT NULL CHECK (idx >= 0),
+    key TEXT NOT NULL,
+    op TEXT NOT NULL,
+    now TEXT NOT NULL,
+    seed TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('intended', 'performed', 'failed', 'in_doubt')),
+    entry BLOB, -- JSON
+    CHECK ((entry IS NULL) = (state IN ('intended', 'in_doubt'))),
+    PRIMARY KEY (mission_id, step_id, item, idx)
+) STRICT; -- with a rowid: an entry may be large
+"""
+
+# Append only: a database in the field has run the earlier ones.
+MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY)
 
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:

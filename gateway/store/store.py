@@ -10,13 +10,16 @@ import asyncio
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from engine.clock import Clock
 from engine.result import MissionResult, MissionState, StepResult
 from gateway.errors import StoreError
-from gateway.store import interruption, queries, writes
+from gateway.store import approvals, effects, interruption, pruning, queries, writes
+from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
+from gateway.store.effect_records import EffectRecord, EffectState
 from gateway.store.opening import lock, open_reader, open_writer
 from gateway.store.paging import PAGE_SIZE_MAX, mission_before
 from gateway.store.reader import Reader
@@ -24,8 +27,10 @@ from gateway.store.records import Creation, MissionPage, MissionRecord, NewMissi
 from gateway.store.writer import GroupCommitWriter
 
 EVENT_BYTES_MAX: Final = 64 * 1024
+ENTRY_BYTES_MAX: Final = 512 * 1024  # of one effect; twice what a whole journal of outcomes holds
 EVENTS_PAGE_MAX: Final = 1_000
 STEP_RESULTS_PAGE_MAX: Final = 10_000
+PRUNE_MAX: Final = 1_000  # trees in one call
 
 
 class Store:
@@ -71,19 +76,43 @@ class Store:
         """Record a mission, or return the one that an equal request with this request id had made.
 
         Raises:
-            ConflictError: `mission.request_id_reused`, the earlier request with this id was another one.
+            ConflictError: `mission.request_id_reused`, the earlier request with this id was another one;
+                `mission.ended`, its parent has.
+            NotFoundError: there is no such parent.
+            StoreError: `store.constraint`, its root, depth or tenant is not what follows from its parent.
         """
         now = self._now()
         return await self._writer.submit(lambda c: writes.create_mission(c, mission, now))
 
     async def mark_executing(self, mission_id: str) -> None:
-        """Record that a Validated mission has begun.
+        """Record that a mission has begun, or goes on: one that is Executing already is left as it is.
 
         Raises:
-            ConflictError: `mission.state`, it is not Validated.
+            ConflictError: `mission.state`, it has ended, or there is none.
         """
         now = self._now()
         await self._writer.submit(lambda c: writes.mark_executing(c, mission_id, now))
+
+    async def set_paused(self, mission_id: str, paused: bool) -> None:
+        """Record whether a mission is paused; the end of a mission ends its pause.
+
+        Raises:
+            ConflictError: `mission.state`, it has ended.
+            NotFoundError: there is none.
+        """
+        await self._writer.submit(lambda c: writes.set_paused(c, mission_id, paused=paused))
+
+    async def reopen_mission(self, mission_id: str) -> MissionRecord:
+        """Let an ended mission begin anew: Validated, its run counted up, everything of its end cleared.
+
+        Its results stay where they are Completed, or Skipped because their condition was false
+        (`step.condition_false`); so do its events, effects and approvals.
+
+        Raises:
+            ConflictError: `mission.state`, it has not ended.
+            NotFoundError: there is none.
+        """
+        return await self._writer.submit(lambda c: writes.reopen_mission(c, mission_id))
 
     async def save_step_results(self, mission_id: str, results: Sequence[StepResult]) -> None:
         """Record final results of steps; a step has one result, a second is `store.constraint`."""
@@ -140,6 +169,14 @@ class Store:
         """
         return await self._reader.run(lambda c: queries.get_mission(c, mission_id))
 
+    async def children(self, mission_id: str) -> tuple[MissionRecord, ...]:
+        """Return the missions that are parts of this one, one level deep, oldest first."""
+        return await self._reader.run(lambda c: queries.children(c, mission_id))
+
+    async def unfinished(self) -> tuple[MissionRecord, ...]:
+        """Return every mission of every tenant that has not ended, oldest first, and so parents before children."""
+        return await self._reader.run(queries.unfinished)
+
     async def get_document(self, mission_id: str) -> bytes:
         """Return the mission's document, canonical JSON.
 
@@ -179,6 +216,116 @@ class Store:
         """Return a mission's events from an index on, at most `limit`; none for an unknown mission."""
         count = _within(limit, EVENTS_PAGE_MAX)
         return await self._reader.run(lambda c: queries.events(c, mission_id, from_index, count))
+
+    async def count_events(self, mission_id: str) -> int:
+        """Return how many events a mission has, which is the index of the next; 0 for an unknown mission."""
+        return await self._reader.run(lambda c: queries.count_events(c, mission_id))
+
+    # --- approvals ---
+
+    async def create_approval(self, approval: NewApproval) -> ApprovalRecord:
+        """Record a request, or return the one that has its effect key, whatever became of it."""
+        return await self._writer.submit(lambda c: approvals.create_approval(c, approval))
+
+    async def get_approval(self, approval_id: str) -> ApprovalRecord:
+        """Return one approval.
+
+        Raises:
+            NotFoundError: there is none. Whether a principal may see it is the caller's question.
+        """
+        return await self._reader.run(lambda c: approvals.get_approval(c, approval_id))
+
+    async def list_approvals(
+        self, tenant: str, mission_id: str | None, *, pending_only: bool
+    ) -> tuple[ApprovalRecord, ...]:
+        """Return the approvals of a tenant, or of one mission of it: the newest APPROVALS_MAX, oldest first."""
+        return await self._reader.run(
+            lambda c: approvals.list_approvals(c, tenant, mission_id, pending_only=pending_only)
+        )
+
+    async def decide_approval(
+        self, approval_id: str, state: ApprovalState, by: str | None, comment: str
+    ) -> ApprovalRecord:
+        """Record the end of a pending approval, now.
+
+        Raises:
+            ConflictError: `approval.decided`, it is not pending.
+            NotFoundError: there is none.
+            StoreError: `store.constraint`, approved or denied by nobody, or expired or withdrawn by somebody.
+        """
+        now = self._now()
+        return await self._writer.submit(lambda c: approvals.decide_approval(c, approval_id, state, by, comment, now))
+
+    # --- the journal of effects ---
+
+    async def intend_effects(self, mission_id: str, records: Sequence[EffectRecord]) -> None:
+        """Record intents, all of them or none, each in place of what is there.
+
+        Raises:
+            ConflictError: `mission.state`, the mission has ended, or there is none.
+            StoreError: `store.effect_performed`, an effect that was performed is there, and stays.
+        """
+        intents = tuple(records)
+        await self._writer.submit(lambda c: effects.intend_effects(c, mission_id, intents))
+
+    async def settle_effect(
+        self,
+        mission_id: str,
+        step_id: str,
+        item: int | None,
+        index: int,
+        state: EffectState,
+        entry: bytes | None,
+    ) -> None:
+        """Record what came of an intent; also after its mission has ended, because what was done was done.
+
+        Raises:
+            StoreError: `store.effect_missing`, there is no such intent; `store.constraint`, an entry for a doubt, or
+                none for an outcome; `store.too_large`, the entry has over ENTRY_BYTES_MAX bytes.
+        """
+        if entry is not None and len(entry) > ENTRY_BYTES_MAX:
+            raise StoreError(f"a journal entry has at most {ENTRY_BYTES_MAX} bytes", code="store.too_large")
+        place = (step_id, item, index)
+        await self._writer.submit(lambda c: effects.settle_effect(c, mission_id, place, state, entry))
+
+    async def effects(self, mission_id: str, step_id: str, item: int | None) -> tuple[EffectRecord, ...]:
+        """Return the effects of a step, or of one item of its fan-out, by index; none for an unknown mission."""
+        return await self._reader.run(lambda c: effects.effects(c, mission_id, step_id, item))
+
+    async def forget_doubt(self, mission_id: str) -> int:
+        """Delete the effects that are in doubt or only intended, and return how many.
+
+        For when a person has decided that they may be repeated. What was performed or has failed stays.
+
+        Raises:
+            ConflictError: `mission.state`, the mission is executing, and what it intends is no doubt.
+        """
+        return await self._writer.submit(lambda c: effects.forget_doubt(c, mission_id))
+
+    # --- retention ---
+
+    async def prunable(self, before: datetime, limit: int) -> tuple[str, ...]:
+        """Return the missions that `prune` would delete, without those below them."""
+        count = _within(limit, PRUNE_MAX)
+        return await self._reader.run(lambda c: pruning.prunable(c, before, count))
+
+    async def prune(self, before: datetime, limit: int, *, among: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Delete trees of missions whose root ended before `before`, oldest first, and return their roots.
+
+        At most `limit` of them, brought into 1 to PRUNE_MAX, and of `among` only, where the log was told of those. A
+        tree of which any mission has not ended is left alone. What an earlier call that was killed or cancelled had
+        begun is deleted too, and not returned again. The file keeps its size: what comes next takes the place.
+        """
+        rest: Sequence[str] = (
+            await self.prunable(before, limit) if among is None else among[: _within(limit, PRUNE_MAX)]
+        )
+        pruned: list[str] = []
+        while rest:
+            marked, rest = await self._writer.submit(partial(pruning.mark_some, roots=rest, before=before))
+            pruned += marked
+        while await self._writer.submit(pruning.sweep_some):
+            pass
+        return tuple(pruned)
 
     def _now(self) -> datetime:
         return self._clock.now()

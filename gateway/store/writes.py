@@ -4,11 +4,13 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
+import orjson
+
 from engine.clock import rfc3339
 from engine.result import MissionResult
 from gateway.errors import ConflictError, StoreError
-from gateway.store.queries import find_request
-from gateway.store.records import Creation, NewMission, mission_of
+from gateway.store.queries import find_request, get_mission
+from gateway.store.records import Creation, MissionRecord, NewMission, mission_of
 
 Row = tuple[object, ...]
 
@@ -24,9 +26,11 @@ def create_mission(connection: sqlite3.Connection, mission: NewMission, now: dat
                 f"request id {mission.request_id!r} was used for another request", code="mission.request_id_reused"
             )
         return Creation(existing, created=False)
+    _check_place(connection, mission)
     row = connection.execute(
         "INSERT INTO missions (id, tenant, submitter, request_id, request_digest, mission_digest, name, state,"
-        " created_at, steps_total) VALUES (?, ?, ?, ?, ?, ?, ?, 'Validated', ?, ?) RETURNING *",
+        " created_at, steps_total, roles, anonymous, parent_id, root_id, depth)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 'Validated', ?, ?, ?, ?, ?, ?, ?) RETURNING *",
         (
             mission.id,
             mission.tenant,
@@ -37,27 +41,73 @@ def create_mission(connection: sqlite3.Connection, mission: NewMission, now: dat
             mission.name,
             rfc3339(now),
             mission.steps_total,
+            orjson.dumps(mission.roles).decode(),
+            int(mission.anonymous),
+            mission.parent_id,
+            mission.root_id or mission.id,
+            mission.depth,
         ),
     ).fetchall()[0]
     connection.execute("INSERT INTO mission_documents VALUES (?, ?)", (mission.id, mission.document))
     return Creation(mission_of(row), created=True)
 
 
+def _check_place(connection: sqlite3.Connection, mission: NewMission) -> None:
+    """A part belongs to its parent's tree and tenant, and begins before its parent has ended: trees end whole."""
+    tenant, root_id, depth = mission.tenant, mission.id, 0
+    if mission.parent_id is not None:
+        parent = get_mission(connection, mission.parent_id)
+        if parent.ended_at is not None:
+            raise ConflictError(f"mission {parent.id} has ended, and gets no parts", code="mission.ended")
+        tenant, root_id, depth = parent.tenant, parent.root_id, parent.depth + 1
+    if (mission.tenant, mission.root_id or mission.id, mission.depth) != (tenant, root_id, depth):
+        raise StoreError("the mission is not where its parent says", code="store.constraint")
+
+
 def mark_executing(connection: sqlite3.Connection, mission_id: str, now: datetime) -> None:
-    """Validated → Executing."""
+    """Validated → Executing; one that goes on after a restart is Executing already, and began when it began."""
     changed = connection.execute(
-        "UPDATE missions SET state = 'Executing', started_at = ? WHERE id = ? AND state = 'Validated'",
+        "UPDATE missions SET state = 'Executing', started_at = coalesce(started_at, ?)"
+        " WHERE id = ? AND state IN ('Validated', 'Executing')",
         (rfc3339(now), mission_id),
     )
     if changed.rowcount != 1:
-        raise ConflictError(f"mission {mission_id} is not Validated", code="mission.state")
+        raise ConflictError(f"mission {mission_id} is not Validated or Executing", code="mission.state")
+
+
+def set_paused(connection: sqlite3.Connection, mission_id: str, *, paused: bool) -> None:
+    """Remember whether the mission is paused."""
+    changed = connection.execute(
+        "UPDATE missions SET paused = ? WHERE id = ? AND ended_at IS NULL", (int(paused), mission_id)
+    )
+    if changed.rowcount != 1:
+        get_mission(connection, mission_id)
+        raise ConflictError(f"mission {mission_id} has ended", code="mission.state")
+
+
+def reopen_mission(connection: sqlite3.Connection, mission_id: str) -> MissionRecord:
+    """Completed, Failed or Cancelled → Validated, with the results that stay true."""
+    if get_mission(connection, mission_id).ended_at is None:
+        raise ConflictError(f"mission {mission_id} has not ended", code="mission.state")
+    connection.execute(
+        "DELETE FROM step_results WHERE mission_id = ? AND status <> 'Completed'"
+        " AND NOT (status = 'Skipped' AND error_code IS 'step.condition_false')",
+        (mission_id,),
+    )
+    row = connection.execute(
+        "UPDATE missions SET state = 'Validated', run = run + 1, paused = 0, started_at = NULL, ended_at = NULL,"
+        " overall_status = NULL, total_duration_ms = NULL, steps_completed = 0, steps_failed = 0, steps_skipped = 0,"
+        " error_code = NULL, error_message = NULL, audit_summary = NULL WHERE id = ? RETURNING *",
+        (mission_id,),
+    ).fetchall()[0]
+    return mission_of(row)
 
 
 def save_step_results(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Insert rows of `records.step_row`."""
     connection.executemany(
         "INSERT INTO step_results (mission_id, step_id, status, output, error_code, error_message, duration_ms,"
-        " timestamp) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        " timestamp, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
 
@@ -79,7 +129,7 @@ def finish_mission(
     save_step_results(connection, rows)
     changed = connection.execute(
         "UPDATE missions SET state = ?, overall_status = ?, ended_at = ?, total_duration_ms = ?, steps_completed = ?,"
-        " steps_failed = ?, steps_skipped = ?, error_code = ?, error_message = ?, audit_summary = ?"
+        " steps_failed = ?, steps_skipped = ?, error_code = ?, error_message = ?, audit_summary = ?, paused = 0"
         " WHERE id = ? AND ended_at IS NULL",
         (
             result.state.value,

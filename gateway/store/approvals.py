@@ -1,0 +1,105 @@
+"""Approvals in the store: asked once for each effect, and decided once."""
+
+import sqlite3
+from datetime import datetime
+from typing import Final
+
+import orjson
+
+from engine.clock import rfc3339
+from gateway.errors import ConflictError, NotFoundError
+from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
+
+APPROVALS_MAX: Final = 10_000  # in one list
+
+
+def create_approval(connection: sqlite3.Connection, approval: NewApproval) -> ApprovalRecord:
+    """Insert a request, or return the one that has its effect key."""
+    known = connection.execute("SELECT * FROM approvals WHERE effect_key = ?", (approval.effect_key,)).fetchone()
+    if known is not None:
+        return _approval_of(known)
+    row = connection.execute(
+        "INSERT INTO approvals (id, mission_id, step_id, item, digest, bundle, message, approvers, state, requested_at,"
+        " expires_at, comment, effect_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, '', ?) RETURNING *",
+        (
+            approval.id,
+            approval.mission_id,
+            approval.step_id,
+            approval.item,
+            approval.digest,
+            approval.bundle,
+            approval.message,
+            orjson.dumps(approval.approvers).decode(),
+            rfc3339(approval.requested_at),
+            rfc3339(approval.expires_at),
+            approval.effect_key,
+        ),
+    ).fetchall()[0]
+    return _approval_of(row)
+
+
+def get_approval(connection: sqlite3.Connection, approval_id: str) -> ApprovalRecord:
+    """Return one approval, or raise NotFoundError."""
+    row = connection.execute(
+        "SELECT * FROM approvals WHERE id = ?"
+        " AND EXISTS (SELECT 1 FROM missions WHERE missions.id = mission_id AND pruned = 0)",
+        (approval_id,),
+    ).fetchone()
+    if row is None:
+        raise NotFoundError("there is no such approval", code="approval.not_found")
+    return _approval_of(row)
+
+
+def list_approvals(
+    connection: sqlite3.Connection, tenant: str, mission_id: str | None, *, pending_only: bool
+) -> tuple[ApprovalRecord, ...]:
+    """Return the newest approvals that fit, at most APPROVALS_MAX, the oldest of them first."""
+    conditions = ["missions.tenant = ?", "missions.pruned = 0"]
+    values: list[object] = [tenant]
+    if mission_id is not None:
+        conditions.append("approvals.mission_id = ?")
+        values.append(mission_id)
+    if pending_only:
+        conditions.append("approvals.state = 'pending'")
+    sql = (
+        "SELECT approvals.* FROM approvals JOIN missions ON missions.id = approvals.mission_id"  # noqa: S608 - our text
+        f" WHERE {' AND '.join(conditions)} ORDER BY approvals.seq DESC LIMIT ?"
+    )
+    rows = connection.execute(sql, (*values, APPROVALS_MAX)).fetchall()
+    return tuple(_approval_of(row) for row in reversed(rows))
+
+
+def decide_approval(
+    connection: sqlite3.Connection, approval_id: str, state: ApprovalState, by: str | None, comment: str, now: datetime
+) -> ApprovalRecord:
+    """Pending → `state`, once."""
+    rows = connection.execute(
+        "UPDATE approvals SET state = ?, decided_at = ?, decided_by = ?, comment = ?"
+        " WHERE id = ? AND state = 'pending' RETURNING *",
+        (state.value, rfc3339(now), by, comment, approval_id),
+    ).fetchall()
+    if not rows:
+        ended = get_approval(connection, approval_id)
+        raise ConflictError(f"the approval is {ended.state.value} already", code="approval.decided")
+    return _approval_of(rows[0])
+
+
+def _approval_of(row: sqlite3.Row) -> ApprovalRecord:
+    decided_at = row["decided_at"]
+    return ApprovalRecord(
+        id=row["id"],
+        mission_id=row["mission_id"],
+        step_id=row["step_id"],
+        item=row["item"],
+        digest=row["digest"],
+        bundle=row["bundle"],
+        message=row["message"],
+        approvers=tuple(orjson.loads(row["approvers"])),
+        state=ApprovalState(row["state"]),
+        requested_at=datetime.fromisoformat(row["requested_at"]),
+        expires_at=datetime.fromisoformat(row["expires_at"]),
+        decided_at=None if decided_at is None else datetime.fromisoformat(decided_at),
+        decided_by=row["decided_by"],
+        comment=row["comment"],
+        effect_key=row["effect_key"],
+    )
