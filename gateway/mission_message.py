@@ -1,6 +1,6 @@
 """A mission document as the protobuf message: for programs that build missions and send them typed.
 
-The inverse of `gateway.rpc.codec.mission_value`. It follows the descriptors of the messages, so a field that the
+The inverse of `gateway.rpc.forms.mission_value`. It follows the descriptors of the messages, so a field that the
 protocol gains is carried without a line here, and one that it does not have is an error and not lost.
 """
 

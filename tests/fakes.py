@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
-from engine.result import MissionState
+from engine.errors import FaultError
+from engine.result import MissionState, StepResult
 from engine.values import JsonObject
-from gateway.errors import NotFoundError
+from gateway.errors import ConflictError, NotFoundError
 from gateway.identity import Principal
+from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
 from gateway.policy.decision import Decision
 
@@ -42,6 +44,7 @@ def step_result(step_id: str, status: str = "Completed", **changes: object) -> d
         "output": {"path": f"out/{step_id}.txt"},
         "duration_ms": 1.5,
         "timestamp": "2026-07-01T12:30:16.000000Z",
+        "attempts": 1,
         **changes,
     }
 
@@ -72,13 +75,39 @@ def event(index: int, kind: str = "step.executing", step_id: str = "a", **detail
     return MissionEvent(index=index, timestamp=MOMENT, kind=kind, step_id=step_id, details=details)
 
 
+def approval(approval_id: str = "a-1", mission_id: str = "m-1", **changes: object) -> ApprovalView:
+    """Return an approval that waits for a decision."""
+    fields: dict[str, object] = {
+        "approval_id": approval_id,
+        "mission_id": mission_id,
+        "step_id": "release",
+        "item": None,
+        "digest": DIGEST,
+        "message": "Publish draft.txt?",
+        "approvers": ("approver",),
+        "state": "pending",
+        "requested_at": MOMENT,
+        "expires_at": MOMENT + timedelta(hours=1),
+        "decided_at": None,
+        "decided_by": "",
+        "comment": "",
+    }
+    return ApprovalView(**{**fields, **changes})
+
+
 @dataclass
 class FakeDesk:
-    """A desk of prepared answers. `fault` is raised by every call; `fault_after` that many events by `watch`."""
+    """A desk of prepared answers. `fault` is raised by every call; `fault_after` that many events by `watch`.
+
+    `breaks` holds, for each watch that is to come, how many events it gives before its stream is torn.
+    """
 
     missions: dict[str, MissionView] = field(default_factory=dict)
     events: list[MissionEvent] = field(default_factory=list)
+    approvals: list[ApprovalView] = field(default_factory=list)
+    results_: list[StepResult] = field(default_factory=list)
     fault: BaseException | None = None
+    breaks: list[int] = field(default_factory=list)
     fault_after: int | None = None
     idle: bool = False  # `watch` never ends by itself
     block: asyncio.Event | None = None  # `submit` waits for it
@@ -100,9 +129,10 @@ class FakeDesk:
         self.forms.append(form)
         return PlanPreview(mission={"name": "é"}, digest=DIGEST, levels=(("a", "b"), ("c",)), decision=DECISION)
 
-    async def get(self, principal: Principal, mission_id: str) -> MissionView:
+    async def get(self, principal: Principal, mission_id: str, *, document: bool = False) -> MissionView:
         self._called(principal)
-        return self._own(principal, mission_id)
+        found = self._own(principal, mission_id)
+        return found if document else replace(found, mission=None)
 
     async def list_missions(
         self, principal: Principal, *, state: MissionState | None, page_size: int, page_token: str
@@ -116,10 +146,15 @@ class FakeDesk:
         self._called(principal)
         self._own(principal, mission_id)
         self.watchers += 1
+        self.asked.append(f"from {from_index}")
+        left = self.breaks.pop(0) if self.breaks else None
         try:
             for each in self.events[from_index:]:
                 if self.fault_after is not None and each.index >= self.fault_after:
                     raise ValueError("secret of the stream")
+                if left == 0:
+                    raise FaultError("the stream is torn")
+                left = None if left is None else left - 1
                 self.produced += 1
                 yield each
             if self.idle:
@@ -131,6 +166,57 @@ class FakeDesk:
         self._called(principal)
         self.asked.append(reason)
         return self._own(principal, mission_id)
+
+    async def pause(self, principal: Principal, mission_id: str, reason: str) -> MissionView:
+        self.asked.append(reason)
+        return self._changed(principal, mission_id, paused=True)
+
+    async def resume(self, principal: Principal, mission_id: str) -> MissionView:
+        return self._changed(principal, mission_id, paused=False)
+
+    async def retry(self, principal: Principal, mission_id: str, *, repeat_in_doubt: bool) -> MissionView:
+        self.asked.append(f"repeat_in_doubt {repeat_in_doubt}")
+        run = self._own(principal, mission_id).run + 1
+        return self._changed(principal, mission_id, run=run)
+
+    async def decide_approval(
+        self, principal: Principal, mission_id: str, approval_id: str, *, approve: bool, digest: str, comment: str
+    ) -> ApprovalView:
+        self._called(principal)
+        self._own(principal, mission_id)
+        for at, each in enumerate(self.approvals):
+            if (each.mission_id, each.approval_id) == (mission_id, approval_id):
+                if each.digest != digest:
+                    raise ConflictError("another digest", code="approval.digest_mismatch")
+                state = "approved" if approve else "denied"
+                self.approvals[at] = replace(
+                    each, state=state, decided_by=principal.subject, decided_at=MOMENT, comment=comment
+                )
+                return self.approvals[at]
+        raise NotFoundError("there is no such approval", code="approval.not_found")
+
+    async def list_approvals(
+        self, principal: Principal, mission_id: str | None, *, pending_only: bool
+    ) -> tuple[ApprovalView, ...]:
+        self._called(principal)
+        if mission_id is not None:
+            self._own(principal, mission_id)
+        chosen = [each for each in self.approvals if mission_id in {None, each.mission_id}]
+        return tuple(each for each in chosen if not pending_only or each.state == "pending")
+
+    async def results(
+        self, principal: Principal, mission_id: str, *, offset: int, follow: bool
+    ) -> AsyncIterator[StepResult]:
+        self._called(principal)
+        self._own(principal, mission_id)
+        self.watchers += 1
+        try:
+            for each in self.results_[offset:]:
+                yield each
+            if follow and self.idle:
+                await asyncio.Event().wait()
+        finally:
+            self.watchers -= 1
 
     async def owner(self, mission_id: str) -> Mapping[str, str] | None:
         found = self.missions.get(mission_id)
@@ -144,6 +230,11 @@ class FakeDesk:
         if found.tenant != principal.tenant:
             raise NotFoundError(f"{mission_id} belongs to {found.tenant}", code="mission.not_found")
         return found
+
+    def _changed(self, principal: Principal, mission_id: str, **changes: object) -> MissionView:
+        self._called(principal)
+        self.missions[mission_id] = replace(self._own(principal, mission_id), **changes)
+        return self.missions[mission_id]
 
     def _called(self, principal: Principal) -> None:
         self.callers.append(principal)

@@ -1,21 +1,20 @@
-"""Protobuf to plain values and back. Nothing is decided here: a message becomes the document that it stands for."""
+"""What the desk answers, as protobuf, and the enums of requests as words. Nothing is decided here."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, cast
 
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from engine.document import parse_document
-from engine.errors import MissionInvalidError, Violation
-from engine.mission import MissionLimits
-from engine.result import MissionState, OverallStatus, StepState
-from engine.values import JsonObject, JsonValue
+from engine.errors import Violation
+from engine.result import MissionState, OverallStatus, StepResult, StepState
+from engine.values import JsonObject
 from gateway.errors import SanitizationError
+from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview
 from gateway.policy.decision import Decision
+from gateway.store.approval_records import ApprovalState
 from gateway.v1 import mission_pb2
 
 _STATES: Final = {state: mission_pb2.MissionState.Value(f"MISSION_STATE_{state.name}") for state in MissionState}
@@ -23,82 +22,13 @@ _STEP_STATES: Final = {state: mission_pb2.StepState.Value(f"STEP_STATE_{state.na
 _STATUSES: Final = {
     status: mission_pb2.OverallStatus.Value(f"OVERALL_STATUS_{status.name}") for status in OverallStatus
 }
-
-
-def form_of(
-    request: mission_pb2.SubmitMissionRequest | mission_pb2.PlanMissionRequest, limits: MissionLimits
-) -> bytes | JsonObject:
-    """Return the mission of a request: the document's bytes, or the value that a Mission message stands for.
-
-    Raises:
-        SanitizationError: neither form is set, or a bytes field holds no JSON object.
-        MissionInvalidError: a Mission message over the limits of documents, or JSON that breaks their rules.
-    """
-    match request.WhichOneof("form"):
-        case "document":
-            return request.document
-        case "mission":
-            size = request.mission.ByteSize()
-            if size > limits.document_bytes_max:
-                text = f"the mission has {size} bytes; {limits.document_bytes_max} are allowed"
-                raise _over_limit("document.too_large", "", text)
-            return mission_value(request.mission, limits)
-        case _:
-            raise _refused("request.form_missing", "mission", "set either `mission` or `document`")
-
-
-def mission_value(message: mission_pb2.Mission, limits: MissionLimits) -> JsonObject:
-    """Return the document that a Mission message stands for; unset fields are left out, so that defaults apply once."""
-    out: dict[str, JsonValue] = {"version": message.version, "name": message.name}
-    if message.description:
-        out["description"] = message.description
-    if message.labels:
-        out["labels"] = dict(message.labels)
-    if message.HasField("config"):
-        config = message.config
-        out["config"] = {
-            name: getattr(config, name)
-            for name in ("timeout_seconds", "fail_fast", "parallel_limit")
-            if config.HasField(name)
-        }
-    if message.variables:
-        out["variables"] = _json_object(message.variables, "variables", limits)
-    if len(message.steps) > limits.steps_max:  # an empty step is two bytes, so their size does not bound their number
-        text = f"the mission has {len(message.steps)} steps; {limits.steps_max} are allowed"
-        raise _over_limit("mission.too_many_steps", "steps", text)
-    out["steps"] = [_step_value(step, f"steps[{i}]", limits) for i, step in enumerate(message.steps)]
-    return out
-
-
-def _step_value(step: mission_pb2.MissionStep, field: str, limits: MissionLimits) -> JsonObject:
-    out: dict[str, JsonValue] = {"id": step.id, "name": step.name, "step_type": step.step_type}
-    if step.depends_on:
-        out["depends_on"] = list(step.depends_on)
-    if step.HasField("timeout_seconds"):
-        out["timeout_seconds"] = step.timeout_seconds
-    if step.continue_on_error:
-        out["continue_on_error"] = True
-    if step.profile:
-        out["profile"] = step.profile
-    out["parameters"] = _json_object(step.parameters, f"{field}.parameters", limits) if step.parameters else {}
-    return out
-
-
-def _json_object(raw: bytes, field: str, limits: MissionLimits) -> JsonValue:
-    """Parse JSON by the rules of mission documents: no duplicate keys, no NaN, bounded."""
-    if not raw.lstrip(b" \t\r\n").startswith(b"{"):
-        raise _refused("request.not_a_json_object", field, "must hold one JSON object")
-    try:
-        return parse_document(raw, limits).value
-    except MissionInvalidError as error:
-        raise MissionInvalidError([_within(field, violation) for violation in error.violations]) from error
-
-
-def _within(field: str, violation: Violation) -> Violation:
-    """Return a violation of a bytes field as one of the message, which has no lines."""
-    inner = violation.field
-    dot = "." if inner and not inner.startswith("[") else ""
-    return replace(violation, field=f"{field}{dot}{inner}", line=None, column=None)
+_APPROVAL_STATES: Final = {
+    state.value: mission_pb2.ApprovalState.Value(f"APPROVAL_STATE_{state.name}") for state in ApprovalState
+}
+_VERDICTS: Final[Mapping[int, bool]] = {
+    mission_pb2.APPROVAL_VERDICT_APPROVE: True,
+    mission_pb2.APPROVAL_VERDICT_DENY: False,
+}
 
 
 def decision_message(entrypoint: str, decision: Decision) -> mission_pb2.Decision:
@@ -134,6 +64,10 @@ def view_message(view: MissionView) -> mission_pb2.MissionView:
         ended_at=_timestamp(view.ended_at),
         steps_total=view.steps_total,
         result=_result_message(view.result) if view.result is not None else None,
+        paused=view.paused,
+        run=view.run,
+        parent_id=view.parent_id or "",
+        mission=orjson.dumps(view.mission, option=orjson.OPT_SORT_KEYS) if view.mission is not None else b"",
     )
 
 
@@ -162,6 +96,31 @@ def _step_message(fields: Mapping[str, Any]) -> mission_pb2.StepResult:
         error=mission_pb2.Failure(**fields["error"]) if "error" in fields else None,
         duration_ms=fields["duration_ms"],
         timestamp=_timestamp(datetime.fromisoformat(fields["timestamp"])),
+        attempts=fields["attempts"],
+    )
+
+
+def step_result_message(result: StepResult) -> mission_pb2.StepResult:
+    """Return the outcome of a step."""
+    return _step_message(result.document())
+
+
+def approval_message(approval: ApprovalView) -> mission_pb2.Approval:
+    """Return an approval."""
+    return mission_pb2.Approval(
+        approval_id=approval.approval_id,
+        mission_id=approval.mission_id,
+        step_id=approval.step_id,
+        item=approval.item,
+        digest=approval.digest,
+        message=approval.message,
+        approvers=approval.approvers,
+        state=_APPROVAL_STATES[approval.state],
+        requested_at=_timestamp(approval.requested_at),
+        expires_at=_timestamp(approval.expires_at),
+        decided_at=_timestamp(approval.decided_at),
+        decided_by=approval.decided_by,
+        comment=approval.comment,
     )
 
 
@@ -190,6 +149,18 @@ def state_of(value: "mission_pb2.MissionState.ValueType") -> MissionState | None
     raise _refused("request.unknown_state", "state", "is no state of a mission")
 
 
+def approves(value: "mission_pb2.ApprovalVerdict.ValueType") -> bool:
+    """Return whether a verdict is a yes.
+
+    Raises:
+        SanitizationError: it is none; a verdict that was left out is no answer.
+    """
+    verdict = _VERDICTS.get(value)
+    if verdict is None:
+        raise _refused("request.unknown_verdict", "verdict", "say approve or deny")
+    return verdict
+
+
 def _timestamp(moment: datetime | None) -> Timestamp | None:
     if moment is None:
         return None
@@ -200,7 +171,3 @@ def _timestamp(moment: datetime | None) -> Timestamp | None:
 
 def _refused(code: str, field: str, message: str) -> SanitizationError:
     return SanitizationError([Violation(code=code, message=message, field=field)])
-
-
-def _over_limit(code: str, field: str, message: str) -> MissionInvalidError:
-    return MissionInvalidError([Violation(code=code, message=message, field=field, kind="limit")])

@@ -16,7 +16,7 @@ from engine.audit.errors import (
     KeyFileError,
 )
 from engine.audit.verify import VerifierKeyError
-from engine.errors import EngineError, FaultError, MissionInvalidError, RefusalError, StepError
+from engine.errors import EngineError, FaultError, MissionInvalidError, RefusalError, StepError, SuspendedError
 from gateway.errors import (
     ConfigurationError,
     ConflictError,
@@ -67,6 +67,7 @@ STATUSES: Final[Mapping[type[EngineError], grpc.StatusCode]] = {
     AuditLockedError: grpc.StatusCode.UNAVAILABLE,
     AuditTamperedError: grpc.StatusCode.UNAVAILABLE,
     KeyFileError: grpc.StatusCode.UNAVAILABLE,
+    SuspendedError: grpc.StatusCode.UNAVAILABLE,
     FaultError: grpc.StatusCode.UNAVAILABLE,
     StepError: grpc.StatusCode.INTERNAL,  # a step's failure is part of a result, so one that gets here is a bug
     InternalError: grpc.StatusCode.INTERNAL,

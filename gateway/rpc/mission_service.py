@@ -9,14 +9,17 @@ from engine.mission import MissionLimits
 from engine.values import JsonObject
 from gateway.errors import SanitizationError
 from gateway.missions.views import MissionView
-from gateway.rpc import codec
-from gateway.rpc.interceptor import CALLER
+from gateway.rpc import codec, forms
+from gateway.rpc.interceptor import CALLER, MISSION_ID_CHARS_MAX
 from gateway.rpc.ports import MissionDesk
 from gateway.rpc.types import Context
 from gateway.v1 import mission_pb2, mission_pb2_grpc
 
 REQUEST_ID_CHARS_MAX: Final = 128
 REASON_CHARS_MAX: Final = 1_000
+COMMENT_CHARS_MAX: Final = 1_000
+DIGEST_CHARS_MAX: Final = 128
+APPROVALS_MAX: Final = 1_000  # in one answer
 _LARGE_BYTES: Final = 32 * 1024  # of a Mission message, and
 _LARGE_STEPS: Final = 256  # of a result: translated in a thread from here on, so that other calls go on
 
@@ -52,7 +55,7 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         self, request: mission_pb2.GetMissionRequest, _context: Context
     ) -> mission_pb2.GetMissionResponse:
         """Return one mission."""
-        view = await self._desk.get(CALLER.get(), request.mission_id)
+        view = await self._desk.get(CALLER.get(), request.mission_id, document=request.include_mission)
         return mission_pb2.GetMissionResponse(mission=await _encoded(view))
 
     async def ListMissions(
@@ -86,12 +89,73 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         view = await self._desk.cancel(CALLER.get(), request.mission_id, request.reason)
         return mission_pb2.CancelMissionResponse(mission=await _encoded(view))
 
+    async def PauseMission(
+        self, request: mission_pb2.PauseMissionRequest, _context: Context
+    ) -> mission_pb2.PauseMissionResponse:
+        """Let nothing new start."""
+        _printable("reason", request.reason, 0, REASON_CHARS_MAX)
+        view = await self._desk.pause(CALLER.get(), request.mission_id, request.reason)
+        return mission_pb2.PauseMissionResponse(mission=await _encoded(view))
+
+    async def ResumeMission(
+        self, request: mission_pb2.ResumeMissionRequest, _context: Context
+    ) -> mission_pb2.ResumeMissionResponse:
+        """Let a paused mission go on."""
+        view = await self._desk.resume(CALLER.get(), request.mission_id)
+        return mission_pb2.ResumeMissionResponse(mission=await _encoded(view))
+
+    async def RetryMission(
+        self, request: mission_pb2.RetryMissionRequest, _context: Context
+    ) -> mission_pb2.RetryMissionResponse:
+        """Begin an ended mission anew."""
+        view = await self._desk.retry(CALLER.get(), request.mission_id, repeat_in_doubt=request.repeat_in_doubt)
+        return mission_pb2.RetryMissionResponse(mission=await _encoded(view))
+
+    async def DecideApproval(
+        self, request: mission_pb2.DecideApprovalRequest, _context: Context
+    ) -> mission_pb2.DecideApprovalResponse:
+        """Answer what a step asks; what the comment may hold the desk says."""
+        _printable("approval_id", request.approval_id, 1, MISSION_ID_CHARS_MAX)
+        _printable("digest", request.digest, 1, DIGEST_CHARS_MAX)
+        if len(request.comment) > COMMENT_CHARS_MAX:
+            raise _refused("comment", f"must have at most {COMMENT_CHARS_MAX} characters")
+        approval = await self._desk.decide_approval(
+            CALLER.get(),
+            request.mission_id,
+            request.approval_id,
+            approve=codec.approves(request.verdict),
+            digest=request.digest,
+            comment=request.comment,
+        )
+        return mission_pb2.DecideApprovalResponse(approval=codec.approval_message(approval))
+
+    async def ListApprovals(
+        self, request: mission_pb2.ListApprovalsRequest, _context: Context
+    ) -> mission_pb2.ListApprovalsResponse:
+        """List approvals, the oldest as far as one answer has room."""
+        approvals = await self._desk.list_approvals(
+            CALLER.get(), request.mission_id or None, pending_only=request.pending_only
+        )
+        return mission_pb2.ListApprovalsResponse(
+            approvals=[codec.approval_message(approval) for approval in approvals[:APPROVALS_MAX]],
+            omitted=max(0, len(approvals) - APPROVALS_MAX),
+        )
+
+    async def WatchResults(
+        self, request: mission_pb2.WatchResultsRequest, _context: Context
+    ) -> AsyncIterator[mission_pb2.WatchResultsResponse]:
+        """Stream the results of steps."""
+        _not_negative("offset", request.offset)
+        results = self._desk.results(CALLER.get(), request.mission_id, offset=request.offset, follow=request.follow)
+        async for result in results:
+            yield mission_pb2.WatchResultsResponse(result=codec.step_result_message(result))
+
     async def _form(
         self, request: mission_pb2.SubmitMissionRequest | mission_pb2.PlanMissionRequest
     ) -> bytes | JsonObject:
         if request.HasField("mission") and request.mission.ByteSize() > _LARGE_BYTES:
-            return await asyncio.to_thread(codec.form_of, request, self._limits)
-        return codec.form_of(request, self._limits)
+            return await asyncio.to_thread(forms.form_of, request, self._limits)
+        return forms.form_of(request, self._limits)
 
 
 async def _encoded(view: MissionView) -> mission_pb2.MissionView:

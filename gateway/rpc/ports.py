@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Protocol
 
-from engine.result import MissionState
+from engine.result import MissionState, StepResult
 from engine.values import JsonObject
 from gateway.identity import Principal
+from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
 
 
@@ -18,8 +19,8 @@ class MissionDesk(Protocol):
     async def plan(self, principal: Principal, form: "bytes | JsonObject") -> PlanPreview:
         """Say what `submit` would decide."""
 
-    async def get(self, principal: Principal, mission_id: str) -> MissionView:
-        """Return one mission."""
+    async def get(self, principal: Principal, mission_id: str, *, document: bool = False) -> MissionView:
+        """Return one mission; with `document`, the canonical mission is in the view."""
 
     async def list_missions(
         self, principal: Principal, *, state: MissionState | None, page_size: int, page_token: str
@@ -29,8 +30,46 @@ class MissionDesk(Protocol):
     def watch(self, principal: Principal, mission_id: str, from_index: int) -> AsyncIterator[MissionEvent]:
         """Yield events from an index on, until the mission has ended."""
 
+    def results(self, principal: Principal, mission_id: str, *, offset: int, follow: bool) -> AsyncIterator[StepResult]:
+        """Yield step results in the order in which they were saved; with `follow`, until the mission has ended."""
+
     async def cancel(self, principal: Principal, mission_id: str, reason: str) -> MissionView:
         """Cancel a mission."""
+
+    async def pause(self, principal: Principal, mission_id: str, reason: str) -> MissionView:
+        """Let nothing new start.
+
+        Raises:
+            ConflictError: `mission.ended`, `mission.paused`.
+        """
+
+    async def resume(self, principal: Principal, mission_id: str) -> MissionView:
+        """Let a paused mission go on.
+
+        Raises:
+            ConflictError: `mission.ended`, `mission.not_paused`.
+        """
+
+    async def retry(self, principal: Principal, mission_id: str, *, repeat_in_doubt: bool) -> MissionView:
+        """Begin an ended mission anew, keeping what it has completed.
+
+        Raises:
+            ConflictError: `mission.not_ended`.
+        """
+
+    async def decide_approval(
+        self, principal: Principal, mission_id: str, approval_id: str, *, approve: bool, digest: str, comment: str
+    ) -> ApprovalView:
+        """Record a decision; it is durable before this returns.
+
+        Raises:
+            PolicyDeniedError, ConflictError: as `gateway.missions.approval_rules.require_decidable`.
+        """
+
+    async def list_approvals(
+        self, principal: Principal, mission_id: str | None, *, pending_only: bool
+    ) -> tuple[ApprovalView, ...]:
+        """Return the approvals of one mission, or of all of the principal's tenant, oldest first."""
 
     async def owner(self, mission_id: str) -> Mapping[str, str] | None:
         """Return `{"tenant","submitter"}` of a mission for the rpc decision, or None."""

@@ -14,17 +14,24 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from engine.errors import Violation
+from engine.result import StepFailure, StepResult, StepState
 from gateway.errors import ConfigurationError, PolicyDeniedError, Reason, SanitizationError, StoreError
 from gateway.identity import ANONYMOUS, Principal
 from gateway.rpc.server import RpcServer
 from gateway.v1 import audit_pb2, mission_pb2
-from tests.fakes import FakeAudit, FakeDesk, ended, event, step_result, view
+from tests.fakes import DIGEST, MOMENT, FakeAudit, FakeDesk, approval, ended, event, step_result, view
 from tests.rpc_server import ANN, AS_ANN, AS_BOB, Served, details, everything, serving
 
 GET = mission_pb2.GetMissionRequest(mission_id="m-1")
 WATCH = mission_pb2.WatchMissionRequest(mission_id="m-1")
 SUBMIT = mission_pb2.SubmitMissionRequest(request_id="r", document=b"{}")
 DEFAULT_METADATA_LIMIT = 8 * 1024
+
+
+def decision(**changes: Any) -> mission_pb2.DecideApprovalRequest:
+    """Return a yes to the approval `a-1`, and what of it is to be another."""
+    fields = {"mission_id": "m-1", "approval_id": "a-1", "verdict": mission_pb2.APPROVAL_VERDICT_APPROVE}
+    return mission_pb2.DecideApprovalRequest(**{**fields, "digest": DIGEST, **changes})
 
 
 @pytest.fixture
@@ -239,16 +246,23 @@ async def test_a_call_that_the_gate_refuses_does_not_run(served: Served) -> None
     assert served.desk.callers == []
 
 
-@pytest.mark.parametrize("method", ["GetMission", "WatchMission", "CancelMission"])
+FOREIGN = [
+    "GetMission", "WatchMission", "CancelMission", "PauseMission", "ResumeMission", "RetryMission", "ListApprovals",
+    "DecideApproval", "WatchResults",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", FOREIGN)
 async def test_a_foreign_mission_and_a_missing_one_are_the_same(served: Served, method: str) -> None:
     """Status, text and details do not differ, though the desk's own texts do; only the sent id is echoed anywhere."""
-    request = {
-        "GetMission": mission_pb2.GetMissionRequest,
-        "WatchMission": mission_pb2.WatchMissionRequest,
-        "CancelMission": mission_pb2.CancelMissionRequest,
-    }[method]
+
+    def request(mission_id: str) -> Any:
+        if method == "DecideApproval":
+            return decision(mission_id=mission_id)
+        return getattr(mission_pb2, f"{method}Request")(mission_id=mission_id)
+
     foreign, missing = [
-        await refused(getattr(served.missions, method)(request(mission_id=mission_id), metadata=AS_ANN))
+        await refused(getattr(served.missions, method)(request(mission_id), metadata=AS_ANN))
         for mission_id in ("m-2", "m-3")
     ]
     assert foreign.code() is missing.code() is grpc.StatusCode.NOT_FOUND
@@ -309,6 +323,16 @@ async def test_a_message_over_8_mib_is_resource_exhausted(served: Served) -> Non
         (mission_pb2.ListMissionsRequest(state=99), "state"),
         (mission_pb2.CancelMissionRequest(mission_id="m-1", reason="x" * 1_001), "reason"),
         (mission_pb2.CancelMissionRequest(mission_id="m-1", reason="\x00"), "reason"),
+        (mission_pb2.PauseMissionRequest(mission_id="m-1", reason="x" * 1_001), "reason"),
+        (mission_pb2.PauseMissionRequest(mission_id="m-1", reason="\x1b"), "reason"),
+        (mission_pb2.ListApprovalsRequest(mission_id="x" * 129), "mission_id"),
+        (decision(approval_id=""), "approval_id"),
+        (decision(approval_id="x" * 129), "approval_id"),
+        (decision(digest=""), "digest"),
+        (decision(digest="x" * 129), "digest"),
+        (decision(comment="x" * 1_001), "comment"),
+        (decision(verdict=mission_pb2.APPROVAL_VERDICT_UNSPECIFIED), "verdict"),
+        (decision(verdict=77), "verdict"),
     ],
 )
 async def test_a_request_out_of_its_bounds_is_refused_by_field(served: Served, request_: Any, field: str) -> None:
@@ -367,6 +391,110 @@ async def test_a_watcher_that_goes_leaves_nothing_behind() -> None:
             await until(lambda: desk.watchers == 0)
         finally:
             gc.enable()
+
+
+# --- control ---
+
+
+async def test_control_reaches_the_desk_with_all_that_it_was_told(served: Served) -> None:
+    """Reason, repeat_in_doubt; the answer is the mission as it is then, with pause, run and parent."""
+    desk, missions = served.desk, served.missions
+    desk.missions["m-1"] = view(parent_id="m-0")
+    paused = (
+        await missions.PauseMission(
+            mission_pb2.PauseMissionRequest(mission_id="m-1", reason="let us see"), metadata=AS_ANN
+        )
+    ).mission
+    assert (paused.paused, paused.run, paused.parent_id, desk.asked) == (True, 1, "m-0", ["let us see"])
+    resumed = await missions.ResumeMission(mission_pb2.ResumeMissionRequest(mission_id="m-1"), metadata=AS_ANN)
+    assert not resumed.mission.paused
+    for repeat in (False, True):
+        request = mission_pb2.RetryMissionRequest(mission_id="m-1", repeat_in_doubt=repeat)
+        retried = await missions.RetryMission(request, metadata=AS_ANN)
+        assert desk.asked[-1] == f"repeat_in_doubt {repeat}"
+    assert retried.mission.run == 3
+
+
+async def test_a_mission_comes_with_its_document_where_that_is_asked_for(served: Served) -> None:
+    """As canonical JSON: sorted names, no white space; without the flag there are no bytes."""
+    served.desk.missions["m-1"] = view(mission={"version": "1.0", "name": "é", "steps": [2**53 + 1]})
+    wanted = mission_pb2.GetMissionRequest(mission_id="m-1", include_mission=True)
+    answer = await served.missions.GetMission(wanted, metadata=AS_ANN)
+    assert answer.mission.mission == '{"name":"é","steps":[9007199254740993],"version":"1.0"}'.encode()
+    assert (await served.missions.GetMission(GET, metadata=AS_ANN)).mission.mission == b""
+
+
+async def test_approvals_travel_whole(served: Served) -> None:
+    """Every field, an item 0 told from no item; pending ones, one mission's, or all."""
+    decided = {"state": "denied", "decided_at": MOMENT, "decided_by": "bob", "comment": "nö"}
+    served.desk.approvals = [approval(item=0), approval("a-2", **decided), approval("a-3", "m-2")]
+
+    async def listed(**fields: Any) -> list[mission_pb2.Approval]:
+        request = mission_pb2.ListApprovalsRequest(**fields)
+        return list((await served.missions.ListApprovals(request, metadata=AS_ANN)).approvals)
+
+    first, second = await listed(mission_id="m-1")
+    assert (first.HasField("item"), first.item, first.state) == (True, 0, mission_pb2.APPROVAL_STATE_PENDING)
+    assert (first.digest, first.message, list(first.approvers)) == (DIGEST, "Publish draft.txt?", ["approver"])
+    assert (second.HasField("item"), second.state) == (False, mission_pb2.APPROVAL_STATE_DENIED)
+    assert (second.decided_by, second.comment, second.HasField("decided_at")) == ("bob", "nö", True)
+    assert [a.approval_id for a in await listed(pending_only=True)] == ["a-1", "a-3"]
+    assert len(await listed()) == 3
+
+
+async def test_more_approvals_than_one_answer_holds_are_counted(served: Served) -> None:
+    """The oldest come, and how many others there are."""
+    served.desk.approvals = [approval(f"a-{i}") for i in range(1_010)]
+    answer = await served.missions.ListApprovals(mission_pb2.ListApprovalsRequest(), metadata=AS_ANN)
+    assert [a.approval_id for a in answer.approvals] == [f"a-{i}" for i in range(1_000)]
+    assert answer.omitted == 10
+
+
+@pytest.mark.parametrize(("verdict", "state"), [("APPROVE", "APPROVED"), ("DENY", "DENIED")])
+async def test_a_decision_is_what_was_said(served: Served, verdict: str, state: str) -> None:
+    """Yes is yes and no is no; the desk gets digest and comment."""
+    served.desk.approvals = [approval()]
+    said = decision(verdict=mission_pb2.ApprovalVerdict.Value(f"APPROVAL_VERDICT_{verdict}"), comment="as I say")
+    answer = (await served.missions.DecideApproval(said, metadata=AS_ANN)).approval
+    assert mission_pb2.ApprovalState.Name(answer.state) == f"APPROVAL_STATE_{state}"
+    assert (answer.decided_by, answer.comment) == ("ann", "as I say")
+    served.desk.approvals = [approval(digest="sha256:" + "e" * 64)]
+    error = await refused(served.missions.DecideApproval(said, metadata=AS_ANN))
+    assert (error.code(), details(error)[2].code) == (grpc.StatusCode.FAILED_PRECONDITION, "approval.digest_mismatch")
+
+
+async def test_results_stream_from_any_offset(served: Served) -> None:
+    """In their order, with attempts, outputs as JSON and failures; a negative offset is refused."""
+    failure = StepFailure(code="step.x", message="m")
+    served.desk.results_ = [
+        StepResult(step_id="b", status=StepState.COMPLETED, output=[1], duration_ms=1, timestamp=MOMENT, attempts=3),
+        StepResult(step_id="a", status=StepState.FAILED, error=failure, duration_ms=1, timestamp=MOMENT, attempts=1),
+    ]
+
+    async def seen(offset: int) -> list[mission_pb2.StepResult]:
+        request = mission_pb2.WatchResultsRequest(mission_id="m-1", offset=offset)
+        return [answer.result async for answer in served.missions.WatchResults(request, metadata=AS_ANN)]
+
+    first, second = await seen(0)
+    assert (first.step_id, first.output, first.attempts) == ("b", b"[1]", 3)
+    assert (second.step_id, second.error.code, second.status) == ("a", "step.x", mission_pb2.STEP_STATE_FAILED)
+    assert [result.step_id for result in await seen(1)] == ["a"]
+    assert await seen(2) == []
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await seen(-1)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_whoever_stops_reading_results_leaves_nothing_behind(served: Served) -> None:
+    """A follower that goes ends the desk's generator."""
+    served.desk.results_, served.desk.idle = [], True
+    request = mission_pb2.WatchResultsRequest(mission_id="m-1", follow=True)
+    call = served.missions.WatchResults(request, metadata=AS_ANN)
+    reading = asyncio.ensure_future(call.read())
+    await until(lambda: served.desk.watchers == 1)
+    call.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await until(lambda: served.desk.watchers == 0)
 
 
 # --- the audit log ---
@@ -436,7 +564,7 @@ async def test_reflection_needs_a_caller_and_describes_every_service(served: Ser
     """A client that knows nothing finds services, methods and messages; a stranger finds nothing."""
     names, methods = await asyncio.to_thread(_reflect, served.server.address)
     assert {"gateway.v1.MissionService", "gateway.v1.AuditService", "grpc.health.v1.Health"} <= names
-    assert methods == {"SubmitMission", "PlanMission", "GetMission", "ListMissions", "WatchMission", "CancelMission"}
+    assert methods == {method.name for method in mission_pb2.DESCRIPTOR.services_by_name["MissionService"].methods}
     stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     assert (await refused(stub.ServerReflectionInfo(iter([request])))).code() is grpc.StatusCode.UNAUTHENTICATED

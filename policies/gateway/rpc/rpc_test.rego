@@ -47,6 +47,57 @@ test_submitter_does_not_cancel_the_unknown if not rpc.decision.allow with input 
 
 test_operator_cancels_in_tenant if rpc.decision.allow with input as call(principal(["operator"]), missions, "CancelMission", object.union(own, {"submitter": "bob"}))
 
+control := {"PauseMission", "ResumeMission", "RetryMission"}
+
+test_submitter_controls_own if {
+	every method in control {
+		rpc.decision.allow with input as call(principal(["submitter"]), missions, method, own)
+	}
+}
+
+test_submitter_does_not_control_others if {
+	every method in control {
+		decision := rpc.decision with input as call(principal(["submitter"]), missions, method, object.union(own, {"submitter": "bob"}))
+		not decision.allow
+		codes(decision) == {"rpc.not_your_mission"}
+	}
+}
+
+test_operator_controls_in_tenant if {
+	every method in control {
+		rpc.decision.allow with input as call(principal(["operator"]), missions, method, object.union(own, {"submitter": "bob"}))
+	}
+}
+
+test_readers_do_not_control if {
+	every method in control {
+		not rpc.decision.allow with input as call(principal(["viewer", "auditor", "approver"]), missions, method, own)
+	}
+}
+
+test_approver_decides if rpc.decision.allow with input as call(principal(["approver"]), missions, "DecideApproval", object.union(own, {"submitter": "bob"}))
+
+test_approver_of_another_tenant_does_not_decide if not rpc.decision.allow with input as call(principal(["approver"]), missions, "DecideApproval", object.union(own, {"tenant": "blue"}))
+
+test_nobody_decides_without_the_role if {
+	every role in {"submitter", "operator", "auditor", "viewer"} {
+		decision := rpc.decision with input as call(principal([role]), missions, "DecideApproval", own)
+		not decision.allow
+		codes(decision) == {"rpc.method_not_granted"}
+	}
+}
+
+test_stranger_does_not_decide if not rpc.decision.allow with input as call(stranger, missions, "DecideApproval", own)
+
+test_approver_submits_nothing if not rpc.decision.allow with input as call(principal(["approver"]), missions, "SubmitMission", {})
+
+test_every_reader_sees_approvals_and_results if {
+	every role in {"submitter", "operator", "auditor", "viewer", "approver"} {
+		rpc.decision.allow with input as call(principal([role]), missions, "ListApprovals", {})
+		rpc.decision.allow with input as call(principal([role]), missions, "WatchResults", own)
+	}
+}
+
 test_other_tenant_is_denied if {
 	decision := rpc.decision with input as call(principal(["operator"]), missions, "GetMission", object.union(own, {"tenant": "blue"}))
 	not decision.allow

@@ -10,7 +10,7 @@ from engine.mission import MissionConfig, MissionLimits, RestartScope, Strategy,
 from engine.retry import RetryPolicy
 from engine.values import JsonObject
 from gateway.mission_message import mission_message
-from gateway.rpc.codec import mission_value
+from gateway.rpc.forms import mission_value
 
 LIMITS = MissionLimits()
 

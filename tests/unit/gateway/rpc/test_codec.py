@@ -1,116 +1,12 @@
-"""Protobuf to documents."""
+"""Words to protobuf's numbers and back."""
 
 import pytest
 
-from engine.errors import MissionInvalidError
-from engine.loader import load_mission
-from engine.mission import MissionLimits
 from gateway.errors import SanitizationError
 from gateway.rpc import codec
+from gateway.store.approval_records import ApprovalState
 from gateway.v1 import mission_pb2
-
-LIMITS = MissionLimits()
-
-
-def step(**fields: object) -> mission_pb2.MissionStep:
-    return mission_pb2.MissionStep(**{"id": "a", "name": "A", "step_type": "transform", **fields})
-
-
-def mission(*steps: mission_pb2.MissionStep, **fields: object) -> mission_pb2.Mission:
-    return mission_pb2.Mission(version="1.0", name="m", steps=steps or (step(),), **fields)
-
-
-def test_unset_fields_are_left_out() -> None:
-    """So that a default is given once, by the engine, and both forms of a mission have one digest."""
-    assert codec.mission_value(mission(), LIMITS) == {
-        "version": "1.0",
-        "name": "m",
-        "steps": [{"id": "a", "name": "A", "step_type": "transform", "parameters": {}}],
-    }
-
-
-def test_set_fields_are_kept_also_where_they_are_zero() -> None:
-    """fail_fast false, a timeout of 0 for the engine to refuse, integers beyond doubles, labels, dependencies."""
-    config = mission_pb2.MissionConfig(timeout_seconds=0, fail_fast=False, parallel_limit=0)
-    value = codec.mission_value(
-        mission(
-            step(
-                depends_on=["b"],
-                timeout_seconds=1.5,
-                continue_on_error=True,
-                profile="fast",
-                parameters=b'{"n":9007199254740993}',
-            ),
-            description="d",
-            labels={"k": "v"},
-            config=config,
-            variables=b' {"x": [1, 1.0]}',
-        ),
-        LIMITS,
-    )
-    assert value["config"] == {"timeout_seconds": 0, "fail_fast": False, "parallel_limit": 0}
-    assert value["variables"] == {"x": [1, 1.0]}
-    assert value["labels"] == {"k": "v"}
-    assert value["steps"] == [
-        {
-            "id": "a", "name": "A", "step_type": "transform", "depends_on": ["b"], "timeout_seconds": 1.5,
-            "continue_on_error": True, "profile": "fast", "parameters": {"n": 9007199254740993},
-        }
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("raw", [b"[]", b"1", b"null", b"a: 1", b"\xef\xbb\xbf{}", b"# {}"])
-def test_json_fields_hold_objects_and_no_yaml(raw: bytes) -> None:
-    """The documents' parser reads YAML too; a bytes field of JSON does not."""
-    for message, field in (
-        (mission(variables=raw), "variables"),
-        (mission(step(parameters=raw)), "steps[0].parameters"),
-    ):
-        with pytest.raises(SanitizationError) as caught:
-            codec.mission_value(message, LIMITS)
-        assert caught.value.violations[0].code == "request.not_a_json_object"
-        assert caught.value.violations[0].field == field
-
-
-@pytest.mark.parametrize(
-    "raw", [b'{"a":1,"a":2}', b'{"a":NaN}', b'{"a":1e999}', b"{", b'{"a":"\xff"}', b'{"a":18446744073709551616}']
-)
-def test_json_fields_obey_the_rules_of_documents(raw: bytes) -> None:
-    """Duplicate keys, NaN, infinities, bad encoding, integers beyond 63 bits: there is no second parser."""
-    with pytest.raises(MissionInvalidError):
-        codec.mission_value(mission(variables=raw), LIMITS)
-
-
-def test_a_document_is_passed_on_byte_for_byte() -> None:
-    """Positions in errors are positions in what the client sent."""
-    request = mission_pb2.PlanMissionRequest(document=b"\xff any bytes \n")
-    assert codec.form_of(request, LIMITS) == b"\xff any bytes \n"
-
-
-def test_a_request_without_a_mission_is_refused() -> None:
-    """Neither form is set."""
-    with pytest.raises(SanitizationError) as caught:
-        codec.form_of(mission_pb2.PlanMissionRequest(), LIMITS)
-    assert caught.value.code == "request.form_missing"
-
-
-def test_a_mission_message_obeys_the_limit_of_documents() -> None:
-    """By its size on the wire, as a limit, not as malformed."""
-    with pytest.raises(MissionInvalidError) as caught:
-        codec.form_of(
-            mission_pb2.PlanMissionRequest(mission=mission(description="x" * 2_000)),
-            MissionLimits(document_bytes_max=1_024),
-        )
-    assert caught.value.code == "document.too_large"
-    assert not caught.value.malformed
-
-
-def test_the_value_of_a_message_is_a_mission() -> None:
-    """What mission_value gives is what a document of the same fields gives."""
-    value = codec.mission_value(mission(), LIMITS)
-    document = b'{"version":"1.0","name":"m","steps":[{"id":"a","name":"A","step_type":"transform","parameters":{}}]}'
-    plan = load_mission(document, limits=LIMITS, step_types={"transform"})
-    assert value["steps"] == [s.document() for s in plan.mission.steps]
+from tests.fakes import approval
 
 
 def test_every_state_can_be_asked_for() -> None:
@@ -120,3 +16,9 @@ def test_every_state_can_be_asked_for() -> None:
     assert len({codec.state_of(number) for number in numbers}) == len(numbers)
     with pytest.raises(SanitizationError):
         codec.state_of(77)
+
+
+def test_every_state_of_an_approval_has_a_number() -> None:
+    """Of its own, so that a reader can tell them apart."""
+    numbers = {codec.approval_message(approval(state=state.value)).state for state in ApprovalState}
+    assert numbers == set(mission_pb2.ApprovalState.values()) - {mission_pb2.APPROVAL_STATE_UNSPECIFIED}

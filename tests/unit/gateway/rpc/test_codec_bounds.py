@@ -5,7 +5,7 @@ import pytest
 
 from engine.errors import MissionInvalidError
 from engine.mission import MissionLimits
-from gateway.rpc.codec import form_of
+from gateway.rpc.forms import form_of
 from gateway.v1 import mission_pb2
 
 LIMITS = MissionLimits(steps_max=100, document_bytes_max=8 * 1024 * 1024)
