@@ -130,8 +130,8 @@ class MissionView:
         }
 
 
-def view_of(record: MissionRecord, result: JsonObject | None) -> MissionView:
-    """Return a stored mission as its readers see it."""
+def view_of(record: MissionRecord, result: JsonObject | None, mission: JsonObject | None = None) -> MissionView:
+    """Return a stored mission as its readers see it, with its canonical document where that was asked for."""
     return MissionView(
         mission_id=record.id,
         name=record.name,
@@ -143,6 +143,10 @@ def view_of(record: MissionRecord, result: JsonObject | None) -> MissionView:
         ended_at=record.ended_at,
         steps_total=record.steps_total,
         result=result,
+        paused=record.paused,
+        run=record.run,
+        parent_id=record.parent_id,
+        mission=mission,
     )
 
 
