@@ -68,16 +68,17 @@ class Dispatch:
         self._ledger = Ledger(
             self._steps, observer, clock, on_complete=self._on_complete, on_observer_error=self._on_observer_error
         )
-        self._levels: LevelOrder | None = None
+        self._levels: LevelOrder | None = None  # where a level may begin anew
         self._order = DocumentOrder(plan.graph, self._ledger.results)
         if config.strategy is Strategy.LEVELS:
-            self._order = self._levels = LevelOrder(plan.graph, self._ledger.results)
+            self._order = levels = LevelOrder(plan.graph, self._ledger.results)
+            self._levels = levels if one_for_all else None
         self._settlement = Settlement(plan, context, self._ledger, self._order, self.halt, holds=one_for_all)
         self._order.on_level_done = self._settlement.commit
-        self._restarts_levels = one_for_all
         self._restarting = False
         self._special = {*plan.conditions, *plan.fan_outs}  # steps with something to find out before they start
         self._fans = FanOuts(len(self._steps), context)
+        self._items_from = len(self._steps)  # keys below are those of the steps themselves
         self.places = Places(1 if config.strategy is Strategy.SEQUENTIAL else config.parallel_limit, slots, self.pump)
         self._attempts = Attempts(
             self,
@@ -120,14 +121,14 @@ class Dispatch:
 
     def start(self, stop: Stop | None, prior: Mapping[str, StepResult]) -> None:
         """Take over what an earlier execution has done, and start what is ready; with `stop`, skip all instead."""
-        for step_id, result in prior.items():
-            index = self._plan.graph.index[step_id]
+        kept = {self._plan.graph.index[step_id]: result for step_id, result in prior.items()}
+        for index, result in kept.items():
             self._ledger.keep(index, result)
-            self._context.store_output(step_id, result.output)
-            self._order.release(index)
         if stop is not None:
             self.halt(stop)
-        else:
+        for index, result in kept.items():
+            self._settlement.take_over(index, result)
+        if self._stop is None:
             self._order.begin()
             self.pump()
         if self.settled:
@@ -167,7 +168,10 @@ class Dispatch:
         self._fans.stop()
         for key in self._attempts.halt():
             self._fans.left(key)
+        self.places.open = True  # for what cleans up after a wait; nothing is left that a pause could hold back
+        self.places.readmit()
         if not stop.suspends:
+            self._ledger.stopping(stop)
             self._settlement.skip_rest(stop.reason, self._is_running)
         if self.settled:
             self._on_complete()
@@ -189,54 +193,60 @@ class Dispatch:
     # --- ready steps ---
 
     def pump(self) -> None:
-        """Give free places to attempts that come back, then to ready steps."""
-        self.places.readmit()
-        while (index := self._next()) is not None and self.places.take():
-            self._start(index)
-
-    def _next(self) -> int | None:
-        """Return the next step of which an attempt may start; settle those of which none will."""
-        while (index := self._order.peek()) is not None:
-            if index not in self._special:
-                return index
-            fan = self._fans.of(index)
-            if fan is None:
-                self._look_at(index)
-            elif fan.may_start:
-                return index
+        """Give free places to attempts that come back, then to ready steps; settle those of which none will start."""
+        places, order = self.places, self._order
+        places.readmit()
+        while (index := order.peek()) is not None:
+            if index in self._special:
+                if self._has_item(index):
+                    if not places.take():
+                        return
+                    self._start_item(index)
+            elif places.take():
+                order.pop()
+                self._attempts.start(index, self._steps[index])
             else:
-                fan.queued = False
-                self._order.pop()
-        return None
+                return
 
-    def _start(self, index: int) -> None:
-        step = self._steps[index]
+    def _has_item(self, index: int) -> bool:
+        """Return whether an item of a special step may start; if not, look again at what is the next step now."""
         fan = self._fans.of(index)
         if fan is None:
+            self._look_at(index)
+            return False
+        if not fan.may_start:
+            fan.queued = False
             self._order.pop()
-            self._attempts.start(index, step)
-            return
-        key, item = self._fans.start(fan)
-        self._attempts.start(key, step, item, fan.items[item])
+            return False
+        return True
+
+    def _start_item(self, index: int) -> None:
+        fan = self._fans.of(index)
+        if fan is not None:
+            key, item = self._fans.start(fan)
+            self._attempts.start(key, self._steps[index], item, fan.items[item])
 
     def _look_at(self, index: int) -> None:
         """Find out whether a step runs at all, and of which items it consists."""
         step = self._steps[index]
+        condition, source = self._plan.conditions.get(index), self._plan.fan_outs.get(index)
+        holds, fan, error = False, None, None
         try:
-            condition, source = self._plan.conditions.get(index), self._plan.fan_outs.get(index)
-            if condition is not None and not condition.holds(self._context):
-                self._order.pop()
-                self._settlement.pass_over(index)
-                return
-            if source is None:
-                self._special.discard(index)
-                return
-            fan = self._fans.open(index, source)
+            holds = condition is None or condition.holds(self._context)
+            fan = self._fans.open(index, source) if holds and source is not None else None
         except Exception as raised:  # noqa: BLE001 - what cannot be found out, for whatever reason, is a failure
-            self._order.pop()
-            self._fail(index, failure_of(step, raised), stop_of(step, raised))
+            error = raised
+        if self._stop is not None:  # the doing of whoever was asked
             return
-        if not fan.items:
+        if error is not None:
+            self._order.pop()
+            self._fail(index, failure_of(step, error), stop_of(step, error))
+        elif not holds:
+            self._order.pop()
+            self._settlement.pass_over(index)
+        elif fan is None:
+            self._special.discard(index)
+        elif not fan.items:
             self._order.pop()
             self._settlement.complete(index, [])
 
@@ -248,42 +258,38 @@ class Dispatch:
 
     def began(self, key: int) -> None:
         """Record that the step is Executing, once however often it is tried."""
-        index = self._fans.index_of(key)
-        if not self._ledger.has_begun(index):
-            self._ledger.begin(index)
+        index = key if key < self._items_from else self._fans.index_of(key)
+        if self._levels is not None and self._ledger.has_begun(index):
+            self._settlement.tried(index, 1)
+        self._ledger.begin(index)
 
     def retrying(self, key: int, retry: Retry) -> None:
         """Record that an attempt follows."""
         index = self._fans.index_of(key)
-        tries = self._settlement.tries
-        tries[index] = max(tries.get(index, 1), retry.attempt + 1)
+        self._settlement.tried(index, retry.attempt + 1)
         self._ledger.retrying(index, retry)
 
     def succeeded(self, key: int, output: JsonValue) -> None:
         """Keep an output."""
-        left = self._fans.left(key)
+        left = self._fans.left(key) if key >= self._items_from else None
         if left is None:
             self._settlement.complete(key, output)
-            return
-        fan, item = left
-        step = self._steps[fan.index]
-        try:
-            fan.keep(item, output)
-        except StepError as refused:
-            self._on_item_failed(fan, item, failure_of(step, refused), None, again=False)
         else:
-            self._ledger.item_finished(fan.index, item, len(fan.items), StepState.COMPLETED)
-        self._look_after(fan)
+            self._on_item_returned(*left, output)
+            self._look_after(left[0])
+        self._check_suspended()
 
     def failed(self, key: int, failure: StepFailure, stop: Stop | None, *, again: bool) -> None:
         """Draw the consequences of a failure."""
+        if again and stop is None and self._levels is None and self._supervisor is not None:
+            stop = too_many_restarts(self._supervisor.supervision)  # one for one: else it would have been tried again
         left = self._fans.left(key)
         if left is None:
             self._fail(key, failure, stop, again=again)
-            return
-        fan, item = left
-        self._on_item_failed(fan, item, failure, stop, again=again)
-        self._look_after(fan)
+        else:
+            self._on_item_failed(*left, failure, stop, again=again)
+            self._look_after(left[0])
+        self._check_suspended()
 
     def cancelled(self, key: int) -> None:
         """Skip a step that ended because its mission did; a later execution takes up one that was suspended."""
@@ -302,15 +308,27 @@ class Dispatch:
         elif self._restarting:
             self._begin_level_anew()
         elif left is not None:
+            left[0].again &= gone  # two instances of one item must never run at once
             self._look_after(left[0])
 
     # --- items of a fan-out ---
 
+    def _on_item_returned(self, fan: FanOut, item: int, output: JsonValue) -> None:
+        """Keep the output of an item; one that cannot be kept is a failure."""
+        try:
+            fan.keep(item, output)
+        except StepError as refused:
+            self._on_item_failed(fan, item, failure_of(self._steps[fan.index], refused), None, again=False)
+        else:
+            self._ledger.item_finished(fan.index, item, len(fan.items), StepState.COMPLETED)
+
     def _on_item_failed(self, fan: FanOut, item: int, failure: StepFailure, stop: Stop | None, *, again: bool) -> None:
         """Note that an item failed; without `continue_on_error` the others end with it."""
+        if self._suspended:  # a later execution takes the item up
+            return
         fan.fail(item, failure, again=again)
         self._ledger.item_finished(fan.index, item, len(fan.items), StepState.FAILED)
-        if stop is None and self._steps[fan.index].continue_on_error:
+        if self._stop is not None or (stop is None and self._steps[fan.index].continue_on_error):
             return
         fan.stopped = True
         for key in list(fan.running):
@@ -344,20 +362,18 @@ class Dispatch:
     ) -> None:
         """Settle a failure, unless starting anew may mend it, or a later execution will."""
         if self._suspended:
-            self._check_suspended()
             return
-        if stop is None and again and self._stop is None and self._supervisor is not None:
-            if self._levels is not None and self._restarts_levels and self._supervisor.permits():
-                self._restart_level(self._levels, index, error)
+        if stop is None and again and self._stop is None and self._levels is not None and self._supervisor is not None:
+            if self._supervisor.permits():
+                self._restart_level(self._levels, error)
                 return
             stop = too_many_restarts(self._supervisor.supervision)
         self._settlement.fail(index, error, stop, output=output)
 
     # --- levels that may begin anew ---
 
-    def _restart_level(self, levels: LevelOrder, index: int, error: StepFailure) -> None:
+    def _restart_level(self, levels: LevelOrder, error: StepFailure) -> None:
         """Recall what runs in the level, and begin it anew once all of it has ended."""
-        self._settlement.tries[index] = self._settlement.tries.get(index, 1) + 1
         self._ledger.level_restarting(levels.level, error)
         if self._stop is not None:  # the observer's doing
             return
@@ -373,8 +389,9 @@ class Dispatch:
         if self._attempts or self._levels is None:
             return
         self._restarting = False
-        self._settlement.drop()
-        for index in self._levels.open_level():
+        anew = self._levels.open_level()
+        self._settlement.drop(anew)
+        for index in anew:
             self._fans.forget(index)
 
     # --- what happens by itself ---

@@ -52,7 +52,9 @@ class Ledger:
         return not isnan(self._began[index])
 
     def begin(self, index: int) -> None:
-        """Record that a step is Executing."""
+        """Record that a step is Executing, once however often it is tried."""
+        if not isnan(self._began[index]):
+            return
         self._began[index] = self._clock.monotonic()
         try:
             self._observer.step_started(self._steps[index])
@@ -75,6 +77,10 @@ class Ledger:
     def level_restarting(self, level: int, failure: StepFailure) -> None:
         """Record that a level is begun anew."""
         self._tell(lambda: self._observer.level_restarting(level, failure))
+
+    def stopping(self, stop: Stop) -> None:
+        """Record that the mission ends before its last step."""
+        self._tell(lambda: self._observer.mission_stopping(stop))
 
     def settle(
         self,
@@ -136,5 +142,6 @@ class Ledger:
 
     def _now(self) -> datetime:
         """Return the wall time, which may step back; the ledger's never does."""
-        self._last_time = max(self._last_time, self._clock.now())
+        now = self._clock.now()
+        self._last_time = max(self._last_time, now)
         return self._last_time

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from engine.attempt import StepAttempt
 from engine.mission import MissionStep
+from engine.outcome import Stop
 from engine.result import StepFailure, StepResult, StepState
 from engine.values import JsonValue
 
@@ -55,6 +56,9 @@ class ScheduleObserver(Protocol):
     def level_restarting(self, level: int, failure: StepFailure) -> None:
         """Every step of a level is begun anew: those that had ended in it have no outcome yet."""
 
+    def mission_stopping(self, stop: Stop) -> None:
+        """The mission ends before its last step; a suspension is not told of."""
+
     def step_finished(self, step: MissionStep, result: StepResult) -> None:
         """The step is Completed, Failed or Skipped; `result` is final, and there is one for every step."""
 
@@ -88,6 +92,9 @@ class SilentObserver:
         """Do nothing."""
 
     def level_restarting(self, level: int, failure: StepFailure) -> None:
+        """Do nothing."""
+
+    def mission_stopping(self, stop: Stop) -> None:
         """Do nothing."""
 
     def step_finished(self, step: MissionStep, result: StepResult) -> None:

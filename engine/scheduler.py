@@ -51,6 +51,7 @@ class MissionRun:
         slots: SharedPlaces | None = None,
         chance: Callable[[], float] = _chance,
         spent_seconds: float = 0.0,
+        stopped: Stop | None = None,
     ) -> None:
         """Prepare an execution.
 
@@ -62,9 +63,10 @@ class MissionRun:
             clock: of the results' times.
             mission_id: names the result.
             cancel_grace_seconds: see the class.
-            prior: results of an earlier execution, Completed or Skipped by their condition: taken over as they are.
+            prior: results of an earlier execution, taken over as they are; those that are missing are to come.
             slots: places that are shared with other executions; `engine.slots`.
             chance: 0 ≤ chance < 1, for the jitter of retries.
+            stopped: an earlier execution was stopping for this reason: nothing starts.
             spent_seconds: of the mission's timeout, what earlier executions have used.
         """
         self._plan = plan
@@ -79,7 +81,7 @@ class MissionRun:
         self._chance = chance
         self._spent_seconds = spent_seconds
         self._dispatch: Dispatch | None = None
-        self._stopped_before: Stop | None = None
+        self._stopped_before = stopped
         self._paused_before = False
         self._result: MissionResult | None = None
 

@@ -8,6 +8,7 @@ from engine.attempt import StepAttempt
 from engine.context import ExecutionContext
 from engine.graph import Graph
 from engine.mission import Mission, MissionConfig, MissionLimits, MissionStep
+from engine.outcome import Stop
 from engine.plan import Plan
 from engine.ports import Retry, ScheduleObserver, SharedPlaces, StepRunner
 from engine.reference import Scope
@@ -117,6 +118,7 @@ class RecordingObserver:
     retries: list[tuple[str, Retry]] = field(default_factory=list)
     item_ends: list[tuple[str, int, int, str]] = field(default_factory=list)
     restarts: list[tuple[int, str]] = field(default_factory=list)
+    stops: list[Stop] = field(default_factory=list)
 
     def step_started(self, step: MissionStep) -> None:
         self.events.append((step.id, "Executing"))
@@ -129,6 +131,9 @@ class RecordingObserver:
 
     def level_restarting(self, level: int, failure: StepFailure) -> None:
         self.restarts.append((level, failure.code))
+
+    def mission_stopping(self, stop: Stop) -> None:
+        self.stops.append(stop)
 
     def step_finished(self, step: MissionStep, result: StepResult) -> None:
         self.events.append((step.id, result.status.value))
@@ -146,6 +151,7 @@ def run_of(
     slots: SharedPlaces | None = None,
     chance: float = 0.5,
     spent_seconds: float = 0.0,
+    stopped: Stop | None = None,
 ) -> MissionRun:
     """Return a run of `plan` on the loop's own time."""
     return MissionRun(
@@ -160,6 +166,7 @@ def run_of(
         slots=slots,
         chance=lambda: chance,
         spent_seconds=spent_seconds,
+        stopped=stopped,
     )
 
 

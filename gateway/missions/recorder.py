@@ -8,6 +8,7 @@ from typing import Final
 
 from engine.clock import Clock
 from engine.mission import MissionStep
+from engine.outcome import Stop
 from engine.ports import Retry
 from engine.result import StepFailure, StepResult, StepState
 from engine.values import JsonObject, JsonValue
@@ -65,6 +66,12 @@ class Recorder:
             {"level": level, "error": {"code": failure.code, "message": failure.message}},
         )
 
+    def mission_stopping(self, stop: Stop) -> None:
+        """Note that nothing more starts, and why: a later start of the gateway must know it as well."""
+        error = {"code": stop.reason.code, "message": stop.reason.message}
+        details: JsonObject = {"state": stop.state.value, "error": error, "of_step": stop.error is None}
+        self.note("mission.stopping", "", details)
+
     def step_finished(self, step: MissionStep, result: StepResult) -> None:
         """Record the step's outcome: its output goes to the store, its digest to the log.
 
@@ -103,11 +110,18 @@ class Recorder:
     @property
     def unsaved_events(self) -> tuple[int, Sequence[MissionEvent]]:
         """Events that the store has not got, as of now, and the index of the first."""
-        return self._events_saved, self._events[self._events_saved :]
+        return self.first_index + self._events_saved, self._events[self._events_saved :]
 
     def results_saved(self, count: int) -> None:
         """Note that the store has the first `count` of `unsaved_results`."""
         del self._unsaved[:count]
+        self._wake()
+
+    async def next_saved(self) -> bool:
+        """Return when the store may have more results than before; False: the execution has ended."""
+        if not self._ended:
+            await self._next()
+        return not self._ended
 
     def events_saved(self, count: int) -> None:
         """Note that the store has the first `count` of `unsaved_events`."""
@@ -137,7 +151,11 @@ class Recorder:
         """Add an event for watchers."""
         self._events.append(
             MissionEvent(
-                index=len(self._events), timestamp=self._clock.now(), kind=kind, step_id=step_id, details=details
+                index=self.first_index + len(self._events),
+                timestamp=self._clock.now(),
+                kind=kind,
+                step_id=step_id,
+                details=details,
             )
         )
         self._wake()
@@ -148,12 +166,12 @@ class Recorder:
         self._wake()
 
     async def watch(self, from_index: int) -> AsyncIterator[MissionEvent]:
-        """Yield every event from `from_index` on, past and to come, until the mission has ended."""
-        index = from_index
+        """Yield every event of this execution from `from_index` on, past and to come, until it has ended."""
+        at = max(0, from_index - self.first_index)
         while True:
-            while index < len(self._events):
-                yield self._events[index]
-                index += 1
+            while at < len(self._events):
+                yield self._events[at]
+                at += 1
             if self._ended:
                 return
             await self._next()

@@ -7,6 +7,7 @@ import pytest
 from engine.attempt import StepAttempt
 from engine.errors import StepError, SuspendedError
 from engine.mission import MissionConfig
+from engine.outcome import Stop
 from engine.result import MissionResult, MissionState, StepFailure, StepResult, StepState
 from engine.values import JsonValue
 from tests.schedules import (
@@ -215,6 +216,62 @@ def test_a_mission_of_which_nothing_is_left_ends_at_once() -> None:
     """Everything was done before."""
     prior = {name: done(name, name) for name in CHAIN}
     assert run(run_of(plan_of(CHAIN), ScriptedRunner(), prior=prior).execute()).state is MissionState.COMPLETED
+
+
+def failed(step_id: str) -> StepResult:
+    error = StepFailure(code="step.failed", message="no")
+    return StepResult(step_id=step_id, status=StepState.FAILED, error=error, duration_ms=1.0, timestamp=EPOCH)
+
+
+def test_a_failure_of_an_earlier_execution_means_what_it_meant_then() -> None:
+    """Its dependents are Skipped and, where the mission is to stop at a failure, all others as well."""
+    graph = {"a": [], "b": ["a"], "c": ["b"], "d": []}
+    for fail_fast, others in ((False, "Completed"), (True, "Skipped")):
+        observer, runner = RecordingObserver(), ScriptedRunner()
+        plan = plan_of(graph, config=MissionConfig(fail_fast=fail_fast))
+        result = run(run_of(plan, runner, observer, prior={"a": failed("a")}).execute())
+        assert statuses(result) == {"a": "Failed", "b": "Skipped", "c": "Skipped", "d": others}
+        assert runner.called == ([] if fail_fast else ["d"])
+        assert result.overall_status.value == ("Failed" if fail_fast else "Partial")
+        assert [stop.reason.code for stop in observer.stops] == (["mission.fail_fast"] if fail_fast else [])
+
+
+def test_a_failure_that_was_to_be_lived_with_is_lived_with() -> None:
+    """With continue_on_error the dependents of a kept failure run, and see null."""
+    plan = plan_of(CHAIN, tolerant=["a"])
+    result = run(run_of(plan, prior={"a": failed("a")}).execute())
+    assert statuses(result) == {"a": "Failed", "b": "Completed", "c": "Completed"}
+
+
+def test_an_execution_that_was_stopping_is_stopped_for_the_same_reason() -> None:
+    """What it had not got to is Skipped with that reason, and the state is the one that it was going to have."""
+    cancelled = StepFailure(code="mission.cancelled", message="enough")
+    observer, runner = RecordingObserver(), ScriptedRunner()
+    prior = {"a": done("a", 1)}
+    result = run(run_of(plan_of(CHAIN), runner, observer, prior=prior, stopped=Stop.cancelled(cancelled)).execute())
+    assert statuses(result) == {"a": "Completed", "b": "Skipped", "c": "Skipped"}
+    assert (result.state, result.error, runner.called) == (MissionState.CANCELLED, cancelled, [])
+
+
+def test_whoever_watches_hears_why_a_mission_ends_early() -> None:
+    """Once, before the steps that it keeps from running are Skipped; of a suspension nothing."""
+
+    async def main(*, suspend: bool) -> RecordingObserver:
+        observer = RecordingObserver()
+        mission = run_of(plan_of(CHAIN), ScriptedRunner({"a": forever}), observer)
+        task = asyncio.create_task(mission.execute())
+        await asyncio.sleep(1.0)
+        if suspend:
+            mission.suspend()
+            with pytest.raises(SuspendedError):
+                await task
+        else:
+            mission.cancel(StepFailure(code="mission.cancelled", message="enough"))
+            await task
+        return observer
+
+    assert [stop.reason.code for stop in run(main(suspend=False)).stops] == ["mission.cancelled"]
+    assert run(main(suspend=True)).stops == []
 
 
 def test_a_suspended_mission_has_no_result_and_can_be_taken_up() -> None:
