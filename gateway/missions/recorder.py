@@ -22,10 +22,13 @@ class Recorder:
     """The observer of one mission's schedule: cheap and synchronous.
 
     The log comes first: a transition that cannot be logged is shown to nobody, and stops the mission. What the store
-    has not got yet waits in `unsaved_results` and `unsaved_events`.
+    has not got yet waits in `unsaved_results` and `unsaved_events`. `first_index` is that of the first event: those
+    before it are an earlier execution's, and in the store.
     """
 
-    def __init__(self, mission_id: str, trail: Trail, clock: Clock) -> None:
+    def __init__(self, mission_id: str, trail: Trail, clock: Clock, *, first_index: int = 0) -> None:
+        self.first_index: Final = first_index
+        self.saves = 0  # how often the store was given results
         self._mission_id = mission_id
         self._trail = trail
         self._clock = clock
@@ -115,13 +118,13 @@ class Recorder:
     def results_saved(self, count: int) -> None:
         """Note that the store has the first `count` of `unsaved_results`."""
         del self._unsaved[:count]
+        self.saves += 1
         self._wake()
 
-    async def next_saved(self) -> bool:
-        """Return when the store may have more results than before; False: the execution has ended."""
-        if not self._ended:
+    async def saved_since(self, saves: int) -> None:
+        """Return when the store has been given results since `saves` had that value, or the execution has ended."""
+        while self.saves == saves and not self._ended:
             await self._next()
-        return not self._ended
 
     def events_saved(self, count: int) -> None:
         """Note that the store has the first `count` of `unsaved_events`."""
