@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast
@@ -12,11 +11,9 @@ from typing import Any, Final, Self, TypeVar, cast
 import grpc
 import orjson
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 
-from engine.clock import rfc3339
-from engine.result import MissionState, OverallStatus, StepState
+from gateway.answers import approval_document, decision_document, event_document, step_document, view_document
 from gateway.errors import ConfigurationError
 from gateway.rpc.details import DETAILS_KEY
 from gateway.v1 import error_pb2, mission_pb2, mission_pb2_grpc
@@ -121,13 +118,13 @@ class Client:
             "mission": orjson.loads(answer.mission),
             "digest": answer.digest,
             "levels": [list(level.step_ids) for level in answer.levels],
-            "decisions": [_decision(decision) for decision in answer.decisions],
+            "decisions": [decision_document(decision) for decision in answer.decisions],
         }
 
-    def get(self, mission_id: str) -> dict[str, Any]:
-        """Return a mission's view."""
-        answer = self._call(self._missions.GetMission, mission_pb2.GetMissionRequest(mission_id=mission_id))
-        return view_document(answer.mission)
+    def get(self, mission_id: str, *, document: bool = False) -> dict[str, Any]:
+        """Return a mission's view; with `document`, its member `mission` is the canonical mission."""
+        request = mission_pb2.GetMissionRequest(mission_id=mission_id, include_mission=document)
+        return view_document(self._call(self._missions.GetMission, request).mission)
 
     def list_missions(self, state: str | None, page_size: int, page_token: str) -> dict[str, Any]:
         """Return `{"missions","next_page_token"}`."""
@@ -146,19 +143,55 @@ class Client:
         request = mission_pb2.CancelMissionRequest(mission_id=mission_id, reason=reason)
         return view_document(self._call(self._missions.CancelMission, request).mission)
 
+    def pause(self, mission_id: str, reason: str) -> dict[str, Any]:
+        """Pause a mission; return its view."""
+        request = mission_pb2.PauseMissionRequest(mission_id=mission_id, reason=reason)
+        return view_document(self._call(self._missions.PauseMission, request).mission)
+
+    def resume(self, mission_id: str) -> dict[str, Any]:
+        """Let a paused mission go on; return its view."""
+        request = mission_pb2.ResumeMissionRequest(mission_id=mission_id)
+        return view_document(self._call(self._missions.ResumeMission, request).mission)
+
+    def retry(self, mission_id: str, *, repeat_in_doubt: bool = False) -> dict[str, Any]:
+        """Begin an ended mission anew; return its view."""
+        request = mission_pb2.RetryMissionRequest(mission_id=mission_id, repeat_in_doubt=repeat_in_doubt)
+        return view_document(self._call(self._missions.RetryMission, request).mission)
+
+    def decide_approval(
+        self, mission_id: str, approval_id: str, *, approve: bool, digest: str, comment: str = ""
+    ) -> dict[str, Any]:
+        """Answer what a step asks; return the approval."""
+        request = mission_pb2.DecideApprovalRequest(
+            mission_id=mission_id,
+            approval_id=approval_id,
+            verdict=mission_pb2.APPROVAL_VERDICT_APPROVE if approve else mission_pb2.APPROVAL_VERDICT_DENY,
+            digest=digest,
+            comment=comment,
+        )
+        return approval_document(self._call(self._missions.DecideApproval, request).approval)
+
+    def list_approvals(self, mission_id: str = "", *, pending_only: bool = True) -> dict[str, Any]:
+        """Return `{"approvals","omitted"}`: of one mission, or of all of the caller's tenant, oldest first."""
+        request = mission_pb2.ListApprovalsRequest(mission_id=mission_id, pending_only=pending_only)
+        answer = self._call(self._missions.ListApprovals, request)
+        return {"approvals": [approval_document(each) for each in answer.approvals], "omitted": answer.omitted}
+
     def watch(self, mission_id: str, from_index: int = 0) -> Iterator[dict[str, Any]]:
         """Yield events until the mission has ended."""
         request = mission_pb2.WatchMissionRequest(mission_id=mission_id, from_index=from_index)
+        for answer in self._stream(self._missions.WatchMission, request):
+            yield event_document(answer.event)
+
+    def results(self, mission_id: str, offset: int = 0, *, follow: bool = False) -> Iterator[dict[str, Any]]:
+        """Yield step results, `step_id` included, in the order in which they were saved."""
+        request = mission_pb2.WatchResultsRequest(mission_id=mission_id, offset=offset, follow=follow)
+        for answer in self._stream(self._missions.WatchResults, request):
+            yield {"step_id": answer.result.step_id, **step_document(answer.result)}
+
+    def _stream(self, method: "grpc.UnaryStreamMultiCallable[Any, _T]", request: Any) -> Iterator[_T]:
         try:
-            for answer in self._missions.WatchMission(request, metadata=self._metadata, wait_for_ready=False):
-                event = answer.event
-                yield {
-                    "index": event.index,
-                    "timestamp": _time(event.timestamp),
-                    "kind": event.kind,
-                    "step_id": event.step_id,
-                    "details": orjson.loads(event.details),
-                }
+            yield from method(request, metadata=self._metadata, wait_for_ready=False)
         except grpc.RpcError as error:
             raise call_error(error, self._address) from error
 
@@ -184,81 +217,6 @@ def call_error(error: grpc.RpcError, address: str) -> CallError:
         errors.append(_error("errors.omitted", f"{detail.omitted} more, which an error status has no room for"))
     malformed = detail.malformed or detail.code.startswith("request.")
     return CallError(status, errors or [_error(detail.code, text)], malformed=malformed)
-
-
-def view_document(view: mission_pb2.MissionView) -> dict[str, Any]:
-    """Return a view as JSON, in the words of the data-model document."""
-    return {
-        "mission_id": view.mission_id,
-        "name": view.name,
-        "state": _name(mission_pb2.MissionState.Name(view.state), MissionState),
-        "digest": view.digest,
-        "submitter": view.submitter,
-        "tenant": view.tenant,
-        "created_at": _time(view.created_at),
-        "ended_at": _time(view.ended_at) if view.HasField("ended_at") else None,
-        "steps_total": view.steps_total,
-        "result": _result(view.result) if view.HasField("result") else None,
-    }
-
-
-def _result(result: mission_pb2.MissionResult) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "mission_id": result.mission_id,
-        "overall_status": _name(mission_pb2.OverallStatus.Name(result.overall_status), OverallStatus),
-        "start_time": _time(result.start_time),
-        "end_time": _time(result.end_time),
-        "total_duration_ms": result.total_duration_ms,
-        "steps_completed": result.steps_completed,
-        "steps_failed": result.steps_failed,
-        "steps_skipped": result.steps_skipped,
-        "step_results": {
-            step_id: _step(step) for step_id, step in sorted(result.step_results.items(), key=_completion)
-        },
-        "audit_summary": {
-            "events_logged": result.audit_summary.events_logged,
-            "integrity_verified": result.audit_summary.integrity_verified,
-        },
-    }
-    if result.HasField("error"):
-        out["error"] = {"code": result.error.code, "message": result.error.message}
-    return out
-
-
-def _completion(item: tuple[str, mission_pb2.StepResult]) -> tuple[int, int, str]:
-    """Order step results as they came: a protobuf map has no order of its own."""
-    step_id, step = item
-    return step.timestamp.seconds, step.timestamp.nanos, step_id
-
-
-def _step(step: mission_pb2.StepResult) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "status": _name(mission_pb2.StepState.Name(step.status), StepState),
-        "output": orjson.loads(step.output),
-    }
-    if step.HasField("error"):
-        out["error"] = {"code": step.error.code, "message": step.error.message}
-    out["duration_ms"] = step.duration_ms
-    out["timestamp"] = _time(step.timestamp)
-    return out
-
-
-def _decision(decision: mission_pb2.Decision) -> dict[str, Any]:
-    return {
-        "entrypoint": decision.entrypoint,
-        "allow": decision.allow,
-        "reasons": [{"code": r.code, "message": r.message, "rule": r.rule} for r in decision.reasons],
-        "bundle": decision.bundle,
-    }
-
-
-def _name(number_name: str, words: type[MissionState] | type[StepState] | type[OverallStatus]) -> str:
-    """Return `MISSION_STATE_COMPLETED` as `Completed`."""
-    return next(word.value for word in words if number_name.endswith("_" + word.name))
-
-
-def _time(stamp: Timestamp) -> str:
-    return rfc3339(stamp.ToDatetime(tzinfo=UTC))
 
 
 def _detail(error: grpc.Call) -> error_pb2.ErrorDetail | None:

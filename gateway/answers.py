@@ -1,0 +1,125 @@
+"""What the gateway answers, as plain JSON values in the words of the data-model document."""
+
+from datetime import UTC
+from typing import Any
+
+import orjson
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from engine.clock import rfc3339
+from engine.result import MissionState, OverallStatus, StepState
+from gateway.v1 import mission_pb2
+
+
+def view_document(view: mission_pb2.MissionView) -> dict[str, Any]:
+    """Return a view as JSON, in the words of the data-model document."""
+    out = {
+        "mission_id": view.mission_id,
+        "name": view.name,
+        "state": _name(mission_pb2.MissionState.Name(view.state), MissionState),
+        "digest": view.digest,
+        "submitter": view.submitter,
+        "tenant": view.tenant,
+        "created_at": _time(view.created_at),
+        "ended_at": _time(view.ended_at) if view.HasField("ended_at") else None,
+        "steps_total": view.steps_total,
+        "paused": view.paused,
+        "run": view.run,
+        "parent_id": view.parent_id or None,
+        "result": _result(view.result) if view.HasField("result") else None,
+    }
+    if view.mission:
+        out["mission"] = orjson.loads(view.mission)
+    return out
+
+
+def event_document(event: mission_pb2.MissionEvent) -> dict[str, Any]:
+    """Return an event as JSON."""
+    return {
+        "index": event.index,
+        "timestamp": _time(event.timestamp),
+        "kind": event.kind,
+        "step_id": event.step_id,
+        "details": orjson.loads(event.details),
+    }
+
+
+def approval_document(approval: mission_pb2.Approval) -> dict[str, Any]:
+    """Return an approval as JSON; `item` is null where the step is no fan-out, `decided_at` before a decision."""
+    return {
+        "approval_id": approval.approval_id,
+        "mission_id": approval.mission_id,
+        "step_id": approval.step_id,
+        "item": approval.item if approval.HasField("item") else None,
+        "digest": approval.digest,
+        "message": approval.message,
+        "approvers": list(approval.approvers),
+        "state": mission_pb2.ApprovalState.Name(approval.state).removeprefix("APPROVAL_STATE_").lower(),
+        "requested_at": _time(approval.requested_at),
+        "expires_at": _time(approval.expires_at),
+        "decided_at": _time(approval.decided_at) if approval.HasField("decided_at") else None,
+        "decided_by": approval.decided_by,
+        "comment": approval.comment,
+    }
+
+
+def _result(result: mission_pb2.MissionResult) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "mission_id": result.mission_id,
+        "overall_status": _name(mission_pb2.OverallStatus.Name(result.overall_status), OverallStatus),
+        "start_time": _time(result.start_time),
+        "end_time": _time(result.end_time),
+        "total_duration_ms": result.total_duration_ms,
+        "steps_completed": result.steps_completed,
+        "steps_failed": result.steps_failed,
+        "steps_skipped": result.steps_skipped,
+        "step_results": {
+            step_id: step_document(step) for step_id, step in sorted(result.step_results.items(), key=_completion)
+        },
+        "audit_summary": {
+            "events_logged": result.audit_summary.events_logged,
+            "integrity_verified": result.audit_summary.integrity_verified,
+        },
+    }
+    if result.HasField("error"):
+        out["error"] = {"code": result.error.code, "message": result.error.message}
+    return out
+
+
+def _completion(item: tuple[str, mission_pb2.StepResult]) -> tuple[int, int, str]:
+    """Order step results as they came: a protobuf map has no order of its own."""
+    step_id, step = item
+    return step.timestamp.seconds, step.timestamp.nanos, step_id
+
+
+def step_document(step: mission_pb2.StepResult) -> dict[str, Any]:
+    """Return the outcome of a step as JSON, without its id."""
+    out: dict[str, Any] = {
+        "status": _name(mission_pb2.StepState.Name(step.status), StepState),
+        "output": orjson.loads(step.output),
+    }
+    if step.HasField("error"):
+        out["error"] = {"code": step.error.code, "message": step.error.message}
+    out["duration_ms"] = step.duration_ms
+    out["timestamp"] = _time(step.timestamp)
+    out["attempts"] = step.attempts
+    return out
+
+
+def decision_document(decision: mission_pb2.Decision) -> dict[str, Any]:
+    """Return a decision as JSON."""
+    return {
+        "entrypoint": decision.entrypoint,
+        "allow": decision.allow,
+        "reasons": [{"code": r.code, "message": r.message, "rule": r.rule} for r in decision.reasons],
+        "bundle": decision.bundle,
+    }
+
+
+def _name(number_name: str, words: type[MissionState] | type[StepState] | type[OverallStatus]) -> str:
+    """Return `MISSION_STATE_COMPLETED` as `Completed`."""
+    return next(word.value for word in words if number_name.endswith("_" + word.name))
+
+
+def _time(stamp: Timestamp) -> str:
+    return rfc3339(stamp.ToDatetime(tzinfo=UTC))
