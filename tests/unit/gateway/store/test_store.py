@@ -166,7 +166,7 @@ async def test_a_mission_runs_and_ends(store: Store) -> None:
 
 @pytest.mark.parametrize("ended", [True, False])
 async def test_states_only_go_forward(store: Store, ended: bool) -> None:
-    """What has ended neither begins nor ends again, and no step result stays of a refused end; who goes on has begun."""
+    """What has ended neither begins nor ends again, and a refused end leaves no result; who goes on began before."""
     await store.create_mission(mission(1))
     if ended:
         await store.finish_mission(result(1))

@@ -1,0 +1,16 @@
+"""One store for each test."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.store.store import Store
+from tests.unit.gateway.store.store_worlds import TickingClock
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = Store.open(tmp_path / "missions.db", clock=TickingClock())
+    yield store
+    await store.close()
