@@ -13,7 +13,7 @@ from engine.values import JsonValue
 class ForEachItems:
     """Where the items of one step come from; `engine.plan.ItemSource`."""
 
-    source: Reference | tuple[JsonValue, ...]
+    source: Reference | Sequence[JsonValue]
     items_max: int
     parallel_limit: int | None = None
 
@@ -43,29 +43,23 @@ class ForEachItems:
         return items
 
 
-def read_items(value: JsonValue, path: Path, findings: Findings, *, items_max: int) -> JsonValue:
-    """Return `foreach.items` as it stands: a list, whose texts are no references, or a text that is one reference."""
+def read_items(value: JsonValue, path: Path, findings: Findings, *, items_max: int) -> Reference | Sequence[JsonValue]:
+    """Return what `foreach.items` says: a list, in whose texts nothing is a reference, or one reference to a list.
+
+    What is wrong with it is told to `findings`, and it is no items then.
+    """
 
     def report(where: Path, code: str, message: str) -> None:
         findings.add(where, code, message)
 
     if isinstance(value, str):
-        parse_alone(value, path, report)
-    elif not isinstance(value, list):
+        return parse_alone(value, path, report) or ()
+    if not isinstance(value, list):
         findings.add(path, "mission.wrong_type", "a list, or one reference to a list, is expected here")
-    elif len(value) > items_max:
+        return ()
+    if len(value) > items_max:
         message = f"foreach has {len(value)} items; {items_max} are allowed"
         findings.add(path, "mission.too_many_items", message, kind="limit")
-    else:
-        refuse_references(value, path, report)
+        return ()
+    refuse_references(value, path, report)
     return value
-
-
-def items_of(items: JsonValue, *, items_max: int, parallel_limit: int | None) -> ForEachItems | None:
-    """Return where items come from; None where `read_items` found that they come from nowhere."""
-    source: Reference | tuple[JsonValue, ...] | None = None
-    if isinstance(items, str):
-        source = parse_alone(items, (), lambda _path, _code, _message: None)
-    elif isinstance(items, list | tuple):
-        source = tuple(items)
-    return None if source is None else ForEachItems(source, items_max, parallel_limit)

@@ -13,7 +13,7 @@ from engine.document import Document, parse_document
 from engine.errors import StepError
 from engine.fields import read_object
 from engine.findings import Findings, Path, shown, suggestion
-from engine.foreach import ForEachItems, items_of
+from engine.foreach import ForEachItems
 from engine.graph import Cycle, Graph, not_ancestors, resolve_edges
 from engine.mission import MissionLimits
 from engine.mission_fields import mission_fields, mission_of, step_fields
@@ -179,9 +179,8 @@ class _Loading:
                 lambda path, code, message: self._findings.add(("steps", at, "parameters", *path), code, message),
             )
         items = None
-        if foreach:
-            items_max, parallel_limit = self._limits.items_max, foreach.get("parallel_limit")
-            items = items_of(foreach.get("items"), items_max=items_max, parallel_limit=parallel_limit)
+        if foreach is not None:
+            items = ForEachItems(foreach.get("items", ()), self._limits.items_max, foreach.get("parallel_limit"))
         return _Texts(at, template, step.get("when"), items)
 
     def _check_items(self, texts: list[_Texts]) -> None:

@@ -1,6 +1,6 @@
 """The fields of a mission, and how what was read of them becomes values once nothing is wrong."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from engine import fields
@@ -19,6 +19,7 @@ from engine.mission import (
     Strategy,
     Supervision,
 )
+from engine.reference import Reference
 from engine.retry import ATTEMPTS_MAX, BASE_MS_MAX, Backoff, RetryPolicy
 from engine.values import JsonValue
 
@@ -138,7 +139,12 @@ def _step(members: Mapping[str, Any]) -> MissionStep:
     if "when" in values:
         values["when"] = values["when"].document
     if "foreach" in values:
-        values["foreach"] = ForEach(**values["foreach"])
+        values["foreach"] = _fan_out(**values["foreach"])
     if "retry" in values:
         values["retry"] = RetryPolicy(**values["retry"])
     return MissionStep(**values)
+
+
+def _fan_out(items: Reference | Sequence[JsonValue], parallel_limit: int | None = None) -> ForEach:
+    written = str(items) if isinstance(items, Reference) else list(items)
+    return ForEach(items=written, parallel_limit=parallel_limit)

@@ -8,8 +8,18 @@ import pytest
 from engine.document import document_of
 from engine.errors import MissionInvalidError, Violation
 from engine.loader import load_mission, load_mission_value
-from engine.mission import Mission, MissionConfig, MissionLimits, MissionStep
+from engine.mission import (
+    ForEach,
+    Mission,
+    MissionConfig,
+    MissionLimits,
+    MissionStep,
+    RestartScope,
+    Strategy,
+    Supervision,
+)
 from engine.plan import Plan
+from engine.retry import Backoff, RetryPolicy
 
 STEP_TYPES = frozenset({"transform", "create_file", "http"})
 LIMITS = MissionLimits()
@@ -67,6 +77,12 @@ def mission(*steps: Any, **fields: Any) -> str:
     """Return a mission as JSON, one step a line from line 2 on."""
     head = json.dumps({"version": "1.0", "name": "m"} | fields)[:-1]
     return head + ', "steps": [\n' + ",\n".join(json.dumps(s) for s in steps) + "\n]}"
+
+
+def supervised(order: str | None = None, /, **supervision: Any) -> dict[str, Any]:
+    """Return the field `config` of a mission that is supervised."""
+    config: dict[str, Any] = {"supervision": supervision}
+    return {"config": config | ({"strategy": order} if order is not None else {})}
 
 
 def test_a_whole_mission_is_read() -> None:
@@ -137,9 +153,30 @@ def test_every_spelling_of_a_mission_has_one_digest() -> None:
         ([step()], {"config": {"parallel_limit": True}}, "mission.wrong_type", "config.parallel_limit", 1),
         ([step()], {"config": {"parallel_limit": 1.0}}, "mission.wrong_type", "config.parallel_limit", 1),
         ([step()], {"config": {"fail_fast": "no"}}, "mission.wrong_type", "config.fail_fast", 1),
-        ([step()], {"config": {"strategy": "levels"}}, "mission.not_supported", "config.strategy", 1),
-        ([step()], {"config": {"priority": 1}}, "mission.not_supported", "config.priority", 1),
-        ([step()], {"config": {"concurrency_key": "k"}}, "mission.not_supported", "config.concurrency_key", 1),
+        ([step()], {"config": {"strategy": "level"}}, "mission.unknown_choice", "config.strategy", 1),
+        ([step()], {"config": {"strategy": "LEVELS"}}, "mission.unknown_choice", "config.strategy", 1),
+        ([step()], {"config": {"strategy": None}}, "mission.wrong_type", "config.strategy", 1),
+        ([step()], {"config": {"priority": -1}}, "mission.out_of_range", "config.priority", 1),
+        ([step()], {"config": {"priority": 10}}, "mission.out_of_range", "config.priority", 1),
+        ([step()], {"config": {"priority": "9"}}, "mission.wrong_type", "config.priority", 1),
+        ([step()], {"config": {"priority": True}}, "mission.wrong_type", "config.priority", 1),
+        ([step()], {"config": {"concurrency_key": ""}}, "mission.bad_identifier", "config.concurrency_key", 1),
+        ([step()], {"config": {"concurrency_key": "a b"}}, "mission.bad_identifier", "config.concurrency_key", 1),
+        ([step()], {"config": {"concurrency_key": "k\n"}}, "mission.bad_identifier", "config.concurrency_key", 1),
+        ([step()], {"config": {"concurrency_key": "кey"}}, "mission.bad_identifier", "config.concurrency_key", 1),
+        ([step()], {"config": {"concurrency_key": "k" * 129}}, "mission.bad_identifier", "config.concurrency_key", 1),
+        ([step()], {"config": {"concurrency_key": 7}}, "mission.wrong_type", "config.concurrency_key", 1),
+        ([step()], {"config": {"supervision": "one_for_one"}}, "mission.wrong_type", "config.supervision", 1),
+        ([step()], supervised(max=1), "mission.unknown_field", "config.supervision.max", 1),
+        ([step()], supervised(strategy="rest_for_one"), "mission.unknown_choice", "config.supervision.strategy", 1),
+        ([step()], supervised(strategy="one_for_all"), "mission.needs_levels", "config.supervision.strategy", 1),
+        ([step()], supervised("parallel", strategy="one_for_all"), "mission.needs_levels",
+         "config.supervision.strategy", 1),
+        ([step()], supervised("level", strategy="one_for_all"), "mission.unknown_choice", "config.strategy", 1),
+        ([step()], supervised(max_restarts=-1), "mission.out_of_range", "config.supervision.max_restarts", 1),
+        ([step()], supervised(max_restarts=1_001), "mission.out_of_range", "config.supervision.max_restarts", 1),
+        ([step()], supervised(within_seconds=0), "mission.out_of_range", "config.supervision.within_seconds", 1),
+        ([step()], supervised(within_seconds=1e9), "mission.out_of_range", "config.supervision.within_seconds", 1),
         ([], {}, "mission.no_steps", "steps", 1),
         ([step(), "x"], {}, "mission.wrong_type", "steps[1]", 3),
         ([step(), step(id="b c")], {}, "mission.bad_identifier", "steps[1].id", 3),
@@ -160,9 +197,34 @@ def test_every_spelling_of_a_mission_has_one_digest() -> None:
         ([step(), step("b", continue_on_error=1)], {}, "mission.wrong_type", "steps[1].continue_on_error", 3),
         ([step(), step("b", profile="a/b")], {}, "mission.bad_identifier", "steps[1].profile", 3),
         ([step(), step("b", parameters=[])], {}, "mission.wrong_type", "steps[1].parameters", 3),
-        ([step(), step("b", when={"eq": [1, 1]})], {}, "mission.not_supported", "steps[1].when", 3),
-        ([step(), step("b", foreach=[1])], {}, "mission.not_supported", "steps[1].foreach", 3),
-        ([step(), step("b", retry={})], {}, "mission.not_supported", "steps[1].retry", 3),
+        ([step(), step("b", idempotent="yes")], {}, "mission.wrong_type", "steps[1].idempotent", 3),
+        ([step(), step("b", retry=3)], {}, "mission.wrong_type", "steps[1].retry", 3),
+        ([step(), step("b", retry={"attempts": 3})], {}, "mission.unknown_field", "steps[1].retry.attempts", 3),
+        ([step(), step("b", retry={"max_attempts": 0})], {}, "mission.out_of_range", "steps[1].retry.max_attempts", 3),
+        ([step(), step("b", retry={"max_attempts": 101})], {}, "mission.out_of_range",
+         "steps[1].retry.max_attempts", 3),
+        ([step(), step("b", retry={"base_ms": -1})], {}, "mission.out_of_range", "steps[1].retry.base_ms", 3),
+        ([step(), step("b", retry={"base_ms": 3_600_001})], {}, "mission.out_of_range", "steps[1].retry.base_ms", 3),
+        ([step(), step("b", retry={"base_ms": 0.5})], {}, "mission.wrong_type", "steps[1].retry.base_ms", 3),
+        ([step(), step("b", retry={"backoff": "linear"})], {}, "mission.unknown_choice", "steps[1].retry.backoff", 3),
+        ([step(), step("b", retry={"jitter": 1})], {}, "mission.wrong_type", "steps[1].retry.jitter", 3),
+        ([step(), step("b", foreach=[1])], {}, "mission.wrong_type", "steps[1].foreach", 3),
+        ([step(), step("b", foreach={})], {}, "mission.missing_field", "steps[1].foreach.items", 3),
+        ([step(), step("b", foreach={"items": 3})], {}, "mission.wrong_type", "steps[1].foreach.items", 3),
+        ([step(), step("b", foreach={"items": {"a": 1}})], {}, "mission.wrong_type", "steps[1].foreach.items", 3),
+        ([step(), step("b", foreach={"items": "a,b"})], {}, "reference.syntax", "steps[1].foreach.items", 3),
+        ([step(), step("b", foreach={"items": "${steps.a.output} "})], {}, "reference.syntax",
+         "steps[1].foreach.items", 3),
+        ([step(), step("b", foreach={"items": [1, {"x": ["${variables.v}"]}]})], {"variables": {"v": 1}},
+         "reference.not_here", "steps[1].foreach.items[1].x[0]", 3),
+        ([step(), step("b", foreach={"items": [], "parallel_limit": 0})], {}, "mission.out_of_range",
+         "steps[1].foreach.parallel_limit", 3),
+        ([step(), step("b", foreach={"items": [], "limit": 1})], {}, "mission.unknown_field",
+         "steps[1].foreach.limit", 3),
+        ([step(), step("b", foreach={"items": [0] * 10_001})], {}, "mission.too_many_items",
+         "steps[1].foreach.items", 3),
+        ([step(), step("b", foreach={"items": [0] * 10_000})], {}, "mission.too_many_steps", "steps", 1),
+        ([step(), step("b", when=True)], {}, "mission.wrong_type", "steps[1].when", 3),
         ([step(), step("b", x=1)], {}, "mission.unknown_field", "steps[1].x", 3),
         ([step(depends_on=["b"]), step("b", depends_on=["a"])], {}, "mission.cycle", "steps[0].depends_on", 2),
     ],
@@ -202,8 +264,8 @@ def test_required_fields_of_a_step_are_required(name: str) -> None:
         ("${variables.w}", "reference.unknown_variable"),
         ("${variables.v.b}", "reference.unknown_variable"),
         ("${nothing}", "reference.syntax"),
-        ("${secrets.TOKEN}", "reference.secret_not_supported"),
-        ("${item}", "mission.not_supported"),
+        ("${secrets.TOKEN}", "reference.unknown_secret"),
+        ("${item}", "reference.no_item"),
     ],
 )
 def test_a_reference_names_what_is_known_and_comes_before(reference: str, code: str) -> None:
@@ -220,6 +282,133 @@ def test_a_reference_names_what_is_known_and_comes_before(reference: str, code: 
     (violation,) = refused(text)
     assert (violation.code, violation.field, violation.line) == (code, "steps[3].parameters.list[0]", 5)
     assert violation.column == text.splitlines()[4].index('"x ') + 1
+
+
+CONTROLLED = b"""\
+version: "1.0"
+name: Controlled
+config:
+  strategy: levels
+  priority: 0
+  concurrency_key: deploy/eu-west:db
+  supervision: {strategy: one_for_all, max_restarts: 0, within_seconds: 5}
+variables: {rows: [1, 2]}
+steps:
+  - {id: list, name: List, step_type: transform, parameters: {}, retry: {}}
+  - id: each
+    name: Each
+    step_type: http
+    depends_on: [list]
+    when: {all: [{eq: ["${steps.list.output.ok}", true]}, {not: {exists: ["${variables.rows.7}"]}}]}
+    foreach: {items: "${steps.list.output.rows}", parallel_limit: 2}
+    retry: {max_attempts: 5, backoff: exponential, base_ms: 10, jitter: true}
+    idempotent: true
+    parameters: {url: "https://x/${item.id}", token: "${secrets.TOKEN}"}
+  - {id: two, name: Two, step_type: http, foreach: {items: [{url: x}, null]}, parameters: {url: "${item.url}"}}
+"""
+
+
+def test_everything_that_controls_a_mission_is_read() -> None:
+    """Each field becomes the value that the scheduler takes, with the defaults of what is left out."""
+    plan = load_mission(CONTROLLED, limits=LIMITS, step_types=STEP_TYPES, secrets={"TOKEN"})
+    assert plan.mission.config == MissionConfig(
+        strategy=Strategy.LEVELS,
+        priority=0,
+        concurrency_key="deploy/eu-west:db",
+        supervision=Supervision(strategy=RestartScope.ONE_FOR_ALL, max_restarts=0, within_seconds=5.0),
+    )
+    first, each, two = plan.mission.steps
+    assert first.retry == RetryPolicy()
+    assert each.retry == RetryPolicy(max_attempts=5, backoff=Backoff.EXPONENTIAL, base_ms=10, jitter=True)
+    assert (each.idempotent, first.idempotent) == (True, False)
+    assert each.foreach == ForEach(items="${steps.list.output.rows}", parallel_limit=2)
+    assert two.foreach == ForEach(items=[{"url": "x"}, None])
+    assert (sorted(plan.conditions), sorted(plan.fan_outs)) == ([1], [1, 2])
+    assert [source.parallel_limit for source in plan.fan_outs.values()] == [2, None]
+    again = load_mission(plan.mission.canonical(), limits=LIMITS, step_types=STEP_TYPES, secrets={"TOKEN"})
+    assert again.mission == plan.mission
+
+
+def test_a_plan_knows_all_that_a_step_refers_to() -> None:
+    """In parameters, conditions and fan-outs alike: what follows data need not know where references may stand."""
+    plan = load_mission(CONTROLLED, limits=LIMITS, step_types=STEP_TYPES, secrets={"TOKEN"})
+    assert [[str(reference) for reference in of_step] for of_step in plan.references] == [
+        [],
+        [
+            "${item.id}",
+            "${secrets.TOKEN}",
+            "${steps.list.output.ok}",
+            "${variables.rows}",
+            "${steps.list.output.rows}",
+        ],
+        ["${item.url}"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reference", "code"),
+    [
+        ("${steps.zz.output}", "reference.unknown_step"),
+        ("${steps.side.output.x}", "reference.not_a_dependency"),
+        ("${steps.after.output}", "reference.not_a_dependency"),
+        ("${steps.it.output}", "reference.not_a_dependency"),
+        ("${variables.w}", "reference.unknown_variable"),
+        ("${item}", "reference.no_item"),
+        ("${secrets.TOKEN}", "reference.not_here"),
+        ("${nothing}", "reference.syntax"),
+        ("$${steps.first.output}", "reference.syntax"),
+    ],
+)
+@pytest.mark.parametrize("place", ["when.eq[0]", "when.not.exists[0]", "foreach.items"])
+def test_conditions_and_fan_outs_refer_to_what_comes_before(place: str, reference: str, code: str) -> None:
+    """The rules of parameters, but for secrets and items, which are not there when these are looked at."""
+    fields: dict[str, Any] = {
+        "when.eq[0]": {"when": {"eq": [reference, 1]}},
+        "when.not.exists[0]": {"when": {"not": {"exists": [reference]}}},
+        "foreach.items": {"foreach": {"items": reference}},
+    }
+    it = step("it", depends_on=["mid"]) | fields[place]
+    if place != "foreach.items":
+        it["foreach"] = {"items": [1]}
+    steps = [step("first"), step("side"), step("mid", depends_on=["first"]), it, step("after", depends_on=["it"])]
+    with pytest.raises(MissionInvalidError) as caught:
+        load_mission(mission(*steps).encode(), limits=LIMITS, step_types=STEP_TYPES, secrets={"TOKEN"})
+    (violation,) = caught.value.violations
+    assert (violation.code, violation.field, violation.line) == (code, f"steps[3].{place}", 5)
+    it[place.partition(".")[0]] = json.loads(
+        json.dumps(it[place.partition(".")[0]]).replace(reference, "${steps.first.output.x}")
+    )
+    assert load(mission(*steps)).references[3]
+
+
+def test_a_path_of_a_variable_must_lead_somewhere_unless_that_is_the_question() -> None:
+    """`exists` asks for what may not be there; elsewhere a path that leads nowhere can only be a mistake."""
+    variables = {"v": {"a": 1}}
+    assert load(mission(step(when={"exists": ["${variables.v.b}"]}), variables=variables)).conditions
+    codes = [v.code for v in refused(mission(step(when={"eq": ["${variables.v.b}", 1]}), variables=variables))]
+    assert codes == ["reference.unknown_variable"]
+
+
+def test_secrets_are_known_by_name_only() -> None:
+    """Where there are none, or others, a secret is refused, and the message tells no other name."""
+    text = mission(step(parameters={"t": "${secrets.TOKEN}"})).encode()
+    assert load_mission(text, limits=LIMITS, step_types=STEP_TYPES, secrets=["TOKEN"]).templates != (None,)
+    for secrets in ((), ("TOKENS",)):
+        with pytest.raises(MissionInvalidError) as caught:
+            load_mission(text, limits=LIMITS, step_types=STEP_TYPES, secrets=secrets)
+        (violation,) = caught.value.violations
+        assert violation.code == "reference.unknown_secret"
+        assert "TOKENS" not in violation.message
+
+
+def test_items_count_as_steps() -> None:
+    """10,000 items of one step are as many as a mission may have; with another step beside them, too many."""
+    fan = step("fan", foreach={"items": list(range(10_000))})
+    empty = step("empty", foreach={"items": []})
+    assert load(mission(fan)).fan_outs
+    for other in (step(), empty):
+        (violation,) = refused(mission(fan, other))
+        assert (violation.code, violation.kind) == ("mission.too_many_steps", "limit")
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:

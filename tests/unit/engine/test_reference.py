@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from engine.errors import RefusalError, StepError
-from engine.reference import Reference, has_reference, parse, resolve
+from engine.reference import (
+    ItemScope,
+    Reference,
+    has_reference,
+    lookup,
+    parse,
+    parse_alone,
+    refuse_references,
+    resolve,
+)
 
 
 @dataclass
@@ -24,7 +33,7 @@ SCOPE = Scope(
 )
 
 
-def resolved(value: Any, scope: Scope = SCOPE) -> Any:
+def resolved(value: Any, scope: Scope | ItemScope = SCOPE) -> Any:
     """Return `value` as one parameter, parsed and resolved."""
     template = parse({"p": value})
     assert template is not None
@@ -145,9 +154,11 @@ def test_references_cannot_multiply_data(text: str) -> None:
         ("${steps.a.result}", "reference.syntax"),
         ("${variables.a\n}", "reference.syntax"),
         ("${variables.ü}", "reference.syntax"),
-        ("${secrets.TOKEN}", "reference.secret_not_supported"),
-        ("${item}", "mission.not_supported"),
-        ("${item.name}", "mission.not_supported"),
+        ("${secrets}", "reference.syntax"),
+        ("${secrets.TOKEN.x}", "reference.syntax"),
+        ("${items}", "reference.syntax"),
+        ("${item.}", "reference.syntax"),
+        ("${item[0]}", "reference.syntax"),
     ],
 )
 def test_what_is_no_reference_is_refused(text: str, code: str) -> None:
@@ -166,11 +177,86 @@ def test_a_key_holds_no_reference() -> None:
 def test_every_fault_is_reported_with_its_path() -> None:
     """With a report, parsing goes on behind a fault."""
     faults: list[tuple[object, str]] = []
-    parse({"a": ["${x}", {"b": "${secrets.K} ${y}"}]}, lambda path, code, _: faults.append((path, code)))
+    parse({"a": ["${x}", {"b": "${secrets} ${y}", "${z}": 1}]}, lambda path, code, _: faults.append((path, code)))
     assert faults == [
         (("a", 0), "reference.syntax"),
-        (("a", 1, "b"), "reference.secret_not_supported"),
+        (("a", 1, "${z}"), "reference.syntax"),
         (("a", 1, "b"), "reference.syntax"),
+        (("a", 1, "b"), "reference.syntax"),
+    ]
+
+
+def test_the_item_is_what_the_step_is_run_for() -> None:
+    """`${item}` is the value itself, a path leads into it, and all that the step sees is there as well."""
+    scope = ItemScope(SCOPE, {"id": 3, "tags": ["x", "${item}"]})
+    assert resolved("${item}", scope) == {"id": 3, "tags": ["x", "${item}"]}
+    assert resolved("${item.id}", scope) == 3
+    assert resolved("${item.tags.1}-${variables.n}-${steps.fetch-1.output.ratio}", scope) == "${item}-7-0.5"
+
+
+@pytest.mark.parametrize(
+    ("text", "scope", "code"),
+    [
+        ("${item}", SCOPE, "reference.no_item"),
+        ("x ${item.a}", SCOPE, "reference.no_item"),
+        ("${item.a}", ItemScope(SCOPE, {"b": 1}), "reference.unresolved"),
+        ("${item.0}", ItemScope(SCOPE, None), "reference.unresolved"),
+    ],
+)
+def test_an_item_that_is_not_there_fails_the_step(text: str, scope: Any, code: str) -> None:
+    """A step that is run for no item, and an item without such a part."""
+    with pytest.raises(StepError) as caught:
+        resolved(text, scope)
+    assert caught.value.code == code
+
+
+def test_a_secret_stays_a_reference() -> None:
+    """Its value never comes here: what stands in the mission stands in what is resolved."""
+    assert resolved("${secrets.TOKEN}") == "${secrets.TOKEN}"
+    assert resolved("Bearer ${secrets.TOKEN} ${variables.n}") == "Bearer ${secrets.TOKEN} 7"
+
+
+def test_a_text_that_looks_like_a_secret_gets_no_handle() -> None:
+    """Only what the mission's own text says is a secret; a value that was brought in, or escaped, is none."""
+    template = parse({"p": ["${secrets.K}", "a ${secrets.K}", "${variables.v}", "$${secrets.K}"]})
+    assert template is not None
+    scope = Scope(variables={"v": "${secrets.K}"})
+    found = resolve(template, scope, secret=lambda reference: f"handle of {reference.name}")
+    assert found == {"p": ["handle of K", "a handle of K", "${secrets.K}", "${secrets.K}"]}
+
+
+def test_a_secret_is_not_looked_up() -> None:
+    """Not even where a variable has its name."""
+    with pytest.raises(StepError) as caught:
+        lookup(Reference("secrets", "n"), SCOPE)
+    assert caught.value.code == "reference.unresolved"
+
+
+@pytest.mark.parametrize("text", ["${variables.n}", "${steps.x.output.a.0}", "${item}", "${item.a}", "${secrets.K}"])
+def test_a_reference_is_written_as_it_was_read(text: str) -> None:
+    """What a message shows can be found in the document."""
+    assert str(parse_alone(text, (), lambda *_: None)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", " ${item}", "${item} ", "${item}${item}", "$${item}", "${item}\n", "${", "${x}"]
+)
+def test_one_reference_alone_is_nothing_else(text: str) -> None:
+    """Where one reference is expected, text around it is a fault, and so is an escape."""
+    faults: list[tuple[object, str]] = []
+    assert parse_alone(text, ("a",), lambda path, code, _: faults.append((path, code))) is None
+    assert faults == [(("a",), "reference.syntax")]
+
+
+def test_where_no_reference_can_stand_each_is_reported() -> None:
+    """In keys as in values, however deep; escapes too, since there are none in such a place."""
+    faults: list[tuple[object, str]] = []
+    value = ["a", {"b": ["${variables.n}", "$${", "$ {"], "k${": 1, "c": None}, 7]
+    refuse_references(value, ("w",), lambda path, code, _: faults.append((path, code)))
+    assert faults == [
+        (("w", 1, "b", 0), "reference.not_here"),
+        (("w", 1, "b", 1), "reference.not_here"),
+        (("w", 1, "k${"), "reference.not_here"),
     ]
 
 
