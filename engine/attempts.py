@@ -115,8 +115,9 @@ class Attempts:
             self._dismiss(key)
             return False
         self._recalled.add(key)
-        self._tasks[key].cancel()
-        self._deadlines.set(key, self._grace_seconds)
+        if key not in self._overdue:  # those are cancelled already, and have begun their grace
+            self._tasks[key].cancel()
+            self._deadlines.set(key, self._grace_seconds)
         return True
 
     def halt(self) -> list[int]:

@@ -42,7 +42,7 @@ class FanOut:
         self.done = 0  # items that have come to their end
         self.failed = 0
         self.failure: StepFailure | None = None  # of the first item that failed
-        self.again = False  # whether starting anew may mend that
+        self.again = False  # whether starting anew may mend all failures
         self.stopped = False  # no further item starts
         self.queued = True  # the step is among the ready
         self._outputs: list[bytes] = [_NULL] * len(items)
@@ -95,8 +95,8 @@ class FanOut:
         """Note that an item has failed; the first is the one to blame."""
         self.failed += 1
         self.done += 1
+        self.again = again and (self.failure is None or self.again)
         if self.failure is None:
-            self.again = again
             self.failure = StepFailure(code=failure.code, message=f"item {item}: {failure.message}")
 
     def output(self) -> JsonValue:

@@ -85,8 +85,11 @@ class LevelOrder(DocumentOrder):
     def peek(self) -> int | None:
         """Return the next step; open the next level where this one has ended."""
         while not self._ready and not self._open and self.level < len(self._levels):
-            if self.level >= 0 and self.on_level_done is not None:
+            level = self.level
+            if level >= 0 and self.on_level_done is not None:
                 self.on_level_done()
+                if self.level != level:  # whoever was told has asked for the next step, or stopped the mission
+                    continue
             self.level += 1
             if self.level < len(self._levels):
                 self.open_level()

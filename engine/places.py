@@ -1,7 +1,7 @@
 """The places of a run: how many attempts run at once, of this run and, where they are shared, of all runs together."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -21,7 +21,7 @@ class Places:
         self._on_free = on_free
         self._held = 0
         self._away: set[int] = set()  # attempts without a place
-        self._returning: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._returning: OrderedDict[int, list[asyncio.Future[None]]] = OrderedDict()  # an attempt may wait twice at once
         self.open = True  # False: nobody gets a place, for the run is paused
 
     @property
@@ -59,25 +59,22 @@ class Places:
         if key not in self._away:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._returning.append((key, turn))
+        self._returning.setdefault(key, []).append(turn)
         self.readmit()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if (key, turn) in self._returning:
-                self._returning.remove((key, turn))
-            raise
+        await turn
 
     def readmit(self) -> None:
         """Give free places to attempts that come back."""
         while self._returning and self.open and self._held < self._limit:
-            key, turn = self._returning[0]
-            if not turn.done() and self._shared is not None and not self._shared.take():
+            key = next(iter(self._returning))
+            turns = [turn for turn in self._returning[key] if not turn.done()]  # done: its waiter was cancelled
+            if turns and self._shared is not None and not self._shared.take():
                 return
-            self._returning.popleft()
-            if not turn.done():
+            del self._returning[key]
+            if turns:
                 self._held += 1
                 self._away.discard(key)
+            for turn in turns:
                 turn.set_result(None)
 
     def woken(self) -> None:
