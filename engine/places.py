@@ -21,7 +21,7 @@ class Places:
         self._on_free = on_free
         self._held = 0
         self._away: set[int] = set()  # attempts without a place
-        self._returning: OrderedDict[int, list[asyncio.Future[None]]] = OrderedDict()  # an attempt may wait twice at once
+        self._returning: OrderedDict[int, list[asyncio.Future[None]]] = OrderedDict()  # an attempt may wait twice
         self.open = True  # False: nobody gets a place, for the run is paused
 
     @property
