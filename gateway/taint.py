@@ -1,16 +1,18 @@
 """Taint: where a step's data may have come from, computed by the host before anything is decided.
 
 Labels: `client` (the mission's variables), `network` (a step that may make requests), `workspace` (one that may read
-files). What a step may do is what its kind declares, so a site's own kinds are labelled as the built-in ones are.
-Labels flow along references; a write by a tainted step taints every read of the workspace. Policy reads the labels
-and never walks the graph itself. The result is an upper bound: the order of reads and writes is not looked at.
+files). What a step may do is what its kind declares, so a site's own kinds are labelled as the built-in ones are; one
+that runs a mission gives out whatever that has found, and has all labels.
+Labels flow along the references of parameters, `when` and `foreach`: whether a step runs, and how often, tells of the
+data that decided it. A write by a tainted step taints every read of the workspace. Policy reads the labels and never
+walks the graph itself. The result is an upper bound: the order of reads and writes is not looked at.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from engine.plan import Plan
-from engine.reference import Template
+from engine.reference import Reference
 
 CLIENT: Final = "client"
 NETWORK: Final = "network"
@@ -18,24 +20,34 @@ WORKSPACE: Final = "workspace"
 
 _READ: Final = "file.read"
 _WRITE: Final = "file.write"
-_SOURCES: Final = {"http.request": frozenset({NETWORK}), _READ: frozenset({WORKSPACE})}
 _NONE: Final[frozenset[str]] = frozenset()
+_CLIENT: Final = frozenset({CLIENT})
+_ALL: Final = frozenset({CLIENT, NETWORK, WORKSPACE})
+_SOURCES: Final = {
+    "approval.request": _NONE,
+    _READ: frozenset({WORKSPACE}),
+    _WRITE: _NONE,
+    "http.request": frozenset({NETWORK}),
+    "mission.run": _ALL,  # in a workspace of its own
+    "timer.sleep": _NONE,
+}  # an effect that is not here may bring anything, and read and write files
 
 
 def taint_of(plan: Plan, effects: Mapping[str, Collection[str]]) -> tuple[frozenset[str], ...]:
     """Return the labels of each step, by step index.
 
-    One pass in execution order carries labels along references. Writes reach reads through the workspace, so the
-    labels that writers hold are given to all readers and the pass repeated until nothing grows: at most one pass
-    a label.
+    One pass in execution order carries labels along references. Items bring none of their own: they are written in the
+    mission, or come by the reference of their `foreach`; nor do secrets, whose values no step sees. Writes reach reads
+    through the workspace, so the labels that writers hold are given to all readers and the pass repeated until nothing
+    grows: at most one pass a label.
 
     Args:
         plan: the mission, validated.
         effects: by step type, the effects that its kind declares.
     """
-    writers = {kind for kind, ops in effects.items() if _WRITE in ops}
-    readers = {kind for kind, ops in effects.items() if _READ in ops}
-    sources = {kind: _union(_SOURCES.get(op, _NONE) for op in ops) for kind, ops in effects.items()}
+    writers = {kind for kind, ops in effects.items() if _may(_WRITE, ops)}
+    readers = {kind for kind, ops in effects.items() if _may(_READ, ops)}
+    sources = {kind: _union(_SOURCES.get(op, _ALL) for op in ops) for kind, ops in effects.items()}
     workspace = _NONE
     while True:
         labels = _pass(plan, {kind: own | workspace if kind in readers else own for kind, own in sources.items()})
@@ -51,18 +63,25 @@ def _pass(plan: Plan, sources: Mapping[str, frozenset[str]]) -> tuple[frozenset[
     for level in plan.graph.levels:
         for i in level:
             own = sources[plan.mission.steps[i].step_type]
-            template = plan.templates[i]
-            if template is not None:
-                own |= _referenced(template, labels, index)
+            for reference in plan.references[i]:
+                own |= _brought(reference, labels, index)
             labels[i] = own
     return tuple(labels)
 
 
-def _referenced(template: Template, labels: list[frozenset[str]], index: Mapping[str, int]) -> frozenset[str]:
-    return _union(
-        labels[index[reference.name]] if reference.source == "steps" else frozenset({CLIENT})
-        for reference in template.references
-    )
+def _brought(reference: Reference, labels: list[frozenset[str]], index: Mapping[str, int]) -> frozenset[str]:
+    match reference.source:
+        case "steps":
+            return labels[index[reference.name]]
+        case "variables":
+            return _CLIENT
+        case "item" | "secrets":
+            return _NONE
+
+
+def _may(op: str, ops: Collection[str]) -> bool:
+    """Return whether a kind that declares `ops` may do what `op` does; of an unknown effect, anything is thought."""
+    return any(each == op or each not in _SOURCES for each in ops)
 
 
 def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """Laws of taint, over random missions: an upper bound that grows with the mission and never loses a label."""
 
+import re
 from typing import Any
 
 import orjson
@@ -30,6 +31,14 @@ def missions(draw: st.DrawFn) -> list[dict[str, Any]]:
         texts = [f"${{steps.s{e}.output.x}}" for e in sorted(referred)]
         if draw(st.booleans()):
             texts.append("${variables.v}")
+        named = [f"${{steps.s{e}.output.x}}" for e in sorted(earlier)] + ["${variables.v}"]
+        control: dict[str, Any] = {}
+        if draw(st.booleans()):
+            asked = draw(st.lists(st.sampled_from(named), min_size=1, max_size=3))
+            control["when"] = {"all": [{"not": {"exists": [reference]}} for reference in asked]}
+        if draw(st.booleans()):
+            control["foreach"] = {"items": draw(st.sampled_from(named) | st.just([1, 2]))}
+            texts += ["${item.x}"]
         steps.append(
             {
                 "id": f"s{n}",
@@ -37,9 +46,15 @@ def missions(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "step_type": draw(st.sampled_from(sorted(EFFECTS))),
                 "depends_on": [f"s{e}" for e in sorted(earlier)],
                 "parameters": {"texts": texts},
+                **control,
             }
         )
     return steps
+
+
+def referred_to(step: dict[str, Any]) -> list[str]:
+    """Return every reference to a step or a variable, by a reading of its own: as text, anywhere."""
+    return re.findall(r"\$\{(?:steps|variables)[^}]*\}", orjson.dumps(step).decode())
 
 
 def plan_of(steps: list[dict[str, Any]]) -> Plan:
@@ -58,7 +73,7 @@ def simulate(steps: list[dict[str, Any]]) -> dict[str, set[str]]:
     for step in steps:
         own: set[str] = set()
         ops = EFFECTS[step["step_type"]]
-        for text in step["parameters"]["texts"]:
+        for text in referred_to(step):
             own |= {CLIENT} if "variables" in text else carried[text.split(".")[1]]
         if "http.request" in ops:
             own.add(NETWORK)
@@ -83,7 +98,7 @@ def test_a_reference_carries_every_label(steps: list[dict[str, Any]]) -> None:
     """A step has at least the labels of each step that it refers to."""
     bound = taint(steps)
     for step in steps:
-        for text in step["parameters"]["texts"]:
+        for text in referred_to(step):
             assert (bound[text.split(".")[1]] if "steps." in text else {CLIENT}) <= bound[step["id"]]
 
 
@@ -108,7 +123,7 @@ def test_no_label_comes_from_nowhere(steps: list[dict[str, Any]]) -> None:
     """A label is in a mission only if a source of it is."""
     found = frozenset().union(*taint(steps).values())
     kinds = {op for step in steps for op in EFFECTS[step["step_type"]]}
-    texts = {text for step in steps for text in step["parameters"]["texts"]}
+    texts = {text for step in steps for text in referred_to(step)}
     assert (NETWORK in found) == ("http.request" in kinds)
     assert (WORKSPACE in found) == ("file.read" in kinds)
     assert (CLIENT in found) == ("${variables.v}" in texts)

@@ -8,6 +8,7 @@ import pytest
 
 from engine.loader import load_mission
 from engine.mission import MissionLimits
+from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.taint import taint_of
 
 EFFECTS = {
@@ -16,11 +17,14 @@ EFFECTS = {
     "http": ("http.request",),
     "transform": (),
     "sync": ("http.request", "file.read", "file.write"),
+    "mission": ("mission.run",),
+    "delay": ("timer.sleep",),
+    "future": ("disk.mirror",),
 }
 
 
-def step(step_id: str, kind: str, text: str = "", *depends_on: str) -> dict[str, Any]:
-    return {
+def step(step_id: str, kind: str, text: str = "", *depends_on: str, **fields: Any) -> dict[str, Any]:
+    return fields | {
         "id": step_id,
         "name": step_id,
         "step_type": kind,
@@ -30,8 +34,8 @@ def step(step_id: str, kind: str, text: str = "", *depends_on: str) -> dict[str,
 
 
 def labels(*steps: Mapping[str, Any]) -> dict[str, set[str]]:
-    document = {"version": "1.0", "name": "m", "variables": {"v": 1}, "steps": list(steps)}
-    plan = load_mission(orjson.dumps(document), limits=MissionLimits(), step_types=EFFECTS)
+    document = {"version": "1.0", "name": "m", "variables": {"v": [1]}, "steps": list(steps)}
+    plan = load_mission(orjson.dumps(document), limits=MissionLimits(), step_types=EFFECTS, secrets={"KEY"})
     return {s["id"]: set(found) for s, found in zip(steps, taint_of(plan, EFFECTS), strict=True)}
 
 
@@ -45,11 +49,61 @@ def labels(*steps: Mapping[str, Any]) -> dict[str, set[str]]:
         ("read_file", "", {"workspace"}),
         ("create_file", "${variables.v}", {"client"}),
         ("sync", "", {"network", "workspace"}),
+        ("delay", "", set()),
+        ("mission", "", {"client", "network", "workspace"}),
+        ("future", "", {"client", "network", "workspace"}),
+        ("transform", "${secrets.KEY}", set()),
     ],
 )
 def test_where_labels_come_from(kind: str, text: str, expected: set[str]) -> None:
     """Variables, requests and files are the sources; an escaped reference is none."""
     assert labels(step("a", kind, text))["a"] == expected
+
+
+def test_only_what_is_unknown_or_another_mission_has_every_label() -> None:
+    """Each effect of this gateway has its own row: a new one is not forgotten, only feared."""
+    kinds = {op: (op,) for op in ARGUMENT_SCHEMAS}
+    steps = [step(op.replace(".", "-"), op) for op in kinds]
+    document = orjson.dumps({"version": "1.0", "name": "m", "steps": steps})
+    found = taint_of(load_mission(document, limits=MissionLimits(), step_types=kinds), kinds)
+    assert [op for op, labels in zip(kinds, found, strict=True) if len(labels) == 3] == ["mission.run"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"when": {"eq": ["${steps.get.output.ok}", True]}},
+        {"when": {"any": [{"in": ["${variables.v}", [1]]}, {"not": {"exists": ["${steps.get.output.ok}"]}}]}},
+        {"foreach": {"items": "${steps.get.output.rows}"}},
+    ],
+)
+def test_what_decides_whether_and_how_often_a_step_runs_taints_it(fields: dict[str, Any]) -> None:
+    """A condition and a list of items tell of the data that they are made of, though no parameter holds it."""
+    found = labels(
+        step("get", "http"),
+        step("acts", "create_file", "constant", "get", **fields),
+        step("reads", "read_file", "", "acts"),
+        step("after", "transform", "${steps.acts.output}", "acts"),
+    )
+    own = {"network"} | ({"client"} if "variables" in str(fields) else set())
+    assert (found["acts"], found["after"]) == (own, own)
+    assert found["reads"] == {"workspace", *own}
+
+
+def test_items_have_the_labels_of_their_source() -> None:
+    """What is written in the mission has none, whether it stands in the parameters or among the items."""
+    found = labels(
+        step("literal", "transform", "${item}", foreach={"items": ["a"]}),
+        step("client", "transform", "${item}", foreach={"items": "${variables.v}"}),
+        step("get", "http"),
+        step("network", "transform", "${item.x}", "get", foreach={"items": "${steps.get.output}"}),
+    )
+    assert (found["literal"], found["client"], found["network"]) == (set(), {"client"}, {"network"})
+
+
+def test_an_unknown_effect_may_read_and_write_files() -> None:
+    """It gets what others wrote, and gives what it has to whoever reads."""
+    assert labels(step("f", "future"), step("r", "read_file"))["r"] == {"client", "network", "workspace"}
 
 
 def test_labels_flow_along_references_only() -> None:
