@@ -28,6 +28,7 @@ _MARK: Final = (  # the request id is free again from now on
     " AND EXISTS (SELECT 1 FROM missions WHERE id = :root AND parent_id IS NULL AND ended_at < :before)"
     " AND NOT EXISTS (SELECT 1 FROM missions WHERE root_id = :root AND ended_at IS NULL)"
 )
+_NEXT: Final = "SELECT id FROM missions WHERE pruned = 1 ORDER BY seq DESC LIMIT 1"  # children came after parents
 _PARTS: Final = (  # what refers to a mission
     "DELETE FROM mission_documents WHERE rowid IN (SELECT rowid FROM mission_documents WHERE mission_id = ? LIMIT ?)",
     "DELETE FROM step_results WHERE seq IN (SELECT seq FROM step_results WHERE mission_id = ? LIMIT ?)",
@@ -68,7 +69,7 @@ def sweep_some(connection: sqlite3.Connection) -> bool:
     """Delete marked rows, at most ROWS_MAX; return whether there may be more."""
     room = ROWS_MAX
     while room:
-        mission = connection.execute("SELECT id FROM missions WHERE pruned = 1 ORDER BY seq DESC LIMIT 1").fetchone()
+        mission = connection.execute(_NEXT).fetchone()
         if mission is None:
             return False
         for part in _PARTS:

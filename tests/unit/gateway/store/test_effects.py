@@ -91,8 +91,9 @@ async def test_what_was_performed_is_never_intended_again(store: Store) -> None:
 
 async def test_only_an_intent_is_settled_and_once(store: Store) -> None:
     """What was never intended, or has its outcome, is `store.effect_missing`; the first outcome stays."""
-    for place in (("s", None, 0), ("s", 0, 0), ("s", None, 1)):
-        assert await code_of(store.settle_effect("m", *place, EffectState.PERFORMED, DONE)) == "store.effect_missing"
+    for item, index in ((None, 0), (0, 0), (None, 1)):
+        settled = store.settle_effect("m", "s", item, index, EffectState.PERFORMED, DONE)
+        assert await code_of(settled) == "store.effect_missing"
     await store.intend_effects("m", [effect(0)])
     await store.settle_effect("m", "s", None, 0, EffectState.IN_DOUBT, None)
     for state, entry in ((EffectState.PERFORMED, DONE), (EffectState.FAILED, ERROR), (EffectState.IN_DOUBT, None)):
