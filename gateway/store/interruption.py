@@ -1,4 +1,4 @@
-"""How a mission ends whose gateway was killed: from what the store knows of it, so that its result is whole.
+"""How a mission ends that no later start of the gateway can take up: its result is whole, from what the store knows.
 
 The store hears of a transition a moment after it took place (`gateway.missions.execution.LINGER_SECONDS`), so a step
 that is Skipped here may have begun; which effects were intended and performed is in the audit log.
@@ -16,15 +16,12 @@ import orjson
 from engine.clock import rfc3339
 from engine.result import MissionResult, MissionState, OverallStatus, StepFailure, StepResult, StepState
 from engine.values import JsonObject, JsonValue
-from gateway.store.queries import get_document
-from gateway.store.records import MissionRecord, mission_of, step_row
+from gateway.store.queries import get_document, get_mission
+from gateway.store.records import step_row
 from gateway.store.writes import append_events, finish_mission
 
-MISSIONS_MAX: Final = 256  # in one transaction
-STEPS_MAX: Final = 10_000  # in one transaction, and those of one mission more
-
 _CODE: Final = "interrupted"
-_MISSION: Final = StepFailure(code=_CODE, message="the gateway stopped while the mission was executing")
+_ENDINGS: Final = frozenset({"step.completed", "step.failed", "step.skipped"})
 _BEGUN: Final = StepFailure(code=_CODE, message="the gateway stopped while the step was executing")
 _WAITING: Final = StepFailure(code=_CODE, message="the gateway stopped before it had recorded that the step began")
 # How many events the log has of the mission is known only to who reads the log: the figure is left out.
@@ -40,34 +37,19 @@ class _Told:
     count: int
 
 
-def interrupt_some(connection: sqlite3.Connection, now: datetime) -> tuple[str, ...]:
-    """End the oldest unfinished missions, as many as one transaction should hold, and return their ids.
+def interrupt_mission(connection: sqlite3.Connection, mission_id: str, reason: StepFailure, now: datetime) -> None:
+    """End an unfinished mission: a result for every step, counts that match, and the events that tell of it.
 
-    None are left once it returns none. Call it when the log has `mission.interrupted` of each under a checkpoint: that
-    is what the `integrity_verified` that is written here says.
+    Call it when the log has `mission.interrupted` under a checkpoint: that is what the `integrity_verified` that is
+    written here says.
     """
-    rows = connection.execute(
-        "SELECT * FROM missions WHERE ended_at IS NULL ORDER BY seq LIMIT ?", (MISSIONS_MAX,)
-    ).fetchall()
-    ended: list[str] = []
-    steps = 0
-    for mission in map(mission_of, rows):
-        _interrupt(connection, mission, now)
-        ended.append(mission.id)
-        steps += mission.steps_total
-        if steps >= STEPS_MAX:
-            break
-    return tuple(ended)
-
-
-def _interrupt(connection: sqlite3.Connection, mission: MissionRecord, now: datetime) -> None:
-    """End one mission: a result for every step, counts that match, and the events that tell of it."""
+    mission = get_mission(connection, mission_id)
     told = _told(connection, mission.id)
     saved = _saved(connection, mission.id)
     known = {result.step_id for result in saved}
     missing = [_ended(name, told, now) for name in _step_ids(connection, mission.id) if name not in known]
     untold = [result for result in saved if result.step_id not in told.ended]  # result and event are two commits
-    bodies = _bodies(told.count, [*untold, *missing], now)
+    bodies = _bodies(told.count, [*untold, *missing], reason, now)
     rows = [(mission.id, index, body) for index, body in enumerate(bodies, start=told.count)]
     append_events(connection, mission.id, told.count, rows)
     counts = Counter(result.status for result in (*saved, *missing))
@@ -83,7 +65,7 @@ def _interrupt(connection: sqlite3.Connection, mission: MissionRecord, now: date
         steps_completed=counts[StepState.COMPLETED],
         steps_failed=counts[StepState.FAILED],
         steps_skipped=counts[StepState.SKIPPED],
-        error=_MISSION,
+        error=reason,
     )
     finish_mission(connection, result, [step_row(mission.id, step) for step in missing], _AUDIT_SUMMARY)
 
@@ -106,7 +88,7 @@ def _told(connection: sqlite3.Connection, mission_id: str) -> _Told:
         kind, step_id = event.get("kind"), event.get("step_id")
         if kind == "step.executing":
             begun[str(step_id)] = datetime.fromisoformat(event["timestamp"])
-        elif step_id:
+        elif kind in _ENDINGS:
             ended.add(str(step_id))
     return _Told(begun, frozenset(ended), count)
 
@@ -142,7 +124,9 @@ def _ended(step_id: str, told: _Told, now: datetime) -> StepResult:
     )
 
 
-def _bodies(first_index: int, results: Sequence[StepResult], now: datetime) -> Iterator[bytes]:
+def _bodies(
+    first_index: int, results: Sequence[StepResult], reason: StepFailure, now: datetime
+) -> Iterator[bytes]:
     """Yield the events that end these steps, then the mission, as `gateway.missions.views.MissionEvent` reads them."""
     index = first_index
     for index, result in enumerate(results, start=first_index + 1):
@@ -153,7 +137,7 @@ def _bodies(first_index: int, results: Sequence[StepResult], now: datetime) -> I
         if result.error is not None:
             details["error"] = _failure(result.error)
         yield _body(index - 1, result.timestamp, f"step.{result.status.value.lower()}", result.step_id, details)
-    ending: JsonObject = {"status": OverallStatus.FAILED.value, "error": _failure(_MISSION)}
+    ending: JsonObject = {"status": OverallStatus.FAILED.value, "error": _failure(reason)}
     yield _body(index, now, "mission.failed", "", ending)
 
 

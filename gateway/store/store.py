@@ -141,8 +141,8 @@ class Store:
         rows = [step_row(result.mission_id, step) for step in step_results]
         await self._writer.submit(lambda c: writes.finish_mission(c, result, rows, audit_summary))
 
-    async def interrupt_unfinished(self) -> tuple[str, ...]:
-        """Fail every mission that had not ended, with code `interrupted`, and return their ids, oldest first.
+    async def interrupt_mission(self, mission_id: str, reason: StepFailure) -> None:
+        """Fail a mission that had not ended, and that no later start can take up, for `reason`.
 
         Every step without a result gets one with that code: Failed if it had begun, else Skipped. Counts, durations
         (up to now) and events follow, each mission in one transaction. The audit summary has `integrity_verified`
