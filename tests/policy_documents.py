@@ -35,7 +35,15 @@ def mission(steps: int, *, roles: Sequence[str] = ("submitter",)) -> bytes:
                 "name": "nightly",
                 "digest": "sha256:" + "0" * 64,
                 "labels": {"team": "red"},
-                "config": {"timeout_seconds": 3600.0, "fail_fast": True, "parallel_limit": 16},
+                "config": {
+                    "timeout_seconds": 3600.0,
+                    "fail_fast": True,
+                    "parallel_limit": 16,
+                    "strategy": "parallel",
+                    "priority": 5,
+                    "concurrency_key": None,
+                    "max_restarts": 0,
+                },
                 "variables": {},
                 "steps": [
                     {
@@ -44,12 +52,18 @@ def mission(steps: int, *, roles: Sequence[str] = ("submitter",)) -> bytes:
                         "step_type": KINDS[i % 3],
                         "profile": None,
                         "depends_on": [f"s{i - 1}"] if i else [],
+                        "conditional": False,
+                        "fan_out": False,
+                        "items": None,
+                        "max_attempts": 1,
+                        "idempotent": False,
                         "parameters": {"path": "out/x", "content": "text"},
                         "taint": ["client"],
                     }
                     for i in range(steps)
                 ],
                 "levels": steps,
+                "runs": steps,
             },
         }
     )
@@ -72,7 +86,15 @@ def _step(kind: str, parameters: dict[str, Any], roles: Sequence[str], profile: 
         "version": 1,
         "principal": principal(roles),
         "mission": {"id": "m1", "name": "nightly", "labels": {"team": "red"}},
-        "step": {"id": "a", "name": "A", "step_type": kind, "profile": profile, "attempt": 1},
+        "step": {
+            "id": "a",
+            "name": "A",
+            "step_type": kind,
+            "profile": profile,
+            "attempt": 1,
+            "item": None,
+            "idempotent": False,
+        },
         "parameters": parameters,
         "taint": ["client"],
     }

@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-from engine.mission import Mission, MissionStep
+from engine.mission import Mission, MissionConfig, MissionStep
 from engine.plan import Plan
 from engine.values import JsonObject
 from gateway.identity import Principal
@@ -48,14 +48,11 @@ def mission_document(principal: Principal, plan: Plan, digest: str, taint: Seque
                 "name": mission.name,
                 "digest": digest,
                 "labels": dict(mission.labels),
-                "config": {
-                    "timeout_seconds": mission.config.timeout_seconds,
-                    "fail_fast": mission.config.fail_fast,
-                    "parallel_limit": mission.config.parallel_limit,
-                },
+                "config": _config(mission.config),
                 "variables": mission.variables,
                 "steps": [_planned(step, labels) for step, labels in zip(mission.steps, taint, strict=True)],
                 "levels": len(plan.graph.levels),
+                "runs": sum(_runs(step) for step in mission.steps),
             },
         }
     )
@@ -71,9 +68,13 @@ def step_document(
     parameters: JsonObject,
     taint: Collection[str],
     attempt: int = 1,
+    item: int | None = None,
 ) -> bytes:
-    """Return the document of one ready step; `parameters` are resolved and sanitized, `attempt` counts from 1."""
-    return orjson.dumps(_step(principal, mission_id, mission, step, profile, parameters, taint, attempt))
+    """Return the document of one ready step, or of one item of it.
+
+    `parameters` are resolved and sanitized, `attempt` counts from 1, and `item` from 0.
+    """
+    return orjson.dumps(_step(principal, mission_id, mission, step, profile, parameters, taint, attempt, item))
 
 
 def effect_document(
@@ -89,13 +90,14 @@ def effect_document(
     index: int,
     args: JsonObject,
     attempt: int = 1,
+    item: int | None = None,
 ) -> bytes:
     """Return the document of one effect: the step's, and what the step asks the host to do.
 
     `index` counts from 0 over all effects of the attempt; `args` are sanitized, and completed by the host
     (`gateway.effects.described`).
     """
-    document = _step(principal, mission_id, mission, step, profile, parameters, taint, attempt)
+    document = _step(principal, mission_id, mission, step, profile, parameters, taint, attempt, item)
     document["effect"] = {"op": op, "index": index, "args": args}
     return orjson.dumps(document)
 
@@ -107,8 +109,35 @@ def _planned(step: MissionStep, taint: Collection[str]) -> dict[str, object]:
         "step_type": step.step_type,
         "profile": step.profile,  # null: the kind's own
         "depends_on": step.depends_on,
+        "conditional": step.when is not None,
+        "fan_out": step.foreach is not None,
+        "items": _items(step),
+        "max_attempts": 1 if step.retry is None else step.retry.max_attempts,
+        "idempotent": step.idempotent,
         "parameters": step.parameters,
         "taint": sorted(taint),
+    }
+
+
+def _items(step: MissionStep) -> int | None:
+    """Return how many items a step is run for; None where it has none, or nobody knows before it is ready."""
+    return len(step.foreach.items) if step.foreach is not None and isinstance(step.foreach.items, list) else None
+
+
+def _runs(step: MissionStep) -> int:
+    """Return how often a step is run as far as the mission says, retries not counted: at least once."""
+    return _items(step) or 1
+
+
+def _config(config: MissionConfig) -> dict[str, object]:
+    return {
+        "timeout_seconds": config.timeout_seconds,
+        "fail_fast": config.fail_fast,
+        "parallel_limit": config.parallel_limit,
+        "strategy": config.strategy.value,
+        "priority": config.priority,
+        "concurrency_key": config.concurrency_key,
+        "max_restarts": 0 if config.supervision is None else config.supervision.max_restarts,
     }
 
 
@@ -121,6 +150,7 @@ def _step(
     parameters: JsonObject,
     taint: Collection[str],
     attempt: int,
+    item: int | None,
 ) -> dict[str, object]:
     return {
         "version": VERSION,
@@ -132,6 +162,8 @@ def _step(
             "step_type": step.step_type,
             "profile": profile,
             "attempt": attempt,
+            "item": item,
+            "idempotent": step.idempotent,
         },
         "parameters": parameters,
         "taint": sorted(taint),

@@ -97,7 +97,15 @@ STEP_BASE = {
     "principal": PRINCIPAL,
     "mission": MISSION,
     "step": st.fixed_dictionaries(
-        {"id": TEXT, "name": TEXT, "step_type": KINDS, "profile": PROFILES, "attempt": st.just(1)}
+        {
+            "id": TEXT,
+            "name": TEXT,
+            "step_type": KINDS,
+            "profile": PROFILES,
+            "attempt": st.just(1),
+            "item": st.none() | st.just(0),
+            "idempotent": st.booleans(),
+        }
     ),
     "parameters": PARAMETERS,
     "taint": TAINT,
@@ -136,6 +144,11 @@ PLANNED = st.fixed_dictionaries(
         "step_type": KINDS,
         "profile": st.none() | PROFILES,
         "depends_on": st.just([]),
+        "conditional": st.booleans(),
+        "fan_out": st.booleans(),
+        "items": st.none() | st.just(3),
+        "max_attempts": st.just(1),
+        "idempotent": st.booleans(),
         "parameters": PARAMETERS,
         "taint": TAINT,
     }
@@ -163,11 +176,16 @@ DOCUMENTS: dict[Entrypoint, st.SearchStrategy[Any]] = {
                             "timeout_seconds": st.just(60.0),
                             "fail_fast": st.booleans(),
                             "parallel_limit": st.sampled_from([1, 256, 257, 1024, 1025]),
+                            "strategy": st.sampled_from(["sequential", "parallel", "levels"]),
+                            "priority": st.integers(0, 9),
+                            "concurrency_key": st.none() | TEXT,
+                            "max_restarts": st.just(0),
                         }
                     ),
                     "variables": st.just({}),
                     "steps": st.lists(PLANNED, max_size=5),
                     "levels": st.just(1),
+                    "runs": st.sampled_from([1, 10_000, 10_001]),
                 }
             ),
         }

@@ -51,6 +51,7 @@ used_kinds := {use.kind | some use in uses}
 sizing_roles contains role if {
 	some role in roles
 	step_count <= config.roles[role].steps_max
+	input.mission.runs <= config.roles[role].steps_max
 	input.mission.config.parallel_limit <= config.roles[role].parallel_limit_max
 }
 
@@ -61,7 +62,7 @@ example(kind) := min({step.id | some step in input.mission.steps; step.step_type
 
 deny contains {
 	"code": "mission.too_large",
-	"message": sprintf("%d steps with parallel_limit %v are over steps_max or parallel_limit_max of each of your roles (%s); see roles in data.gateway.config", [step_count, input.mission.config.parallel_limit, role_names]),
+	"message": sprintf("%d steps (%v runs with their items) and parallel_limit %v are over steps_max or parallel_limit_max of each of your roles (%s); see roles in data.gateway.config", [step_count, input.mission.runs, input.mission.config.parallel_limit, role_names]),
 	"rule": "data.gateway.mission.deny",
 } if {
 	count(sizing_roles) == 0

@@ -12,6 +12,11 @@ step(id, kind) := {
 	"step_type": kind,
 	"profile": null,
 	"depends_on": [],
+	"conditional": false,
+	"fan_out": false,
+	"items": null,
+	"max_attempts": 1,
+	"idempotent": false,
 	"parameters": {},
 	"taint": [],
 }
@@ -23,10 +28,19 @@ plan(roles, steps) := {
 		"name": "nightly",
 		"digest": "sha256:00",
 		"labels": {"team": "red"},
-		"config": {"timeout_seconds": 60, "fail_fast": true, "parallel_limit": 4},
+		"config": {
+			"timeout_seconds": 60,
+			"fail_fast": true,
+			"parallel_limit": 4,
+			"strategy": "parallel",
+			"priority": 5,
+			"concurrency_key": null,
+			"max_restarts": 0,
+		},
 		"variables": {},
 		"steps": steps,
 		"levels": 1,
+		"runs": count(steps),
 	},
 }
 
@@ -77,6 +91,22 @@ test_too_many_steps if {
 	decision := mission.decision with input as plan(["submitter"], two_steps) with data.gateway.config as config
 	not decision.allow
 	codes(decision) == {"mission.too_large"}
+}
+
+test_items_count_as_steps if {
+	config := object.union(data.gateway.config, {"roles": {"submitter": {"steps_max": 4}}})
+	fits := object.union(plan(["submitter"], two_steps), {"mission": {"runs": 4}})
+	mission.decision.allow with input as fits with data.gateway.config as config
+	over := object.union(plan(["submitter"], two_steps), {"mission": {"runs": 5}})
+	decision := mission.decision with input as over with data.gateway.config as config
+	not decision.allow
+	codes(decision) == {"mission.too_large"}
+}
+
+test_a_plan_without_runs_is_denied if {
+	whole := plan(["admin"], two_steps)
+	mission.decision.allow with input as whole
+	not mission.decision.allow with input as json.remove(whole, ["mission/runs"])
 }
 
 test_required_label if {

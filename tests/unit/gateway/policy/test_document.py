@@ -80,7 +80,67 @@ def test_step_and_effect_documents_have_the_published_shape(plan: Plan) -> None:
     )
     assert effect.pop("effect") == {"op": "file.read", "index": 3, "args": {"path": "in.json"}}
     assert effect == asked
-    assert asked["step"] == {"id": "a", "name": "A", "step_type": "read_file", "profile": "wasm", "attempt": 1}
+    assert asked["step"] == {
+        "id": "a",
+        "name": "A",
+        "step_type": "read_file",
+        "profile": "wasm",
+        "attempt": 1,
+        "item": None,
+        "idempotent": False,
+    }
+
+
+def test_an_item_and_an_attempt_are_told(plan: Plan) -> None:
+    """In the document of the step and in those of its effects alike."""
+    step = dataclasses.replace(plan.mission.steps[0], idempotent=True)
+    facts: dict[str, Any] = {"profile": "wasm", "parameters": {}, "taint": (), "attempt": 2, "item": 0}
+    asked = valid("step", document.step_document(ANN, "m1", plan.mission, step, **facts))
+    effect = valid(
+        "effect", document.effect_document(ANN, "m1", plan.mission, step, **facts, op="file.read", index=0, args={})
+    )
+    assert asked["step"] == effect["step"]
+    assert {name: asked["step"][name] for name in ("attempt", "item", "idempotent")} == {
+        "attempt": 2,
+        "item": 0,
+        "idempotent": True,
+    }
+
+
+CONTROLLED = b"""
+version: "1.0"
+name: controlled
+config: {strategy: levels, priority: 9, concurrency_key: "a/b", supervision: {max_restarts: 7}}
+steps:
+  - {id: a, name: A, step_type: transform, retry: {max_attempts: 4}, idempotent: true, parameters: {}}
+  - {id: b, name: B, step_type: transform, foreach: {items: [1, 2, 3]}, parameters: {}}
+  - {id: c, name: C, step_type: transform, foreach: {items: []}, parameters: {}}
+  - id: d
+    name: D
+    step_type: transform
+    depends_on: [a]
+    when: {exists: ["${steps.a.output.x}"]}
+    foreach: {items: "${steps.a.output.x}"}
+    parameters: {}
+"""
+
+
+def test_what_controls_a_mission_is_told(plan: Plan) -> None:
+    """How it is run, and how often its steps are, as far as the mission says; defaults are said, too."""
+    controlled = load_mission(CONTROLLED, limits=MissionLimits(), step_types={"transform"})
+    value = valid("mission", document.mission_document(ANN, controlled, "sha256:ab", [()] * 4))["mission"]
+    config = {name: value["config"][name] for name in ("strategy", "priority", "concurrency_key", "max_restarts")}
+    assert config == {"strategy": "levels", "priority": 9, "concurrency_key": "a/b", "max_restarts": 7}
+    told = ("conditional", "fan_out", "items", "max_attempts", "idempotent")
+    assert [tuple(step[name] for name in told) for step in value["steps"]] == [
+        (False, False, None, 4, True),
+        (False, True, 3, 1, False),
+        (False, True, 0, 1, False),
+        (True, True, None, 1, False),
+    ]
+    assert value["runs"] == 1 + 3 + 1 + 1
+    plain = valid("mission", document.mission_document(ANN, plan, "sha256:ab", [()] * 2))["mission"]
+    assert (plain["runs"], plain["config"]["concurrency_key"], plain["config"]["max_restarts"]) == (2, None, 0)
 
 
 def test_integers_beyond_64_bits_are_no_document(plan: Plan) -> None:
