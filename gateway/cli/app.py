@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import audit, demo, home, missions, plan, sanitize
+from gateway.cli import approvals, audit, control, demo, home, missions, plan, sanitize
 
 app = typer.Typer(
     name="missiongate",
@@ -41,6 +41,11 @@ app.command("submit")(missions.submit)
 app.command("get")(missions.get)
 app.command("list")(missions.list_missions)
 app.command("watch")(missions.watch)
-app.command("cancel")(missions.cancel)
+app.command("cancel")(control.cancel)
+app.command("pause")(control.pause)
+app.command("resume")(control.resume)
+app.command("retry")(control.retry)
+app.command("approvals")(approvals.approvals)
+app.command("approve")(approvals.approve)
 app.command("sanitize")(sanitize.sanitize)
 app.add_typer(audit.app, name="audit")

@@ -1,25 +1,27 @@
-"""submit, get, list, watch, cancel: missions of a running gateway."""
+"""submit, get, list, watch: missions of a running gateway."""
 
 import uuid
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from engine.formats import ResultFormat
 from engine.result import MissionState
+from gateway.cli.following import follow as follow_mission
 from gateway.cli.options import (
     DEFAULT_SERVER,
     DocumentArgument,
+    MissionArgument,
     OutputOption,
     ServerOption,
     TokenOption,
     calling,
     read_document,
 )
-from gateway.cli.output import OUT, Exit, Output, exit_of_call, print_json
-from gateway.cli.views import print_event, print_missions, print_view
-from gateway.client import CallError, Client
-
-MissionArgument = Annotated[str, typer.Argument(help="The mission's id.", metavar="MISSION", show_default=False)]
+from gateway.cli.output import OUT, Output, print_json
+from gateway.cli.results import give_out, value_of
+from gateway.cli.views import print_missions, print_view
 
 
 def submit(
@@ -42,18 +44,28 @@ def submit(
         else:
             OUT.print(f"mission {answer['mission_id']}{'' if answer['created'] else '  (submitted before)'}")
         if follow:
-            _follow(client, answer["mission_id"], 0, output)
+            follow_mission(client, answer["mission_id"], 0, output)
 
 
 def get(
     mission_id: MissionArgument,
     *,
+    format: Annotated[  # noqa: A002 - the option's name
+        ResultFormat | None, typer.Option("--format", "-f", help="Give out the result, whole, in this format.")
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option(help="Give out this step's output, and nothing else.", metavar="ID")
+    ] = None,
+    output_file: Annotated[Path | None, typer.Option(help="Write what is given out to this file.")] = None,
     server: ServerOption = DEFAULT_SERVER,
     token_file: TokenOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Show a mission and, once it has ended, its results."""
+    """Show a mission and, once it has ended, its results; or give out its result, or one step's output."""
     with calling(server, token_file, output) as client:
+        if format is not None or step is not None or output_file is not None:
+            give_out(value_of(client, mission_id, step), format or ResultFormat.JSON, output_file)
+            return
         view = client.get(mission_id)
     if output is Output.JSON:
         print_json(view)
@@ -91,55 +103,4 @@ def watch(
 ) -> None:
     """Follow a mission to its end; exit 1 where it did not succeed."""
     with calling(server, token_file, output) as client:
-        _follow(client, mission_id, from_index, output)
-
-
-def cancel(
-    mission_id: MissionArgument,
-    *,
-    reason: Annotated[str, typer.Option(help="Is recorded.")] = "",
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
-    output: OutputOption = Output.TEXT,
-) -> None:
-    """Cancel a mission."""
-    with calling(server, token_file, output) as client:
-        view = client.cancel(mission_id, reason)
-    if output is Output.JSON:
-        print_json(view)
-    else:
-        print_view(view)
-
-
-def _stopped(last: dict[str, Any], error: CallError) -> None:
-    """Take the end event for the result where the gateway stopped right after telling it.
-
-    Raises:
-        CallError: it is not that: the call failed for another reason, or the mission's end was not told.
-    """
-    if exit_of_call(error) is not Exit.UNAVAILABLE or not str(last.get("kind", "")).startswith("mission."):
-        raise error
-    if last["details"].get("status") != "Success":
-        raise typer.Exit(Exit.FAILED)
-
-
-def _follow(client: Client, mission_id: str, from_index: int, output: Output) -> None:
-    """Print events until the mission has ended, then its result; leave with 1 where it did not succeed."""
-    last: dict[str, Any] = {}
-    for last in client.watch(mission_id, from_index):
-        if output is Output.JSON:
-            print_json(last)
-        else:
-            print_event(last)
-    try:
-        view = client.get(mission_id)
-    except CallError as error:
-        _stopped(last, error)
-        return
-    if output is Output.JSON:
-        print_json(view)
-    else:
-        OUT.print()
-        print_view(view)
-    if (view["result"] or {}).get("overall_status") != "Success":
-        raise typer.Exit(Exit.FAILED)
+        follow_mission(client, mission_id, from_index, output)

@@ -29,6 +29,7 @@ HomeOption = Annotated[
     Path,
     typer.Option("--home", envvar="MISSIONGATE_HOME", help=f"The gateway's directory; holds {CONFIG_NAME}."),
 ]
+MissionArgument = Annotated[str, typer.Argument(help="The mission's id.", metavar="MISSION", show_default=False)]
 DocumentArgument = Annotated[
     str, typer.Argument(help="A YAML or JSON mission; - reads standard input.", metavar="FILE", show_default=False)
 ]

@@ -55,6 +55,23 @@ _STATE_STYLE: Final[Mapping[str, str]] = {
     "Cancelled": "yellow",
     "Skipped": "dim",
     "Executing": "cyan",
+    "Retrying": "yellow",
+    "Waiting": "yellow",
+    "approved": "green",
+    "denied": "red",
+    "pending": "yellow",
+}
+_NEXT: Final[Mapping[str, str]] = {  # the command that helps where a code is all that the gateway can know
+    "mission.ended": "missiongate retry MISSION begins it anew",
+    "mission.not_ended": "missiongate cancel MISSION ends it, missiongate watch MISSION waits for its end",
+    "mission.paused": "missiongate resume MISSION lets it go on",
+    "mission.not_paused": "missiongate get MISSION shows its state",
+    "mission.not_found": "missiongate list shows the missions there are",
+    "approval.not_found": "missiongate approvals MISSION shows those that wait",
+    "approval.decided": "missiongate approvals MISSION --all shows who decided",
+    "approval.digest_mismatch": "missiongate approvals MISSION shows what is to be approved now",
+    "approval.expired": "missiongate retry MISSION asks anew, once the mission has ended",
+    "approval.own_mission": "somebody else with the role has to decide",
 }
 
 
@@ -73,6 +90,14 @@ def said(text: object, style: str = "") -> Text:
     """Return foreign text for a terminal: what would move the cursor, hide or reorder is shown escaped instead."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
     return Text(shown, style=style)
+
+
+def terminal_safe(raw: bytes) -> bytes:
+    """Return UTF-8 text for a terminal: what would move the cursor, hide or reorder is an escape of JSON's instead."""
+    text = raw.decode("utf-8", "backslashreplace")
+    if all(c.isprintable() or c in "\n\t" for c in text):
+        return raw
+    return "".join(c if c.isprintable() or c in "\n\t" else json.dumps(c)[1:-1] for c in text).encode()
 
 
 def styled(state: str) -> Text:
@@ -154,6 +179,8 @@ def print_errors(errors: Iterable[Mapping[str, Any]], source: str = "", *, conso
             line.append_text(said(f"{error['field']}: ", "cyan"))
         line.append_text(said(error["message"])).append_text(said(f"  [{error['code']}]", "dim"))
         console.print(line)
+        if help_ := _NEXT.get(error["code"]):
+            console.print(Text(f"  → {help_}", "dim"))
 
 
 def steps_table(results: Mapping[str, Mapping[str, Any]]) -> Table:

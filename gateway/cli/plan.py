@@ -2,20 +2,18 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from engine.errors import EngineError
 from gateway.assembly import local_admission
 from gateway.cli.options import DocumentArgument, OutputOption, TokenOption, calling, read_document
-from gateway.cli.output import OUT, Exit, Output, error_document, fail, print_errors, print_json, said
+from gateway.cli.output import Exit, Output, error_document, fail, print_errors, print_json
+from gateway.cli.plan_view import print_plan
 from gateway.config import Config, load_config
 from gateway.identity import Principal
 from gateway.missions.views import PlanPreview
-
-_STEPS_SHOWN: Final = 12  # of a level
 
 
 def plan(
@@ -45,7 +43,7 @@ def plan(
     if output is Output.JSON:
         print_json({**preview, "errors": errors} if errors else preview)
     else:
-        _print_plan(preview)
+        print_plan(preview)
         print_errors(errors)
     if errors:
         raise typer.Exit(Exit.REFUSED)
@@ -68,21 +66,3 @@ def _refusals(decisions: list[dict[str, Any]]) -> list[dict[str, object]]:
             why = decision["reasons"] or [{"code": "policy.denied", "message": "policy gave no reason"}]
             errors += [error_document(reason["code"], reason["message"]) for reason in why]
     return errors
-
-
-def _print_plan(preview: dict[str, Any]) -> None:
-    mission = preview["mission"]
-    steps = {step["id"]: step for step in mission["steps"]}
-    OUT.print(Text.assemble(said(f"{mission['name']}  ", "bold"), said(preview["digest"][:19] + "…", "dim")))
-    digits = len(str(len(preview["levels"])))
-    for number, level in enumerate(preview["levels"], start=1):
-        shown = level[:_STEPS_SHOWN]
-        line = Text.assemble((f"level {number:>{digits}}  ", "dim"))
-        line.append_text(said("  ".join(f"{step_id} ({steps[step_id]['step_type']})" for step_id in shown)))
-        if len(level) > len(shown):
-            line.append(f"  and {len(level) - len(shown)} more", style="dim")
-        OUT.print(line)
-    for decision in preview["decisions"]:
-        verdict = Text("allowed", style="green") if decision["allow"] else Text("denied", style="red")
-        more = Text("  (steps and effects are decided when they run)" if decision["allow"] else "", style="dim")
-        OUT.print(Text.assemble(said(f"policy, {decision['entrypoint']}: "), verdict, more))

@@ -6,7 +6,9 @@ from typing import Any, Final
 from rich.text import Text
 
 from gateway.cli.output import OUT, said, steps_table, styled
+from gateway.cli.progress import note_of
 
+_IN_DOUBT: Final = "effect.in_doubt"
 WIDE: Final = 110  # columns from which on a list has room for steps and submitter
 
 
@@ -35,8 +37,15 @@ def print_missions(missions: Sequence[Mapping[str, Any]]) -> None:
 def print_view(view: Mapping[str, Any]) -> None:
     """Print a mission."""
     result = view["result"]
-    OUT.print(Text.assemble(said(f"{view['name']}  ", "bold"), styled(view["state"])))
+    title = Text.assemble(said(f"{view['name']}  ", "bold"), styled(view["state"]))
+    if view["run"] > 1:
+        title.append(f", run {view['run']}", "dim")
+    if view["paused"]:
+        title.append("  paused", "yellow")
+    OUT.print(title)
     OUT.print(said(f"{view['mission_id']}  {view['digest'][:19]}…  submitted by {view['submitter']}", "dim"))
+    if view["parent_id"]:
+        OUT.print(said(f"a part of {view['parent_id']}", "dim"))
     if result is None:
         OUT.print(f"{_steps(view['steps_total'])}, not ended")
         return
@@ -50,18 +59,33 @@ def print_view(view: Mapping[str, Any]) -> None:
     OUT.print(Text.assemble(styled(result["overall_status"]), took))
     if error := result.get("error"):
         OUT.print(Text.assemble(said(error["message"], "red"), said(f"  [{error['code']}]", "dim")))
+    if result["overall_status"] != "Success" and not view["parent_id"]:
+        _print_retry(view["mission_id"], result["step_results"])
 
 
-def print_event(event: Mapping[str, Any]) -> None:
-    """Print one event of a mission as `time state subject`, with the reason of a failure."""
+def _print_retry(mission_id: str, results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say how the mission is begun anew, and that somebody has to decide where an effect is in doubt."""
+    codes = {result["error"]["code"] for result in results.values() if "error" in result}
+    if _IN_DOUBT in codes:
+        OUT.print("→ whether an effect took place is not known; if it may be repeated:", style="yellow")
+        OUT.print(said(f"  missiongate retry {mission_id} --repeat-in-doubt"))
+    else:
+        OUT.print(said(f"→ missiongate retry {mission_id} begins it anew, keeping what is completed", "dim"))
+
+
+def print_event(event: Mapping[str, Any], mission_id: str) -> None:
+    """Print one event of a mission as `time state subject`, with what it has to say."""
     subject, _, state = event["kind"].partition(".")
-    state_text = styled(state.capitalize())
+    state_text = styled(state.replace("_", " ").capitalize())
     state_text.pad_right(max(0, len("Completed") - len(state_text)))
     line = Text.assemble((event["timestamp"][11:23], "dim"), "  ", state_text, "  ")
     line.append_text(said(event["step_id"] or f"the {subject}"))
-    if error := event["details"].get("error"):
-        line.append_text(said(f"  {error['message']}", "red")).append_text(said(f"  [{error['code']}]", "dim"))
+    if note := note_of(event):
+        line.append_text(said(f"  {note}", "red" if state == "failed" else "dim"))
     OUT.print(line)
+    if event["kind"] == "step.waiting" and event["details"].get("for") == "approval":
+        approval_id = event["details"].get("approval_id", "")
+        OUT.print(said(f"              missiongate approve {mission_id} {approval_id}", "bold"))
 
 
 def _steps(count: int) -> str:

@@ -1,0 +1,143 @@
+"""approvals, approve: what steps ask people, and the answer."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.text import Text
+
+from gateway.cli.options import DEFAULT_SERVER, MissionArgument, OutputOption, ServerOption, TokenOption, calling
+from gateway.cli.output import OUT, Exit, Output, fail, print_facts, print_json, said, styled
+from gateway.errors import ConfigurationError, ConflictError, NotFoundError
+
+
+def approvals(
+    mission_id: Annotated[
+        str, typer.Argument(help="Only those of this mission.", metavar="[MISSION]", show_default=False)
+    ] = "",
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that are decided or over.")] = False,
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """List what waits for a decision, oldest first."""
+    with calling(server, token_file, output) as client:
+        page = client.list_approvals(mission_id, pending_only=not everything)
+    if output is Output.JSON:
+        print_json(page)
+        return
+    if not page["approvals"]:
+        OUT.print("no approvals" if everything else "nothing waits for a decision")
+    for approval in page["approvals"]:
+        _print(approval)
+    if page["omitted"]:
+        OUT.print(f"and {page['omitted']} younger ones; name a mission to see its own", style="dim")
+
+
+def approve(
+    mission_id: MissionArgument,
+    approval_id: Annotated[
+        str,
+        typer.Argument(help="Which, where the mission waits for several.", metavar="[APPROVAL]", show_default=False),
+    ] = "",
+    *,
+    deny: Annotated[bool, typer.Option("--deny", help="Say no: the step fails.")] = False,
+    comment: Annotated[str, typer.Option(help="Is recorded, and told to the step.")] = "",
+    digest: Annotated[
+        str, typer.Option(help="What was looked at: anything else is not decided.", metavar="DIGEST")
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether this is meant.")] = False,
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Decide what a step asks, after showing it; a decision cannot be taken back."""
+    with calling(server, token_file, output) as client:
+        page = client.list_approvals(mission_id)
+        approval = _chosen(page["approvals"], mission_id, approval_id, output)
+        if digest and digest != approval["digest"]:
+            message = f"it is about something else by now: {approval['digest']}"
+            fail(ConflictError(message, code="approval.digest_mismatch"), output)
+        if output is Output.TEXT:
+            _show(approval)
+        if not yes:
+            _confirm(deny=deny, output=output)
+        decided = client.decide_approval(
+            mission_id, approval["approval_id"], approve=not deny, digest=approval["digest"], comment=comment
+        )
+    if output is Output.JSON:
+        print_json(decided)
+    else:
+        OUT.print(Text.assemble(styled(decided["state"]), said(f" by {decided['decided_by']}")))
+
+
+def _chosen(
+    pending: Sequence[Mapping[str, Any]], mission_id: str, approval_id: str, output: Output
+) -> Mapping[str, Any]:
+    """Return the approval that is meant; leave with code 2 where that cannot be told."""
+    found = [each for each in pending if approval_id in {"", each["approval_id"]}]
+    if not found and approval_id:
+        message = f"the mission does not wait for an approval {approval_id!r}"
+        fail(NotFoundError(message, code="approval.not_found"), output)
+    if not found:
+        message = f"the mission waits for no approval; missiongate get {mission_id} shows it"
+        fail(NotFoundError(message, code="approval.none_pending"), output)
+    if len(found) > 1:
+        message = f"the mission waits for {len(found)} approvals; missiongate approvals {mission_id} lists them"
+        fail(ConfigurationError(message, code="approval.ambiguous"), output)
+    return found[0]
+
+
+def _confirm(*, deny: bool, output: Output) -> None:
+    """Ask whether the decision is meant; leave where it is not, or where there is nobody to ask."""
+    if output is Output.JSON or not sys.stdin.isatty():
+        message = "nobody can be asked here whether this is meant; --yes says that it is"
+        fail(ConfigurationError(message, code="approval.unconfirmed"), output)
+    if not typer.confirm("Deny it?" if deny else "Approve it?"):
+        _undecided()
+
+
+def _undecided() -> NoReturn:
+    OUT.print("nothing was decided")
+    raise typer.Exit(Exit.FAILED)
+
+
+def _show(approval: Mapping[str, Any]) -> None:
+    """Print what is to be decided. The message is a stranger's: each line of it is marked as one."""
+    for line in approval["message"].split("\n"):
+        OUT.print(Text.assemble(("│ ", "yellow"), said(line, "bold")))
+    print_facts(_facts(approval))
+
+
+def _print(approval: Mapping[str, Any]) -> None:
+    """Print one approval of a list, with the command that decides it."""
+    title = Text.assemble(styled(approval["state"]), "  ", said(" ".join(approval["message"].split()), "bold"))
+    title.truncate(OUT.width, overflow="ellipsis")
+    OUT.print(title)
+    if approval["state"] == "pending":
+        until = f"until {approval['expires_at'][:16].replace('T', ' ')} by a role of {', '.join(approval['approvers'])}"
+        OUT.print(said(f"  step {_step(approval)}, {until}", "dim"))
+        OUT.print(said(f"  missiongate approve {approval['mission_id']} {approval['approval_id']}"))
+        return
+    by = f" by {approval['decided_by']}" if approval["decided_by"] else ""
+    comment = f": {approval['comment']}" if approval["comment"] else ""
+    OUT.print(said(f"  step {_step(approval)} of {approval['mission_id']}{by}{comment}", "dim"))
+
+
+def _facts(approval: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "step": _step(approval),
+        "mission": approval["mission_id"],
+        "approval": approval["approval_id"],
+        "digest": approval["digest"],
+        "asked": approval["requested_at"],
+        "expires": approval["expires_at"],
+        "roles": ", ".join(approval["approvers"]),
+    }
+
+
+def _step(approval: Mapping[str, Any]) -> str:
+    item = "" if approval["item"] is None else f", item {approval['item']}"
+    return f"{approval['step_id']}{item}"
