@@ -165,6 +165,10 @@ class MissionRun:
         """
         return self._stop(Stop.cancelled(reason))
 
+    def fail(self, reason: StepFailure) -> bool:
+        """Do as `cancel` does, and let the mission be Failed: whoever runs it cannot go on."""
+        return self._stop(Stop(state=MissionState.FAILED, reason=reason, error=reason))
+
     def suspend(self) -> bool:
         """Stop so that a later execution can go on; return whether this call is what stops the mission.
 

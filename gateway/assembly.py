@@ -13,14 +13,17 @@ from typing import Final
 
 from engine.audit.keys import Ed25519Signer
 from engine.audit.log import AuditLog
+from engine.breaker import Breakers
 from engine.clock import Clock, SystemClock
+from engine.exclusive import ExclusiveKeys
+from engine.slots import SharedSlots
 from engine.values import JsonObject, JsonValue
 from gateway.addresses import AddressPolicy
 from gateway.config import Config, HookConfig
 from gateway.effects.blocking import BlockingPool
 from gateway.effects.files import FileLimits, FileRead, FileWrite
 from gateway.effects.http import HttpLimits, HttpRequest, tls_context
-from gateway.effects.performer import Effects
+from gateway.effects.performer import Effects, Performer
 from gateway.effects.resolver import SystemResolver
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
@@ -28,7 +31,13 @@ from gateway.effects.workspace import Workspaces
 from gateway.errors import ConfigurationError, HookRefusedError, PolicyInvalidError
 from gateway.events import EventType
 from gateway.identity import TokenTable
+from gateway.missions.approvals import Approvals
+from gateway.missions.children import Children
 from gateway.missions.desk import Desk
+from gateway.missions.execution import Ground
+from gateway.missions.recovery import Recovered
+from gateway.missions.retention import Retention, retention_days
+from gateway.performing import Performing
 from gateway.pipeline import Admission, StepPipeline
 from gateway.policy.bundle import Bundle
 from gateway.policy.pool import WorkerPolicy
@@ -72,7 +81,7 @@ class Gateway:
     bundle: Bundle
     hooks: tuple[Hook, ...]
     verifier_key: str
-    interrupted: tuple[str, ...]  # missions that an earlier, killed gateway left unfinished
+    recovered: Recovered  # missions that an earlier process left unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +173,18 @@ async def running_gateway(
         rules = _load_rules(home, config)
         workers = await _start_workers(stack, config, rules)
         records = await _open_records(stack, home, clock or SystemClock())
-        desk = _desk(stack, config, rules, workers, records)
-        interrupted = await desk.recover()
+        approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
+        pipeline = _pipeline(
+            stack, config, rules, workers, records, {"approval.request": approvals, "mission.run": children}
+        )
+        ground = _ground(config, records, pipeline, approvals)
+        desk = Desk(
+            admission=Admission(kinds=rules.kinds, policy=workers.policy, limits=ground.limits),
+            ground=ground,
+            children=children,
+            running_max=config.limits.missions_running_max,
+        )
+        recovered = await desk.recover()
         await _record(records.audit, EventType.GATEWAY_STARTED, {"bundle": rules.bundle.digest, "hooks": rules.pins()})
         server = RpcServer(
             Ports(
@@ -178,6 +197,7 @@ async def running_gateway(
             )
         )
         await server.start(config.listen)
+        pruning = asyncio.create_task(Retention(ground, days=rules.retention_days).run())
         try:
             yield Gateway(
                 address=server.address,
@@ -188,9 +208,11 @@ async def running_gateway(
                 bundle=rules.bundle,
                 hooks=rules.hooks,
                 verifier_key=records.verifier_key,
-                interrupted=interrupted,
+                recovered=recovered,
             )
         finally:
+            pruning.cancel()
+            await asyncio.wait([pruning])
             await server.not_serving()
             await desk.close(drain_seconds)
             await server.stop(_STOP_GRACE_SECONDS)
@@ -206,6 +228,7 @@ class _Rules:
     addresses: AddressPolicy
     hooks: tuple[Hook, ...]
     kinds: Mapping[str, StepKind]
+    retention_days: int
 
     def pins(self) -> dict[str, JsonValue]:
         """Return the SHA-256 of each hook's module."""
@@ -244,7 +267,14 @@ def _load_rules(home: Path | None, config: Config) -> _Rules:
     if home is not None:
         hooks += tuple(_load_site_hook(home, at, hook) for at, hook in enumerate(config.hooks))
     kinds = prepare_kinds(hooks, profiles, addresses)
-    return _Rules(bundle=bundle, profiles=profiles, addresses=addresses, hooks=hooks, kinds=kinds)
+    return _Rules(
+        bundle=bundle,
+        profiles=profiles,
+        addresses=addresses,
+        hooks=hooks,
+        kinds=kinds,
+        retention_days=retention_days(bundle.data),
+    )
 
 
 def _load_site_hook(home: Path, at: int, entry: HookConfig) -> Hook:
@@ -294,33 +324,47 @@ async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock) -> _Rec
     return _Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
 
 
-def _desk(stack: AsyncExitStack, config: Config, rules: _Rules, workers: _Workers, records: _Records) -> Desk:
-    limits = config.limits.mission_limits()
-    pipeline = StepPipeline(
+def _pipeline(
+    stack: AsyncExitStack,
+    config: Config,
+    rules: _Rules,
+    workers: _Workers,
+    records: _Records,
+    waits: Mapping[str, Performer],
+) -> StepPipeline:
+    """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
+    schemas = {
+        op: ParameterSchema.compile(schema, addresses=rules.addresses) for op, schema in ARGUMENT_SCHEMAS.items()
+    }
+    return StepPipeline(
         kinds=rules.kinds,
         profiles=rules.profiles,
         policy=workers.policy,
         sandbox=workers.sandbox,
-        effects=_effects(stack, rules.addresses),
-        effect_schemas={
-            op: ParameterSchema.compile(schema, addresses=rules.addresses) for op, schema in ARGUMENT_SCHEMAS.items()
-        },
+        performing=Performing(_effects(stack, rules.addresses, waits), records.audit),
+        effect_schemas=schemas,
+        breakers=Breakers(config.breakers.settings(), records.clock),
         audit=records.audit,
         clock=records.clock,
     )
-    return Desk(
-        admission=Admission(kinds=rules.kinds, policy=workers.policy, limits=limits),
+
+
+def _ground(config: Config, records: _Records, pipeline: StepPipeline, approvals: Approvals) -> Ground:
+    """Return what every mission stands on."""
+    return Ground(
         pipeline=pipeline,
         store=records.store,
         audit=records.audit,
         workspaces=records.workspaces,
+        approvals=approvals,
         clock=records.clock,
-        limits=limits,
-        running_max=config.limits.missions_running_max,
+        limits=config.limits.mission_limits(),
+        slots=SharedSlots(config.limits.steps_running_max, members_max=config.limits.missions_running_max),
+        keys=ExclusiveKeys(waiting_max=config.limits.missions_running_max),
     )
 
 
-def _effects(stack: AsyncExitStack, addresses: AddressPolicy) -> Effects:
+def _effects(stack: AsyncExitStack, addresses: AddressPolicy, waits: Mapping[str, Performer]) -> Effects:
     """Return every operation of this gateway; what blocks has threads of its own, a bounded number of them."""
     disk = BlockingPool("files", threads=4, waiting_max=4_096)
     names = BlockingPool("names", threads=4, waiting_max=256)
@@ -332,6 +376,7 @@ def _effects(stack: AsyncExitStack, addresses: AddressPolicy) -> Effects:
             "file.read": FileRead(disk, FileLimits()),
             "http.request": HttpRequest(addresses, SystemResolver(names), tls_context(), HttpLimits()),
             "timer.sleep": TimerSleep(),
+            **waits,
         }
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal, TokenEntry
@@ -59,6 +60,7 @@ class LimitsConfig(_Section):
     steps_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     parallel_limit_max: Annotated[int, Field(ge=1, le=10_000)] = 1_024
     missions_running_max: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    steps_running_max: Annotated[int, Field(ge=1, le=100_000)] = 2_048
 
     def mission_limits(self) -> MissionLimits:
         """Return the part that the engine checks."""
@@ -66,6 +68,20 @@ class LimitsConfig(_Section):
             document_bytes_max=self.document_bytes_max,
             steps_max=self.steps_max,
             parallel_limit_max=self.parallel_limit_max,
+        )
+
+
+class BreakersConfig(_Section):
+    """When steps of one kind and one target are left alone, and for how long; by tenant."""
+
+    failures_max: Annotated[int, Field(ge=1, le=10_000)] = 5
+    window_seconds: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    open_seconds: Annotated[float, Field(gt=0, le=86_400)] = 10.0
+
+    def settings(self) -> BreakerSettings:
+        """Return them as the engine wants them."""
+        return BreakerSettings(
+            failures_max=self.failures_max, window_seconds=self.window_seconds, open_seconds=self.open_seconds
         )
 
 
@@ -79,6 +95,7 @@ class Config(_Section):
     hooks: list[HookConfig] = Field(default_factory=list)
     workers: WorkersConfig = Field(default_factory=WorkersConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    breakers: BreakersConfig = Field(default_factory=BreakersConfig)
 
     @field_validator("listen")
     @classmethod

@@ -2,12 +2,16 @@
 
 `details` hold digests, codes and counts, never payloads. The laws, which an auditor can hold the log to:
 
-- a step that a mission began has one `step.allowed` or `step.refused`, unless it was cancelled before there was a
-  verdict; only an allowed one is run;
+- an attempt at a step, or at an item of it, that a mission began has one `step.allowed` or `step.refused`, unless it
+  was cancelled before there was a verdict; only an allowed one is run; after a wait for a person or for another
+  mission there is one more, marked `again`;
 - an effect that a module asks for has one `effect.allowed` or `effect.refused`, with the same exception;
 - an `effect.intended` stands under a signed checkpoint before anything is done, and has one `effect.performed` or
-  `effect.failed` after it, unless the gateway was killed in between: then nobody knows whether it took place;
-- after `mission.ended` nothing of that mission begins.
+  `effect.failed` after it, unless the gateway was killed in between: then nobody knows whether it took place, and the
+  attempt that would repeat it says so, by a second `effect.intended` or by `effect.failed`;
+- no effect has two `effect.performed`: one that was performed in an earlier attempt is `effect.replayed`;
+- after `mission.ended`, `mission.suspended` or `mission.interrupted` nothing of that mission begins, until
+  `mission.retried` or `mission.resumed`.
 """
 
 import hashlib
@@ -36,8 +40,14 @@ class EventType(StrEnum):
     MISSION_REFUSED = "mission.refused"
     MISSION_ADMITTED = "mission.admitted"
     MISSION_CANCEL_REQUESTED = "mission.cancel_requested"
+    MISSION_PAUSED = "mission.paused"
+    MISSION_UNPAUSED = "mission.unpaused"
     MISSION_ENDED = "mission.ended"
-    MISSION_INTERRUPTED = "mission.interrupted"
+    MISSION_RETRIED = "mission.retried"  # a new run of an ended mission, which keeps what the earlier has completed
+    MISSION_SUSPENDED = "mission.suspended"  # the gateway stops; its next start goes on
+    MISSION_RESUMED = "mission.resumed"  # a later start of the gateway goes on
+    MISSION_INTERRUPTED = "mission.interrupted"  # it cannot: policy or limits have changed
+    MISSION_PRUNED = "mission.pruned"  # their records are gone, as retention says; the log stays
     STEP_REFUSED = "step.refused"
     STEP_ALLOWED = "step.allowed"
     STEP_ENDED = "step.ended"
@@ -46,6 +56,7 @@ class EventType(StrEnum):
     EFFECT_ALLOWED = "effect.allowed"
     EFFECT_INTENDED = "effect.intended"
     EFFECT_PERFORMED = "effect.performed"
+    EFFECT_REPLAYED = "effect.replayed"  # not performed: an earlier attempt has, and this one was told the same
     EFFECT_FAILED = "effect.failed"
     APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_DECIDED = "approval.decided"  # by a person, or by the clock: `state` says which way
@@ -121,8 +132,8 @@ class Verdict:
         self.evidence = evidence
         self.seq = -1  # of the recorded yes
 
-    def __enter__(self) -> dict[str, JsonValue]:
-        return self.evidence
+    def __enter__(self) -> "Verdict":
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -5,16 +5,15 @@ to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is 
 (`gateway.events` has the laws).
 """
 
+import math
 import re
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-import orjson
-
 from engine.attempt import StepAttempt
+from engine.breaker import Breakers
 from engine.clock import Clock
 from engine.document import document_of, parse_document
 from engine.errors import EngineError, RefusalError, StepError, Violation
@@ -23,11 +22,12 @@ from engine.loader import load_mission_value
 from engine.mission import Mission, MissionLimits
 from engine.reference import Scope, has_reference, resolve
 from engine.values import JsonObject, JsonValue
-from gateway.effects.keys import effect_key
-from gateway.effects.performer import EffectRequest, Effects, EffectScope
-from gateway.errors import EffectError, PolicyDeniedError, Reason, SandboxError, SanitizationError
+from gateway.effects.performer import EffectRequest
+from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError
 from gateway.events import Audit, EventType, Verdict, digest, reasons_document
 from gateway.identity import Principal
+from gateway.journal import StepJournal
+from gateway.performing import Performing
 from gateway.policy import document
 from gateway.policy.decision import Decision
 from gateway.policy.engine import PolicyEngine
@@ -38,21 +38,23 @@ from gateway.sandbox.profile import Profile
 from gateway.sanitizer.names import check_names
 from gateway.sanitizer.positions import with_positions
 from gateway.sanitizer.schema import ParameterSchema
-from gateway.stages import AdmittedMission, Attempt, ReadyStep, SanitizedMission, StepKind
+from gateway.stages import AdmittedMission, AllowedEffect, Given, ReadyStep, SanitizedMission, StepKind
 from gateway.taint import taint_of
 
 EFFECTS_MAX: Final = 64  # of one step
-JOURNAL_BYTES_MAX: Final = 256 * 1024  # of one step
-EFFECT_SECONDS_MAX: Final = 60.0  # of one effect; the step's own timeout may end it sooner
 VIOLATIONS_MAX: Final = 64  # of one mission
 UNSIGNED_EVENTS_MAX: Final = 16_384  # a step waits while the log has more to sign; a quarter of the log's own queue
 
 _FAULT_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 # What only the host may say of a step. `effect` is not among them: a module passes on what the journal told it.
 _HOST_CODES: Final = frozenset(
-    {"approval", "audit", "constraint", "context", "internal", "interrupted", "mission", "policy", "reference",
-     "sandbox", "sanitize", "schema", "step", "store", "worker"}
+    {"approval", "audit", "breaker", "condition", "constraint", "context", "foreach", "internal", "interrupted",
+     "mission", "policy", "reference", "sandbox", "sanitize", "schema", "step", "store", "worker"}
 )  # fmt: skip
+# A resource of this gateway is used up: the breaker of such steps opens at once.
+_EXHAUSTION_CODES: Final = frozenset(
+    {"effect.disk_full", "effect.overloaded", "effect.workspace_full", "sandbox.overloaded", "worker.overloaded"}
+)
 
 
 class Admission:
@@ -99,8 +101,9 @@ class StepPipeline:
         profiles: Mapping[str, Profile],
         policy: PolicyEngine,
         sandbox: Sandbox,
-        effects: Effects,
+        performing: Performing,
         effect_schemas: Mapping[str, ParameterSchema],
+        breakers: Breakers,
         audit: Audit,
         clock: Clock,
     ) -> None:
@@ -108,45 +111,62 @@ class StepPipeline:
         self._profiles = profiles
         self._policy = policy
         self._sandbox = sandbox
-        self._effects = effects
+        self._performing = performing
         self._effect_schemas = effect_schemas
+        self._breakers = breakers
         self._audit = audit
         self._clock = clock
 
     async def run_step(self, admitted: AdmittedMission, index: int, attempt: StepAttempt) -> JsonValue:
-        """Take one ready step all the way and return its output.
+        """Take one ready step, or one item of it, all the way and return its output.
 
         Raises:
             StepError: a stage said no, could not answer, or the module failed. A refusal halts the mission.
         """
         step = admitted.sanitized.plan.mission.steps[index]
-        target = f"{admitted.mission_id}/{step.id}"
-        given = Attempt.of(admitted, target, self._clock.now())
-        evidence: dict[str, JsonValue] = {"kind": step.step_type, "now": given.now, "seed": given.seed}
-        verdict = Verdict(
-            admitted.trail, target, evidence, allowed=EventType.STEP_ALLOWED, refused=EventType.STEP_REFUSED
-        )
         try:
-            with verdict:
-                ready = self._resolve(admitted, index, target, attempt.scope)  # (4) inputs, sanitized again
-                constraints = await self._authorize(ready, evidence)  # (5) Rego: step
-            await self._keep_pace(verdict.seq)
-            return await self._run(ready, constraints, given)  # (6) sandbox, (7) effects
+            journal = await admitted.journal.of(step.id, attempt.item)
+            ready = await self._decided(admitted, index, attempt, journal)  # (4), (5)
+            breaker = self._breakers.of(admitted.caller.tenant, step.step_type, ready.far_end)
+            with breaker.call(limit_seconds=step.timeout_seconds):
+                return await self._run(ready, journal)  # (6) sandbox, (7) effects
         except StepError:
             raise
         except EngineError as error:
-            raise StepError(error.message, code=error.code, halts_mission=_is_violation(error)) from error
+            raise _step_error(error) from error
+
+    async def _decided(
+        self, admitted: AdmittedMission, index: int, attempt: StepAttempt, journal: StepJournal
+    ) -> ReadyStep:
+        """Stages 4 and 5, under one verdict: it is in the log before the module runs.
+
+        Its checkpoint is not waited for, since a module alone changes nothing.
+        """
+        step = admitted.sanitized.plan.mission.steps[index]
+        target = admitted.target(step.id, attempt.item)
+        given = Given.of(admitted, target, self._clock.now(), journal.given)
+        evidence: dict[str, JsonValue] = {"kind": step.step_type, "now": given.now, "seed": given.seed}
+        if attempt.number > 1:
+            evidence["attempt"] = attempt.number
+        with Verdict(
+            admitted.trail, target, evidence, allowed=EventType.STEP_ALLOWED, refused=EventType.STEP_REFUSED
+        ) as verdict:
+            ready = self._resolve(admitted, index, attempt, given)  # (4) inputs, sanitized again
+            constraints = await self._authorize(ready, evidence)  # (5) Rego: step
+        await self._keep_pace(verdict.seq)
+        return replace(ready, constraints=constraints)
 
     async def _keep_pace(self, seq: int) -> None:
         """Wait while the log has much to sign: steps that outran the disk would fill its queue, and then fail."""
         if seq - self._audit.size > UNSIGNED_EVENTS_MAX:
             await self._audit.durable(seq - UNSIGNED_EVENTS_MAX)
 
-    def _resolve(self, admitted: AdmittedMission, index: int, target: str, scope: Scope) -> ReadyStep:
+    def _resolve(self, admitted: AdmittedMission, index: int, attempt: StepAttempt, given: Given) -> ReadyStep:
         """Stage 4: put values for references, and check the result as if a stranger had sent it."""
         plan = admitted.sanitized.plan
         step, template = plan.mission.steps[index], plan.templates[index]
         kind = self._kinds[step.step_type]
+        scope = attempt.scope
         if "mission.run" in kind.hook.effects:
             scope = escaped_scope(scope)  # what is resolved will be parsed again, as a mission
         parameters = step.parameters if template is None else resolve(template, scope)
@@ -163,15 +183,13 @@ class StepPipeline:
             parameters=parameters,
             taint=admitted.sanitized.taint[index],
             profile=step.profile or kind.hook.profile,
-            target=target,
+            attempt=attempt,
+            given=given,
+            constraints=kind.constraints,
         )
 
     async def _authorize(self, ready: ReadyStep, evidence: dict[str, JsonValue]) -> ExecutionConstraints:
-        """Stage 5: ask Rego about the step with its inputs; return what a run of it gets, never more than its kind's.
-
-        The verdict is in the log before the module runs; its checkpoint is not waited for, since a module alone
-        changes nothing.
-        """
+        """Stage 5: ask Rego about the step with its inputs; return what a run of it gets, never more than it had."""
         asked = ready.document()
         evidence["module"] = ready.kind.hook.sha256
         evidence["document"] = digest(asked)
@@ -180,7 +198,7 @@ class StepPipeline:
         require(decision)
         granted = decision.profile or ready.profile
         evidence["profile"] = granted
-        constraints = ready.kind.constraints.narrow(self._profile(granted))
+        constraints = ready.constraints.narrow(self._profile(granted))
         of_mission = ready.admitted.decision
         if of_mission.profile is not None:
             constraints = constraints.narrow(self._profile(of_mission.profile))
@@ -197,42 +215,56 @@ class StepPipeline:
             raise PolicyDeniedError([Reason("policy.unknown_profile", f"there is no profile {name!r}")])
         return profile.constraints
 
-    async def _run(self, ready: ReadyStep, constraints: ExecutionConstraints, attempt: Attempt) -> JsonValue:
+    async def _run(self, ready: ReadyStep, journal: StepJournal) -> JsonValue:
         """Stages 6 and 7: run the module, perform what it asks for, run it again with the longer journal, until done.
 
-        `attempt` is the same in every round, and fuel is counted over all of them, so that the rounds together are one
-        deterministic function of what the log records and the journal. Each round asks for an effect, so there are
+        What is given is the same in every round, and fuel is counted over all of them, so that the rounds together are
+        one deterministic function of what the log records and the journal. Each round asks for an effect, so there are
         at most `EFFECTS_MAX` and one.
         """
-        journal: list[JsonObject] = []
         while True:
             encoded = encode_step(
                 step_id=ready.step.id,
                 name=ready.step.name,
                 step_type=ready.step.step_type,
-                attempt=1,
+                attempt=ready.attempt.number,
                 parameters=ready.parameters,
-                journal=journal,
-                now=attempt.now,
-                seed=attempt.seed,
+                journal=journal.entries,
+                now=ready.given.now,
+                seed=ready.given.seed,
             )
-            report = await self._sandbox.run(ready.kind.hook.name, encoded, constraints)  # (6) the module, alone
+            report = await self._sandbox.run(ready.kind.hook.name, encoded, ready.constraints)  # (6) the module, alone
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
                 return answer.output
             if isinstance(answer, StepFault):
                 raise _own_fault(answer)
-            constraints = _spend(constraints, report.fuel_used)
-            requests = await self._allow_effects(ready, answer, len(journal))  # (7) checked, decided, recorded
-            await self._act(ready, requests, journal)  # (7) intended, performed, journalled
+            ready = replace(ready, constraints=_spend(ready.constraints, report.fuel_used))
+            allowed = await self._allow_effects(ready, answer, len(journal.entries))  # (7) checked, decided, recorded
+            await self._performing.act(ready, allowed, journal)  # (7) intended, performed, journalled
+            if any(math.isinf(effect.request.timeout_seconds) for effect in allowed):
+                ready = await self._decided_again(ready)  # (5) who knows how long that took
 
-    async def _allow_effects(self, ready: ReadyStep, asked: StepEffects, first_index: int) -> Sequence[EffectRequest]:
+    async def _decided_again(self, ready: ReadyStep) -> ReadyStep:
+        """Stage 5 after a wait: under the policy that is then active; nothing is widened."""
+        evidence: dict[str, JsonValue] = {"kind": ready.step.step_type, "again": True}
+        with Verdict(
+            ready.admitted.trail,
+            ready.target,
+            evidence,
+            allowed=EventType.STEP_ALLOWED,
+            refused=EventType.STEP_REFUSED,
+        ):
+            constraints = await self._authorize(ready, evidence)
+        return replace(ready, constraints=constraints)
+
+    async def _allow_effects(self, ready: ReadyStep, asked: StepEffects, first_index: int) -> Sequence[AllowedEffect]:
         """Stage 7, the checks: every effect of a batch is declared, sanitized and decided before one is performed."""
         if first_index + len(asked.effects) > EFFECTS_MAX:
             raise SandboxError(f"a step may ask for {EFFECTS_MAX} effects", code="sandbox.too_many_effects")
         return [await self._allow_effect(ready, call, first_index + i) for i, call in enumerate(asked.effects)]
 
-    async def _allow_effect(self, ready: ReadyStep, call: EffectAsked, index: int) -> EffectRequest:
+    async def _allow_effect(self, ready: ReadyStep, call: EffectAsked, index: int) -> AllowedEffect:
         evidence: dict[str, JsonValue] = {"op": call.op, "index": index}
         with Verdict(
             ready.admitted.trail,
@@ -247,14 +279,13 @@ class StepPipeline:
             decision = await self._policy.decide("effect", asked)
             note(decision, evidence)
             require(decision)
-        key = effect_key(
-            mission_id=ready.admitted.mission_id,
-            step_id=ready.step.id,
-            effect_index=index,
+        request = EffectRequest(
             op=call.op,
             args=call.args,
+            key=ready.effect_key(call, index),
+            timeout_seconds=self._performing.seconds_max(call.op),
         )
-        return EffectRequest(op=call.op, args=call.args, key=key, timeout_seconds=EFFECT_SECONDS_MAX)
+        return AllowedEffect(request=request, scope=ready.effect_scope(call, index, decision.bundle))
 
     def _check_effect(self, ready: ReadyStep, call: EffectAsked, index: int) -> None:
         """Refuse an effect that the manifest does not declare, or whose arguments are not of their types."""
@@ -268,64 +299,25 @@ class StepPipeline:
         if violations:
             raise SanitizationError(violations)
 
-    async def _act(self, ready: ReadyStep, requests: Sequence[EffectRequest], journal: list[JsonObject]) -> None:
-        """Stage 7, the act: the intents durable, then one after the other, stopped at the first error.
 
-        Whatever happens, cancellation included, every intent gets its end in the log.
-        """
-        trail = ready.admitted.trail
-        waiting: deque[EffectRequest] = deque()
-        seq = -1
-        try:
-            for request in requests:
-                facts: JsonObject = {"op": request.op, "key": request.key, "args": digest(request.args)}
-                seq = trail.record(EventType.EFFECT_INTENDED, ready.target, facts)
-                waiting.append(request)
-            await self._audit.durable(seq)
-            while waiting:
-                trail.require_open()
-                entry = await self._perform(ready, waiting.popleft())
-                journal.append(entry)
-                if "error" in entry:
-                    break
-        finally:
-            for request in waiting:
-                _end(ready, request, EventType.EFFECT_FAILED, {"code": "effect.not_performed"})
-        if sum(len(orjson.dumps(entry)) for entry in journal) > JOURNAL_BYTES_MAX:
-            raise SandboxError(
-                f"the step's journal exceeds {JOURNAL_BYTES_MAX} bytes", code="sandbox.journal_too_large"
-            )
-
-    async def _perform(self, ready: ReadyStep, request: EffectRequest) -> JsonObject:
-        """Perform one effect whose intent is durable, record its end, and return its entry of the journal."""
-        admitted = ready.admitted
-        scope = EffectScope(workspace=admitted.workspace, mission_id=admitted.mission_id, step_id=ready.step.id)
-        try:
-            outcome = await self._effects.perform(request, scope)
-        except EffectError as error:
-            code = "effect.in_doubt" if error.in_doubt else error.code
-            _end(ready, request, EventType.EFFECT_FAILED, {"code": code})
-            if error.in_doubt:
-                message = f"it is not known whether {request.op} took place: {error.message}"
-                raise StepError(message, code=code) from error
-            return {"error": {"code": error.code, "message": error.message}}
-        except BaseException:  # a cancelled step, most often in the middle of the act
-            _end(ready, request, EventType.EFFECT_FAILED, {"code": "effect.in_doubt"})
-            raise
-        _end(ready, request, EventType.EFFECT_PERFORMED, {"outcome": digest(outcome)})
-        return {"ok": outcome}
-
-
-def _end(ready: ReadyStep, request: EffectRequest, event_type: EventType, facts: JsonObject) -> None:
-    """Record how an intent ended."""
-    ready.admitted.trail.record(event_type, ready.target, {"op": request.op, "key": request.key, **facts})
+def _step_error(error: EngineError) -> StepError:
+    """Return what a step fails with where a stage said no, or could not answer."""
+    return StepError(
+        error.message,
+        code=error.code,
+        halts_mission=_is_violation(error),
+        retryable=not isinstance(error, RefusalError),
+        exhausted=error.code in _EXHAUSTION_CODES,
+    )
 
 
 def _own_fault(answer: StepFault) -> StepError:
     """Return the failure that a module reports; one that speaks with the host's voice is no answer at all."""
     if not _FAULT_CODE.fullmatch(answer.code) or answer.code.partition(".")[0] in _HOST_CODES:
         raise SandboxError(f"a module cannot fail with the code {answer.code!r}", code="sandbox.output_invalid")
-    return StepError(answer.message, code=answer.code)
+    return StepError(
+        answer.message, code=answer.code, retryable=answer.retryable, exhausted=answer.code in _EXHAUSTION_CODES
+    )
 
 
 def _is_violation(error: EngineError) -> bool:

@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 
+from engine.attempt import StepAttempt
 from engine.clock import rfc3339
 from engine.mission import MissionStep
 from engine.plan import Plan
 from engine.values import JsonObject
 from gateway.effects.described import described
+from gateway.effects.keys import effect_key
+from gateway.effects.performer import EffectRequest, EffectScope
+from gateway.effects.target import HttpTarget
 from gateway.effects.workspace import Workspace
-from gateway.events import Trail
+from gateway.errors import EffectError
+from gateway.events import Trail, digest
 from gateway.identity import Principal
+from gateway.journal import MissionJournal
 from gateway.policy import document
 from gateway.policy.decision import Decision
 from gateway.sandbox.abi import EffectAsked
@@ -51,12 +57,35 @@ class AdmittedMission:
     decision: Decision
     workspace: Workspace
     trail: Trail
+    journal: MissionJournal
     secret: bytes  # 32 random bytes, of which the seeds of the steps are made
+
+    def target(self, step_id: str, item: int | None) -> str:
+        """Return a step, or an item of it, as audit events name it."""
+        return f"{self.mission_id}/{step_id}" if item is None else f"{self.mission_id}/{step_id}[{item}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What an attempt has instead of a clock and of chance; it is in the log, so that it can be replayed."""
+
+    now: str  # RFC 3339
+    seed: str  # 32 hex digits, which nobody can guess before they are in the log
+
+    @classmethod
+    def of(cls, admitted: AdmittedMission, target: str, now: datetime, before: tuple[str, str] | None) -> "Given":
+        """Return what an attempt that begins now is given; `before` is what an earlier one, which acted, was given.
+
+        No system call for the seed, since there is one for each step.
+        """
+        if before is not None:
+            return cls(*before)
+        return cls(rfc3339(now), blake2b(target.encode(), key=admitted.secret, digest_size=16).hexdigest())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyStep:
-    """A ready step with its resolved, sanitized inputs: what stages 5 to 7 see of it."""
+    """A ready step, or an item of one, with its resolved, sanitized inputs: what stages 5 to 7 see of it."""
 
     admitted: AdmittedMission
     step: MissionStep
@@ -64,7 +93,25 @@ class ReadyStep:
     parameters: JsonObject
     taint: frozenset[str]
     profile: str
-    target: str  # the step as audit events name it
+    attempt: StepAttempt
+    given: Given
+    constraints: ExecutionConstraints  # what is left of what it was granted
+
+    @property
+    def target(self) -> str:
+        """The step as audit events name it."""
+        return self.admitted.target(self.step.id, self.attempt.item)
+
+    @property
+    def far_end(self) -> str:
+        """The host that the step is about to ask for something, as far as its parameters say so: a breaker's target."""
+        url = self.parameters.get("url")
+        if not isinstance(url, str):
+            return ""
+        try:
+            return HttpTarget.parse(url).host
+        except EffectError:  # it will be refused where it is asked for
+            return ""
 
     def document(self) -> bytes:
         """Return the step as policy sees it."""
@@ -77,10 +124,11 @@ class ReadyStep:
             profile=self.profile,
             parameters=self.parameters,
             taint=self.taint,
+            attempt=self.attempt.number,
         )
 
-    def effect_document(self, call: EffectAsked, index: int) -> bytes:
-        """Return an effect of the step as policy sees it; `index` counts over all effects of the attempt."""
+    def effect_document(self, call: EffectAsked, index: int, *, attempt: int | None = None) -> bytes:
+        """Return an effect of the step as policy sees it; `index` counts over all effects of the step."""
         admitted = self.admitted
         return document.effect_document(
             admitted.caller,
@@ -93,17 +141,40 @@ class ReadyStep:
             op=call.op,
             index=index,
             args=described(call.op, call.args),
+            attempt=self.attempt.number if attempt is None else attempt,
+        )
+
+    def effect_key(self, call: EffectAsked, index: int) -> str:
+        """Return what makes the effect the same act in every attempt."""
+        return effect_key(
+            mission_id=self.admitted.mission_id,
+            step_id=self.step.id,
+            effect_index=index,
+            op=call.op,
+            args=call.args,
+            foreach_index=self.attempt.item,
+        )
+
+    def effect_scope(self, call: EffectAsked, index: int, bundle: str) -> EffectScope:
+        """Return on whose behalf the effect is performed.
+
+        An approval is bound to the document of the first attempt: asked again, it is about the same.
+        """
+        return EffectScope(
+            workspace=self.admitted.workspace,
+            mission_id=self.admitted.mission_id,
+            step_id=self.step.id,
+            item=self.attempt.item,
+            caller=self.admitted.caller,
+            bundle=bundle,
+            digest=digest(self.effect_document(call, index, attempt=1)) if call.op == "approval.request" else "",
+            waiting=self.attempt.waiting,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What an attempt has instead of a clock and of chance; it is in the log, so that it can be replayed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedEffect:
+    """An effect that is declared, sanitized and decided, and on whose behalf it is performed."""
 
-    now: str  # RFC 3339
-    seed: str  # 32 hex digits, which nobody can guess before they are in the log
-
-    @classmethod
-    def of(cls, admitted: AdmittedMission, target: str, now: datetime) -> "Attempt":
-        """Return the attempt that begins now; no system call for its seed, since there is one for each step."""
-        return cls(rfc3339(now), blake2b(target.encode(), key=admitted.secret, digest_size=16).hexdigest())
+    request: EffectRequest
+    scope: EffectScope

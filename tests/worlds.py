@@ -6,9 +6,9 @@ checks what gateway/events.py promises, on a fake's log and on a real one's alik
 
 import asyncio
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -16,15 +16,19 @@ from typing import Any
 import orjson
 
 from engine.audit.errors import AuditUnavailableError
-from engine.clock import Clock
+from engine.breaker import Breakers, BreakerSettings
 from engine.errors import EngineError
+from engine.exclusive import ExclusiveKeys
 from engine.mission import MissionLimits
-from engine.result import MissionResult, MissionState, StepResult
+from engine.slots import SharedSlots
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
-from gateway.errors import ConflictError, NotFoundError, StoreError
 from gateway.identity import Principal
+from gateway.missions.approvals import Approvals
+from gateway.missions.children import Children
 from gateway.missions.desk import Desk
+from gateway.missions.execution import Ground
+from gateway.performing import Performing
 from gateway.pipeline import Admission, StepPipeline
 from gateway.policy.decision import Decision
 from gateway.sandbox.constraints import ExecutionConstraints
@@ -33,7 +37,7 @@ from gateway.sandbox.port import RunReport
 from gateway.sandbox.profile import profiles_from
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.stages import StepKind
-from gateway.store.records import Creation, MissionPage, MissionRecord, NewMission, StoredEvent
+from tests.inline_store import InlineStore
 
 ANN = Principal(subject="ann", tenant="acme", roles=("submitter",))
 BOB = Principal(subject="bob", tenant="acme", roles=("submitter",))
@@ -176,11 +180,14 @@ class FakePerformer:
 
     def __init__(self, faults: Faults, log: FakeLog) -> None:
         self.performed: list[EffectRequest] = []
+        self.is_repeatable = False
         self._faults = faults
         self._log = log
 
+    seconds_max = 60.0
+
     def repeatable(self, _args: object) -> bool:
-        return False
+        return self.is_repeatable
 
     async def perform(self, request: EffectRequest, _scope: EffectScope) -> dict[str, object]:
         intents = [e for e in self._log.events[: self._log.size] if e.event_type == "effect.intended"]
@@ -188,121 +195,6 @@ class FakePerformer:
         await self._faults.at("effects.perform")
         self.performed.append(request)
         return {"done": request.op}
-
-
-class FakeStore:
-    """The store, in memory, with the same refusals."""
-
-    def __init__(self, faults: Faults, clock: Clock) -> None:
-        self.missions: dict[str, MissionRecord] = {}
-        self.results: defaultdict[str, list[StepResult]] = defaultdict(list)
-        self.bodies: defaultdict[str, list[bytes]] = defaultdict(list)
-        self._faults = faults
-        self._clock = clock
-
-    async def create_mission(self, mission: NewMission) -> Creation:
-        await self._faults.at("store.create")
-        for record in self.missions.values():
-            if (record.tenant, record.submitter, record.request_id) == (
-                mission.tenant,
-                mission.submitter,
-                mission.request_id,
-            ):
-                return Creation(record, created=False)
-        names = ("id", "tenant", "submitter", "request_id", "request_digest", "mission_digest", "name", "steps_total")
-        fields = {name: getattr(mission, name) for name in names}
-        self.missions[mission.id] = MissionRecord(
-            **fields,
-            state=MissionState.VALIDATED,
-            overall_status=None,
-            created_at=self._clock.now(),
-            started_at=None,
-            ended_at=None,
-            total_duration_ms=None,
-            steps_completed=0,
-            steps_failed=0,
-            steps_skipped=0,
-            error=None,
-            audit_summary=None,
-            run=1,
-            paused=False,
-            roles=mission.roles,
-            anonymous=mission.anonymous,
-            parent_id=mission.parent_id,
-            root_id=mission.root_id or mission.id,
-            depth=mission.depth,
-        )
-        return Creation(self.missions[mission.id], created=True)
-
-    async def find_request(self, tenant: str, submitter: str, request_id: str) -> MissionRecord | None:
-        await self._faults.at("store.find")
-        wanted = (tenant, submitter, request_id)
-        return next((r for r in self.missions.values() if (r.tenant, r.submitter, r.request_id) == wanted), None)
-
-    async def get_mission(self, mission_id: str) -> MissionRecord:
-        await self._faults.at("store.get")
-        if mission_id not in self.missions:
-            raise NotFoundError("there is no such mission", code="mission.not_found")
-        return self.missions[mission_id]
-
-    async def list_missions(self, tenant: str | None, *, state: MissionState | None = None, **_: object) -> MissionPage:
-        found = [r for r in self.missions.values() if tenant in {None, r.tenant} and state in {None, r.state}]
-        return MissionPage(tuple(reversed(found)), "")
-
-    async def mark_executing(self, mission_id: str) -> None:
-        await self._faults.at("store.mark")
-        if self.missions[mission_id].state is not MissionState.VALIDATED:
-            raise ConflictError("not Validated", code="mission.state")
-        self._change(mission_id, state=MissionState.EXECUTING, started_at=self._clock.now())
-
-    async def save_step_results(self, mission_id: str, results: Sequence[StepResult]) -> None:
-        await self._faults.at("store.results")
-        known = {r.step_id for r in self.results[mission_id]}
-        if known & {r.step_id for r in results}:
-            raise StoreError("a second result", code="store.constraint")
-        self.results[mission_id] += results
-
-    async def append_events(self, mission_id: str, first_index: int, bodies: Sequence[bytes]) -> None:
-        await self._faults.at("store.events")
-        if first_index != len(self.bodies[mission_id]):
-            raise StoreError("a gap", code="store.event_gap")
-        self.bodies[mission_id] += bodies
-
-    async def events(self, mission_id: str, from_index: int) -> tuple[StoredEvent, ...]:
-        page = self.bodies[mission_id][from_index : from_index + 2]
-        return tuple(StoredEvent(from_index + i, body) for i, body in enumerate(page))
-
-    async def step_results(self, mission_id: str, *, offset: int = 0) -> tuple[StepResult, ...]:
-        return tuple(self.results[mission_id][offset:])
-
-    async def finish_mission(
-        self, result: MissionResult, *, step_results: Sequence[StepResult] = (), audit_summary: bytes
-    ) -> None:
-        await self._faults.at("store.finish")
-        if self.missions[result.mission_id].ended_at is not None:
-            raise ConflictError("ended", code="mission.state")
-        self.results[result.mission_id] += step_results
-        self._change(
-            result.mission_id,
-            state=result.state,
-            overall_status=result.overall_status,
-            ended_at=result.end_time,
-            steps_completed=result.steps_completed,
-            steps_failed=result.steps_failed,
-            steps_skipped=result.steps_skipped,
-            error=result.error,
-            audit_summary=audit_summary,
-        )
-
-    async def interrupt_unfinished(self) -> tuple[str, ...]:
-        await self._faults.at("store.interrupt")
-        unfinished = [r.id for r in self.missions.values() if r.ended_at is None]
-        for mission_id in unfinished:
-            self._change(mission_id, state=MissionState.FAILED, ended_at=self._clock.now())
-        return tuple(unfinished)
-
-    def _change(self, mission_id: str, **fields: Any) -> None:
-        self.missions[mission_id] = replace(self.missions[mission_id], **fields)
 
 
 class FakeWorkspaces:
@@ -313,6 +205,10 @@ class FakeWorkspaces:
         self._faults = faults
 
     def create(self, mission_id: str) -> Any:
+        assert mission_id not in self.made, "a second workspace of one mission"
+        return self.reopen(mission_id)
+
+    def reopen(self, mission_id: str) -> Any:
         self._faults.hit("workspaces.create")
         space = SimpleNamespace(closed=False)
         space.close = lambda: setattr(space, "closed", True)
@@ -354,6 +250,8 @@ def kind_of(name: str, effects: Sequence[str] = (), profile: str = "wasm") -> St
 
 
 KINDS = {
+    "asking": kind_of("asking", ["approval.request"]),
+    "nesting": kind_of("nesting", ["mission.run"]),
     "pure": kind_of("pure"),
     "acting": kind_of("acting", ["file.write", "http.request", "nobody.performs"]),
     "reading": kind_of("reading", ["file.read"]),
@@ -366,6 +264,8 @@ class World:
 
     limits: MissionLimits = field(default_factory=MissionLimits)
     running_max: int = 10
+    steps_running_max: int = 1_000
+    failures_max: int = 1_000
 
     def __post_init__(self) -> None:
         self.faults = Faults()
@@ -374,16 +274,27 @@ class World:
         self.policy = FakePolicy(self.faults)
         self.sandbox = FakeSandbox(self.faults)
         self.performer = FakePerformer(self.faults, self.log)
-        self.store = FakeStore(self.faults, self.clock)
+        self.store = InlineStore(self.faults, self.clock)
         self.workspaces = FakeWorkspaces(self.faults)
         self.admission = Admission(kinds=KINDS, policy=self.policy, limits=self.limits)
+        self.approvals = Approvals(self.store, self.log, self.clock)
+        self.children = Children(self.store)
+        self.effects = Effects(
+            {
+                "file.write": self.performer,
+                "http.request": self.performer,
+                "approval.request": self.approvals,
+                "mission.run": self.children,
+            }
+        )
         self.pipeline = StepPipeline(
             kinds=KINDS,
             profiles=profiles_from({}),
             policy=self.policy,
             sandbox=self.sandbox,
-            effects=Effects({"file.write": self.performer, "http.request": self.performer}),
+            performing=Performing(self.effects, self.log),
             effect_schemas={op: ParameterSchema.compile(schema) for op, schema in ARGUMENT_SCHEMAS.items()},
+            breakers=Breakers(BreakerSettings(failures_max=self.failures_max), self.clock),
             audit=self.log,
             clock=self.clock,
         )
@@ -392,15 +303,19 @@ class World:
 
     def open_desk(self) -> None:
         """Put a new desk on what is there, as a new process would."""
-        self.desk = Desk(
-            admission=self.admission,
+        self.ground = Ground(
             pipeline=self.pipeline,
             store=self.store,
             audit=self.log,
             workspaces=self.workspaces,
+            approvals=self.approvals,
             clock=self.clock,
             limits=self.limits,
-            running_max=self.running_max,
+            slots=SharedSlots(self.steps_running_max),
+            keys=ExclusiveKeys(),
+        )
+        self.desk = Desk(
+            admission=self.admission, ground=self.ground, children=self.children, running_max=self.running_max
         )
 
     async def submit(self, form: Any, request_id: str = "r", principal: Principal = ANN) -> Any:
@@ -414,8 +329,8 @@ class World:
 
     async def settled(self) -> None:
         """Return when no mission runs."""
-        while self.desk._running:
-            await asyncio.wait([task for _, task in self.desk._running.values()])
+        while running := self.desk._floor._running:
+            await asyncio.wait([task for _, task in running.values()])
 
     async def run(self, form: Any, request_id: str = "r") -> Any:
         """Submit, wait for the end, and return the view."""
@@ -431,43 +346,75 @@ class World:
             assert performed == Counter(request.key for request in self.performer.performed)
 
 
+class _Laws:
+    """One pass over a log."""
+
+    def __init__(self) -> None:
+        self.admitted: set[str] = set()
+        self.over: set[str] = set()
+        self.ended: set[str] = set()  # steps, in the present run of their mission
+        self.verdicts: Counter[str] = Counter()
+        self.open_intents: set[str] = set()
+        self.performed: set[str] = set()
+
+    def take(self, event: Event) -> None:
+        mission_id, _, step_id = event.target.partition("/")
+        kind = event.event_type
+        if kind == "mission.admitted":
+            self.admitted.add(mission_id)
+        elif kind in {"mission.ended", "mission.interrupted", "mission.suspended"}:
+            self.over.add(mission_id)
+        elif kind in {"mission.retried", "mission.resumed"}:
+            self.admitted.add(mission_id)
+            self.over.discard(mission_id)
+            self.ended = {name for name in self.ended if not name.startswith(f"{mission_id}/")}
+        elif kind.startswith(("step.", "effect.")) and step_id:
+            assert mission_id in self.admitted, f"{event}: not admitted"
+            if kind in {"step.allowed", "step.refused", "effect.allowed", "effect.intended"}:
+                assert mission_id not in self.over, f"{event}: begun after the end"
+            if kind.startswith("step."):
+                self._step(event)
+            else:
+                self._effect(event)
+
+    def _step(self, event: Event) -> None:
+        if event.event_type in {"step.allowed", "step.refused"}:
+            self.verdicts[event.target] += 1
+        elif event.event_type == "step.ended":
+            assert event.target not in self.ended, f"{event}: a second end"
+            self.ended.add(event.target)
+            items = any(name.startswith(f"{event.target}[") for name in self.verdicts)
+            if event.details["status"] == "Completed":
+                assert self.verdicts[event.target] or items, f"{event}: no verdict"
+
+    def _effect(self, event: Event) -> None:
+        key = event.details.get("key")
+        match event.event_type:
+            case "effect.intended":
+                assert key not in self.performed, f"{event}: it was performed before"
+                self.open_intents.add(key)
+            case "effect.performed":
+                assert key in self.open_intents, f"{event}: no open intent"
+                assert key not in self.performed, f"{event}: performed twice"
+                self.performed.add(key)
+                self.open_intents.discard(key)
+            case "effect.failed":
+                self.open_intents.discard(key)
+
+
 def laws_hold(events: Iterable[Event], *, killed: bool = False) -> None:
     """Assert what gateway/events.py promises of a log's events; `killed` where the last of them may be missing."""
-    verdicts: Counter[str] = Counter()
-    ended: set[str] = set()
-    open_intents: set[str] = set()
-    over: set[str] = set()
-    admitted: set[str] = set()
+    laws = _Laws()
     for event in events:
-        mission_id, _, step_id = event.target.partition("/")
-        if event.event_type == "mission.admitted":
-            admitted.add(event.target)
-        elif event.event_type in {"mission.ended", "mission.interrupted"}:
-            over.add(mission_id)
-        elif event.event_type.startswith(("step.", "effect.")) and step_id:
-            assert mission_id in admitted, f"{event}: not admitted"
-            if event.event_type in {"step.allowed", "step.refused", "effect.allowed", "effect.intended"}:
-                assert mission_id not in over, f"{event}: begun after the end"
-            if event.event_type in {"step.allowed", "step.refused"}:
-                verdicts[event.target] += 1
-                assert verdicts[event.target] == 1, f"{event}: a second verdict"
-            elif event.event_type == "step.ended":
-                assert event.target not in ended, f"{event}: a second end"
-                ended.add(event.target)
-                if event.details["status"] == "Completed":
-                    assert verdicts[event.target], f"{event}: no verdict"
-            elif event.event_type == "effect.intended":
-                open_intents.add(event.details["key"])
-            elif event.event_type in {"effect.performed", "effect.failed"}:
-                assert event.details["key"] in open_intents, f"{event}: no open intent"
-                open_intents.remove(event.details["key"])
+        laws.take(event)
     if not killed:
-        assert not open_intents, "an intent without an end"
+        assert not laws.open_intents, "an intent without an end"
 
 
 def step(step_id: str, *depends_on: str, kind: str = "pure", **fields: Any) -> dict[str, Any]:
     """Return a step; `batches`, `output`, `error` and other parameters by name."""
-    own = {name: fields.pop(name) for name in ("continue_on_error", "timeout_seconds", "profile") if name in fields}
+    names = ("continue_on_error", "timeout_seconds", "profile", "when", "foreach", "retry", "idempotent")
+    own = {name: fields.pop(name) for name in names if name in fields}
     return {
         "id": step_id,
         "name": step_id,

@@ -94,7 +94,8 @@ def _announce(gateway: Gateway, output: Output) -> None:
         "verifier_key": gateway.verifier_key,
         "bundle": gateway.bundle.digest,
         "kinds": [hook.name for hook in gateway.hooks],
-        "interrupted": list(gateway.interrupted),
+        "resumed": list(gateway.recovered.resumed),
+        "interrupted": list(gateway.recovered.interrupted),
     }
     if output is Output.JSON:
         print_json(facts)
@@ -105,6 +106,8 @@ def _announce(gateway: Gateway, output: Output) -> None:
         "step kinds": ", ".join(hook.name for hook in gateway.hooks),
         "log key": gateway.verifier_key,
     }
-    if gateway.interrupted:
-        shown["interrupted"] = f"{len(gateway.interrupted)} missions of the last run, which did not end"
+    if resumed := gateway.recovered.resumed:
+        shown["resumed"] = f"{len(resumed)} missions that the last run left unfinished"
+    if interrupted := gateway.recovered.interrupted:
+        shown["interrupted"] = f"{len(interrupted)} missions that policy or limits no longer let go on"
     print_facts(shown)

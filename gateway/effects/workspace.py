@@ -10,10 +10,11 @@ a workspace that is closed meanwhile cannot hand a late thread somebody else's d
 
 import os
 import re
+import shutil
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -149,24 +150,65 @@ class Workspaces:
         Raises:
             EffectError: `effect.workspace_unavailable`, the id is unsafe or taken, or the disk refuses.
         """
+        return self._take(mission_id, new=True)
+
+    def reopen(self, mission_id: str) -> Workspace:
+        """Open the workspace of a mission that goes on, made if missing; what is in it is counted.
+
+        Raises:
+            EffectError: `effect.workspace_unavailable`, the id is unsafe, or the disk refuses.
+        """
+        return self._take(mission_id, new=False)
+
+    def _take(self, mission_id: str, *, new: bool) -> Workspace:
         if not _MISSION_ID.fullmatch(mission_id):
             raise EffectError("a mission id has letters, digits, - and _", code="effect.workspace_unavailable")
         with ExitStack() as undo:
             try:
-                os.mkdir(mission_id, 0o700, dir_fd=self._root)
+                with nullcontext() if new else suppress(FileExistsError):
+                    os.mkdir(mission_id, 0o700, dir_fd=self._root)
                 root = open_beneath(self._root, mission_id, _DIRECTORY)
                 undo.callback(os.close, root)
                 staging = os.dup(self._staging)
+                undo.callback(os.close, staging)
+                entries, size_bytes = (0, 0) if new else _measured(root)
             except OSError as err:
                 message = f"the workspace of {mission_id} cannot be made: {err.strerror}"
                 raise EffectError(message, code="effect.workspace_unavailable") from err
             undo.pop_all()
-        return Workspace(self._path / mission_id, root, staging, self._limits)
+        workspace = Workspace(self._path / mission_id, root, staging, self._limits)
+        workspace.usage.entries, workspace.usage.bytes = entries, size_bytes
+        return workspace
+
+    def remove(self, mission_id: str) -> None:
+        """Delete the workspace of a mission that nobody needs any more; one that is not there is gone already.
+
+        Raises:
+            EffectError: `effect.workspace_unavailable`, the id is unsafe, or the disk refuses.
+        """
+        if not _MISSION_ID.fullmatch(mission_id):
+            raise EffectError("a mission id has letters, digits, - and _", code="effect.workspace_unavailable")
+        try:
+            shutil.rmtree(mission_id, dir_fd=self._root)
+        except FileNotFoundError:
+            return
+        except OSError as err:
+            message = f"the workspace of {mission_id} cannot be removed: {err.strerror}"
+            raise EffectError(message, code="effect.workspace_unavailable") from err
 
     def close(self) -> None:
         """Close the descriptors; workspaces that were handed out keep theirs."""
         os.close(self._root)
         os.close(self._staging)
+
+
+def _measured(root: int) -> tuple[int, int]:
+    """Return how many files and directories are beneath `root`, and the bytes of all files; no link is followed."""
+    entries = size_bytes = 0
+    for _, folders, names, folder in os.fwalk(".", dir_fd=root, follow_symlinks=False):
+        entries += len(folders) + len(names)
+        size_bytes += sum(os.stat(name, dir_fd=folder, follow_symlinks=False).st_size for name in names)
+    return entries, size_bytes
 
 
 def _private_directory(path: Path) -> int:

@@ -1,13 +1,16 @@
-"""One admitted mission from its start to its recorded end.
+"""One admitted mission from its start, or from where an earlier execution has left it, to its recorded end.
 
 Order of writes at the end, so that nothing is told that could be lost: results to the store, the end to the log and
-under a checkpoint, the final state to the store, then the watchers. Steps are told to watchers as they happen.
+under a checkpoint, the final state to the store, then the watchers. Steps are told to watchers as they happen. Events
+go to the store before results: a later start of the gateway must know that a mission was stopping at least as early
+as it knows the step that was to blame.
 """
 
 import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,16 +19,20 @@ import orjson
 from engine.attempt import StepAttempt
 from engine.clock import Clock
 from engine.context import ExecutionContext
-from engine.errors import EngineError
+from engine.errors import EngineError, SuspendedError
+from engine.exclusive import ExclusiveKeys
 from engine.mission import MissionLimits, MissionStep
 from engine.outcome import INTERNAL
 from engine.result import MissionResult, MissionState, OverallStatus, StepFailure
 from engine.scheduler import MissionRun
-from engine.values import JsonValue
+from engine.slots import SharedSlots
+from engine.values import JsonObject, JsonValue
 from gateway.effects.workspace import Workspaces
-from gateway.errors import StoreError
 from gateway.events import Audit, EventType, Trail
 from gateway.identity import Principal
+from gateway.journal import MissionJournal
+from gateway.missions.approvals import Approvals
+from gateway.missions.earlier import Earlier
 from gateway.missions.recorder import Recorder
 from gateway.missions.views import MissionEvent
 from gateway.pipeline import StepPipeline
@@ -34,6 +41,7 @@ from gateway.stages import AdmittedMission, SanitizedMission
 from gateway.store.store import Store
 
 LINGER_SECONDS: Final = 0.05  # that a transition may wait for others on its way to the store
+_MS_PER_SECOND: Final = 1e3
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -46,35 +54,60 @@ class Ground:
     store: Store
     audit: Audit
     workspaces: Workspaces
+    approvals: Approvals
     clock: Clock
     limits: MissionLimits
+    slots: SharedSlots  # shared fairly by the steps of all tenants
+    keys: ExclusiveKeys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """A mission whose admission is in the log: what an execution is made of."""
+
+    mission_id: str
+    parent_id: str | None
+    root_id: str
+    sanitized: SanitizedMission
+    caller: Principal
+    decision: Decision
+    trail: Trail
 
 
 class Execution:
     """A mission whose admission is durable. It is the scheduler's runner, filled by the pipeline."""
 
-    def __init__(
-        self,
-        ground: Ground,
-        *,
-        mission_id: str,
-        sanitized: SanitizedMission,
-        caller: Principal,
-        decision: Decision,
-        trail: Trail,
-    ) -> None:
-        plan = sanitized.plan
-        self.mission_id = mission_id
-        self.trail = trail
+    def __init__(self, ground: Ground, assignment: Assignment, earlier: Earlier) -> None:
+        plan = assignment.sanitized.plan
+        self.mission_id: Final = assignment.mission_id
+        self.parent_id: Final = assignment.parent_id
+        self.root_id: Final = assignment.root_id
+        self.tenant: Final = assignment.caller.tenant
+        self.trail: Final = assignment.trail
+        self.config: Final = plan.mission.config
         self._ground = ground
-        self._sanitized = sanitized
-        self._caller = caller
-        self._decision = decision
+        self._assignment = assignment
+        self._earlier = earlier
         self._admitted: AdmittedMission | None = None
         self._index = plan.graph.index
-        self._recorder = Recorder(mission_id, trail, ground.clock)
-        context = ExecutionContext.of(plan.mission, limits=ground.limits, metadata={"submitter": caller.subject})
-        self._run = MissionRun(plan, context, self, self._recorder, ground.clock, mission_id)
+        self._recorder = Recorder(self.mission_id, self.trail, ground.clock, first_index=earlier.events)
+        self._places = ground.slots.member(self.tenant, self.config.priority, self._wake)
+        self._run = MissionRun(
+            plan,
+            ExecutionContext.of(plan.mission, limits=ground.limits, metadata={"submitter": assignment.caller.subject}),
+            self,
+            self._recorder,
+            ground.clock,
+            self.mission_id,
+            prior=earlier.results,
+            slots=self._places,
+            spent_seconds=earlier.spent_seconds,
+            stopped=earlier.stopped,
+        )
+        if earlier.paused:
+            self._run.pause()
+        self._queueing: asyncio.Future[None] | None = None  # for the concurrency key
+        self._suspended = False
         self._fault: StepFailure | None = None  # why the gateway itself could not go on
 
     async def run_step(self, step: MissionStep, attempt: StepAttempt) -> JsonValue:
@@ -83,42 +116,139 @@ class Execution:
             raise RuntimeError("a step began before its mission")
         return await self._ground.pipeline.run_step(self._admitted, self._index[step.id], attempt)
 
+    # --- control; each returns whether this call is what changes anything ---
+
     def cancel(self, reason: StepFailure) -> bool:
-        """Cancel what runs and skip the rest; return whether this call is what stops the mission."""
+        """Cancel what runs and skip the rest."""
+        self._leave_queue()
         return self._run.cancel(reason)
 
+    def suspend(self) -> None:
+        """Stop, so that the next start of the gateway goes on."""
+        self._suspended = True
+        self._leave_queue()
+        self._run.suspend()
+
+    def pause(self) -> bool:
+        """Let nothing start."""
+        if not self._run.pause():
+            return False
+        self._recorder.note("mission.paused", "", {})
+        return True
+
+    def resume(self) -> bool:
+        """Let steps start again."""
+        if not self._run.resume():
+            return False
+        self._recorder.note("mission.unpaused", "", {})
+        return True
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing starts until `resume`."""
+        return self._run.paused
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step is at work, or about to be, and not only waiting for a person or another mission."""
+        about_to = self._run.state is MissionState.VALIDATED and self._queueing is None and not self.paused
+        return self._run.busy or about_to
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it ended, or is about to, without a result."""
+        return self._suspended and self._run.result is None
+
+    # --- what can be seen of it ---
+
+    def tell(self, step_id: str, details: JsonObject) -> None:
+        """Tell watchers that a step waits."""
+        self._recorder.note("step.waiting", step_id, details)
+
+    @property
+    def first_index(self) -> int:
+        """The index of this execution's first event."""
+        return self._recorder.first_index
+
     def watch(self, from_index: int) -> AsyncIterator[MissionEvent]:
-        """Yield every event from `from_index` on, past and to come, until the mission has ended."""
+        """Yield every event of this execution from `from_index` on, past and to come, until it has ended."""
         return self._recorder.watch(from_index)
+
+    @property
+    def saves(self) -> int:
+        """How often results were saved."""
+        return self._recorder.saves
+
+    async def saved_since(self, saves: int) -> None:
+        """Return when results were saved since `saves` had that value, or the execution has ended."""
+        await self._recorder.saved_since(saves)
+
+    # --- its life ---
 
     async def execute(self) -> None:
         """Run the mission to its end and record it. Whatever happens, watchers are let go; only cancelling raises."""
         recorder = self._recorder
         try:
-            await self._begin()
-            result = await self._run_and_keep()
-            await self._finish(result)
-        except Exception as error:  # noqa: BLE001 - it is logged, and the store and the log still say Executing
-            _LOG.exception("mission %s: its end could not be recorded; it is interrupted", self.mission_id)
-            code = error.code if isinstance(error, EngineError) else "internal"
-            recorder.note("mission.failed", "", {"status": "Failed", "code": code})
+            async with AsyncExitStack() as held:
+                await self._take_turn(held)
+                await self._begin()
+                await self._finish(await self._run_and_keep())
+        except SuspendedError:
+            self._leave_off()
+        except Exception:  # noqa: BLE001 - the store still says Executing, and watchers are told of no end
+            _LOG.exception("mission %s: its end could not be recorded; the next start takes it up", self.mission_id)
         finally:
             self.trail.end()
+            self._places.close()
             if self._admitted is not None:
                 self._admitted.workspace.close()
             recorder.end()
 
+    async def _take_turn(self, held: AsyncExitStack) -> None:
+        """Hold the concurrency key, which may mean to wait for it; a mission that is stopped needs it no longer."""
+        key = self.config.concurrency_key
+        if key is None or self._earlier.stopped is not None:
+            return
+        turn = self._ground.keys.hold(self.tenant, key, self.config.priority)
+        self._queueing = asyncio.ensure_future(held.enter_async_context(turn))
+        try:
+            await asyncio.sleep(0)
+            if not self._queueing.done():
+                self._recorder.note("mission.waiting", "", {"for": "concurrency_key", "key": key})
+            await self._queueing
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                self._queueing.cancel()
+                raise
+        finally:
+            self._queueing = None
+        if self._suspended:
+            raise SuspendedError("the execution was suspended before it began")
+
+    def _wake(self) -> None:
+        self._run.wake()
+
+    def _leave_queue(self) -> None:
+        if self._queueing is not None:
+            self._queueing.cancel()
+
     async def _begin(self) -> None:
         """Make ready what the first step needs; a mission for which that fails runs no step, and is Failed."""
+        if self._earlier.opening is not None:
+            self._recorder.note(self._earlier.opening, "", {"kept": len(self._earlier.results)})
+        assignment, fresh = self._assignment, self._earlier.opening is None
+        workspaces = self._ground.workspaces
         try:
             await self._ground.store.mark_executing(self.mission_id)
             self._admitted = AdmittedMission(
                 mission_id=self.mission_id,
-                sanitized=self._sanitized,
-                caller=self._caller,
-                decision=self._decision,
-                workspace=self._ground.workspaces.create(self.mission_id),
+                sanitized=assignment.sanitized,
+                caller=assignment.caller,
+                decision=assignment.decision,
+                workspace=workspaces.create(self.mission_id) if fresh else workspaces.reopen(self.mission_id),
                 trail=self.trail,
+                journal=MissionJournal(self._ground.store, self.mission_id, fresh=fresh),
                 secret=secrets.token_bytes(32),
             )
         except EngineError as error:
@@ -150,11 +280,11 @@ class Execution:
             self._fault = StepFailure(code=error.code, message=error.message)
         else:
             self._fault = INTERNAL
-        self._run.cancel(self._fault)
+        self._run.fail(self._fault)
 
     async def _save(self) -> None:
         """Give the store what it has not got; both calls fall into one commit."""
-        for failure in await asyncio.gather(self._save_results(), self._save_events(), return_exceptions=True):
+        for failure in await asyncio.gather(self._save_events(), self._save_results(), return_exceptions=True):
             if failure is not None:
                 raise failure
 
@@ -170,6 +300,12 @@ class Execution:
             await self._ground.store.append_events(self.mission_id, first_index, bodies)
             self._recorder.events_saved(len(events))
 
+    def _leave_off(self) -> None:
+        """Record that a later start of the gateway goes on; where that fails, it does so all the same."""
+        self.trail.end()
+        with suppress(EngineError):
+            self.trail.record(EventType.MISSION_SUSPENDED, self.mission_id, {})
+
     async def _finish(self, result: MissionResult) -> None:
         """Record the end: results, the signed event, the final state; then tell the watchers.
 
@@ -178,27 +314,41 @@ class Execution:
         recorder = self._recorder
         try:
             await self._save()
-        except StoreError as error:
+            await self._ground.approvals.withdraw(self.tenant, self.mission_id)
+        except EngineError as error:
             self._stop(error)
         result = self._judged(result)
         recorder.log_skipped()
         seq = self.trail.record(EventType.MISSION_ENDED, self.mission_id, _ending(result))
         self.trail.end()
         await self._ground.audit.durable(seq)
-        # The durable checkpoint covers every event of the mission: that is what `integrity_verified` says.
-        summary = orjson.dumps({"events_logged": self.trail.events, "integrity_verified": True})
         unsaved = recorder.unsaved_results
-        await self._ground.store.finish_mission(result, step_results=unsaved, audit_summary=summary)
+        await self._ground.store.finish_mission(result, step_results=unsaved, audit_summary=self._audit_summary())
         recorder.results_saved(len(unsaved))
         recorder.note(f"mission.{result.state.value.lower()}", "", {"status": result.overall_status.value})
         await self._save()
 
+    def _audit_summary(self) -> bytes:
+        """Return the summary: the durable checkpoint covers every event of the mission (`integrity_verified`).
+
+        Events of an execution that was killed were counted by nobody: the figure is left out.
+        """
+        summary: dict[str, JsonValue] = {"integrity_verified": True}
+        if self._earlier.opening is None:
+            summary["events_logged"] = self.trail.events
+        return orjson.dumps(summary)
+
     def _judged(self, result: MissionResult) -> MissionResult:
-        """Return the result; where the gateway could not go on, the mission has failed: nobody cancelled it."""
+        """Return the result of all executions together; where the gateway could not go on, the mission has failed."""
+        total_duration_ms = result.total_duration_ms + self._earlier.spent_seconds * _MS_PER_SECOND
         if self._fault is None:
-            return result
+            return replace(result, total_duration_ms=total_duration_ms)
         return replace(
-            result, state=MissionState.FAILED, overall_status=OverallStatus.FAILED, error=result.error or self._fault
+            result,
+            state=MissionState.FAILED,
+            overall_status=OverallStatus.FAILED,
+            error=result.error or self._fault,
+            total_duration_ms=total_duration_ms,
         )
 
 

@@ -124,9 +124,7 @@ def _ended(step_id: str, told: _Told, now: datetime) -> StepResult:
     )
 
 
-def _bodies(
-    first_index: int, results: Sequence[StepResult], reason: StepFailure, now: datetime
-) -> Iterator[bytes]:
+def _bodies(first_index: int, results: Sequence[StepResult], reason: StepFailure, now: datetime) -> Iterator[bytes]:
     """Yield the events that end these steps, then the mission, as `gateway.missions.views.MissionEvent` reads them."""
     index = first_index
     for index, result in enumerate(results, start=first_index + 1):

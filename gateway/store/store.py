@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.clock import Clock
-from engine.result import MissionResult, MissionState, StepResult
+from engine.result import MissionResult, MissionState, StepFailure, StepResult
 from gateway.errors import StoreError
 from gateway.store import approvals, effects, interruption, pruning, queries, writes
 from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
@@ -142,20 +142,19 @@ class Store:
         await self._writer.submit(lambda c: writes.finish_mission(c, result, rows, audit_summary))
 
     async def interrupt_mission(self, mission_id: str, reason: StepFailure) -> None:
-        """Fail a mission that had not ended, and that no later start can take up, for `reason`.
+        """Fail a mission that had not ended, and that no later start of the gateway can take up, for `reason`.
 
-        Every step without a result gets one with that code: Failed if it had begun, else Skipped. Counts, durations
-        (up to now) and events follow, each mission in one transaction. The audit summary has `integrity_verified`
-        true and no `events_logged`: the store does not know how many events of the mission the log holds.
+        Every step without a result gets one with code `interrupted`: Failed if it had begun, else Skipped. Counts,
+        durations (up to now) and events follow, all in one transaction. The audit summary has `integrity_verified`
+        true and no `events_logged`: the store does not know how many events of the mission the log holds. Call it when
+        the log has the interruption under a signed checkpoint.
 
-        For the start of a gateway, before it serves, when whoever executed these is gone and the log has the
-        interruption of each under a signed checkpoint.
+        Raises:
+            NotFoundError: there is no such mission.
+            ConflictError: `mission.state`, it has ended.
         """
         now = self._now()
-        ended: list[str] = []
-        while some := await self._writer.submit(lambda c: interruption.interrupt_some(c, now)):
-            ended += some
-        return tuple(ended)
+        await self._writer.submit(lambda c: interruption.interrupt_mission(c, mission_id, reason, now))
 
     async def find_request(self, tenant: str, submitter: str, request_id: str) -> MissionRecord | None:
         """Return the mission that an earlier request with this id had made; `create_mission` alone decides a race."""

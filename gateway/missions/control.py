@@ -1,0 +1,74 @@
+"""Control from outside: cancel, pause, resume and retry; each request is durable before it takes effect."""
+
+from typing import Final
+
+from engine.result import StepFailure
+from gateway.errors import ConflictError
+from gateway.events import EventType
+from gateway.identity import Principal
+from gateway.missions.execution import Execution, Ground
+from gateway.missions.floor import Floor
+from gateway.pipeline import actor
+from gateway.store.records import MissionRecord
+
+REASON_MAX: Final = 1_000  # characters
+
+
+class Control:
+    """Acts on missions that run. Whose they are was looked at before."""
+
+    def __init__(self, ground: Ground, floor: Floor) -> None:
+        self._ground = ground
+        self._floor = floor
+
+    async def cancel(self, by: str, mission_id: str, reason: str) -> None:
+        """Cancel a mission; return once it has ended.
+
+        Raises:
+            ConflictError: `mission.ended`, it does not run.
+        """
+        execution = self._of(mission_id)
+        await self._record(execution, EventType.MISSION_CANCEL_REQUESTED, by, reason)
+        execution.cancel(StepFailure(code="mission.cancelled", message=reason))
+        await self._floor.settled(mission_id)
+
+    async def pause(self, principal: Principal, mission: MissionRecord, reason: str) -> None:
+        """Let nothing start in a mission, nor in those that its steps have started.
+
+        Raises:
+            ConflictError: `mission.ended`, `mission.paused`.
+        """
+        execution = self._of(mission.id)
+        if execution.paused:
+            raise ConflictError("the mission is paused already", code="mission.paused")
+        for each in (execution, *self._floor.below(mission.id)):
+            if not each.paused:
+                await self._record(each, EventType.MISSION_PAUSED, actor(principal), reason)
+                await self._ground.store.set_paused(each.mission_id, paused=True)
+                each.pause()
+
+    async def resume(self, principal: Principal, mission: MissionRecord) -> None:
+        """End a pause, of the missions that its steps have started as well.
+
+        Raises:
+            ConflictError: `mission.ended`, `mission.not_paused`.
+        """
+        execution = self._of(mission.id)
+        if not execution.paused:
+            raise ConflictError("the mission is not paused", code="mission.not_paused")
+        for each in (*self._floor.below(mission.id), execution):
+            if each.paused:
+                await self._record(each, EventType.MISSION_UNPAUSED, actor(principal), "")
+                await self._ground.store.set_paused(each.mission_id, paused=False)
+                each.resume()
+
+    def _of(self, mission_id: str) -> Execution:
+        execution = self._floor.of(mission_id)
+        if execution is None:
+            raise ConflictError("the mission has ended", code="mission.ended")
+        return execution
+
+    async def _record(self, execution: Execution, event_type: EventType, by: str, reason: str) -> None:
+        details = {"reason": reason} if reason else {}
+        seq = execution.trail.record(event_type, execution.mission_id, details, actor=by)
+        await self._ground.audit.durable(seq)

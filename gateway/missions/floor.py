@@ -1,0 +1,103 @@
+"""The missions that run in this process: how many may, who finds them, and how all of them are stopped."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from engine.errors import SuspendedError
+from gateway.errors import OverloadedError
+from gateway.missions.execution import Execution
+
+
+class Floor:
+    """All executions, by mission."""
+
+    def __init__(self, *, running_max: int, on_ended: Callable[[Execution], None]) -> None:
+        """Prepare; `on_ended` hears of each execution that has ended, suspended ones not among them."""
+        self.suspending = False  # missions are being stopped so that the next start of the gateway goes on with them
+        self._running_max: Final = running_max
+        self._on_ended = on_ended
+        self._running: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
+        self._starting = 0  # missions that have a place reserved
+        self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def of(self, mission_id: str) -> Execution | None:
+        """Return the execution of a mission, if it runs."""
+        running = self._running.get(mission_id)
+        return running[0] if running is not None else None
+
+    def below(self, mission_id: str) -> list[Execution]:
+        """Return the executions of the missions that a mission has started, and of theirs, and so on."""
+        found: list[Execution] = []
+        parents = {mission_id}
+        for execution, _ in self._running.values():  # a mission is started after the one of which it is a part
+            if execution.parent_id in parents:
+                parents.add(execution.mission_id)
+                found.append(execution)
+        return found
+
+    @contextmanager
+    def place(self, *, besides: int = 0) -> Iterator[None]:
+        """Reserve a place for a mission that is about to start; `besides` others take up room without running.
+
+        Raises:
+            OverloadedError: there is none, or the gateway is stopping.
+        """
+        if self._closing:
+            raise OverloadedError("the gateway is stopping", code="gateway.stopping")
+        if max(len(self._running) + self._starting, besides) >= self._running_max:
+            raise OverloadedError(f"{self._running_max} missions run already", code="mission.too_many_running")
+        self._starting += 1
+        try:
+            yield
+        finally:
+            self._starting -= 1
+
+    def start(self, execution: Execution) -> None:
+        """Set a mission going."""
+        task = asyncio.create_task(execution.execute(), name=f"mission {execution.mission_id}")
+        self._running[execution.mission_id] = execution, task
+        task.add_done_callback(lambda _: self._ended(execution))
+
+    async def settled(self, mission_id: str) -> None:
+        """Return when the mission does not run, or no longer.
+
+        Raises:
+            SuspendedError: it was stopped, and a later start of the gateway goes on.
+        """
+        running = self._running.get(mission_id)
+        if running is None:
+            return
+        execution, task = running
+        await asyncio.wait([task])
+        if execution.suspended:
+            raise SuspendedError("the mission was suspended")
+
+    def refuse(self) -> None:
+        """Take nothing more."""
+        self._closing = True
+
+    async def close(self, drain_seconds: float) -> None:
+        """Let steps that are at work end within `drain_seconds`, and missions with them; suspend what is left then.
+
+        What only waits, for a person or for another mission, is not waited for.
+        """
+        self._closing = True
+        busy = [task for execution, task in self._running.values() if execution.busy]
+        if busy:
+            await asyncio.wait(busy, timeout=drain_seconds)
+        self.suspending = True
+        left = list(self._running.values())
+        for execution, _ in left:
+            execution.suspend()
+        if left:
+            await asyncio.wait([task for _, task in left])
+
+    def _ended(self, execution: Execution) -> None:
+        self._running.pop(execution.mission_id, None)
+        if not execution.suspended:
+            self._on_ended(execution)

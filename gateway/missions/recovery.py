@@ -1,0 +1,66 @@
+"""The start of a gateway: missions that an earlier process left unfinished go on, or end where they no longer may.
+
+Steps that have an outcome keep it; the others are run again from what their journals say (`gateway.journal`), which
+repeats no effect. Every mission is decided again, under the policy that is now active.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from engine.errors import RefusalError
+from engine.outcome import Stop
+from engine.result import StepFailure
+from gateway.events import EventType, refusal_document
+from gateway.missions.execution import Ground
+from gateway.missions.submissions import Submissions
+from gateway.store.records import MissionRecord
+
+_GATEWAY: Final = "gateway"
+_PARENT_ENDED: Final = StepFailure(code="mission.cancelled", message="the mission of which it is a part has ended")
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What became of the missions that were unfinished: ids, oldest first."""
+
+    resumed: tuple[str, ...]
+    interrupted: tuple[str, ...]
+
+
+async def recover(ground: Ground, submissions: Submissions) -> Recovered:
+    """Take up every unfinished mission.
+
+    Raises:
+        FaultError: policy, log or store cannot answer; the gateway must not start, and nothing is lost.
+    """
+    resumed: list[str] = []
+    interrupted: list[str] = []
+    for record in await ground.store.unfinished():
+        try:
+            await submissions.resume(record, await _stop_of(ground, record))
+            resumed.append(record.id)
+        except RefusalError as refusal:
+            _LOG.warning("mission %s cannot go on: %s", record.id, refusal)
+            await _interrupt(ground, record, refusal)
+            interrupted.append(record.id)
+    return Recovered(tuple(resumed), tuple(interrupted))
+
+
+async def _stop_of(ground: Ground, record: MissionRecord) -> Stop | None:
+    """Return why a mission is to end at once: the step that has asked for it is over."""
+    if record.parent_id is None:
+        return None
+    parent = await ground.store.get_mission(record.parent_id)
+    return Stop.cancelled(_PARENT_ENDED) if parent.ended_at is not None else None
+
+
+async def _interrupt(ground: Ground, record: MissionRecord, refusal: RefusalError) -> None:
+    """End a mission that may not go on. The log is told first: a kill in between makes it tell twice, never not."""
+    details = {"state": record.state.value, **refusal_document(refusal)}
+    seq = ground.audit.append(EventType.MISSION_INTERRUPTED, actor=_GATEWAY, target=record.id, details=details)
+    await ground.audit.durable(seq)
+    reason = StepFailure(code=refusal.code, message=f"the mission cannot go on after a restart: {refusal.message}")
+    await ground.store.interrupt_mission(record.id, reason)

@@ -1,0 +1,230 @@
+"""Submissions: from a document to a mission that runs, and from a mission that has run to its next execution.
+
+Order of writes at admission, so that nothing acknowledged can be lost: mission to the store, `mission.admitted` to
+the log, a signed checkpoint over it, then the answer. A refusal is under a checkpoint before the caller hears it.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
+from weakref import WeakValueDictionary
+
+from engine.errors import FaultError
+from engine.outcome import Stop
+from engine.values import JsonObject, JsonValue
+from gateway.errors import ConflictError
+from gateway.events import Audit, EventType, Trail, digest, refusal_document
+from gateway.identity import Principal
+from gateway.missions.definitions import Definitions
+from gateway.missions.earlier import RESUMED, RETRIED, Earlier, read_earlier
+from gateway.missions.execution import Assignment, Execution, Ground
+from gateway.missions.floor import Floor
+from gateway.missions.tree import Trees
+from gateway.missions.views import Submission
+from gateway.pipeline import Admission, actor, note, require
+from gateway.policy.decision import Decision
+from gateway.stages import SanitizedMission
+from gateway.store.records import MissionRecord, NewMission
+
+
+class Submissions:
+    """Starts missions: new ones, retried ones, and those of an earlier process."""
+
+    def __init__(self, ground: Ground, floor: Floor, admission: Admission, trees: Trees) -> None:
+        self._ground = ground
+        self._floor = floor
+        self._admission = admission
+        self._trees = trees
+        self._definitions = Definitions(admission)
+        self._unadmitted: set[str] = set()  # missions in the store whose admission the log did not take
+        self._turns: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
+
+    async def sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
+        """Return what stage 1 says."""
+        return await self._definitions.sanitize(form)
+
+    async def submit(
+        self, principal: Principal, form: bytes | JsonObject, request_id: str, parent: MissionRecord | None = None
+    ) -> Submission:
+        """Admit a mission and start it, as a part of `parent` where there is one.
+
+        Raises:
+            RefusalError: malformed, refused by sanitizer or policy, or a request id used for another mission.
+            FaultError: a stage could not answer; nothing was started. The same request id may be tried again.
+        """
+        evidence: dict[str, JsonValue] = {"request_id": request_id, "roles": list(principal.roles)}
+        if parent is not None:
+            evidence["parent"] = parent.id
+        if isinstance(form, bytes):
+            evidence["document"] = digest(form)
+        async with recorded(self._ground.audit, actor(principal), "mission", evidence):
+            sanitized = await self.sanitize(form)  # (1)
+            evidence["mission"] = sanitized.digest
+            # Requests of one id take turns: the second hears of the first one's mission once its admission is durable.
+            async with self._turn(principal.tenant, principal.subject, request_id):
+                return await self._admit(principal, sanitized, request_id, parent, evidence)
+
+    async def _admit(
+        self,
+        principal: Principal,
+        sanitized: SanitizedMission,
+        request_id: str,
+        parent: MissionRecord | None,
+        evidence: dict[str, JsonValue],
+    ) -> Submission:
+        known = await self._ground.store.find_request(principal.tenant, principal.subject, request_id)
+        if known is not None and known.request_digest != sanitized.digest:
+            raise ConflictError("this request_id was used for another mission", code="mission.request_id_reused")
+        if known is not None and known.id not in self._unadmitted:
+            return Submission(mission_id=known.id, digest=known.mission_digest, created=False, decision=None)
+        with self._floor.place(besides=len(self._unadmitted)):
+            decision = await self._ask(sanitized, principal, evidence)  # (2), (3)
+            record = known or await self._create(principal, sanitized, request_id, parent)
+            trail = Trail(self._ground.audit, actor(principal))
+            details = {**evidence, "steps": len(sanitized.plan.mission.steps)}
+            # A fault here leaves a mission that is Validated and was never acknowledged: the same request id starts it
+            # later, or the next start of the gateway does.
+            await self._ground.audit.durable(trail.record(EventType.MISSION_ADMITTED, record.id, details))
+            self._unadmitted.discard(record.id)
+            self._start(record, sanitized, principal, decision, trail, Earlier())
+        return Submission(mission_id=record.id, digest=sanitized.digest, created=True, decision=decision)
+
+    async def retry(self, mission_id: str, by: str, *, repeat_in_doubt: bool) -> None:
+        """Begin an ended mission anew, keeping what it has completed; it is decided again, for who submitted it.
+
+        With `repeat_in_doubt`, effects of which nobody knows whether they took place are performed again.
+
+        Raises:
+            ConflictError: `mission.not_ended`.
+            RefusalError: sanitizer or policy now refuse it; it stays as it ended.
+        """
+        async with self._turn(mission_id):
+            store = self._ground.store
+            record = await store.get_mission(mission_id)
+            if record.ended_at is None:
+                raise ConflictError(
+                    "the mission has not ended; only one that has can be retried", code="mission.not_ended"
+                )
+            evidence: dict[str, JsonValue] = {"run": record.run + 1, "repeat_in_doubt": repeat_in_doubt}
+            with self._floor.place():
+                async with recorded(self._ground.audit, by, mission_id, evidence):
+                    sanitized, caller, decision = await self._again(record, evidence)
+                    trail = Trail(self._ground.audit, actor(caller))
+                    seq = trail.record(EventType.MISSION_RETRIED, mission_id, evidence, actor=by)
+                    await self._ground.audit.durable(seq)
+                if repeat_in_doubt:
+                    await store.forget_doubt(mission_id)
+                record = await store.reopen_mission(mission_id)
+                earlier = await read_earlier(store, mission_id, RETRIED)
+                self._start(record, sanitized, caller, decision, trail, earlier)
+
+    async def resume(self, record: MissionRecord, stop: Stop | None) -> None:
+        """Go on with a mission of an earlier process, or end it where there is a `stop`; it is decided again.
+
+        Raises:
+            RefusalError: sanitizer or policy now refuse it.
+        """
+        evidence: dict[str, JsonValue] = {"state": record.state.value}
+        sanitized, caller, decision = await self._again(record, evidence)
+        earlier = await read_earlier(self._ground.store, record.id, RESUMED, paused=record.paused)
+        trail = Trail(self._ground.audit, actor(caller))
+        earlier = replace(earlier, stopped=earlier.stopped or stop)
+        details = {**evidence, "kept": len(earlier.results)}
+        await self._ground.audit.durable(trail.record(EventType.MISSION_RESUMED, record.id, details))
+        self._start(record, sanitized, caller, decision, trail, earlier)
+
+    async def _again(
+        self, record: MissionRecord, evidence: dict[str, JsonValue]
+    ) -> tuple[SanitizedMission, Principal, Decision]:
+        """Take a recorded mission through stages 1 to 3 once more, on behalf of who submitted it."""
+        sanitized = await self.sanitize(await self._ground.store.get_document(record.id))  # (1)
+        evidence["mission"] = sanitized.digest
+        caller = submitter_of(record)
+        return sanitized, caller, await self._ask(sanitized, caller, evidence)  # (2), (3)
+
+    async def _ask(self, sanitized: SanitizedMission, principal: Principal, evidence: dict[str, JsonValue]) -> Decision:
+        decision = await self._admission.ask(sanitized, principal)
+        note(decision, evidence)
+        require(decision)
+        return decision
+
+    async def _create(
+        self, principal: Principal, sanitized: SanitizedMission, request_id: str, parent: MissionRecord | None
+    ) -> MissionRecord:
+        """Bring an allowed mission to the store."""
+        mission = sanitized.plan.mission
+        new = NewMission(
+            id=str(uuid.uuid4()),
+            tenant=principal.tenant,
+            submitter=principal.subject,
+            request_id=request_id,
+            request_digest=sanitized.digest,
+            mission_digest=sanitized.digest,
+            name=mission.name,
+            document=mission.canonical(),
+            steps_total=len(mission.steps),
+            roles=principal.roles,
+            anonymous=principal.anonymous,
+            parent_id=parent.id if parent is not None else None,
+            root_id=parent.root_id if parent is not None else None,
+            depth=parent.depth + 1 if parent is not None else 0,
+        )
+        if parent is not None:
+            self._check_key(parent, mission.config.concurrency_key)
+        async with self._trees.room(parent, len(mission.steps)) if parent is not None else nullcontext():
+            creation = await self._ground.store.create_mission(new)
+        if not creation.created:
+            raise FaultError("another writer used this request_id meanwhile", code="mission.request_id_race")
+        self._unadmitted.add(creation.mission.id)
+        return creation.mission
+
+    def _check_key(self, parent: MissionRecord, key: str | None) -> None:
+        """Refuse a sub-mission that would wait for a mission that waits for it."""
+        above = self._floor.of(parent.id)
+        while above is not None and key is not None:
+            if above.config.concurrency_key == key:
+                message = f"mission {above.mission_id}, of which this one is a part, holds its concurrency key"
+                raise ConflictError(message, code="mission.concurrency_key_held")
+            above = self._floor.of(above.parent_id) if above.parent_id is not None else None
+
+    def _start(
+        self,
+        record: MissionRecord,
+        sanitized: SanitizedMission,
+        caller: Principal,
+        decision: Decision,
+        trail: Trail,
+        earlier: Earlier,
+    ) -> None:
+        """Set the mission going; its admission, or what stands for it, is durable."""
+        assignment = Assignment(
+            mission_id=record.id,
+            parent_id=record.parent_id,
+            root_id=record.root_id,
+            sanitized=sanitized,
+            caller=caller,
+            decision=decision,
+            trail=trail,
+        )
+        self._floor.start(Execution(self._ground, assignment, earlier))
+
+    def _turn(self, *name: str) -> asyncio.Lock:
+        return self._turns.setdefault(name, asyncio.Lock())
+
+
+@asynccontextmanager
+async def recorded(audit: Audit, by: str, target: str, evidence: Mapping[str, JsonValue]) -> AsyncIterator[None]:
+    """Record a refusal of the block, or its fault, under a checkpoint before the caller hears it."""
+    try:
+        yield
+    except Exception as error:
+        details = {**evidence, **refusal_document(error)}
+        await audit.durable(audit.append(EventType.MISSION_REFUSED, actor=by, target=target, details=details))
+        raise
+
+
+def submitter_of(record: MissionRecord) -> Principal:
+    """Return the principal on whose behalf a recorded mission runs, as it was when it submitted it."""
+    return Principal(subject=record.submitter, tenant=record.tenant, roles=record.roles, anonymous=record.anonymous)

@@ -1,0 +1,129 @@
+"""Stage 7, the act: effects that were allowed are intended, performed one after the other, and journalled.
+
+What an earlier attempt has done is not done again (`gateway.journal`). An intent is durable, in the store and in the
+log, before anything is done; an outcome is durable in the store before the log and the step hear of it. Whatever
+happens, cancellation included, every intent gets its end in the log.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+
+from engine.errors import StepError
+from engine.values import JsonObject
+from gateway.effects.performer import EffectRequest, Effects
+from gateway.errors import EffectError, SandboxError
+from gateway.events import Audit, EventType, digest
+from gateway.journal import StepJournal
+from gateway.stages import AllowedEffect, ReadyStep
+
+JOURNAL_BYTES_MAX: Final = 256 * 1024  # of one step
+
+
+class Performing:
+    """Performs the effects of all steps of one gateway."""
+
+    def __init__(self, effects: Effects, audit: Audit) -> None:
+        self._effects = effects
+        self._audit = audit
+
+    def seconds_max(self, op: str) -> float:
+        """Return how long an operation may take; infinite where it waits for somebody."""
+        return self._effects.seconds_max(op)
+
+    async def act(self, ready: ReadyStep, allowed: Sequence[AllowedEffect], journal: StepJournal) -> None:
+        """Tell again what was done, and do the rest, stopped at the first error.
+
+        Raises:
+            StepError: `effect.in_doubt`, `effect.diverged`.
+            FaultError: store or log cannot take it; SandboxError: the journal is too large.
+        """
+        waiting = deque(allowed)
+        while waiting and (entry := self._replayed(ready, waiting[0].request, journal)) is not None:
+            waiting.popleft()
+            if "error" in entry:
+                return
+        if waiting:
+            await self._intend(ready, waiting, journal)
+            try:
+                await self._perform_all(ready, waiting, journal)
+            finally:
+                for effect in waiting:
+                    _end(ready, effect.request, EventType.EFFECT_FAILED, {"code": "effect.not_performed"})
+            if waiting:
+                await journal.not_performed(len(waiting))
+        if sum(len(orjson.dumps(entry)) for entry in journal.entries) > JOURNAL_BYTES_MAX:
+            raise SandboxError(
+                f"the step's journal exceeds {JOURNAL_BYTES_MAX} bytes", code="sandbox.journal_too_large"
+            )
+
+    def _replayed(self, ready: ReadyStep, request: EffectRequest, journal: StepJournal) -> JsonObject | None:
+        """Return what an earlier attempt was told of this effect; None: it is to be performed."""
+        repeatable = ready.step.idempotent or self._effects.repeatable(request.op, request.args)
+        try:
+            entry = journal.replay(request, repeatable=repeatable)
+        except StepError as error:
+            _end(ready, request, EventType.EFFECT_FAILED, {"code": error.code})
+            raise
+        if entry is not None:
+            _end(ready, request, EventType.EFFECT_REPLAYED, {"entry": digest(entry)})
+        return entry
+
+    async def _intend(self, ready: ReadyStep, effects: Sequence[AllowedEffect], journal: StepJournal) -> None:
+        """Bring the intents to the store, then to the log, and wait for a signed checkpoint over them."""
+        ready.admitted.trail.require_open()
+        requests = [effect.request for effect in effects]
+        await journal.intend(requests, (ready.given.now, ready.given.seed))
+        intended: list[EffectRequest] = []
+        seq = -1
+        try:
+            for request in requests:
+                facts: JsonObject = {"op": request.op, "key": request.key, "args": digest(request.args)}
+                seq = ready.admitted.trail.record(EventType.EFFECT_INTENDED, ready.target, facts)
+                intended.append(request)
+            await self._audit.durable(seq)
+        except BaseException:
+            for request in intended:
+                _end(ready, request, EventType.EFFECT_FAILED, {"code": "effect.not_performed"})
+            raise
+
+    async def _perform_all(self, ready: ReadyStep, waiting: deque[AllowedEffect], journal: StepJournal) -> None:
+        """Perform one after the other, taking it off, and stop at the first error."""
+        while waiting:
+            ready.admitted.trail.require_open()
+            entry = await self._perform(ready, waiting.popleft(), journal)
+            if "error" in entry:
+                return
+
+    async def _perform(self, ready: ReadyStep, effect: AllowedEffect, journal: StepJournal) -> JsonObject:
+        """Perform one effect whose intent is durable, keep and record its end, and return its entry of the journal."""
+        request = effect.request
+        end: JsonObject = {"code": "effect.in_doubt"}  # of a cancelled step, most often in the middle of the act
+        ended = EventType.EFFECT_FAILED
+        try:
+            outcome = await self._effects.perform(request, effect.scope)
+            entry: JsonObject = {"ok": outcome}
+            ended, end = EventType.EFFECT_PERFORMED, {"outcome": digest(outcome)}
+            await journal.settled(entry)
+        except EffectError as error:
+            if error.in_doubt:
+                await journal.doubted()
+                raise self._in_doubt(ready, request, error) from error
+            end = {"code": error.code}
+            entry = {"error": {"code": error.code, "message": error.message}}
+            await journal.settled(entry)
+        finally:
+            _end(ready, request, ended, end)
+        return entry
+
+    def _in_doubt(self, ready: ReadyStep, request: EffectRequest, error: EffectError) -> StepError:
+        message = f"it is not known whether {request.op} took place: {error.message}"
+        repeatable = ready.step.idempotent or self._effects.repeatable(request.op, request.args)
+        return StepError(message, code="effect.in_doubt", retryable=repeatable)
+
+
+def _end(ready: ReadyStep, request: EffectRequest, event_type: EventType, facts: JsonObject) -> None:
+    """Record how an intent ended."""
+    ready.admitted.trail.record(event_type, ready.target, {"op": request.op, "key": request.key, **facts})
