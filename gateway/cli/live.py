@@ -18,12 +18,17 @@ from gateway.cli.progress import ACTIVE, Progress, StepProgress
 
 REFRESHES_PER_SECOND: Final = 4
 ROWS_MIN: Final = 3
-KIND_FROM: Final = 80  # columns of the terminal from which on there is room for the kind
-TRIES_FROM: Final = 68
+KIND_FROM: Final = 96  # columns of the terminal from which on there is room for the kind
+TRIES_FROM: Final = 72
 BAR: Final = 20  # columns
-_STEP_SHARE: Final = 0.34  # of the width, at most, for step ids
+_STEP_SHARE: Final = 0.3  # of the width, at most, for step ids
 _FIXED_LINES: Final = 5  # title, head, rest, bar, and the one that the cursor is on
-_ORDER: Final = (StepState.COMPLETED.value, StepState.FAILED.value, StepState.SKIPPED.value)
+_ORDER: Final = tuple(
+    map(
+        str,
+        (StepState.COMPLETED, StepState.FAILED, StepState.SKIPPED, *sorted(ACTIVE), StepState.READY, StepState.PENDING),
+    )
+)
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
 
@@ -84,7 +89,7 @@ def draw(progress: Progress, now: datetime, width: int, height: int, *, ascii_on
     rest = Counter(progress.counts)
     rest.subtract(step.state for step in steps)
     lines = [_title(progress, width), *_rows(steps, now, width)]
-    if told := [f"{count} {state.lower()}" for state, count in _in_order(rest) if count > 0]:
+    if told := [f"{rest[state]} {state.lower()}" for state in _ORDER if rest[state] > 0]:
         lines.append(_cut(Text(f"and {', '.join(told)}", "dim"), width))
     return [*lines, _bar(progress, now, width, ascii_only=ascii_only), *asked]
 
@@ -94,10 +99,6 @@ def _window(steps: Sequence[StepProgress], room: int) -> list[StepProgress]:
     active = [step for step in steps if step.state in ACTIVE]
     failed = [step for step in steps if step.state == StepState.FAILED]
     return [*active, *failed][:room]
-
-
-def _in_order(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda pair: (_ORDER.index(pair[0]) if pair[0] in _ORDER else -1, pair[0]))
 
 
 def _title(progress: Progress, width: int) -> Text:
@@ -155,12 +156,12 @@ def _took(step: StepProgress, now: datetime) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Return a duration in at most seven characters."""
+    """Return a duration in a few characters: `9.5 s`, `1m15s`, `2h05m`."""
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
     if seconds < _HOUR:
-        return f"{int(seconds // _MINUTE)}:{int(seconds % _MINUTE):02} m"
-    return f"{int(seconds // _HOUR)}:{int(seconds % _HOUR // _MINUTE):02} h"
+        return f"{int(seconds // _MINUTE)}m{int(seconds % _MINUTE):02}s"
+    return f"{int(seconds // _HOUR)}h{int(seconds % _HOUR // _MINUTE):02}m"
 
 
 def _bar(progress: Progress, now: datetime, width: int, *, ascii_only: bool) -> Text:

@@ -11,6 +11,7 @@ from gateway.cli.output import OUT, said
 
 _STEPS_SHOWN: Final = 12  # of a level
 _SPECIAL_SHOWN: Final = 12  # of a level: steps with a condition, a fan-out, retries
+_LINE_CHARS_MAX: Final = 600  # the terminal wraps what is wider than it
 _DEFAULTS: Final = MissionConfig()
 _PAIR: Final = 2  # operands: a reference, and a value
 _COMPARED: Final[Mapping[str, str]] = {"eq": "=", "ne": "≠", "lt": "<", "gt": ">", "in": "in"}
@@ -111,5 +112,5 @@ def _operand(value: Any) -> str:
 
 
 def _line(text: Text) -> Text:
-    text.truncate(OUT.width, overflow="ellipsis")
+    text.truncate(_LINE_CHARS_MAX, overflow="ellipsis")
     return text

@@ -175,7 +175,8 @@ def _apply_to_step(step: StepProgress, event: Mapping[str, Any], at: datetime) -
             step.state, step.began, step.attempts = StepState.EXECUTING.value, step.began or at, step.attempts + 1
             step.note = ""
         case "step.retrying":
-            step.attempts, step.note = max(step.attempts, int(details.get("attempt", 0)) + 1), note_of(event)
+            step.attempts = max(step.attempts, int(details.get("attempt", 0)) + 1)
+            step.note = f"again in {details.get('delay_ms', 0) / 1e3:g} s, {_brief(details)}"
             if "item" not in details:  # else others of its items run on
                 step.state, step.again_at = RETRYING, at + timedelta(milliseconds=details.get("delay_ms", 0))
         case "step.item":
@@ -191,10 +192,16 @@ def _apply_to_step(step: StepProgress, event: Mapping[str, Any], at: datetime) -
         case "step.completed" | "step.failed" | "step.skipped":
             step.state, step.duration_ms = kind.partition(".")[2].capitalize(), details.get("duration_ms")
             step.code = (details.get("error") or {}).get("code", "")
-            step.note = _failure(details) or (step.note if step.items_total else "")
+            step.note = _brief(details) or (step.note if step.items_total else "")
             step.approvals.clear()
 
 
 def _failure(details: Mapping[str, Any]) -> str:
     error = details.get("error") or {}
     return f"{error.get('message', '')}  [{error.get('code', '')}]" if error else ""
+
+
+def _brief(details: Mapping[str, Any]) -> str:
+    """Return a failure for a place that may be narrow: the code comes first."""
+    error = details.get("error") or {}
+    return f"{error.get('code', '')}: {error.get('message', '')}" if error else ""
