@@ -1,7 +1,7 @@
 """No stage fails open: whatever goes wrong, wherever, the caller gets a no, the log has it first, nothing is done."""
 
 import asyncio
-import copy
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,9 +10,10 @@ import pytest
 from engine.audit.errors import AuditOverloadedError, AuditUnavailableError
 from engine.errors import FaultError, RefusalError
 from engine.result import MissionState
-from gateway.errors import StoreError
+from gateway.errors import Reason, StoreError
+from gateway.policy.decision import Decision
 from tests.virtual_time import VirtualTimeLoop
-from tests.worlds import ANN, Faults, World, code_of, hang, laws_hold, mission, step, write
+from tests.worlds import ANN, BUNDLE, Faults, World, code_of, hang, laws_hold, mission, step, write
 
 MISSION = mission(
     step("a", kind="acting", batches=[[write("a"), write("b")], [write("c")]], output={"n": 1}),
@@ -36,11 +37,13 @@ BEFORE_ANY_EFFECT = [
     "sandbox.run",
     "policy.effect",
     "audit.append:effect.allowed",
+    "store.intend",
     "audit.append:effect.intended",
     "audit.durable:effect.intended",
 ]
 AFTER = [
     "effects.perform",
+    "store.settle",
     "audit.append:effect.performed",
     "audit.append:step.ended",
     "store.results",
@@ -220,11 +223,12 @@ def test_a_store_that_fails_stops_the_mission_and_the_log_says_so(point: str, la
             assert view.state is MissionState.FAILED
             assert view.result["error"]["code"] == "store.full"
             assert set(view.result["step_results"]) == {"a", "b", "c"}
-        else:  # the next start makes the store agree
+        else:  # the next start makes the store agree: it goes on where the store has it
             world.faults.plan.clear()
             world.open_desk()
-            assert await world.desk.recover() == (view.mission_id,)
-            assert (await world.desk.get(ANN, view.mission_id)).state is MissionState.FAILED
+            assert (await world.desk.recover()).resumed == (view.mission_id,)
+            await world.settled()
+            assert (await world.desk.get(ANN, view.mission_id)).state is not MissionState.EXECUTING
         world.laws_hold()
 
     run(main())
@@ -271,19 +275,25 @@ def test_stopping_at_any_moment_keeps_the_laws(stop: str) -> None:
             await asyncio.gather(*stopping)
             await world.settled()
             world.laws_hold()
-            for record in world.store.missions.values():
-                assert record.ended_at is not None
-                seen.add(record.state)
+            seen.update(record.state for record in world.store.missions.values())
+            world.open_desk()  # what was suspended goes on, whatever it was in the middle of
+            await world.desk.recover()
+            await world.settled()
+            world.laws_hold()
+            assert all(record.ended_at is not None for record in world.store.missions.values())
 
         run(main(), {moment: act})
-    assert {MissionState.CANCELLED, MissionState.COMPLETED} <= seen
+    assert MissionState.COMPLETED in seen
+    assert (MissionState.CANCELLED if stop == "cancel" else MissionState.EXECUTING) in seen
 
 
-def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged() -> None:
+@pytest.mark.parametrize("repeatable", [False, True], ids=["in doubt", "repeatable"])
+def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(*, repeatable: bool) -> None:
     """At every turn of the loop a snapshot, of the log up to its checkpoint, of the store, of what callers heard.
 
-    A gateway that starts on the snapshot has every acknowledged mission in log and store, none unfinished, and no
-    act whose intent the log does not have.
+    A gateway that starts on the snapshot has every acknowledged mission, and ends each. No effect of which the store
+    has an outcome is performed again; one that was begun and has none is named as in doubt, or repeated where that
+    leaves the world as once would. Steps that have their result are not run again.
     """
     world = World()
     snapshots: list[tuple[Any, ...]] = []
@@ -292,8 +302,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged() -> None:
         snapshots.append(
             (
                 world.log.events[: world.log.size],
-                dict(world.store.missions),
-                copy.deepcopy(world.store.bodies),
+                world.store.connection.serialize(),
                 list(world.acknowledged),
                 [request.key for request in world.performer.performed],
             )
@@ -305,29 +314,45 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged() -> None:
 
     run(main(), dict.fromkeys(range(1, 2_000), snap))
     assert len(snapshots) > 30
-    interrupted_ever = 0
+    endings: Counter[str] = Counter()
 
-    async def restart(events: Any, missions: Any, bodies: Any, acknowledged: Any, performed: Any) -> None:
-        nonlocal interrupted_ever
+    async def restart(events: Any, database: bytes, acknowledged: Any, performed: Any) -> None:
         after = World()
+        after.performer.is_repeatable = repeatable
         after.log.events, after.log.size = list(events), len(events)
-        after.store.missions, after.store.bodies = missions, bodies
-        interrupted = await after.desk.recover()
-        interrupted_ever += len(interrupted)
+        after.store.connection.deserialize(database)
+        known = {m: {r.step_id for r in after.store.results_of(m)} for m in after.store.missions}
+        settled = after.store.connection.execute("SELECT key FROM effects WHERE state = 'performed'").fetchall()
+        recovered = await after.desk.recover()
+        assert not recovered.interrupted
+        await after.settled()
+        missions = after.store.missions
         assert set(acknowledged) <= {e.target for e in after.log.of("mission.admitted")}
         assert set(acknowledged) <= set(missions)
-        assert {e.target for e in after.log.of("mission.interrupted")} == set(interrupted)
         assert set(performed) <= {e.details["key"] for e in after.log.of("effect.intended")}
-        assert all(record.ended_at is not None for record in after.store.missions.values())
+        assert all(record.ended_at is not None for record in missions.values())
+        again = [request.key for request in after.performer.performed]
+        assert len(again) == len(set(again))
+        assert not {row["key"] for row in settled} & set(again)
+        assert repeatable or not set(performed) & set(again)
+        for mission_id in recovered.resumed:
+            results = {r.step_id: r for r in after.store.results_of(mission_id)}
+            assert set(results) == {"a", "b", "c"}
+            ran = {asked["step"]["id"] for _, asked, _ in after.sandbox.runs}
+            assert len(recovered.resumed) > 1 or not known[mission_id] & ran
+            codes = {r.error.code for r in results.values() if r.error is not None}
+            assert codes <= {"effect.in_doubt", "mission.fail_fast", "step.dependency_failed"}
+            endings[missions[mission_id].state.value] += 1
         laws_hold(after.log.events, killed=True)
 
     for snapshot in snapshots:
         run(restart(*snapshot))
-    assert interrupted_ever > 3
+    assert endings["Completed"] > 3
+    assert bool(endings["Failed"]) is not repeatable
 
 
 def test_a_kill_during_recovery_is_recovered_from() -> None:
-    """The log hears of an interrupted mission before the store forgets that it was unfinished."""
+    """The log hears of a mission that may not go on before the store ends it; what may go on does so later."""
 
     async def main() -> None:
         world = World()
@@ -335,12 +360,17 @@ def test_a_kill_during_recovery_is_recovered_from() -> None:
         await world.submit(MISSION)
         await asyncio.sleep(1)
         world.open_desk()
+        world.policy.answers["mission"] = Decision(allow=False, bundle=BUNDLE, reasons=(Reason("site.no", "no"),))
         world.faults.put("store.interrupt", StoreError("killed"))
         with pytest.raises(StoreError):
             await world.desk.recover()
         assert len(world.log.of("mission.interrupted")) == 1
-        world.faults.plan.pop(("store.interrupt", None))
-        assert await world.desk.recover() == tuple(world.store.missions)
+        world.faults.plan.clear()
+        assert (await world.desk.recover()).interrupted == tuple(world.store.missions)
+        assert (await world.desk.recover()).interrupted == ()
+        [record] = world.store.missions.values()
+        assert record.error is not None
+        assert (record.state, record.error.code) == (MissionState.FAILED, "site.no")
 
     run(main())
 

@@ -279,14 +279,23 @@ class TestWatching:
         run(story)
 
     def test_watchers_of_a_mission_whose_end_cannot_be_recorded_are_let_go(self) -> None:
-        """They hear that it failed, and wait for nothing."""
+        """They are told of no end, for there is none yet, and wait for nothing; the next start has it."""
 
         async def story(world: World) -> None:
             world.faults.put("store.finish", StoreError("gone"))
             mission_id = (await world.submit(ONE)).mission_id
             events = [event async for event in world.desk.watch(ANN, mission_id, 0)]
-            assert events[-1].kind == "mission.failed"
-            assert events[-1].details["code"] == "store.unavailable"
+            assert events[-1].kind == "step.completed"
+            world.faults.plan.clear()
+            world.open_desk()
+            assert (await world.desk.recover()).resumed == (mission_id,)
+            events = [event async for event in world.desk.watch(ANN, mission_id, 0)]
+            assert [event.kind for event in events[-3:]] == [
+                "mission.resumed",
+                "mission.executing",
+                "mission.completed",
+            ]
+            assert len(world.sandbox.runs) == 1
 
         run(story)
 
@@ -296,12 +305,13 @@ class TestWatching:
         async def story(world: World) -> None:
             for n in range(50):
                 await world.run(ONE, f"r{n}")
-            desk = world.desk
-            assert not desk._running
+            desk, submissions, floor = world.desk, world.desk._submissions, world.desk._floor
+            assert not floor._running
             assert not desk._calls
-            assert not desk._unadmitted
-            assert len(desk._turns) == 0
-            assert desk._starting == 0
+            assert not submissions._unadmitted
+            assert len(submissions._turns) == 0
+            assert floor._starting == 0
+            assert world.ground.slots.held == 0
 
         run(story)
 
@@ -406,7 +416,7 @@ class TestCancelling:
 
 class TestClosing:
     def test_missions_may_end_within_the_drain(self) -> None:
-        """Those that end in time are Completed, those that do not are Cancelled, and nothing new is taken."""
+        """Those that end in time are Completed, those that do not go on later, and nothing new is taken."""
 
         async def story(world: World) -> None:
             quick = (await world.submit(ONE, "quick")).mission_id
@@ -414,11 +424,31 @@ class TestClosing:
             slow = (await world.submit(OTHER, "slow")).mission_id
             await world.desk.close(drain_seconds=5)
             assert world.store.missions[quick].state is MissionState.COMPLETED
-            assert world.store.missions[slow].state is MissionState.CANCELLED
+            assert world.store.missions[slow].state is MissionState.EXECUTING
+            assert [event.target for event in world.log.of("mission.suspended")] == [slow]
             with pytest.raises(OverloadedError) as refused:
                 await world.submit(ONE, "late")
             assert refused.value.code == "gateway.stopping"
             assert (await world.submit(ONE, "quick")).mission_id == quick
+            world.open_desk()
+            assert (await world.desk.recover()).resumed == (slow,)
+            await world.settled()
+            assert world.store.missions[slow].state is MissionState.COMPLETED
+
+        run(story)
+
+    def test_what_only_waits_is_not_waited_for(self) -> None:
+        """A mission that waits for a person, is paused, or waits for its key does not hold up the stop."""
+
+        async def story(world: World) -> None:
+            asks = [{"op": "approval.request", "args": {"message": "may it?"}}]
+            waiting = (await world.submit(mission(step("a", kind="asking", batches=[asks])), "waiting")).mission_id
+            await asyncio.sleep(1)
+            world.faults.put("sandbox.run", hang)
+            begun = asyncio.get_running_loop().time()
+            await world.desk.close(drain_seconds=1_000)
+            assert asyncio.get_running_loop().time() - begun < 10
+            assert world.store.missions[waiting].state is MissionState.EXECUTING
 
         run(story)
 
@@ -432,7 +462,7 @@ class TestClosing:
             await asyncio.sleep(1)
             await world.desk.close(drain_seconds=1)
             assert world.desk.running == 0
-            assert world.store.missions[(await call).mission_id].state is MissionState.CANCELLED
+            assert world.store.missions[(await call).mission_id].state is MissionState.EXECUTING
 
         run(story)
 
@@ -460,25 +490,6 @@ class TestClosing:
 
 
 class TestStarting:
-    def test_what_was_unfinished_is_failed_and_logged(self) -> None:
-        """After a kill: Failed, in the store and in the log, with the code `interrupted`."""
-
-        async def story(world: World) -> None:
-            world.faults.put("sandbox.run", hang)
-            mission_id = (await world.submit(ONE)).mission_id
-            ended = (await world.submit(ONE, "second")).mission_id
-            await asyncio.sleep(1)
-            await world.desk.cancel(ANN, ended, "")
-            world.open_desk()
-            assert await world.desk.recover() == (mission_id,)
-            [event] = world.log.of("mission.interrupted")
-            assert (event.target, event.details) == (mission_id, {"code": "interrupted", "state": "Executing"})
-            assert event.seq < world.log.size
-            assert await world.desk.recover() == ()
-
-        world = World()
-        virtual_time.run(story(world))
-
     def test_a_mission_that_cannot_begin_is_failed(self) -> None:
         """Without a workspace no step runs; the mission says why, in result and log."""
 
