@@ -42,7 +42,10 @@ class Listener(Protocol):
         """The task has its first turn; the runner is called when this returns."""
 
     def retrying(self, key: int, retry: Retry) -> None:
-        """An attempt has failed, and another follows."""
+        """An attempt has failed, and another is to follow."""
+
+    def trying(self, key: int, number: int) -> None:
+        """Another attempt, of that number, begins."""
 
     def succeeded(self, key: int, output: JsonValue) -> None:
         """The runner has returned."""
@@ -196,6 +199,7 @@ class Attempts:
                 return output
             failure = timed_out(step) if late or raised is None else failure_of(step, raised)
             await self._rest(key, Retry(number, failure, delay_seconds, item))
+            self._listener.trying(key, number + 1)
 
     async def _rest(self, key: int, retry: Retry) -> None:
         """Wait for the next attempt, without a place."""
@@ -232,7 +236,7 @@ class Attempts:
     # --- how a task ends ---
 
     def _on_returned(self, key: int, step: MissionStep, output: JsonValue) -> None:
-        late = self._is_late(key)
+        late = self._deadlines.forget(key) or key in self._overdue
         if self._leave(key):
             if late:
                 self._listener.failed(key, timed_out(step), None, again=True)

@@ -103,6 +103,33 @@ def test_ten_thousand_deadlines_cost_one_timer() -> None:
     assert largest < 100
 
 
+def test_what_is_forgotten_between_two_timers_does_not_pile_up() -> None:
+    """Deadlines that were there when the timer fired, and are forgotten then, are swept; those that stay are met."""
+
+    async def main() -> tuple[int, int, list[tuple[float, int]]]:
+        loop = running_loop()
+        fired: list[tuple[float, int]] = []
+        deadlines = Deadlines(loop, lambda key: fired.append((round(loop.time(), 6), key)))
+        for key in range(1_000):
+            deadlines.set(key, 100.0)
+        deadlines.set(1_000, 1.0)
+        await asyncio.sleep(2.0)
+        before = len(deadlines._heap)
+        for key in range(998):
+            deadlines.forget(key)
+        deadlines.set(998, 50.0)
+        deadlines.set(1_001, 1.0)
+        await asyncio.sleep(2.0)
+        after = len(deadlines._heap)
+        await asyncio.sleep(100.0)
+        return before, after, fired
+
+    before, after, fired = run(main())
+    assert before == 1_000
+    assert after < 100
+    assert fired == [(1.0, 1_000), (3.0, 1_001), (52.0, 998), (100.0, 999)]
+
+
 def test_closing_leaves_no_timer_behind() -> None:
     """After `close` the loop has nothing to wait for."""
 
