@@ -1,7 +1,7 @@
 """Outcomes as values: the states, step results and mission result of the data-model document."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -77,7 +77,7 @@ class MissionResult:
     mission_id: str
     state: MissionState  # Completed, Failed or Cancelled
     overall_status: OverallStatus
-    step_results: Mapping[str, StepResult]
+    step_results: Mapping[str, StepResult] = field(repr=False)  # asyncio.run formats what its main task returns
     start_time: datetime
     end_time: datetime
     total_duration_ms: float
