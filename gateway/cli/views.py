@@ -70,7 +70,7 @@ def _print_retry(mission_id: str, results: Mapping[str, Mapping[str, Any]]) -> N
         OUT.print("→ whether an effect took place is not known; if it may be repeated:", style="yellow")
         OUT.print(said(f"  missiongate retry {mission_id} --repeat-in-doubt"))
     else:
-        OUT.print(said(f"→ missiongate retry {mission_id} begins it anew, keeping what is completed", "dim"))
+        OUT.print(said(f"→ to begin it anew: missiongate retry {mission_id}", "dim"))
 
 
 def print_event(event: Mapping[str, Any], mission_id: str) -> None:

@@ -1,7 +1,8 @@
-"""submit, get, list, watch and cancel, against a real server in front of a fake desk."""
+"""submit, get, list, watch, cancel, pause, resume and retry, against a real server in front of a fake desk."""
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from engine.errors import MissionInvalidError, Violation
 from engine.result import MissionState
+from gateway.cli import following
 from gateway.client import CallError, Client
 from gateway.errors import (
     ConflictError,
@@ -24,9 +26,11 @@ from tests.fakes import MOMENT, FakeDesk, ended, event, step_result, view
 from tests.rpc_server import served_aside
 
 ID = "0b9ad7a4-6f0e-4a53-9d3a-2f6f7a0b1c2d"
+FAILURE = {"code": "step.x", "message": "m"}
 EVENT_KEYS = {"index", "timestamp", "kind", "step_id", "details"}
 VIEW_KEYS = {
-    "mission_id", "name", "state", "digest", "submitter", "tenant", "created_at", "ended_at", "steps_total", "result",
+    "mission_id", "name", "state", "digest", "submitter", "tenant", "created_at", "ended_at", "steps_total", "paused",
+    "run", "parent_id", "result",
 }  # fmt: skip
 
 
@@ -87,6 +91,7 @@ class TestForms:
             "output": {"path": "out/a.txt"},
             "duration_ms": 1.5,
             "timestamp": "2026-07-01T12:30:16.000000Z",
+            "attempts": 1,
         }
 
     def test_list_prints_missions_and_the_next_pages_token(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
@@ -110,6 +115,30 @@ class TestForms:
         """And the reason reaches the gateway."""
         assert run("cancel", ID, "--reason", "no need", "-o", "json", env=env).json["mission_id"] == ID
         assert desk.asked == ["no need"]
+
+    def test_pause_and_resume_print_the_view(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """And say so to people; the reason reaches the gateway."""
+        desk.missions[ID] = view(ID)
+        assert run("pause", ID, "--reason", "let us see", "-o", "json", env=env).json["paused"] is True
+        assert desk.asked == ["let us see"]
+        assert "Executing  paused" in run("get", ID, env=env).out
+        assert "paused" not in run("resume", ID, env=env).out
+
+    def test_retry_prints_the_view_of_the_next_run(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """Effects in doubt are repeated only where that was asked for; --watch follows, and says how it ended."""
+        assert run("retry", ID, "-o", "json", env=env).json["run"] == 2
+        assert "run 3" in run("retry", ID, "--repeat-in-doubt", env=env).out
+        assert desk.asked == ["repeat_in_doubt False", "repeat_in_doubt True"]
+        desk.missions[ID] = ended(ID, step_result("a", "Failed", output=None, error=FAILURE), status="Failed")
+        done = run("retry", ID, "--watch", "-o", "json", env=env)
+        assert done.code == 1
+        assert [line.get("kind") for line in done.lines[1:-1]] == [e.kind for e in desk.events]
+
+    def test_what_a_mission_is_a_part_of_is_shown(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """Its parent, which is the one to retry."""
+        desk.missions[ID] = replace(ended(ID, step_result("a", "Failed", output=None, error=FAILURE)), parent_id="m-0")
+        assert run("get", ID, "-o", "json", env=env).json["parent_id"] == "m-0"
+        assert "a part of m-0" in run("get", ID, env=env).out
 
     def test_json_is_utf_8(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
         """Names and outputs in any script."""
@@ -205,7 +234,9 @@ class TestTokens:
 
     def test_no_option_takes_a_token(self) -> None:
         """`ps` shows arguments to everyone: no command has one for the token itself."""
-        for command in ("submit", "plan", "get", "list", "watch", "cancel"):
+        for command in (
+            "submit", "plan", "get", "list", "watch", "cancel", "pause", "resume", "retry", "approve", "approvals"
+        ):  # fmt: skip
             assert not re.search(r"--token(?!-file)\b", run(command, "--help", width=200).out)
             assert run(command, "x", "--token", "secret").code == 2
 
@@ -266,7 +297,8 @@ class TestForPeople:
 
     def test_events_name_time_state_and_step(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
         """One line each, with the reason of a failure."""
-        desk.events = [event(0, "step.failed", "a", error={"code": "step.timeout", "message": "too slow"})]
+        failure = {"code": "step.timeout", "message": "too slow"}
+        desk.events = [event(0, "step.failed", "a", error=failure), event(1, "mission.failed", "")]
         first = run("watch", ID, env=env).out.splitlines()[0]
         assert first.split() == [MOMENT.strftime("%H:%M:%S.250"), "Failed", "a", "too", "slow", "[step.timeout]"]
 
@@ -278,7 +310,11 @@ class TestForPeople:
         failure = {"code": "x", "message": name}
         desk.missions[ID] = ended(ID, step_result("a", "Failed", error=failure, output=None), status="Failed")
         desk.missions["m-2"] = view("m-2", name=name, submitter=name, state=MissionState.EXECUTING)
-        desk.events = [event(0, "step.failed", name, error=failure)]
+        asked = {"for": "approval", "approval_id": name, "message": name}
+        desk.events = [
+            event(0, "step.failed", name, error=failure), event(1, "step.waiting", name, **asked),
+            event(2, "mission.failed", ""),
+        ]  # fmt: skip
         done = [
             run("get", ID, env=env),
             run("watch", ID, env=env),
@@ -296,6 +332,48 @@ class TestForPeople:
         assert "[red]a[/red] [/] :warning:" in run("get", ID, env=env).out
         assert "[red]a[/red] [/] :warning:" in run("list", env=env, width=200).out
 
+    @pytest.mark.parametrize(
+        ("code", "command"),
+        [
+            ("effect.in_doubt", f"missiongate retry {ID} --repeat-in-doubt\n"),
+            ("step.x", f"missiongate retry {ID}\n"),
+        ],
+    )
+    def test_a_failure_names_the_command_that_goes_on(
+        self, desk: FakeDesk, env: Mapping[str, str], code: str, command: str
+    ) -> None:
+        """Where an effect is in doubt, the one with which a person decides; a success names none."""
+        failure = {"code": code, "message": "m"}
+        desk.missions["m-2"] = ended("m-2")
+        desk.missions[ID] = ended(ID, step_result("a", "Failed", output=None, error=failure), status="Failed")
+        assert command in run("get", ID, env=env).out
+        assert "retry" not in run("get", "m-2", env=env).out
+
+    @pytest.mark.parametrize(
+        ("code", "command"),
+        [
+            ("mission.ended", "missiongate retry"),
+            ("mission.paused", "missiongate resume"),
+            ("mission.not_ended", "watch"),
+        ],
+    )
+    def test_an_error_names_the_next_command(
+        self, desk: FakeDesk, env: Mapping[str, str], code: str, command: str
+    ) -> None:
+        """In the human form; a program has the code."""
+        desk.fault = ConflictError("it is not so", code=code)
+        done = run("pause", ID, env=env)
+        assert (done.code, done.out) == (2, "")
+        assert command in done.err
+
+    def test_who_is_waited_for_is_told_with_the_command(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """A line of its own under the event."""
+        asked = {"for": "approval", "approval_id": "a-1", "message": "Publish?"}
+        desk.events = [event(0, "step.waiting", "release", **asked), event(1, "mission.failed", "")]
+        lines = run("watch", ID, env=env).out.splitlines()
+        assert lines[0].split()[1:] == ["Waiting", "release", "for", "approval:", "Publish?"]
+        assert lines[1].strip() == f"missiongate approve {ID} a-1"
+
     def test_errors_say_where(self, desk: FakeDesk, env: Mapping[str, str], document: Path) -> None:
         """file:line, field, message, code, on standard error; nothing on standard output."""
         desk.fault = SanitizationError([Violation(code="sanitize.x", message="is bad", field="steps[0].id", line=7)])
@@ -312,10 +390,13 @@ def test_a_gateway_that_stops_right_after_the_end_has_told_it(
     gone = CallError(
         grpc.StatusCode.UNAVAILABLE, [{"code": "rpc.unavailable", "message": "gone", "field": "", "line": None}]
     )
-    end = {"index": 0, "timestamp": "2026-01-01T00:00:00.000000Z", "kind": "mission.x", "step_id": "", "details": {}}
+    end = {"index": 0, "timestamp": "2026-01-01T00:00:00.000000Z", "step_id": "", "details": {}}
+    end["kind"] = "mission.completed"
 
     def refuse(*_: object) -> dict[str, Any]:
         raise gone
+
+    monkeypatch.setattr(following, "DELAY_SECONDS", 0)
 
     monkeypatch.setattr(Client, "watch", lambda *_: iter([{**end, "details": {"status": status}}]))
     monkeypatch.setattr(Client, "get", refuse)

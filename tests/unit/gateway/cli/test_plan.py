@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.plan_view import condition_text
 from gateway.config import CONFIG_NAME
 from gateway.demo.scenario import prepare
 from gateway.home import make_home
@@ -157,3 +158,82 @@ def test_a_no_without_a_reason_is_still_explained() -> None:
         done = run("plan", "-", "--server", address, "-o", "json", stdin=GOOD, env=env)
     assert done.code == 3
     assert [e["code"] for e in done.json["errors"]] == ["policy.denied"]
+
+
+SPECIAL = b"""\
+version: "1.0"
+name: nightly
+config:
+  strategy: levels
+  priority: 7
+  concurrency_key: nightly
+  fail_fast: false
+  supervision: {strategy: one_for_all, max_restarts: 3, within_seconds: 60}
+variables: {rows: [1, 2, 3]}
+steps:
+  - id: fetch
+    name: F
+    step_type: transform
+    retry: {max_attempts: 5, backoff: exponential, base_ms: 200, jitter: true}
+    timeout_seconds: 10
+    parameters: {}
+  - id: each
+    name: E
+    step_type: transform
+    depends_on: [fetch]
+    foreach: {items: "${variables.rows}", parallel_limit: 2}
+    continue_on_error: true
+    parameters: {input: "${item}"}
+  - id: some
+    name: S
+    step_type: transform
+    depends_on: [fetch]
+    when: {exists: ["${steps.fetch.output.n}"]}
+    parameters: {}
+"""
+
+
+def test_people_see_what_is_special() -> None:
+    """How the mission is executed, and under a level each step with a condition, a fan-out, retries or limits."""
+    out = run("plan", "-", stdin=SPECIAL).out
+    assert (
+        "strategy levels · goes on after a failure · priority 7 · one at a time of key nightly"
+        " · crashes restart one_for_all, 3 in 60 s\n"
+    ) in out
+    assert "         fetch  tried 5 times, exponential from 200 ms with jitter · within 10 s\n" in out
+    assert "         each  for each of ${variables.rows}, 2 at a time · may fail\n" in out
+    assert "         some  only if ${steps.fetch.output.n} exists\n" in out
+
+
+def test_a_plain_mission_has_no_line_too_many() -> None:
+    """What is the default is not told."""
+    assert len(run("plan", "-", stdin=GOOD).out.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("condition", "text"),
+    [
+        ({"eq": ["${variables.x}", "a"]}, '${variables.x} = "a"'),
+        ({"ne": ["${variables.x}", None]}, "${variables.x} ≠ null"),
+        ({"in": ["${variables.x}", [1, 2]]}, "${variables.x} in [1,2]"),
+        ({"not": {"gt": ["${variables.x}", 1.5]}}, "not (${variables.x} > 1.5)"),
+        (
+            {"any": [{"exists": ["${item}"]}, {"all": [{"lt": ["${item}", 1]}, {"eq": ["${item}", True]}]}]},
+            "${item} exists or (${item} < 1 and ${item} = true)",
+        ),
+        ({"unknown": 1}, '{"unknown":1}'),
+        ({}, "{}"),
+    ],
+)
+def test_conditions_read_as_people_write_them(condition: dict[str, object], text: str) -> None:
+    """Every operator; what a later gateway may know is shown as it is."""
+    assert condition_text(condition) == text
+
+
+def test_special_steps_of_a_wide_level_are_counted() -> None:
+    """A level of thousands of fan-outs does not fill the screen."""
+    step = b"  - {id: s%d, name: S, step_type: transform, idempotent: true, parameters: {}}\n"
+    wide = b'version: "1.0"\nname: wide\nsteps:\n' + b"".join(step % i for i in range(20))
+    out = run("plan", "-", stdin=wide).out
+    assert out.count("idempotent") == 12
+    assert "and 8 more such steps" in out
