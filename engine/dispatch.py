@@ -264,10 +264,12 @@ class Dispatch:
         self._ledger.begin(index)
 
     def retrying(self, key: int, retry: Retry) -> None:
-        """Record that an attempt follows."""
-        index = self._fans.index_of(key)
-        self._settlement.tried(index, retry.attempt + 1)
-        self._ledger.retrying(index, retry)
+        """Record that an attempt is to follow."""
+        self._ledger.retrying(self._fans.index_of(key), retry)
+
+    def trying(self, key: int, number: int) -> None:
+        """Count an attempt that follows another."""
+        self._settlement.tried(self._fans.index_of(key), number)
 
     def succeeded(self, key: int, output: JsonValue) -> None:
         """Keep an output."""
