@@ -23,9 +23,9 @@ _PRUNABLE: Final = (
     " AND NOT EXISTS (SELECT 1 FROM missions AS part WHERE part.root_id = root.id AND part.ended_at IS NULL)"
     " ORDER BY ended_at, seq LIMIT ?"
 )
-_MARK: Final = (  # the request id is free again from now on
+_MARK: Final = (  # the request id is free again from now on; a part is no root, so nothing has it as one
     "UPDATE missions SET pruned = 1, request_id = NULL WHERE root_id = :root AND pruned = 0"
-    " AND EXISTS (SELECT 1 FROM missions WHERE id = :root AND parent_id IS NULL AND ended_at < :before)"
+    " AND EXISTS (SELECT 1 FROM missions WHERE id = :root AND ended_at < :before)"
     " AND NOT EXISTS (SELECT 1 FROM missions WHERE root_id = :root AND ended_at IS NULL)"
 )
 _NEXT: Final = "SELECT id FROM missions WHERE pruned = 1 ORDER BY seq DESC LIMIT 1"  # children came after parents

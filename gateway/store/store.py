@@ -311,8 +311,8 @@ class Store:
     async def prune(self, before: datetime, limit: int, *, among: Sequence[str] | None = None) -> tuple[str, ...]:
         """Delete trees of missions whose root ended before `before`, oldest first, and return their roots.
 
-        At most `limit` of them, brought into 1 to PRUNE_MAX, and of `among` only, where the log was told of those. A
-        tree of which any mission has not ended is left alone. What an earlier call that was killed or cancelled had
+        At most `limit` of them, brought into 1 to PRUNE_MAX; with `among`, of the first `limit` roots that it names, in
+        its order: those that the log was told of. A tree of which any mission has not ended is left alone. What an earlier call that was killed or cancelled had
         begun is deleted too, and not returned again. The file keeps its size: what comes next takes the place.
         """
         rest: Sequence[str] = (

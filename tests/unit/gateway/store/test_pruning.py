@@ -106,12 +106,13 @@ async def test_the_oldest_go_first_and_the_newer_stay(store: Store) -> None:
 
 
 async def test_only_what_was_told_is_pruned(store: Store) -> None:
-    """Among those that the log has heard of, and of them no more than may go, in the order that was given."""
-    await ended(store, "a", "b", "c")
+    """Among those that the log has heard of, the first so many are looked at, and those that may not go stay."""
+    await ended(store, "a", "b", "c", "new")
     await store.create_mission(mission("open"))
-    assert await store.prune(LATER, 2, among=["open", "c", "b", "no"]) == ("c",)
+    before = START + timedelta(seconds=3)
+    assert await store.prune(before, 4, among=["open", "new", "c", "no", "b"]) == ("c",)
     assert await store.prune(LATER, 10, among=[]) == ()
-    assert await listed(store) == ["open", "b", "a"]
+    assert await listed(store) == ["open", "new", "b", "a"]
 
 
 @pytest.mark.parametrize("limit", [-1, 0, 1])
