@@ -312,8 +312,10 @@ class Store:
         """Delete trees of missions whose root ended before `before`, oldest first, and return their roots.
 
         At most `limit` of them, brought into 1 to PRUNE_MAX; with `among`, of the first `limit` roots that it names, in
-        its order: those that the log was told of. A tree of which any mission has not ended is left alone. What an earlier call that was killed or cancelled had
-        begun is deleted too, and not returned again. The file keeps its size: what comes next takes the place.
+        its order: those that the log was told of. A tree of which any mission has not ended is left alone.
+
+        What an earlier call that was killed or cancelled had begun is deleted too, and not returned again. The file
+        keeps its size: what comes next takes the place.
         """
         rest: Sequence[str] = (
             await self.prunable(before, limit) if among is None else among[: _within(limit, PRUNE_MAX)]
