@@ -12,7 +12,8 @@ from gateway.sanitizer.text import check_text
 def check_names(mission: Mission) -> Iterator[Violation]:
     """Yield what is wrong with the name, description, labels and step names of `mission`, each of them `text`.
 
-    Ids, profiles, label keys and names of variables are ASCII identifiers by `engine.loader`, and need no more.
+    Ids, profiles, label keys, names of variables and of secrets and concurrency keys are ASCII by `engine.loader`, and
+    need no more. Items and what conditions compare with are data: they are checked where a step uses them.
     """
     texts = [("name", mission.name), ("description", mission.description)]
     texts += ((field_path("labels", (key,)), value) for key, value in mission.labels.items())

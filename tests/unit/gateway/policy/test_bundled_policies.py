@@ -91,7 +91,13 @@ async def test_no_missing_field_opens_anything(engine: RegorusEngine, entrypoint
     kept = {path for path in _paths(document) if await _allows(engine, entrypoint, _without(document, path))}
     needed = {
         "rpc": {("principal",), ("principal", "roles"), ("principal", "anonymous"), ("rpc",), ("rpc", "method")},
-        "mission": {("principal",), ("mission",), ("mission", "config"), ("mission", "config", "parallel_limit")},
+        "mission": {
+            ("principal",),
+            ("mission",),
+            ("mission", "config"),
+            ("mission", "config", "parallel_limit"),
+            ("mission", "runs"),
+        },
         "step": {("principal",), ("step",), ("step", "step_type"), ("step", "profile"), ("parameters", "path")},
         "effect": {("step",), ("step", "step_type"), ("effect",), ("effect", "op"), ("effect", "args", "path")},
     }[entrypoint]
