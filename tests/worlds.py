@@ -341,7 +341,8 @@ class World:
     def laws_hold(self) -> None:
         """Check the laws of the log; what was performed is in it."""
         laws_hold(self.log.events)
-        performed = Counter(e.details["key"] for e in self.log.of("effect.performed"))
+        ours = {"file.write", "http.request"}  # the others are the gateway's own performers
+        performed = Counter(e.details["key"] for e in self.log.of("effect.performed") if e.details["op"] in ours)
         if not self.log.dead:
             assert performed == Counter(request.key for request in self.performer.performed)
 

@@ -47,7 +47,8 @@ class Desk:
         self._submissions = Submissions(ground, self._floor, admission, trees)
         self._control = Control(ground, self._floor)
         self._calls: set[asyncio.Task[Any]] = set()
-        self._recovered = asyncio.Event()
+        self._recovered = asyncio.Event()  # or nothing is to be recovered
+        self._recovered.set()
         ground.approvals.bind(self._tell)
         children.bind(self, self._tell)
 
@@ -126,15 +127,12 @@ class Desk:
             NotFoundError: none of the principal's tenant has that id.
         """
         await self._own(principal, mission_id)
-        while True:
-            execution = self._floor.of(mission_id)
-            saves = execution.saves if execution is not None else 0
+        execution, going = self._floor.of(mission_id), True
+        while going:
+            going = follow and execution is not None and await execution.saved_beyond(offset)
             async for result in stored_results(self._store, mission_id, offset):
                 yield result
                 offset += 1
-            if not follow or execution is None:
-                return
-            await execution.saved_since(saves)
 
     async def cancel(self, principal: Principal, mission_id: str, reason: str) -> MissionView:
         """Cancel a running mission; the request is durable before it takes effect. Returns once it has ended.
@@ -218,7 +216,7 @@ class Desk:
             RefusalError, FaultError: as `submit`; `mission.too_deep`, `mission.too_many_steps` of the whole tree.
         """
         parent = await self._store.get_mission(parent_id)
-        return await self._submissions.submit(caller, form, request_id, parent)
+        return await self._submissions.submit(caller, orjson.dumps(form), request_id, parent)
 
     async def ended(self, mission_id: str) -> MissionRecord:
         """Return a mission once it has ended.
@@ -251,6 +249,7 @@ class Desk:
         Raises:
             FaultError: policy, log or store cannot answer.
         """
+        self._recovered.clear()
         recovered = await recover(self._ground, self._submissions)
         self._recovered.set()
         return recovered

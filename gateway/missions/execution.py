@@ -174,14 +174,9 @@ class Execution:
         """Yield every event of this execution from `from_index` on, past and to come, until it has ended."""
         return self._recorder.watch(from_index)
 
-    @property
-    def saves(self) -> int:
-        """How often results were saved."""
-        return self._recorder.saves
-
-    async def saved_since(self, saves: int) -> None:
-        """Return when results were saved since `saves` had that value, or the execution has ended."""
-        await self._recorder.saved_since(saves)
+    async def saved_beyond(self, count: int) -> bool:
+        """Return when the store has more results of the mission than `count`; False: the execution has ended."""
+        return await self._recorder.saved_beyond(count - len(self._earlier.results))
 
     # --- its life ---
 

@@ -28,7 +28,7 @@ class Recorder:
 
     def __init__(self, mission_id: str, trail: Trail, clock: Clock, *, first_index: int = 0) -> None:
         self.first_index: Final = first_index
-        self.saves = 0  # how often the store was given results
+        self._results_saved = 0
         self._mission_id = mission_id
         self._trail = trail
         self._clock = clock
@@ -118,13 +118,14 @@ class Recorder:
     def results_saved(self, count: int) -> None:
         """Note that the store has the first `count` of `unsaved_results`."""
         del self._unsaved[:count]
-        self.saves += 1
+        self._results_saved += count
         self._wake()
 
-    async def saved_since(self, saves: int) -> None:
-        """Return when the store has been given results since `saves` had that value, or the execution has ended."""
-        while self.saves == saves and not self._ended:
+    async def saved_beyond(self, count: int) -> bool:
+        """Return when the store has been given more than `count` results; False: no more will come."""
+        while self._results_saved <= count and not self._ended:
             await self._next()
+        return not self._ended
 
     def events_saved(self, count: int) -> None:
         """Note that the store has the first `count` of `unsaved_events`."""

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
+import orjson
+
 from engine.errors import FaultError
 from engine.outcome import Stop
 from engine.values import JsonObject, JsonValue
@@ -163,7 +165,7 @@ class Submissions:
             request_digest=sanitized.digest,
             mission_digest=sanitized.digest,
             name=mission.name,
-            document=mission.canonical(),
+            document=orjson.dumps(mission.document()),  # in the client's order, as its modules are told
             steps_total=len(mission.steps),
             roles=principal.roles,
             anonymous=principal.anonymous,

@@ -21,7 +21,7 @@ class NewMission:
     request_digest: str  # of the request that carried it: a second request with this id must be the same
     mission_digest: str
     name: str
-    document: bytes  # canonical JSON
+    document: bytes  # JSON, members in the client's order: what a later execution is made of
     steps_total: int
     roles: tuple[str, ...] = ()  # of the submitter, so that a gateway that restarts can go on in its name
     anonymous: bool = False

@@ -177,7 +177,7 @@ class Store:
         return await self._reader.run(queries.unfinished)
 
     async def get_document(self, mission_id: str) -> bytes:
-        """Return the mission's document, canonical JSON.
+        """Return the mission's document, JSON, as it was recorded.
 
         Raises:
             NotFoundError: there is no such mission.
