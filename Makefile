@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 PEERS := .venv-bench
 HOOK_SOURCES := $(shell find wasm-hooks -type f 2>/dev/null)
 
-.PHONY: demo test check bench bench-peers proto lock setup clean
+.PHONY: demo test coverage check bench bench-peers proto lock setup clean
 
 demo: $(VENV)/.ready ## a gateway on loopback, a few missions, and what became of them
 	@$(BIN)/missiongate demo
 
 test: $(VENV)/.ready ## every test
 	@$(BIN)/pytest -q -n 2 --dist worksteal
+
+coverage: $(VENV)/.ready ## the engine's own tests take at least 90 % of its lines and branches
+	@$(BIN)/pytest -q -n 2 --dist worksteal tests/unit/engine --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: $(VENV)/.ready ## format, lint, types, import contracts, protocol
 	$(BIN)/ruff format --check .
@@ -57,4 +60,4 @@ $(VENV)/.ready: requirements.lock pyproject.toml hatch_build.py $(HOOK_SOURCES)
 	@touch $@
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) $(PEERS) gateway/_hooks dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) gateway/_hooks dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
