@@ -29,6 +29,7 @@ from engine.outcome import Stop, failure_of, stop_of, too_many_restarts
 from engine.places import Places
 from engine.plan import Plan
 from engine.ports import Retry, ScheduleObserver, SharedPlaces, StepRunner
+from engine.restarts import LevelRestarts
 from engine.result import MissionResult, StepFailure, StepResult, StepState
 from engine.settlement import Settlement
 from engine.supervisor import Supervisor
@@ -68,14 +69,10 @@ class Dispatch:
         self._ledger = Ledger(
             self._steps, observer, clock, on_complete=self._on_complete, on_observer_error=self._on_observer_error
         )
-        self._levels: LevelOrder | None = None  # where a level may begin anew
-        self._order = DocumentOrder(plan.graph, self._ledger.results)
-        if config.strategy is Strategy.LEVELS:
-            self._order = levels = LevelOrder(plan.graph, self._ledger.results)
-            self._levels = levels if one_for_all else None
+        order = LevelOrder if config.strategy is Strategy.LEVELS else DocumentOrder
+        self._order = order(plan.graph, self._ledger.results)
         self._settlement = Settlement(plan, context, self._ledger, self._order, self.halt, holds=one_for_all)
         self._order.on_level_done = self._settlement.commit
-        self._restarting = False
         self._special = {*plan.conditions, *plan.fan_outs}  # steps with something to find out before they start
         self._fans = FanOuts(len(self._steps), context)
         self._items_from = len(self._steps)  # keys below are those of the steps themselves
@@ -89,6 +86,11 @@ class Dispatch:
             grace_seconds=grace_seconds,
             chance=chance,
         )
+        self._restarts: LevelRestarts | None = None
+        if one_for_all and self._supervisor is not None and isinstance(self._order, LevelOrder):
+            self._restarts = LevelRestarts(
+                self._order, self._supervisor, self._ledger, self._settlement, self._attempts, self._fans
+            )
 
     @property
     def settled(self) -> bool:
@@ -259,7 +261,7 @@ class Dispatch:
     def began(self, key: int) -> None:
         """Record that the step is Executing, once however often it is tried."""
         index = key if key < self._items_from else self._fans.index_of(key)
-        if self._levels is not None and self._ledger.has_begun(index):
+        if self._restarts is not None and self._ledger.has_begun(index):
             self._settlement.tried(index, 1)
         self._ledger.begin(index)
 
@@ -279,11 +281,12 @@ class Dispatch:
         else:
             self._on_item_returned(*left, output)
             self._look_after(left[0])
-        self._check_suspended()
+        if self._settlement.stop is not None:
+            self._check_suspended()
 
     def failed(self, key: int, failure: StepFailure, stop: Stop | None, *, again: bool) -> None:
         """Draw the consequences of a failure."""
-        if again and stop is None and self._levels is None and self._supervisor is not None:
+        if again and self._stop is None and stop is None and self._restarts is None and self._supervisor is not None:
             stop = too_many_restarts(self._supervisor.supervision)  # one for one: else it would have been tried again
         left = self._fans.left(key)
         if left is None:
@@ -305,10 +308,11 @@ class Dispatch:
     def recalled(self, key: int, *, gone: bool) -> None:
         """Go on once what was recalled has ended."""
         left = self._fans.left(key)
-        if self._restarting and not gone:
-            self.halt(Stop.failed("step.unresponsive", "a step ignored the restart of its level"))
-        elif self._restarting:
-            self._begin_level_anew()
+        if self._restarts is not None and self._restarts.under_way:
+            if gone:
+                self._restarts.go_on()
+            else:
+                self.halt(Stop.failed("step.unresponsive", "a step ignored the restart of its level"))
         elif left is not None:
             left[0].again &= gone  # two instances of one item must never run at once
             self._look_after(left[0])
@@ -365,36 +369,11 @@ class Dispatch:
         """Settle a failure, unless starting anew may mend it, or a later execution will."""
         if self._suspended:
             return
-        if stop is None and again and self._stop is None and self._levels is not None and self._supervisor is not None:
-            if self._supervisor.permits():
-                self._restart_level(self._levels, error)
+        if again and self._stop is None and stop is None and self._restarts is not None:
+            stop = self._restarts.restart(error)
+            if stop is None:
                 return
-            stop = too_many_restarts(self._supervisor.supervision)
         self._settlement.fail(index, error, stop, output=output)
-
-    # --- levels that may begin anew ---
-
-    def _restart_level(self, levels: LevelOrder, error: StepFailure) -> None:
-        """Recall what runs in the level, and begin it anew once all of it has ended."""
-        self._ledger.level_restarting(levels.level, error)
-        if self._stop is not None:  # the observer's doing
-            return
-        self._restarting = True
-        levels.withhold()
-        self._fans.stop()
-        for key in self._attempts:
-            if not self._attempts.recall(key):
-                self._fans.left(key)
-        self._begin_level_anew()
-
-    def _begin_level_anew(self) -> None:
-        if self._attempts or self._levels is None:
-            return
-        self._restarting = False
-        anew = self._levels.open_level()
-        self._settlement.drop(anew)
-        for index in anew:
-            self._fans.forget(index)
 
     # --- what happens by itself ---
 
