@@ -33,6 +33,7 @@ class Row:
     peer: float | None = None  # of its best round
     better: Better = "less"
     target: float | None = None  # under it where less is better, over it where more is
+    ratio_max: float | None = None  # a second target: at most so many times the peer's
 
     @property
     def ratio(self) -> float | None:
@@ -46,8 +47,11 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether this run meets the target."""
-        return None if self.target is None else self._beats(self.ours, self.target)
+        """Whether this run meets the target, or both."""
+        if self.target is None:
+            return None
+        within = self.ratio_max is None or self.ratio is None or self.ratio <= self.ratio_max
+        return within and self._beats(self.ours, self.target)
 
     def change(self, before: float) -> float:
         """Return by how much ours differs from an earlier figure: 0.1 is a tenth more."""
@@ -69,6 +73,7 @@ def timed_row(
     against: str | None = None,
     peer: Timing | None = None,
     target: float | None = None,
+    ratio_max: float | None = None,
 ) -> Row:
     """Return the row of two timings; a unit that ends in `/s` is a rate, and more of it is better."""
     mine = ours.within(unit)
@@ -81,6 +86,7 @@ def timed_row(
         peer=peer.within(unit).best if peer else None,
         better="more" if unit.endswith("/s") else "less",
         target=target,
+        ratio_max=ratio_max,
     )
 
 

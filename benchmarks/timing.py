@@ -26,6 +26,7 @@ class Effort:
 
 FULL: Final = Effort("full", 5)
 QUICK: Final = Effort("quick", 2)
+ONCE: Final = Effort("once", 1)  # what takes too long to be measured more often
 EFFORTS: Final = {effort.name: effort for effort in (FULL, QUICK)}
 
 
