@@ -125,6 +125,7 @@ class ReadyStep:
             parameters=self.parameters,
             taint=self.taint,
             attempt=self.attempt.number,
+            item=self.attempt.item,
         )
 
     def effect_document(self, call: EffectAsked, index: int, *, attempt: int | None = None) -> bytes:
@@ -142,6 +143,7 @@ class ReadyStep:
             index=index,
             args=described(call.op, call.args),
             attempt=self.attempt.number if attempt is None else attempt,
+            item=self.attempt.item,
         )
 
     def effect_key(self, call: EffectAsked, index: int) -> str:

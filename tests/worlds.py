@@ -254,6 +254,7 @@ KINDS = {
     "nesting": kind_of("nesting", ["mission.run"]),
     "pure": kind_of("pure"),
     "acting": kind_of("acting", ["file.write", "http.request", "nobody.performs"]),
+    "posting": kind_of("posting", ["file.write", "http.request"]),
     "reading": kind_of("reading", ["file.read"]),
 }
 
