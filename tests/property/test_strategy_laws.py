@@ -150,13 +150,15 @@ def told(result: StepResult) -> tuple[object, ...]:
     return result.status, result.output, result.error and result.error.code, result.attempts
 
 
-@given(cases())
-def test_results_do_not_depend_on_the_strategy(case: Case) -> None:
+@given(cases(), st.booleans())
+def test_results_do_not_depend_on_the_strategy(case: Case, supervised: bool) -> None:
     """Status, output, error and attempts of each step are those of the plan, however it is run."""
+    supervision = Supervision(max_restarts=1_000, within_seconds=60.0) if supervised else None
     found = []
     for strategy in Strategy:
         for limit in (1, 3):
-            result, _ = executed(case, case.under(strategy=strategy, parallel_limit=limit))
+            plan = case.under(strategy=strategy, parallel_limit=limit, supervision=supervision)
+            result, _ = executed(case, plan)
             found.append({step_id: told(step) for step_id, step in result.step_results.items()})
     assert all(other == found[0] for other in found)
 
