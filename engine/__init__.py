@@ -12,22 +12,49 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.attempt import StepAttempt as StepAttempt
+    from engine.breaker import Breaker as Breaker
+    from engine.breaker import BreakerRunner as BreakerRunner
+    from engine.breaker import Breakers as Breakers
+    from engine.breaker import BreakerSettings as BreakerSettings
+    from engine.breaker import BreakerState as BreakerState
+    from engine.builder import MissionBuilder as MissionBuilder
+    from engine.builder import StepHandle as StepHandle
     from engine.clock import Clock as Clock
     from engine.clock import SystemClock as SystemClock
+    from engine.context import ContextState as ContextState
     from engine.context import ExecutionContext as ExecutionContext
+    from engine.dsl import Dag as Dag
+    from engine.dsl import DagBatch as DagBatch
+    from engine.dsl import DagDefinitionError as DagDefinitionError
+    from engine.dsl import DagResult as DagResult
+    from engine.dsl import Node as Node
     from engine.errors import EngineError as EngineError
     from engine.errors import FaultError as FaultError
     from engine.errors import MissionInvalidError as MissionInvalidError
     from engine.errors import RefusalError as RefusalError
     from engine.errors import StepError as StepError
+    from engine.errors import SuspendedError as SuspendedError
     from engine.errors import Violation as Violation
+    from engine.exclusive import ExclusiveKeys as ExclusiveKeys
+    from engine.formats import ResultFormat as ResultFormat
+    from engine.formats import enriched as enriched
+    from engine.formats import render as render
     from engine.loader import load_mission as load_mission
+    from engine.mission import ForEach as ForEach
     from engine.mission import Mission as Mission
     from engine.mission import MissionConfig as MissionConfig
     from engine.mission import MissionLimits as MissionLimits
     from engine.mission import MissionStep as MissionStep
+    from engine.mission import RestartScope as RestartScope
+    from engine.mission import Strategy as Strategy
+    from engine.mission import Supervision as Supervision
+    from engine.outcome import Stop as Stop
+    from engine.plan import ItemSource as ItemSource
     from engine.plan import Plan as Plan
+    from engine.plan import Predicate as Predicate
+    from engine.ports import Retry as Retry
     from engine.ports import ScheduleObserver as ScheduleObserver
+    from engine.ports import SharedPlaces as SharedPlaces
     from engine.ports import SilentObserver as SilentObserver
     from engine.ports import StepRunner as StepRunner
     from engine.result import MissionResult as MissionResult
@@ -36,24 +63,56 @@ if TYPE_CHECKING:
     from engine.result import StepFailure as StepFailure
     from engine.result import StepResult as StepResult
     from engine.result import StepState as StepState
+    from engine.retry import Backoff as Backoff
+    from engine.retry import RetryPolicy as RetryPolicy
     from engine.run import resolved_parameters as resolved_parameters
     from engine.run import run_mission as run_mission
     from engine.scheduler import MissionRun as MissionRun
+    from engine.slots import SharedSlots as SharedSlots
+    from engine.slots import SlotMember as SlotMember
+    from engine.stream import BatchResult as BatchResult
+    from engine.stream import stream_mission as stream_mission
     from engine.values import JsonObject as JsonObject
     from engine.values import JsonValue as JsonValue
 
 _SURFACE = {
     "engine.attempt": ("StepAttempt",),
+    "engine.breaker": ("Breaker", "BreakerRunner", "BreakerSettings", "BreakerState", "Breakers"),
+    "engine.builder": ("MissionBuilder", "StepHandle"),
     "engine.clock": ("Clock", "SystemClock"),
-    "engine.context": ("ExecutionContext",),
-    "engine.errors": ("EngineError", "FaultError", "MissionInvalidError", "RefusalError", "StepError", "Violation"),
+    "engine.context": ("ContextState", "ExecutionContext"),
+    "engine.dsl": ("Dag", "DagBatch", "DagDefinitionError", "DagResult", "Node"),
+    "engine.errors": (
+        "EngineError",
+        "FaultError",
+        "MissionInvalidError",
+        "RefusalError",
+        "StepError",
+        "SuspendedError",
+        "Violation",
+    ),
+    "engine.exclusive": ("ExclusiveKeys",),
+    "engine.formats": ("ResultFormat", "enriched", "render"),
     "engine.loader": ("load_mission",),
-    "engine.mission": ("Mission", "MissionConfig", "MissionLimits", "MissionStep"),
-    "engine.plan": ("Plan",),
-    "engine.ports": ("ScheduleObserver", "SilentObserver", "StepRunner"),
+    "engine.mission": (
+        "ForEach",
+        "Mission",
+        "MissionConfig",
+        "MissionLimits",
+        "MissionStep",
+        "RestartScope",
+        "Strategy",
+        "Supervision",
+    ),
+    "engine.outcome": ("Stop",),
+    "engine.plan": ("ItemSource", "Plan", "Predicate"),
+    "engine.ports": ("Retry", "ScheduleObserver", "SharedPlaces", "SilentObserver", "StepRunner"),
     "engine.result": ("MissionResult", "MissionState", "OverallStatus", "StepFailure", "StepResult", "StepState"),
+    "engine.retry": ("Backoff", "RetryPolicy"),
     "engine.run": ("resolved_parameters", "run_mission"),
     "engine.scheduler": ("MissionRun",),
+    "engine.slots": ("SharedSlots", "SlotMember"),
+    "engine.stream": ("BatchResult", "stream_mission"),
     "engine.values": ("JsonObject", "JsonValue"),
 }
 _HOME = {name: module for module, names in _SURFACE.items() for name in names}

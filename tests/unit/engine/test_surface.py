@@ -1,6 +1,7 @@
 """The public surface of the engine: complete, typed, and light to import."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,20 @@ def test_the_surface_is_the_same_for_programs_and_for_type_checkers() -> None:
 def test_every_name_of_the_surface_is_there(name: str) -> None:
     """Each can be had from `engine`."""
     assert getattr(engine, name) is not None
+
+
+def test_what_the_guides_and_examples_import_is_on_the_surface() -> None:
+    """A program needs no name of the engine that `import engine` does not offer."""
+    root = Path(engine.__file__).parents[1]
+    pages = [page for page in (root / "docs").glob("*.md") if "from engine" in page.read_text()]
+    imported = {
+        name.strip()
+        for page in [*pages, *(root / "examples").glob("*.py")]
+        for names in re.findall(r"^from engine(?:\.\w+)* import ([\w, ]+)$", page.read_text(), re.MULTILINE)
+        for name in names.split(",")
+    }
+    assert len(imported) > 5
+    assert imported <= set(dir(engine))
 
 
 def test_any_other_name_is_an_attribute_error() -> None:
