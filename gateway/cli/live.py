@@ -107,6 +107,8 @@ def _title(progress: Progress, width: int) -> Text:
         line.append(f", run {progress.run}", "dim")
     if progress.paused:
         line.append("  paused", "yellow")
+    if progress.stopping:
+        line.append("  stopping", "yellow")
     if progress.waits_for:
         line.append_text(said(f"  waits for its {progress.waits_for.replace('_', ' ')}", "yellow"))
     return _cut(line, width)

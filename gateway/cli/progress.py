@@ -59,6 +59,7 @@ class Progress:
         self.mission_id: str = view["mission_id"]
         self.state: str = MissionState.VALIDATED.value
         self.paused = False
+        self.stopping = False
         self.waits_for = ""  # what the mission itself waits for
         self.run = 1
         self.ended = False
@@ -103,6 +104,8 @@ class Progress:
                 self.waits_for = str(details.get("for", ""))
             case "mission.paused" | "mission.unpaused":
                 self.paused = kind == "mission.paused"
+            case "mission.stopping":
+                self.stopping = True
             case "mission.resumed":  # after a restart of the gateway: what ran is begun again
                 self._renew(step for step in self.steps.values() if step.state in ACTIVE)
             case "mission.level_restarting":
@@ -110,12 +113,8 @@ class Progress:
             case "mission.retried":
                 self._retried()
             case _ if kind in _ENDS:
-                self.state, self.ended, self.paused, self.waits_for = (
-                    kind.partition(".")[2].capitalize(),
-                    True,
-                    False,
-                    "",
-                )
+                self.state, self.ended = kind.partition(".")[2].capitalize(), True
+                self.paused, self.stopping, self.waits_for = False, False, ""
 
     def _retried(self) -> None:
         """Begin the next run: what is Completed stays, and what its condition skipped."""

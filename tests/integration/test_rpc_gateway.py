@@ -2,95 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import grpc
-import grpc.aio
 import pytest
 
 from engine.audit.verify import verify_log
-from gateway.assembly import AUDIT_FOLDER, Gateway, running_gateway
-from gateway.config import CONFIG_NAME, load_config
-from gateway.home import make_home
-from gateway.v1 import audit_pb2, audit_pb2_grpc, mission_pb2, mission_pb2_grpc
+from gateway.assembly import AUDIT_FOLDER
+from gateway.v1 import mission_pb2
 from tests.rpc_server import details
-
-ROLES = {
-    "ann": ("default", ["submitter"]),
-    "amy": ("default", ["submitter"]),
-    "bob": ("other", ["submitter"]),
-    "eve": ("default", ["auditor"]),
-    "vic": ("default", ["viewer"]),
-    "nil": ("default", []),
-}
-
-
-@dataclass
-class World:
-    gateway: Gateway
-    home: Path
-    missions: Any
-    log: Any
-    stop: Callable[[], Awaitable[None]]  # the gateway, its clients' channel staying open
-
-    async def submit(self, request_id: str, *steps: dict[str, object], who: str = "ann") -> Any:
-        request = mission_pb2.SubmitMissionRequest(request_id=request_id, document=document(*steps))
-        return await self.missions.SubmitMission(request, metadata=as_(who))
-
-    async def watch(self, mission_id: str, from_index: int = 0, who: str = "ann") -> list[tuple[int, str, str]]:
-        request = mission_pb2.WatchMissionRequest(mission_id=mission_id, from_index=from_index)
-        call = self.missions.WatchMission(request, metadata=as_(who))
-        return [(a.event.index, a.event.kind, a.event.step_id) async for a in call]
-
-    async def events(self, kind: str) -> list[dict[str, Any]]:
-        """Return the audit log's events of a kind."""
-        call = self.log.ReadEvents(audit_pb2.ReadEventsRequest(), metadata=as_("eve"))
-        lines = [json.loads(line) async for answer in call for line in answer.lines]
-        return [line for line in lines if line["event_type"] == kind]
-
-
-def as_(who: str) -> tuple[tuple[str, str]]:
-    return (("authorization", f"Bearer {who}-token"),)
-
-
-def step(step_id: str, step_type: str = "transform", **more: object) -> dict[str, object]:
-    return {"id": step_id, "name": step_id, "step_type": step_type, "parameters": {}, **more}
-
-
-def document(*steps: dict[str, object]) -> bytes:
-    return json.dumps({"version": "1.0", "name": "m", "steps": list(steps)}).encode()
-
-
-SLOW = step("slow", "delay", parameters={"ms": 60_000})
-
-
-@asynccontextmanager
-async def world(tmp_path: Path, **options: Any) -> AsyncIterator[World]:
-    home = tmp_path / "home"
-    if not home.exists():
-        make_home(home, listen="127.0.0.1:0")
-        with (home / CONFIG_NAME).open("a") as config:
-            for who, (tenant, roles) in ROLES.items():
-                digest = sha256(f"{who}-token".encode()).hexdigest()
-                config.write(
-                    f'\n[[tokens]]\nsubject = "{who}"\ntenant = "{tenant}"\nroles = {roles}\nsha256 = "{digest}"\n'
-                )
-    async with AsyncExitStack() as channels, AsyncExitStack() as gateways:
-        gateway = await gateways.enter_async_context(running_gateway(home, load_config(home), **options))
-        channel = await channels.enter_async_context(grpc.aio.insecure_channel(gateway.address))
-        missions, log = mission_pb2_grpc.MissionServiceStub(channel), audit_pb2_grpc.AuditServiceStub(channel)
-        yield World(gateway, home, missions, log, gateways.aclose)
-
-
-async def refused(call: Any) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value
+from tests.rpc_world import SLOW, as_, document, refused, step, world
 
 
 async def test_a_cancelled_submit_leaves_one_mission_that_runs(tmp_path: Path) -> None:
@@ -146,7 +67,13 @@ async def test_both_forms_of_a_mission_are_one(tmp_path: Path) -> None:
         assert (again.created, again.digest) == (False, first.digest)
 
 
-@pytest.mark.parametrize("method", ["GetMission", "WatchMission", "CancelMission"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "GetMission", "WatchMission", "CancelMission", "PauseMission", "ResumeMission", "RetryMission",
+        "ListApprovals", "WatchResults",
+    ],
+)  # fmt: skip
 async def test_another_tenants_mission_does_not_exist(tmp_path: Path, method: str) -> None:
     """Status, text and details of a foreign mission, running or ended, and of a missing one do not differ."""
     request = getattr(mission_pb2, f"{method}Request")
@@ -158,7 +85,7 @@ async def test_another_tenants_mission_does_not_exist(tmp_path: Path, method: st
         seen = set()
         for mission_id in (running, done, missing):
             call = getattr(w.missions, method)(request(mission_id=mission_id), metadata=as_("bob"))
-            error = await refused(call.read() if method == "WatchMission" else call)
+            error = await refused(call.read() if method.startswith("Watch") else call)
             seen.add((error.code(), error.details(), str(details(error))))
         assert len(seen) == 1
         view = await w.missions.GetMission(mission_pb2.GetMissionRequest(mission_id=running), metadata=as_("ann"))
@@ -235,18 +162,21 @@ async def test_a_five_mebibyte_document_is_our_typed_error(tmp_path: Path) -> No
         assert (await w.watch(mission_id))[-1][1] == "mission.completed"
 
 
-async def test_a_stop_lets_missions_end_and_the_log_close(tmp_path: Path) -> None:
-    """What can end in time ends; what cannot is cancelled; watchers see the end; the log verifies to its last event."""
-    async with world(tmp_path, drain_seconds=1.0) as w:
-        short = (await w.submit("short", step("s", "delay", parameters={"ms": 300}))).mission_id
+async def test_a_stop_ends_no_mission_and_closes_the_log(tmp_path: Path) -> None:
+    """No watcher is told an end that there was not; the log verifies to its last event; the next start goes on."""
+    async with world(tmp_path, drain_seconds=0.5) as w:
+        short = (await w.submit("short", step("s", "delay", parameters={"ms": 1_500}))).mission_id
         long = (await w.submit("long", SLOW)).mission_id
         watching = [asyncio.create_task(w.watch(mission_id)) for mission_id in (short, long)]
-        await asyncio.sleep(0.1)
+        for mission_id in (short, long):
+            await w.seen(mission_id, "step.executing")
         await w.stop()
-        ends = [(await task)[-1][1] for task in watching]
-    assert ends == ["mission.completed", "mission.cancelled"]
+        assert [(await task)[-1][1] for task in watching] == ["step.executing"] * 2
     report = verify_log(w.home / AUDIT_FOLDER, w.gateway.verifier_key)
     assert report.ok
     assert report.uncovered_lines == 0
     lines = b"".join(p.read_bytes() for p in sorted((w.home / AUDIT_FOLDER / "segments").iterdir())).splitlines()
     assert json.loads(lines[-1])["event_type"] == "gateway.stopped"
+    async with world(tmp_path) as w:
+        assert [kind for _, kind, _ in await w.watch(short)][-2:] == ["step.completed", "mission.completed"]
+        assert (await w.view(long)).state == mission_pb2.MISSION_STATE_EXECUTING

@@ -114,6 +114,9 @@ def test_pauses_and_waits_of_the_mission_are_flags() -> None:
     told(progress, event("mission.executing"), event("mission.paused"))
     assert (progress.waits_for, progress.paused, progress.state) == ("", True, "Executing")
     assert not told(progress, event("mission.unpaused")).paused
+    assert told(progress, event("mission.stopping", error=FAILURE)).stopping
+    told(progress, event("mission.cancelled", status="Failed"))
+    assert (progress.stopping, progress.state) == (False, "Cancelled")
 
 
 def test_a_retried_mission_keeps_what_is_completed() -> None:
