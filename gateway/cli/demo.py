@@ -17,7 +17,7 @@ from gateway.demo.scenario import ACTS, Outcome, Stage, stage, verify
 
 
 def demo() -> None:
-    """Start a gateway in a temporary home, run six missions, explain what happened, verify the log."""
+    """Start a gateway in a temporary home, run seven missions, explain what happened, verify the log."""
     logging.basicConfig(level=logging.ERROR)
     try:
         with tempfile.TemporaryDirectory(prefix="missiongate-demo-") as folder:

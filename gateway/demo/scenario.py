@@ -1,7 +1,9 @@
 """What the demonstration does, without a word about how it looks."""
 
 import asyncio
+import hashlib
 import json
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from gateway.demo.service import rate_service
 from gateway.home import NewHome, make_home
 from gateway.sandbox.hooks import demo_hooks
 
+_TOKEN_BYTES: Final = 32
 _HOOKS: Final = Path(str(files("gateway"))) / "_hooks" / "demo"
 
 
@@ -84,6 +87,12 @@ ACTS: Final = (
         expected="Failed",
         code="constraint.memory_exceeded",
     ),
+    Act(
+        file="7-approval.yaml",
+        shows="A file for each region, two at a time; a step whose condition does not hold; and a question, which "
+        "somebody else has to answer: the submitter may not.",
+        expected="Success",
+    ),
 )
 
 
@@ -94,6 +103,7 @@ class Stage:
     home: NewHome
     gateway: Gateway
     service_port: int
+    reviewer_token: str
 
     async def play(self, act: Act) -> Outcome:
         """Submit the act's mission over gRPC and follow it to its end."""
@@ -109,8 +119,9 @@ class Stage:
                 mission_id = client.submit(document.encode(), act.file)["mission_id"]
             except CallError as refusal:
                 return Outcome(act=act, name=name, status="Refused", refusals=refusal.errors)
-            for _ in client.watch(mission_id):
-                pass
+            for event in client.watch(mission_id):
+                if event["kind"] == "step.waiting":
+                    self._approve(mission_id, event["details"])
             result = client.get(mission_id)["result"]
         return Outcome(
             act=act,
@@ -119,6 +130,13 @@ class Stage:
             step_results=result["step_results"],
             files=self._files(mission_id),
         )
+
+    def _approve(self, mission_id: str, asked: Mapping[str, Any]) -> None:
+        """Answer as the second person, with the digest of what is asked."""
+        with Client(Server(self.gateway.address, self.reviewer_token)) as client:
+            client.decide_approval(
+                mission_id, asked["approval_id"], approve=True, digest=asked["digest"], comment="the prices are right"
+            )
 
     def _files(self, mission_id: str) -> list[tuple[str, str]]:
         root = self.home.home / "workspaces" / mission_id
@@ -130,14 +148,20 @@ def verify(home: NewHome) -> VerificationReport:
     return verify_log(home.home / AUDIT_FOLDER, home.verifier_key)
 
 
-def prepare(home: Path, service_port: int) -> NewHome:
-    """Make a home whose policy allows the local service, and whose hooks include the misbehaving ones."""
+def prepare(home: Path, service_port: int, reviewer_token: str = "") -> NewHome:
+    """Make a home whose policy allows the local service, and whose hooks include the misbehaving ones.
+
+    With a token for a reviewer it knows a second person, who approves.
+    """
     made = make_home(home, listen="127.0.0.1:0")
     data_file = home / "policies" / "data.json"
     data = json.loads(data_file.read_text())
     open_service(data, service_port)
     data_file.write_text(json.dumps(data, indent=2))
     with (home / CONFIG_NAME).open("a") as config:
+        if reviewer_token:
+            digest = hashlib.sha256(reviewer_token.encode()).hexdigest()
+            config.write(f'\n[[tokens]]\nsubject = "reviewer"\nroles = ["approver"]\nsha256 = "{digest}"\n')
         for hook in demo_hooks():
             config.write(f'\n[[hooks]]\npath = {json.dumps(str(_HOOKS / hook.name))}\nsha256 = "{hook.sha256}"\n')
     return made
@@ -156,6 +180,7 @@ def open_service(data: dict[str, Any], port: int) -> None:
 async def stage(folder: Path) -> AsyncIterator[Stage]:
     """Run the service and the gateway."""
     async with rate_service() as port:
-        made = prepare(folder / "home", port)
+        reviewer_token = secrets.token_urlsafe(_TOKEN_BYTES)
+        made = prepare(folder / "home", port, reviewer_token)
         async with running_gateway(made.home, load_config(made.home)) as gateway:
-            yield Stage(home=made, gateway=gateway, service_port=port)
+            yield Stage(home=made, gateway=gateway, service_port=port, reviewer_token=reviewer_token)
