@@ -158,7 +158,9 @@ def _took(step: StepProgress, now: datetime) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Return a duration in a few characters: `9.5 s`, `1m15s`, `2h05m`."""
+    """Return a duration in a few characters: `20 ms`, `9.5 s`, `1m15s`, `2h05m`."""
+    if seconds < 1:
+        return f"{seconds * 1e3:.0f} ms"
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
     if seconds < _HOUR:

@@ -92,10 +92,11 @@ def test_an_approval_comes_with_the_command_that_decides_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0, "0.0 s"), (9.96, "10.0 s"), (75, "1m15s"), (3_599, "59m59s"), (7_500, "2h05m")]
+    ("seconds", "shown"),
+    [(0, "0 ms"), (0.25, "250 ms"), (9.96, "10.0 s"), (75, "1m15s"), (3_599, "59m59s"), (7_500, "2h05m")],
 )
 def test_time_is_short(seconds: float, shown: str) -> None:
-    """Seconds, minutes, hours."""
+    """Milliseconds, seconds, minutes, hours."""
     mission = progress("a")
     mission.apply(event("step.executing", "a"))
     assert shown in text(mission, MOMENT + timedelta(seconds=seconds), 80, 24)[2]
@@ -105,7 +106,7 @@ def test_a_clock_that_is_behind_shows_no_negative_time() -> None:
     """Of the client against the gateway."""
     mission = progress("a")
     mission.apply(event("step.executing", "a"))
-    assert "0.0 s" in text(mission, MOMENT - timedelta(hours=1), 80, 24)[2]
+    assert "0 ms" in text(mission, MOMENT - timedelta(hours=1), 80, 24)[2]
 
 
 def test_flags_stand_beside_the_name() -> None:
