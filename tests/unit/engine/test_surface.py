@@ -46,6 +46,14 @@ def test_what_the_guides_and_examples_import_is_on_the_surface() -> None:
     assert imported <= set(dir(engine))
 
 
+def test_the_documentation_lists_the_whole_surface() -> None:
+    """Every name has its place in the table of docs/engine.md, and no other name has."""
+    page = (Path(engine.__file__).parents[1] / "docs" / "engine.md").read_text()
+    table = page.partition("## What `import engine` offers")[2].partition("\n## ")[0]
+    listed = [name for row in table.splitlines() if row.startswith("|") for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(listed) == dir(engine)
+
+
 def test_any_other_name_is_an_attribute_error() -> None:
     """As of any module."""
     with pytest.raises(AttributeError, match="nothing_such"):
