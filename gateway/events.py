@@ -9,7 +9,10 @@
 - an `effect.intended` stands under a signed checkpoint before anything is done, and has one `effect.performed` or
   `effect.failed` after it, unless the gateway was killed in between: then nobody knows whether it took place, and the
   attempt that would repeat it says so, by a second `effect.intended` or by `effect.failed`;
-- no effect has two `effect.performed`: one that was performed in an earlier attempt is `effect.replayed`;
+- no effect has two `effect.performed`: one that an earlier attempt has performed is `effect.replayed`;
+- what was written in the last moments of a process that was killed may be lost, as no checkpoint covers it: after
+  `mission.resumed`, `mission.steps_kept` and `mission.effects_kept` name every outcome that stands, and every effect
+  that is in doubt;
 - after `mission.ended`, `mission.suspended` or `mission.interrupted` nothing of that mission begins, until
   `mission.retried` or `mission.resumed`.
 """
@@ -18,7 +21,7 @@ import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import orjson
 
@@ -46,6 +49,8 @@ class EventType(StrEnum):
     MISSION_RETRIED = "mission.retried"  # a new run of an ended mission, which keeps what the earlier has completed
     MISSION_SUSPENDED = "mission.suspended"  # the gateway stops; its next start goes on
     MISSION_RESUMED = "mission.resumed"  # a later start of the gateway goes on
+    STEPS_KEPT = "mission.steps_kept"  # results of an earlier process that stand
+    EFFECTS_KEPT = "mission.effects_kept"  # what an earlier process has performed, or may have
     MISSION_INTERRUPTED = "mission.interrupted"  # it cannot: policy or limits have changed
     MISSION_PRUNED = "mission.pruned"  # their records are gone, as retention says; the log stays
     STEP_REFUSED = "step.refused"
@@ -132,7 +137,7 @@ class Verdict:
         self.evidence = evidence
         self.seq = -1  # of the recorded yes
 
-    def __enter__(self) -> "Verdict":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

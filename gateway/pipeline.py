@@ -20,7 +20,7 @@ from engine.errors import EngineError, RefusalError, StepError, Violation
 from engine.escaping import escaped_scope
 from engine.loader import load_mission_value
 from engine.mission import Mission, MissionLimits
-from engine.reference import Scope, has_reference, resolve
+from engine.reference import has_reference, resolve
 from engine.values import JsonObject, JsonValue
 from gateway.effects.performer import EffectRequest
 from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError

@@ -23,6 +23,7 @@ from gateway.missions.definitions import Definitions
 from gateway.missions.earlier import RESUMED, RETRIED, Earlier, read_earlier
 from gateway.missions.execution import Assignment, Execution, Ground
 from gateway.missions.floor import Floor
+from gateway.missions.kept import record_kept
 from gateway.missions.tree import Trees
 from gateway.missions.views import Submission
 from gateway.pipeline import Admission, actor, note, require
@@ -133,8 +134,9 @@ class Submissions:
         earlier = await read_earlier(self._ground.store, record.id, RESUMED, paused=record.paused)
         trail = Trail(self._ground.audit, actor(caller))
         earlier = replace(earlier, stopped=earlier.stopped or stop)
-        details = {**evidence, "kept": len(earlier.results)}
-        await self._ground.audit.durable(trail.record(EventType.MISSION_RESUMED, record.id, details))
+        seq = trail.record(EventType.MISSION_RESUMED, record.id, {**evidence, "kept": len(earlier.results)})
+        seq = max(seq, await record_kept(trail, self._ground.store, record.id, earlier.results))
+        await self._ground.audit.durable(seq)
         self._start(record, sanitized, caller, decision, trail, earlier)
 
     async def _again(

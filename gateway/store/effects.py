@@ -64,6 +64,17 @@ def effects(
     return tuple(_effect_of(row) for row in rows)
 
 
+def mission_effects(
+    connection: sqlite3.Connection, mission_id: str, offset: int, limit: int
+) -> tuple[EffectRecord, ...]:
+    """Return a page of the effects of a mission, by step, item and index."""
+    rows = connection.execute(
+        "SELECT * FROM effects WHERE mission_id = ? ORDER BY step_id, item, idx LIMIT ? OFFSET ?",
+        (mission_id, limit, offset),
+    )
+    return tuple(_effect_of(row) for row in rows)
+
+
 def forget_doubt(connection: sqlite3.Connection, mission_id: str) -> int:
     """Delete what was not settled, or settled as a doubt; return how many."""
     executing = connection.execute("SELECT 1 FROM missions WHERE id = ? AND state = 'Executing'", (mission_id,))

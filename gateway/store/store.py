@@ -29,6 +29,7 @@ from gateway.store.writer import GroupCommitWriter
 EVENT_BYTES_MAX: Final = 64 * 1024
 ENTRY_BYTES_MAX: Final = 512 * 1024  # of one effect; twice what a whole journal of outcomes holds
 EVENTS_PAGE_MAX: Final = 1_000
+EFFECTS_PAGE_MAX: Final = 1_000
 STEP_RESULTS_PAGE_MAX: Final = 10_000
 PRUNE_MAX: Final = 1_000  # trees in one call
 
@@ -290,6 +291,13 @@ class Store:
     async def effects(self, mission_id: str, step_id: str, item: int | None) -> tuple[EffectRecord, ...]:
         """Return the effects of a step, or of one item of its fan-out, by index; none for an unknown mission."""
         return await self._reader.run(lambda c: effects.effects(c, mission_id, step_id, item))
+
+    async def mission_effects(
+        self, mission_id: str, *, offset: int = 0, limit: int = EFFECTS_PAGE_MAX
+    ) -> tuple[EffectRecord, ...]:
+        """Return a page of the effects of all steps of a mission, by step, item and index; an empty one is the end."""
+        count = _within(limit, EFFECTS_PAGE_MAX)
+        return await self._reader.run(lambda c: effects.mission_effects(c, mission_id, offset, count))
 
     async def forget_doubt(self, mission_id: str) -> int:
         """Delete the effects that are in doubt or only intended, and return how many.

@@ -220,15 +220,25 @@ def test_a_pin_must_match_the_module(tmp_path: Path) -> None:
 def test_the_package_holds_the_step_kinds() -> None:
     """The built-in hooks come by name, each with a profile that exists and a schema that compiles."""
     hooks = builtin_hooks()
-    assert [hook.name for hook in hooks] == ["create_file", "delay", "http", "read_file", "transform"]
+    assert [hook.name for hook in hooks] == [
+        "approval",
+        "create_file",
+        "delay",
+        "http",
+        "mission",
+        "read_file",
+        "transform",
+    ]
     for hook in hooks:
         assert hook.profile in profiles_from({})
         ParameterSchema.compile(hook.schema)
         assert hook.sha256 == hashlib.sha256(hook.module).hexdigest()
     assert {hook.name: hook.effects for hook in hooks} == {
+        "approval": ("approval.request",),
         "create_file": ("file.write",),
         "delay": ("timer.sleep",),
         "http": ("http.request",),
+        "mission": ("mission.run",),
         "read_file": ("file.read",),
         "transform": (),
     }

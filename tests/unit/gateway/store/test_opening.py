@@ -33,7 +33,7 @@ def modes(folder: Path) -> dict[str, int]:
 async def test_the_files_are_private(tmp_path: Path) -> None:
     """Database, log, index and lock are for their owner alone."""
     store = Store.open(tmp_path / "s.db", clock=SystemClock())
-    await store.interrupt_unfinished()
+    await store.unfinished()
     assert modes(tmp_path) == dict.fromkeys(["s.db", "s.db-wal", "s.db-shm", "s.db.lock"], 0o600)
     await store.close()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,6 @@ import pytest
 from engine.result import MissionResult, MissionState, OverallStatus, StepFailure, StepResult, StepState
 from gateway.errors import ConflictError, NotFoundError, SanitizationError, StoreError
 from gateway.missions.views import MissionEvent
-from gateway.store.interruption import MISSIONS_MAX
 from gateway.store.records import NewMission, StoredEvent
 from gateway.store.store import EVENT_BYTES_MAX, Store
 
@@ -294,8 +292,11 @@ async def test_page_sizes_are_brought_into_range(store: Store, asked: int, given
 # --- the end of a gateway ---
 
 
-async def test_unfinished_missions_are_interrupted_at_the_next_start(tmp_path: Path) -> None:
-    """What was Validated or Executing is Failed with code `interrupted` and honest counts; what had ended stays."""
+REASON = StepFailure(code="site.no", message="it may not go on")
+
+
+async def test_a_mission_that_may_not_go_on_is_failed(tmp_path: Path) -> None:
+    """For the reason that is given, with honest counts; what had ended stays as it is."""
     path = tmp_path / "missions.db"
     store = Store.open(path, clock=TickingClock())
     for number in range(3):
@@ -306,13 +307,15 @@ async def test_unfinished_missions_are_interrupted_at_the_next_start(tmp_path: P
     await store.close()
 
     store = Store.open(path, clock=TickingClock())
-    assert await store.interrupt_unfinished() == ("m1", "m2")
-    assert await store.interrupt_unfinished() == ()
-    assert (await store.get_mission("m0")).state is MissionState.COMPLETED
+    assert [record.id for record in await store.unfinished()] == ["m1", "m2"]
+    await store.interrupt_mission("m2", REASON)
+    for ended in ("m0", "m2"):
+        with pytest.raises(ConflictError):
+            await store.interrupt_mission(ended, REASON)
+    assert [record.id for record in await store.unfinished()] == ["m1"]
     record = await store.get_mission("m2")
     assert (record.state, record.overall_status) == (MissionState.FAILED, OverallStatus.FAILED)
-    assert record.error is not None
-    assert record.error.code == "interrupted"
+    assert record.error == REASON
     assert (record.steps_completed, record.steps_failed, record.steps_skipped) == (1, 1, 1)
     again = await store.create_mission(mission(9, request_id="r2"))
     assert (again.created, again.mission) == (False, record)
@@ -324,10 +327,10 @@ async def test_an_interrupted_mission_has_a_whole_result(store: Store) -> None:
     await store.create_mission(planned("done", "untold", "begun", "waiting", "last"))
     await store.mark_executing("m1")
     noted = [("mission.executing", ""), *(("step.executing", name) for name in ("done", "untold", "begun"))]
-    noted.append(("step.completed", "done"))
+    noted += [("step.completed", "done"), ("step.waiting", "begun"), ("step.retrying", "begun")]
     await store.append_events("m1", 0, [event(index, *each) for index, each in enumerate(noted)])
     await store.save_step_results("m1", [step("done", output=1), step("untold", StepState.FAILED)])
-    assert await store.interrupt_unfinished() == ("m1",)
+    await store.interrupt_mission("m1", REASON)
 
     record = await store.get_mission("m1")
     assert (record.steps_completed, record.steps_failed, record.steps_skipped) == (1, 2, 2)
@@ -344,7 +347,7 @@ async def test_an_interrupted_mission_has_a_whole_result(store: Store) -> None:
     bodies = [stored.body for stored in await store.events("m1", len(noted))]
     events = [MissionEvent.from_bytes(body) for body in bodies]
     assert [e.to_bytes() for e in events] == bodies
-    assert [e.index for e in events] == [5, 6, 7, 8, 9]
+    assert [e.index for e in events] == [7, 8, 9, 10, 11]
     assert [(e.kind, e.step_id) for e in events] == [
         ("step.failed", "untold"),
         ("step.failed", "begun"),
@@ -352,7 +355,7 @@ async def test_an_interrupted_mission_has_a_whole_result(store: Store) -> None:
         ("step.skipped", "last"),
         ("mission.failed", ""),
     ]
-    error = {"code": "interrupted", "message": "the gateway stopped while the mission was executing"}
+    error = {"code": REASON.code, "message": REASON.message}
     assert events[-1].details == {"status": "Failed", "error": error}
 
 
@@ -362,7 +365,7 @@ async def test_a_mission_that_never_began_is_skipped_whole(tmp_path: Path) -> No
     await store.create_mission(planned("a", "b"))
     await store.close()
     store = Store.open(tmp_path / "missions.db", clock=SteppedBackClock())
-    assert await store.interrupt_unfinished() == ("m1",)
+    await store.interrupt_mission("m1", REASON)
     record = await store.get_mission("m1")
     assert (record.steps_completed, record.steps_failed, record.steps_skipped) == (0, 0, 2)
     assert record.total_duration_ms == 0.0
@@ -371,31 +374,22 @@ async def test_a_mission_that_never_began_is_skipped_whole(tmp_path: Path) -> No
 
 
 async def test_one_damaged_mission_keeps_no_gateway_from_starting(store: Store) -> None:
-    """Without a readable document or readable events it ends all the same, and so does the next one."""
+    """Without a readable document or readable events it ends all the same."""
     await store.create_mission(replace(planned("a"), document=b"rubbish"))
     await store.append_events("m1", 0, [b"rubbish"])
-    await store.create_mission(replace(planned("a"), id="m2"))
-    assert await store.interrupt_unfinished() == ("m1", "m2")
-    assert [len(await store.events(name, 0)) for name in ("m1", "m2")] == [2, 2]
-    assert (await store.get_mission("m2")).steps_skipped == 1
-
-
-async def test_no_transaction_holds_every_interrupted_mission(store: Store) -> None:
-    """However many there are, each is ended; more than one transaction may hold take several."""
-    names = [f"m{n}" for n in range(MISSIONS_MAX + 3)]
-    await asyncio.gather(*(store.create_mission(replace(planned("a"), id=name)) for name in names))
-    assert await store.interrupt_unfinished() == tuple(names)
+    await store.interrupt_mission("m1", REASON)
+    assert len(await store.events("m1", 0)) == 2
+    assert (await store.get_mission("m1")).state is MissionState.FAILED
 
 
 async def test_a_mission_of_10_000_steps_is_interrupted_in_seconds(store: Store) -> None:
-    """Half of it done, the rest waiting: every step has a result, in a time that nobody who restarts would notice."""
+    """Half of it done, the rest waiting: every step has a result."""
     names = [f"s{n}" for n in range(10_000)]
     await store.create_mission(planned(*names))
     await store.mark_executing("m1")
     await store.save_step_results("m1", [step(name) for name in names[:5_000]])
-    began = time.monotonic()
-    await store.interrupt_unfinished()
-    assert time.monotonic() - began < 5
+    async with asyncio.timeout(30):
+        await store.interrupt_mission("m1", REASON)
     record = await store.get_mission("m1")
     assert (record.steps_completed, record.steps_failed, record.steps_skipped) == (5_000, 0, 5_000)
     assert [r.step_id for r in await store.step_results("m1")] == names
