@@ -23,8 +23,8 @@ check: $(VENV)/.ready ## format, lint, types, import contracts, protocol
 	$(BIN)/lint-imports
 	$(BIN)/buf lint proto
 
-bench: $(VENV)/.ready ## every benchmark, each figure beside a floor or a peer of the same run
-	@$(BIN)/python -m benchmarks
+bench: $(VENV)/.ready ## every benchmark, beside floors and peers of the same run, and the change since the last one
+	@$(BIN)/python -m benchmarks --keep .bench $(BENCH)
 
 proto: $(VENV)/.ready ## generate gateway/v1 from proto/
 	tools/proto.sh

@@ -68,7 +68,8 @@ ENGINES: Final = (
 def name_of(shape: Sized) -> str:
     """Return how a shape is called in the table."""
     name, *sizes = shape
-    return f"{name.replace('_', '-')} of {' x '.join(f'{size:,}' for size in sizes)}"
+    joint = " " if sizes[1:] else " of "
+    return f"{name.replace('_', '-')}{joint}{' x '.join(f'{size:,}' for size in sizes)}"
 
 
 async def shape_rows(engine: Engine, peer: Peer, secured_step: Timing, effort: Effort) -> AsyncIterator[Row]:
@@ -98,7 +99,7 @@ async def engine_rows(engine: Engine, secured_step: Timing, effort: Effort) -> A
     """Measure one peer; where it cannot be, say why in a row."""
     memory = _IN_MEMORY if engine.in_memory and _IN_MEMORY.is_dir() else None
     try:
-        async with running(engine.module, memory) as peer:
+        async with running(f"benchmarks.peers.{engine.module}", memory) as peer:
             async for row in shape_rows(engine, peer, secured_step, effort):
                 yield row
     except PeerError as error:

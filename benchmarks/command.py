@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmarks.machine import Machine
-from benchmarks.saved import Saved, SavedFiguresError, load, save
-from benchmarks.table import Row, Section, section_table, verdict, width_of
+from benchmarks.saved import Kept, Saved, SavedFiguresError, load, save
+from benchmarks.table import REGRESSION, Row, Section, comparison, regressions, section_table, verdict, width_of
 from benchmarks.timing import EFFORTS, FULL, QUICK, Effort
 
 SECTIONS: Final = (
@@ -45,6 +45,7 @@ SECTIONS: Final = (
 
 _EXIT_FAILED: Final = 1
 _EXIT_USAGE: Final = 2
+_EXIT_WORSE: Final = 3
 
 
 class Bench(Protocol):
@@ -84,7 +85,9 @@ def measure_apart(name: str, effort: Effort) -> Section:
         return process.submit(measure, name, effort).result()
 
 
-def run(console: Console, names: Sequence[str], effort: Effort, before: Saved | None) -> tuple[list[Section], bool]:
+def run(
+    console: Console, names: Sequence[str], effort: Effort, before: Saved | None, regression: float
+) -> tuple[list[Section], bool]:
     """Measure and print; return what was measured, and whether everything was."""
     sections: list[Section] = []
     complete = True
@@ -97,8 +100,9 @@ def run(console: Console, names: Sequence[str], effort: Effort, before: Saved | 
             why = "its process died" if isinstance(error, BrokenProcessPool) else f"{type(error).__name__}: {error}"
             console.print(Text(f"{name}: not measured: {why}\n", style="bold red"))
             continue
-        figures = None if before is None else before.figures.get(name, {})
-        console.print(section_table(section, width=width_of(console), header=not sections, before=figures))
+        figures = None if before is None else before.sections.get(name, {})
+        width, header = width_of(console), not sections
+        console.print(section_table(section, width=width, header=header, before=figures, regression=regression))
         sections.append(section)
     return sections, complete
 
@@ -111,9 +115,11 @@ def introduce(console: Console, machine: Machine, effort: Effort, before: Saved 
         "ratio: ours divided by the peer's; more is better where the unit is a rate (/s), less everywhere else",
     ]
     if before is not None:
-        lines.append(f"change: ours against a {before.effort} run of commit {before.commit}")
-        if before.cpu != machine.cpu:
-            lines.append(f"that run was on another processor, {before.cpu}: its figures do not compare")
+        lines.append(
+            f"change: ours against a {before.effort.name} run of commit {before.machine.commit}; ! marks what is worse"
+        )
+        if before.machine.cpu != machine.cpu:
+            lines.append(f"that run was on another processor, {before.machine.cpu}: its figures do not compare")
     console.print(Text("\n".join(lines) + "\n", style="dim"), width=width_of(console))
 
 
@@ -125,6 +131,18 @@ def arguments(argv: Sequence[str] | None, only: str | None) -> argparse.Namespac
     parser.add_argument("--quick", action="store_true", help=f"{QUICK.rounds} rounds instead of {FULL.rounds}")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="add a column: the change since a saved run")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="compare with the run that is kept there, and keep this one if it is whole; the former stays as previous",
+    )
+    parser.add_argument(
+        "--fail-on-regression",
+        type=_share,
+        metavar="PERCENT",
+        help=f"exit with {_EXIT_WORSE} where a figure is so much worse than in the run compared with",
+    )
     options = parser.parse_args(argv)
     chosen = [only] if only else options.only.split(",") if options.only else list(SECTIONS)
     if unknown := [name for name in chosen if name not in SECTIONS]:
@@ -133,22 +151,41 @@ def arguments(argv: Sequence[str] | None, only: str | None) -> argparse.Namespac
     return options
 
 
+def _share(percent: str) -> float:
+    share = float(percent) / 100
+    if not share > 0:
+        raise ValueError("not above zero")
+    return share
+
+
 def main(argv: Sequence[str] | None = None, *, only: str | None = None) -> int:
-    """Run the command; return its exit code: 1 where a section could not be measured; a missed target is no failure."""
+    """Run the command; return its exit code.
+
+    1 where a section could not be measured, 3 where `--fail-on-regression` found one; a missed target is no failure.
+    """
     options = arguments(argv, only)
     effort = EFFORTS["quick" if options.quick else "full"]
     console, machine = Console(highlight=False, soft_wrap=True), Machine.here()
+    kept = Kept(options.keep) if options.keep else None
     try:
-        before = load(options.compare) if options.compare else None
+        before = load(options.compare) if options.compare else kept.load() if kept else None
     except SavedFiguresError as error:
         print(error, file=sys.stderr)
         return _EXIT_USAGE
     introduce(console, machine, effort, before)
     began = time.perf_counter()
-    sections, complete = run(console, options.names, effort, before)
+    share = options.fail_on_regression or REGRESSION
+    sections, complete = run(console, options.names, effort, before, share)
+    earlier = {} if before is None else before.sections
     console.print()
     console.print(verdict(sections), width=width_of(console))
+    if before is not None:
+        console.print(comparison(sections, earlier, share), width=width_of(console))
     console.print(Text(f"{time.perf_counter() - began:.0f} s in all", style="dim"))
     if options.save:
         save(options.save, machine, effort, sections)
-    return 0 if complete else _EXIT_FAILED
+    if kept and complete and options.names == list(SECTIONS):  # a part would leave the rest without a figure
+        kept.save(machine, effort, sections)
+    if not complete:
+        return _EXIT_FAILED
+    return _EXIT_WORSE if options.fail_on_regression and regressions(sections, earlier, share) else 0

@@ -7,7 +7,7 @@ import signal
 import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,8 @@ PYTHON: Final = _ROOT / ".venv-bench" / "bin" / "python"
 NOT_INSTALLED: Final = "not installed: make bench-peers"
 ANSWER_SECONDS_MAX: Final = 120.0
 END_SECONDS_MAX: Final = 20.0
+_LOOK_AGAIN_SECONDS: Final = 0.01
+_LOOKS_MAX: Final = 500
 _REASON_CHARACTERS_MAX: Final = 100
 
 _ENVIRONMENT: Final[Mapping[str, str]] = {
@@ -41,10 +43,19 @@ class Offspring:
     pid: int
     began: int  # clock ticks since the machine's start
 
-    def end(self) -> None:
-        """Kill it, if it is there still."""
-        if self in _processes():
-            os.kill(self.pid, signal.SIGKILL)
+    @property
+    def lives(self) -> bool:
+        """Whether it is there still; one that waits to be buried is not."""
+        return self in _processes()
+
+    async def end(self) -> None:
+        """Kill it, if it is there still, and wait until it is not."""
+        for _ in range(_LOOKS_MAX):
+            if not self.lives:
+                return
+            with suppress(ProcessLookupError):  # it has ended this moment
+                os.kill(self.pid, signal.SIGKILL)
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def _processes() -> dict[Offspring, int]:
@@ -54,6 +65,8 @@ def _processes() -> dict[Offspring, int]:
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:  # it has ended meanwhile
+            continue
+        if fields[0] == "Z":
             continue
         found[Offspring(int(path.parent.name), int(fields[19]))] = int(fields[1])
     return found
@@ -112,8 +125,8 @@ class Peer:
 
 
 @asynccontextmanager
-async def running(name: str, folder: Path | None = None) -> AsyncIterator[Peer]:
-    """Start `benchmarks.peers.<name>` in a folder of its own, within `folder`; every process of it ends with the block.
+async def running(module: str, folder: Path | None = None) -> AsyncIterator[Peer]:
+    """Start a program in a folder of its own, within `folder`; every process of it ends with the block.
 
     Raises:
         PeerError: it is not installed, or does not start.
@@ -125,7 +138,7 @@ async def running(name: str, folder: Path | None = None) -> AsyncIterator[Peer]:
         places = {"HOME": home, "TMPDIR": home, "PREFECT_HOME": f"{home}/prefect"}
         with errors.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                *(PYTHON, "-m", f"benchmarks.peers.{name}"),
+                *(PYTHON, "-m", module),
                 cwd=_ROOT,
                 env={**os.environ, **_ENVIRONMENT, **places},
                 stdin=PIPE,
@@ -143,14 +156,15 @@ async def running(name: str, folder: Path | None = None) -> AsyncIterator[Peer]:
 
 async def _end(process: Process) -> None:
     """Let the peer end by itself, and make sure of it and of all that it has begun."""
-    offspring = offspring_of(process.pid)
+    everyone = [*offspring_of(process.pid), *(each for each in _processes() if each.pid == process.pid)]
     assert process.stdin is not None
     process.stdin.close()
     try:
-        await asyncio.wait_for(process.wait(), END_SECONDS_MAX)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+        for _ in range(int(END_SECONDS_MAX / _LOOK_AGAIN_SECONDS)):
+            if process.returncode is not None:
+                break
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     finally:
-        for each in offspring:
-            each.end()
+        for each in everyone:
+            await each.end()
+    await process.wait()  # not before: it also waits for every process that has inherited the pipes

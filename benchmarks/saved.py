@@ -1,4 +1,4 @@
-"""Figures in a file: what `--save` writes and `--compare` reads."""
+"""Figures in a file: what `--save` and `--keep` write, and `--compare` and `--keep` read."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import Machine
-from benchmarks.table import Section
-from benchmarks.timing import Effort
+from benchmarks.table import Row, Section
+from benchmarks.timing import EFFORTS, Effort
 
 FORMAT = 1
 
@@ -21,10 +21,9 @@ class SavedFiguresError(Exception):
 class Saved:
     """An earlier run."""
 
-    commit: str
-    cpu: str
-    effort: str
-    figures: Mapping[str, Mapping[str, float]]  # section name → Row.what → ours
+    machine: Machine
+    effort: Effort
+    sections: Mapping[str, Mapping[str, Row]]  # section name → Row.what → the row
 
 
 def save(path: Path, machine: Machine, effort: Effort, sections: Sequence[Section]) -> None:
@@ -44,22 +43,53 @@ def save(path: Path, machine: Machine, effort: Effort, sections: Sequence[Sectio
 
 
 def load(path: Path) -> Saved:
-    """Read a run.
+    """Read an earlier run.
 
     Raises:
-        SavedFiguresError: it cannot be read, or is none.
+        SavedFiguresError: the file cannot be read, or holds none.
     """
     try:
         document: Any = json.loads(path.read_text())
         if document["format"] != FORMAT:
             raise SavedFiguresError(f"{path}: format {document['format']!r}, not {FORMAT}")
+        machine = {name: document[name] for name in ("cpu", "cores", "kernel", "python", "commit", "load")}
         return Saved(
-            commit=document["commit"],
-            cpu=document["cpu"],
-            effort=document["effort"],
-            figures={
-                name: {row["what"]: float(row["ours"]) for row in rows} for name, rows in document["sections"].items()
-            },
+            machine=Machine(**machine),
+            effort=EFFORTS[document["effort"]],
+            sections={name: {row["what"]: Row(**row) for row in rows} for name, rows in document["sections"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SavedFiguresError(f"{path}: no saved figures ({error})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A folder with the figures of the latest whole run, and of the one before it."""
+
+    folder: Path
+
+    @property
+    def latest(self) -> Path:
+        """Where the latest are."""
+        return self.folder / "latest.json"
+
+    @property
+    def previous(self) -> Path:
+        """Where those before them are."""
+        return self.folder / "previous.json"
+
+    def load(self) -> Saved | None:
+        """Read the latest run; None: there is none, or another version wrote it, and the next run takes its place."""
+        try:
+            return load(self.latest)
+        except SavedFiguresError:
+            return None
+
+    def save(self, machine: Machine, effort: Effort, sections: Sequence[Section]) -> None:
+        """Keep a run as the latest."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        fresh = self.folder / "fresh.json"
+        save(fresh, machine, effort, sections)
+        if self.latest.exists():
+            self.latest.replace(self.previous)
+        fresh.replace(self.latest)

@@ -16,6 +16,7 @@ Better = Literal["less", "more"]
 WIDTH_MIN = 100
 WIDTH_MAX = 150
 NOTICEABLE = 0.05  # changes below are noise, even on a quiet machine
+REGRESSION = 0.20  # what a run may be worse than an earlier one before it is called so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +54,26 @@ class Row:
         within = self.ratio_max is None or self.ratio is None or self.ratio <= self.ratio_max
         return within and self._beats(self.ours, self.target)
 
-    def change(self, before: float) -> float:
+    def change(self, before: "Row") -> float:
         """Return by how much ours differs from an earlier figure: 0.1 is a tenth more."""
-        return self.ours / before - 1 if before else 0.0
+        return self.ours / before.ours - 1 if before.ours else 0.0
 
-    def improves(self, before: float) -> bool:
+    def improves(self, before: "Row") -> bool:
         """Whether ours is better than an earlier figure."""
-        return self._beats(self.ours, before)
+        return self._beats(self.ours, before.ours)
+
+    def regresses(self, before: "Row", by: float = REGRESSION) -> bool:
+        """Whether ours is worse than an earlier figure by more than a share, and the machine is not to blame.
+
+        That is: the best round is, and the median round and the ratio to the peer where there are such. A busy machine
+        strikes ours and the peer, and rarely every round.
+        """
+        figures = ((self.ours, before.ours), (self.median, before.median), (self.ratio, before.ratio))
+        return all(self._worse(now, then) > by for now, then in figures if now is not None and then is not None)
+
+    def _worse(self, now: float, then: float) -> float:
+        more, less = (now, then) if self.better == "less" else (then, now)
+        return more / less - 1 if less else 0.0
 
     def _beats(self, one: float, other: float) -> bool:
         return one < other if self.better == "less" else one > other
@@ -109,7 +123,12 @@ def number(value: float) -> str:
 
 
 def section_table(
-    section: Section, *, width: int, header: bool = False, before: Mapping[str, float] | None = None
+    section: Section,
+    *,
+    width: int,
+    header: bool = False,
+    before: Mapping[str, Row] | None = None,
+    regression: float = REGRESSION,
 ) -> Table:
     """Return a section's part of the table; `before` are earlier figures by `Row.what`, and adds a column."""
     table = Table(box=None, width=width, show_header=header, header_style="dim", padding=(0, 1), pad_edge=False)
@@ -119,13 +138,13 @@ def section_table(
     table.add_column("floor or peer", ratio=4, overflow="fold")
     table.add_column("its best", justify="right", width=11)
     table.add_column("ratio", justify="right", width=9)
-    table.add_column("target", justify="right", width=12)
+    table.add_column("target", justify="right", width=14)
     if before is not None:
         table.add_column("change", justify="right", width=8)
     table.add_row()
     table.add_row(Text(section.title, style="bold"))
     for row in section.rows:
-        cells = [*_figures(row), *([] if before is None else [_change(row, before.get(row.what))])]
+        cells = [*_figures(row), *([] if before is None else [_change(row, before.get(row.what), regression)])]
         table.add_row(*cells)
     return table
 
@@ -138,22 +157,25 @@ def _figures(row: Row) -> list[RenderableType]:
         Text(row.peer_name or ""),
         Text("" if row.peer is None else number(row.peer)),
         Text("" if row.ratio is None else f"{number(row.ratio)} x", style="green" if row.wins else ""),
-        _target(row),
+        Text(target_of(row), style="green" if row.met else "bold red"),
     ]
 
 
-def _target(row: Row) -> Text:
+def target_of(row: Row) -> str:
+    """Return the target, both where there are two, and a mark that says whether it is met."""
     if row.target is None:
-        return Text("")
+        return ""
     bound = "<" if row.better == "less" else ">"
-    mark, style = ("✓", "green") if row.met else ("✗", "bold red")
-    return Text(f"{bound} {row.target:,g} {mark}", style=style)
+    ratio = "" if row.ratio_max is None else f", {row.ratio_max:g} x"
+    return f"{bound} {row.target:,g}{ratio} {'✓' if row.met else '✗'}"
 
 
-def _change(row: Row, before: float | None) -> Text:
+def _change(row: Row, before: Row | None, regression: float) -> Text:
     if before is None:
         return Text("new", style="dim")
     change = row.change(before)
+    if row.regresses(before, regression):
+        return Text(f"{change:+.0%} !", style="bold red")
     if abs(change) < NOTICEABLE:
         return Text(f"{change:+.0%}", style="dim")
     return Text(f"{change:+.0%}", style="green" if row.improves(before) else "red")
@@ -169,6 +191,27 @@ def verdict(sections: Sequence[Section]) -> Text:
     if missed:
         text.append(f"; not met: {', '.join(missed)}", style="red")
     return text
+
+
+def comparison(sections: Sequence[Section], before: Mapping[str, Mapping[str, Row]], by: float) -> Text:
+    """Return which figures are worse by more than a share than they were before."""
+    worse = regressions(sections, before, by)
+    if not worse:
+        return Text(f"no figure is more than {by:.0%} worse than in the run before", style="dim")
+    these = "figures are" if len(worse) > 1 else "figure is"
+    return Text(
+        f"{len(worse)} {these} more than {by:.0%} worse than in the run before: {', '.join(worse)}", style="red"
+    )
+
+
+def regressions(sections: Sequence[Section], before: Mapping[str, Mapping[str, Row]], by: float) -> list[str]:
+    """Return the figures that are worse by more than a share, by their names."""
+    return [
+        row.what
+        for section in sections
+        for row in section.rows
+        if (then := before.get(section.name, {}).get(row.what)) is not None and row.regresses(then, by)
+    ]
 
 
 def width_of(console: Console) -> int:

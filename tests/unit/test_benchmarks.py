@@ -3,6 +3,8 @@
 import inspect
 import io
 import json
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,22 +12,27 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import command
+from benchmarks import command, peer
 from benchmarks.command import SECTIONS, arguments, bench, main
 from benchmarks.machine import Machine
-from benchmarks.saved import SavedFiguresError, load, save
-from benchmarks.table import WIDTH_MAX, Row, Section, number, section_table, timed_row, verdict
+from benchmarks.page import main as write_page
+from benchmarks.peer import Offspring, PeerError, offspring_of, running
+from benchmarks.saved import Kept, SavedFiguresError, load, save
+from benchmarks.shapes import LARGEST_REAL, SHAPES, chain, fan_out, ladder, layered, real
+from benchmarks.table import WIDTH_MAX, Row, Section, number, section_table, target_of, timed_row, verdict
 from benchmarks.timing import FULL, QUICK, Effort, Timing, Work, calls, in_turn, in_turn_async, lap
+from engine.graph import Graph
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 FAST = Row(what="fast", ours=2.0, unit="µs", median=2.5, peer_name="peer", peer=4.0, target=3)
 SLOW = Row(what="slow", ours=2_000.0, unit="events/s", peer_name="floor", peer=4_000.0, better="more", target=3_000)
 ALONE = Row(what="alone", ours=7.0, unit="ms", peer_name="OPA: not built")
 SECTION = Section("demo", "demo: three rows", (FAST, SLOW, ALONE))
+SIZES = {"chain": (20,), "fan_out": (20,), "layered": (20, 4), "ladder": (20,)}
 MACHINE = Machine(cpu="a CPU", cores=2, kernel="Linux 6", python="CPython 3.11", commit="abc", load=(0.5, 1.0, 1.5))
 
 
-def printed(section: Section, before: dict[str, float] | None = None) -> str:
+def printed(section: Section, before: dict[str, Row] | None = None) -> str:
     out = io.StringIO()
     console = Console(file=out, width=WIDTH_MAX, no_color=True)
     console.print(section_table(section, width=WIDTH_MAX, header=True, before=before))
@@ -55,11 +62,47 @@ def test_a_target_is_a_bound_that_must_be_passed() -> None:
 
 def test_a_change_is_relative_and_knows_its_direction() -> None:
     """Twice as many microseconds is worse; twice as many events is better."""
-    assert FAST.change(1.0) == pytest.approx(1.0)
-    assert not FAST.improves(1.0)
-    assert SLOW.change(1_000.0) == pytest.approx(1.0)
-    assert SLOW.improves(1_000.0)
-    assert FAST.change(0.0) == 0.0
+    assert FAST.change(replace(FAST, ours=1.0)) == pytest.approx(1.0)
+    assert not FAST.improves(replace(FAST, ours=1.0))
+    assert SLOW.change(replace(SLOW, ours=1_000.0)) == pytest.approx(1.0)
+    assert SLOW.improves(replace(SLOW, ours=1_000.0))
+    assert FAST.change(replace(FAST, ours=0.0)) == 0.0
+
+
+def test_a_second_target_is_a_multiple_of_the_peer() -> None:
+    """Both must hold; where the peer is missing, the first alone."""
+    both = replace(FAST, ours=2.0, peer=1.0, target=3, ratio_max=2.0)
+    assert both.met is True
+    assert target_of(both) == "< 3, 2 x ✓"
+    assert replace(both, peer=0.9).met is False
+    assert replace(both, peer=None).met is True
+    assert replace(both, ours=3.5, peer=3.5).met is False
+
+
+@pytest.mark.parametrize(
+    ("now", "worse"),
+    [
+        ({"ours": 1.3, "median": 1.3, "peer": 1.0}, True),
+        ({"ours": 1.1, "median": 1.3, "peer": 1.0}, False),
+        ({"ours": 1.3, "median": 1.1, "peer": 1.0}, False),
+        ({"ours": 1.3, "median": 1.3, "peer": 1.3}, False),
+        ({"ours": 1.3, "median": None, "peer": None}, True),
+        ({"ours": 0.5, "median": 0.5, "peer": 1.0}, False),
+    ],
+)
+def test_a_regression_shows_in_all_that_was_measured(now: dict[str, float | None], worse: bool) -> None:
+    """Best, median and ratio must all be worse by over a fifth: a busy machine alone is none; nor is what is better."""
+    before = Row(what="w", ours=1.0, unit="µs", median=1.0, peer=1.0)
+    after = replace(before, **now)  # type: ignore[arg-type]
+    assert after.regresses(before) is worse
+    assert after.regresses(before, by=0.4) is False
+
+
+def test_fewer_a_second_is_a_regression() -> None:
+    """Of a rate, less is worse, and worse by as much as the time of one is."""
+    before = replace(SLOW, peer=None)
+    assert replace(before, ours=before.ours / 1.25).regresses(before)
+    assert not replace(before, ours=before.ours * 1.25).regresses(before)
 
 
 def test_a_timed_row_turns_seconds_into_its_unit() -> None:
@@ -141,9 +184,9 @@ def test_the_table_shows_each_figure_beside_its_peer_and_target() -> None:
 
 def test_a_comparison_adds_a_column() -> None:
     """The change since the earlier run, and `new` where there was no such figure."""
-    text = printed(SECTION, before={"fast": 1.0, "slow": 2_000.0})
-    assert line_of(text, "fast").endswith("+100%")
-    assert line_of(text, "slow").endswith("+0%")
+    text = printed(SECTION, before={"fast": replace(FAST, ours=1.0, median=1.0), "slow": replace(SLOW, ours=1_900.0)})
+    assert line_of(text, "fast").endswith("+100% !")
+    assert line_of(text, "slow").endswith("+5%")
     assert line_of(text, "alone").endswith("new")
 
 
@@ -159,8 +202,8 @@ def test_saved_figures_come_back(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     save(path, MACHINE, FULL, [SECTION])
     saved = load(path)
-    assert (saved.commit, saved.cpu, saved.effort) == ("abc", "a CPU", "full")
-    assert saved.figures == {"demo": {"fast": 2.0, "slow": 2_000.0, "alone": 7.0}}
+    assert (saved.machine.commit, saved.machine.cpu, saved.effort) == ("abc", "a CPU", FULL)
+    assert saved.sections == {"demo": {"fast": FAST, "slow": SLOW, "alone": ALONE}}
     assert json.loads(path.read_text()).keys() >= {"commit", "python", "cpu", "cores", "kernel", "load", "rounds"}
 
 
@@ -205,6 +248,129 @@ def test_one_section_that_fails_does_not_hide_the_others(
     assert list(json.loads(path.read_text())["sections"]) == ["audit"]
     assert main(["--only", "audit", "--compare", str(path)]) == 0
     assert "+0%" in capsys.readouterr().out
+
+
+def test_a_run_is_compared_with_the_one_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`--keep` keeps two whole runs and marks what became worse; `--fail-on-regression` makes that the exit code."""
+    rows = [FAST]
+
+    def measured(name: str, _: Effort) -> Section:
+        return Section(name, name, tuple(rows))
+
+    monkeypatch.setattr(command, "measure_apart", measured)
+    kept = Kept(tmp_path / "bench")
+    keep = ["--keep", str(kept.folder), "--fail-on-regression", "50"]
+    assert main(keep) == 0
+    assert "worse than" not in capsys.readouterr().out
+    assert not kept.previous.exists()
+    rows[0] = replace(FAST, ours=2.8, median=3.5)
+    assert main(keep) == 0
+    assert "no figure is more than 50% worse than in the run before" in capsys.readouterr().out
+    rows[0] = replace(FAST, ours=8.0, median=10.0)
+    assert main([*keep, "--only", "audit"]) == 3
+    out = capsys.readouterr().out
+    assert "+186% !" in out
+    assert "1 figure is more than 50% worse than in the run before: fast" in out
+    assert load(kept.latest).sections["audit"]["fast"].ours == 2.8
+    assert main(["--keep", str(kept.folder)]) == 0
+    assert load(kept.latest).sections["audit"]["fast"].ours == 8.0
+    assert load(kept.previous).sections["audit"]["fast"].ours == 2.8
+
+
+def test_kept_figures_of_another_version_are_none(tmp_path: Path) -> None:
+    """They are nothing to compare with, and the next run takes their place."""
+    kept = Kept(tmp_path)
+    kept.latest.write_text("{}")
+    assert kept.load() is None
+    kept.save(MACHINE, FULL, [SECTION])
+    assert kept.load() is not None
+    assert kept.previous.read_text() == "{}"
+
+
+def test_a_page_gets_the_figures_of_a_run(tmp_path: Path) -> None:
+    """What stands between the markers is replaced, what people wrote is not, and sections without figures stay."""
+    figures, page = tmp_path / "figures.json", tmp_path / "page.md"
+    save(figures, MACHINE, FULL, [SECTION])
+    page.write_text(
+        "# P\n<!-- run -->\nold\n<!-- end -->\nprose\n<!-- figures: demo -->\nold\n<!-- end -->\n"
+        "<!-- figures: other -->\nkept\n<!-- end -->\n"
+    )
+    assert write_page([str(figures), str(page)]) == 0
+    text = page.read_text()
+    assert "old" not in text
+    assert "a CPU, 2 cores" in text
+    assert "prose" in text
+    assert "| fast | 2.00 µs | 2.50 | peer | 4.00 | 0.50 | < 3 ✓ |" in text
+    assert "<!-- figures: other -->\nkept\n<!-- end -->" in text
+    assert write_page([str(tmp_path / "missing.json"), str(page)]) == 2
+
+
+def test_the_page_has_a_place_for_every_section() -> None:
+    """A section without its markers would keep figures of an older run."""
+    text = (FOLDER / "PERFORMANCE.md").read_text()
+    assert [name for name in SECTIONS if f"<!-- figures: {name} -->" not in text] == []
+    assert text.count("<!-- run -->") == 1
+
+
+def test_shapes_are_what_they_are_called() -> None:
+    """Depth and width of each, by the engine's own levels; every dependency stands before its step."""
+
+    def levels(shape: list[tuple[int, ...]]) -> list[int]:
+        ids = [str(n) for n in range(len(shape))]
+        return [len(level) for level in Graph.build(ids, [[ids[p] for p in row] for row in shape]).levels]
+
+    assert levels(chain(5)) == [1, 1, 1, 1, 1]
+    assert levels(fan_out(5)) == [1, 4]
+    assert levels(layered(12, 4)) == [3, 3, 3, 3]
+    assert levels(ladder(6)) == [1, 2, 1, 2]
+    assert len(real(LARGEST_REAL)) == 9_998
+    assert all(
+        parent < n for name, make in SHAPES.items() for n, row in enumerate(make(*SIZES[name])) for parent in row
+    )
+
+
+async def test_a_peer_that_is_not_installed_is_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The reason names the command that installs it."""
+    monkeypatch.setattr(peer, "PYTHON", tmp_path / "python")
+    with pytest.raises(PeerError, match="not installed: make bench-peers"):
+        async with running("benchmarks.peers.ray_tasks"):
+            pass
+
+
+async def test_a_peer_answers_runs_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run is timed or traced; what the peer prints is not taken for an answer; whatever it has begun ends with it."""
+    monkeypatch.setattr(peer, "PYTHON", Path(sys.executable))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "stand_in.py").write_text(
+        "import subprocess\n"
+        "from benchmarks.peers.rounds import serve\n"
+        "subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "serve('rich', lambda shape: lambda: print([bytes(1000) for _ in shape]))\n"
+    )
+    async with running("stand_in") as stand_in:
+        assert stand_in.version
+        assert await stand_in.seconds("fan_out", 10) > 0
+        assert await stand_in.bytes("chain", 10) > 10_000
+        begun = offspring_of(os.getpid())
+        assert len(begun) == 2
+    assert not any(each.lives for each in begun)
+
+
+async def test_a_peer_that_ends_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last line of what it complained about becomes the reason."""
+    monkeypatch.setattr(peer, "PYTHON", Path(sys.executable))
+    with pytest.raises(PeerError, match="nothing_like_it"):
+        async with running("nothing_like_it"):
+            pass
+
+
+async def test_an_id_that_is_anothers_by_now_is_left_alone() -> None:
+    """A process is known by its id and its beginning: this one lives on."""
+    another = Offspring(os.getpid(), 1)
+    assert not another.lives
+    await another.end()
 
 
 def test_sections_are_measured_from_either_kind_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
