@@ -124,10 +124,13 @@ class MissionRun:
 
         Raises:
             SuspendedError: `suspend` left steps to a later execution; there is no result.
-            FaultError: `mission.state`, this run was executed before; `context.state`, the context was.
+            FaultError: `mission.state`, this run was executed before; `context.state`, the context was;
+                `mission.prior`, there are results of steps that the mission does not have.
         """
         if self._dispatch is not None:
             raise FaultError("a run executes once", code="mission.state")
+        if not self._prior.keys() <= self._plan.graph.index.keys():
+            raise FaultError("the prior results are those of another mission", code="mission.prior")
         self._context.activate()
         self._dispatch = dispatch = Dispatch(
             self._plan,

@@ -94,7 +94,11 @@ class Settlement:
         failed = result.status is StepState.FAILED
         passed_over = result.error is not None and result.error.code == CONDITION_FALSE.code
         if result.status is StepState.COMPLETED or passed_over or (failed and step.continue_on_error):
-            self._context.store_output(step.id, result.output)
+            try:
+                self._context.store_output(step.id, result.output)
+            except StepError as refused:  # nobody may go on without it
+                self._halt(Stop.failed(refused.code, f"the kept output of step {step.id!r}: {refused.message}"))
+                return
             self._release(index)
         elif failed:
             self._skip_dependents(index)

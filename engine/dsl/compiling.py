@@ -1,6 +1,7 @@
 """From a checked Dag to its plan and its runner: names become positions here, once, and not while it runs."""
 
 import asyncio
+import contextvars
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from engine.attempt import StepAttempt
+from engine.context import ExecutionContext
 from engine.dsl.node import Call, Definition, VariableDefinition
 from engine.dsl.sources import Constant, Getter, Source, getter, reader
 from engine.errors import EngineError, RefusalError, StepError
@@ -43,10 +45,15 @@ class BoundCall:
 
 
 class DagRunner:
-    """Runs the nodes of one Dag."""
+    """Runs the nodes of one Dag.
+
+    A thread cannot be stopped. An attempt that follows one whose thread goes on waits for its end first, within its own
+    time: two instances of one node, or item, never run at once.
+    """
 
     def __init__(self, calls: Mapping[str, BoundCall]) -> None:
         self._calls = calls
+        self._threads: dict[_Instance, asyncio.Future[Any]] = {}  # by what they run
 
     async def run_step(self, step: MissionStep, attempt: StepAttempt) -> JsonValue:
         """Call the function of the node.
@@ -57,11 +64,36 @@ class DagRunner:
         call = self._calls[step.id]
         bound = call.bound(attempt.context, attempt.value)
         if call.thread:
-            return await asyncio.to_thread(bound)
+            return await self._in_thread(bound, _Instance(attempt.context, step.id, attempt.item))
         answer = bound()
         if call.awaits or inspect.isawaitable(answer):
             return await answer  # type: ignore[no-any-return]
         return answer  # type: ignore[no-any-return]
+
+    async def _in_thread(self, bound: Callable[[], Any], instance: "_Instance") -> JsonValue:
+        while (earlier := self._threads.get(instance)) is not None:
+            await asyncio.wait([earlier])
+        wanted = True
+
+        def work() -> Any:
+            return bound() if wanted else None  # no thread was free until nobody wanted it any more
+
+        thread = asyncio.get_running_loop().run_in_executor(None, contextvars.copy_context().run, work)
+        self._threads[instance] = thread
+        thread.add_done_callback(lambda _: self._threads.pop(instance, None))
+        try:
+            return await asyncio.shield(thread)
+        finally:
+            wanted = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Instance:
+    """What a thread runs: a node, or an item of it, of one execution."""
+
+    context: ExecutionContext
+    step_id: str
+    item: int | None
 
 
 class NodeCondition:

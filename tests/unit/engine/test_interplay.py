@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from engine.attempt import StepAttempt
-from engine.errors import StepError, SuspendedError
+from engine.errors import FaultError, StepError, SuspendedError
 from engine.mission import MissionConfig, MissionLimits, MissionStep, RestartScope, Strategy, Supervision
 from engine.reference import Scope
-from engine.result import MissionResult, MissionState, StepResult
+from engine.result import MissionResult, MissionState, StepResult, StepState
 from engine.retry import RetryPolicy
 from engine.scheduler import MissionRun
 from engine.values import JsonValue
@@ -27,7 +27,7 @@ from tests.schedules import (
     sleeps,
     statuses,
 )
-from tests.virtual_time import run
+from tests.virtual_time import EPOCH, run
 
 
 def one_for_all(max_restarts: int = 3) -> MissionConfig:
@@ -331,6 +331,36 @@ def test_a_condition_that_cancels_the_mission_starts_nothing(strategy: Strategy,
     check_consistent(plan, result, observer)
     assert result.state is MissionState.CANCELLED
     assert set(statuses(result).values()) == {"Skipped"}
+    assert runner.called == []
+
+
+# --- what an earlier execution has done ---
+
+
+def done(step_id: str, output: JsonValue) -> StepResult:
+    return StepResult(step_id=step_id, status=StepState.COMPLETED, output=output, duration_ms=1.0, timestamp=EPOCH)
+
+
+def test_results_of_another_mission_are_refused_before_anything_runs() -> None:
+    """The run could be executed with others."""
+    runner = ScriptedRunner()
+    mission = run_of(plan_of({"a": []}), runner, prior={"other": done("other", 1)})
+    with pytest.raises(FaultError) as raised:
+        run(mission.execute())
+    assert raised.value.code == "mission.prior"
+    assert mission.state is MissionState.VALIDATED
+    assert runner.called == []
+
+
+def test_a_kept_output_that_is_too_much_now_fails_the_mission() -> None:
+    """Nothing runs that would see something else than it did before."""
+    runner = ScriptedRunner()
+    plan = plan_of({"a": [], "b": ["a"], "c": []})
+    limits = MissionLimits(output_bytes_max=10)
+    result = run(run_of(plan, runner, limits=limits, prior={"a": done("a", "x" * 20)}).execute())
+    assert result.error is not None
+    assert result.error.code == "context.output_too_large"
+    assert statuses(result) == {"a": "Completed", "b": "Skipped", "c": "Skipped"}
     assert runner.called == []
 
 

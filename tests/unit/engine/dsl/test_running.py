@@ -10,8 +10,8 @@ from engine.clock import SystemClock
 from engine.context import ExecutionContext
 from engine.dsl import Dag, DagResult, Node
 from engine.errors import RefusalError, StepError
-from engine.mission import MissionConfig, MissionLimits, Strategy
-from engine.ports import SilentObserver
+from engine.mission import MissionConfig, MissionLimits, MissionStep, Strategy
+from engine.ports import Retry, SilentObserver
 from engine.result import OverallStatus, StepState
 from engine.retry import RetryPolicy
 from engine.scheduler import MissionRun
@@ -250,6 +250,31 @@ async def test_a_blocking_function_is_run_in_a_thread() -> None:
     result = await dag.run()
     assert result.output(blocks) is True
     assert result.output(releases) == threading.current_thread().name
+
+
+async def test_a_retry_waits_for_the_thread_of_the_attempt_before_it() -> None:
+    """A thread goes on after its deadline, so the next attempt begins when it has ended: never two at once."""
+    released, at_work = threading.Event(), threading.Lock()
+    begun_alone: list[bool] = []
+    with Dag("d") as dag:
+
+        @dag.node(thread=True, timeout_seconds=0.02, retry=RetryPolicy(max_attempts=100, base_ms=0))
+        def slow() -> int:
+            begun_alone.append(at_work.acquire(blocking=False))
+            if len(begun_alone) == 1:
+                released.wait(60)
+            at_work.release()
+            return len(begun_alone)
+
+    class Releasing(SilentObserver):
+        def step_retrying(self, step: MissionStep, retry: Retry) -> None:
+            if step.id == "slow" and retry.attempt == 3:
+                released.set()
+
+    result = await dag.run(observer=Releasing())
+    assert begun_alone == [True, True]
+    assert result.output(slow) == 2
+    assert result.step(slow).attempts > 3
 
 
 async def test_a_sync_function_may_return_an_awaitable() -> None:
