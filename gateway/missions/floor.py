@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from engine.errors import SuspendedError
 from gateway.errors import OverloadedError
 from gateway.missions.execution import Execution
+
+_LOOK_SECONDS: Final = 0.05  # between two looks at whether anything is at work, while the gateway stops
 
 
 class Floor:
@@ -87,9 +89,10 @@ class Floor:
         What only waits, for a person or for another mission, is not waited for.
         """
         self._closing = True
-        busy = [task for execution, task in self._running.values() if execution.busy]
-        if busy:
-            await asyncio.wait(busy, timeout=drain_seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain_seconds):
+                while any(execution.busy for execution, _ in self._running.values()):  # noqa: ASYNC110 - asked, not told
+                    await asyncio.sleep(_LOOK_SECONDS)
         self.suspending = True
         left = list(self._running.values())
         for execution, _ in left:

@@ -1,12 +1,9 @@
 """The gateway as a program: it cannot start, it is stopped, it is killed, its disk is full."""
 
 import contextlib
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from secrets import randbelow
 from typing import Any
 
 import orjson
@@ -17,8 +14,6 @@ from gateway.client import CallError
 from gateway.home import NewHome
 from tests.gateways import Program, add_hook, calling, events_of, new_home, serve_fails, verified
 from tests.worlds import laws_hold, mission
-
-KILLS = 4
 
 
 def step(step_id: str, *depends_on: str, kind: str = "transform", **parameters: Any) -> dict[str, Any]:
@@ -41,118 +36,42 @@ ACTING = orjson.dumps(
 )
 
 
-class Submitting(threading.Thread):
-    """Submits until the gateway is gone, and notes what it was told."""
-
-    def __init__(self, program: Program, name: str) -> None:
-        super().__init__(name=name)
-        self.acknowledged: dict[str, str] = {}  # mission id → request id
-        self.ended: set[str] = set()
-        self._program = program
-
-    def run(self) -> None:
-        with calling(self._program.address, self._program.made) as client, contextlib.suppress(CallError):
-            for n in range(10_000):
-                request_id = f"{self.name}-{n}"
-                mission_id = client.submit(ACTING, request_id)["mission_id"]
-                self.acknowledged[mission_id] = request_id
-                if n % 2:
-                    for event in client.watch(mission_id):
-                        if event["kind"] == "mission.completed":
-                            self.ended.add(mission_id)
-
-
-def check_after_kill(program: Program, callers: list[Submitting], moment: str) -> None:
-    """Assert that everything that callers were told is there, and that nothing is unfinished."""
-    acknowledged = {mission_id: request for caller in callers for mission_id, request in caller.acknowledged.items()}
-    ended = set().union(*(caller.ended for caller in callers))
-    interrupted = set(program.facts["interrupted"])
-    assert not ended & interrupted, moment
-    with calling(program.address, program.made) as client:
-        for mission_id, request_id in acknowledged.items():
-            view = client.get(mission_id)
-            if mission_id in interrupted:
-                assert view["state"] == "Failed", moment
-                check_interrupted(view, list(client.watch(mission_id)), moment)
-            else:
-                assert view["state"] == "Completed", (moment, view)
-            again = client.submit(ACTING, request_id)
-            assert (again["mission_id"], again["created"]) == (mission_id, False), moment
-
-
-def check_interrupted(view: dict[str, Any], events: list[dict[str, Any]], moment: str) -> None:
-    """Assert that the result is whole: each step has one, told once, and the last event is the mission's end."""
-    result = view["result"]
-    assert result["error"]["code"] == "interrupted", moment
-    counts = Counter(each["status"] for each in result["step_results"].values())
-    told = (result["steps_completed"], result["steps_failed"], result["steps_skipped"])
-    assert told == (counts["Completed"], counts["Failed"], counts["Skipped"]), (moment, result)
-    assert sum(told) == len(result["step_results"]) == view["steps_total"] == 4, (moment, result)
-    assert result["total_duration_ms"] > 0, moment
-    assert result["audit_summary"] == {"events_logged": 0, "integrity_verified": True}, moment  # 0: not counted
-    unfinished = [each for each in result["step_results"].values() if each["status"] != "Completed"]
-    assert all(each["error"]["code"] == "interrupted" for each in unfinished), (moment, unfinished)
-    assert [event["index"] for event in events] == list(range(len(events))), moment
-    assert events[-1]["kind"] == "mission.failed", (moment, events)
-    assert events[-1]["details"]["error"]["code"] == "interrupted", (moment, events)
-    ended = [event for event in events if event["step_id"] and event["kind"] != "step.executing"]
-    assert {event["step_id"]: event["details"]["status"] for event in ended} == {
-        step_id: each["status"] for step_id, each in result["step_results"].items()
-    }, (moment, events)
-    assert len(ended) == view["steps_total"], (moment, events)
-
-
-def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """Killed again and again in the middle of missions with effects: log and store agree, and are complete.
-
-    After each restart on the same home every acknowledged mission is there, unfinished ones are `interrupted`, an end
-    that a caller had heard of stands, and an effect that was done has its intent in a log that verifies.
-    """
-    made = new_home(tmp_path)
-    acknowledged: set[str] = set()
-    interrupted: set[str] = set()
-    program = Program.start(made)
-    for kill in range(KILLS):
-        callers = [Submitting(program, f"k{kill}c{n}") for n in range(4)]
-        for caller in callers:
-            caller.start()
-        milliseconds = 100 + randbelow(600)
-        time.sleep(milliseconds / 1000)
-        program.kill()
-        for caller in callers:
-            caller.join()
-            acknowledged |= set(caller.acknowledged)
-        verified(made)
-        program = Program.start(made)
-        interrupted |= set(program.facts["interrupted"])
-        check_after_kill(program, callers, f"killed after {milliseconds} ms")
-    assert program.terminate() == 0
-    verified(made)
-    events = events_of(made)
-    laws_hold(events, killed=True)
-    assert acknowledged <= {event.target for event in events if event.event_type == "mission.admitted"}
-    assert len(acknowledged) > KILLS
-    assert interrupted & acknowledged  # else nothing was said of them
-    intended = {event.target for event in events if event.event_type == "effect.intended"}
-    for file in (made.home / "workspaces").glob("*/out/*.txt"):
-        step_id = {"a.txt": "write", "b.txt": "again"}[file.name]
-        assert f"{file.parent.parent.name}/{step_id}" in intended
-        assert file.read_text() == "a"
-
-
 def test_sigterm_drains_and_exits_0(tmp_path: Path) -> None:
-    """What runs may end, what would take too long is cancelled, the log ends with `gateway.stopped` and verifies."""
+    """Steps at work may end, and their missions with them; the log ends with `gateway.stopped` and verifies."""
     made = new_home(tmp_path)
+    add_hook(made, "busy", iterations=200_000_000)
     program = Program.start(made)
     with calling(program.address, made) as client:
-        quick = client.submit(orjson.dumps(mission(step("wait", kind="delay", ms=500))), "quick")["mission_id"]
+        quick = client.submit(orjson.dumps(mission(step("work", kind="busy"))), "quick")["mission_id"]
+        next(event for event in client.watch(quick) if event["kind"] == "step.executing")
     assert program.terminate() == 0
     events = events_of(made)
     assert events[-1].event_type == "gateway.stopped"
     [ended] = [event for event in events if event.event_type == "mission.ended"]
     assert (ended.target, ended.details["status"]) == (quick, "Success")
     laws_hold(events)
-    verified(made)
+
+
+def test_what_only_waits_goes_on_after_the_next_start(tmp_path: Path) -> None:
+    """A stop does not wait for it, and the next start goes on with it, from where it was."""
+    made = new_home(tmp_path)
+    program = Program.start(made)
+    form = mission(step("before"), step("wait", "before", kind="delay", ms=2_000), step("after", "wait"))
+    form["steps"][0]["parameters"] = {"input": 1}
+    with calling(program.address, made) as client:
+        waiting = client.submit(orjson.dumps(form), "waiting")["mission_id"]
+        seen = [next(event for event in client.watch(waiting) if event["step_id"] == "wait")]
+    assert program.terminate() == 0
+    program = Program.start(made)
+    assert program.facts["resumed"] == [waiting]
+    with calling(program.address, made) as client:
+        seen += list(client.watch(waiting, seen[-1]["index"] + 1))
+        assert client.get(waiting)["result"]["overall_status"] == "Success"
+    assert program.terminate() == 0
+    indices = [event["index"] for event in seen]
+    assert indices == list(range(indices[0], indices[0] + len(indices)))
+    assert [event.target for event in events_of(made) if event.event_type == "mission.suspended"] == [waiting]
+    laws_hold(events_of(made))
 
 
 def foreign_import(made: NewHome) -> None:
