@@ -3,7 +3,7 @@
 `gateway.pipeline` is their only maker, except for `StepKind`, which assembly prepares.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 
@@ -45,6 +45,10 @@ class SanitizedMission:
     plan: Plan
     digest: str
     taint: tuple[frozenset[str], ...]  # labels by step index
+
+    def inheriting(self, labels: frozenset[str]) -> "SanitizedMission":
+        """Return the mission as a part of another, whose step has filled it with data of these labels: anywhere."""
+        return replace(self, taint=tuple(own | labels for own in self.taint)) if labels else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +173,7 @@ class ReadyStep:
             item=self.attempt.item,
             caller=self.admitted.caller,
             bundle=bundle,
+            taint=self.taint,
             digest=digest(self.effect_document(call, index, attempt=1)) if call.op == "approval.request" else "",
             waiting=self.attempt.waiting,
         )

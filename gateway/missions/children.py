@@ -106,7 +106,7 @@ class _Run:
         """Return the id of the mission, which runs."""
         scope = self._scope
         self._submitting = asyncio.create_task(
-            self._desk.submit_child(scope.mission_id, scope.caller, form, request_id)
+            self._desk.submit_child(scope.mission_id, scope.caller, scope.taint, form, request_id)
         )
         self._submitting.add_done_callback(_seen)
         try:

@@ -209,14 +209,16 @@ class Desk:
         """Whether missions are being stopped so that the next start of the gateway goes on with them."""
         return self._floor.suspending
 
-    async def submit_child(self, parent_id: str, caller: Principal, form: JsonObject, request_id: str) -> Submission:
+    async def submit_child(
+        self, parent_id: str, caller: Principal, taint: frozenset[str], form: JsonObject, request_id: str
+    ) -> Submission:
         """Admit and start a mission as a part of another, or return the one that has this request id.
 
         Raises:
             RefusalError, FaultError: as `submit`; `mission.too_deep`, `mission.too_many_steps` of the whole tree.
         """
         parent = await self._store.get_mission(parent_id)
-        return await self._submissions.submit(caller, orjson.dumps(form), request_id, parent)
+        return await self._submissions.submit(caller, orjson.dumps(form), request_id, parent, taint)
 
     async def ended(self, mission_id: str) -> MissionRecord:
         """Return a mission once it has ended.

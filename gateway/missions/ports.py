@@ -122,8 +122,13 @@ class ChildDesk(Protocol):
     def suspending(self) -> bool:
         """Whether missions are being stopped so that the next start of the gateway goes on with them."""
 
-    async def submit_child(self, parent_id: str, caller: Principal, form: JsonObject, request_id: str) -> Submission:
-        """Admit and start a mission as a part of another, or return the one that has this request id."""
+    async def submit_child(
+        self, parent_id: str, caller: Principal, taint: frozenset[str], form: JsonObject, request_id: str
+    ) -> Submission:
+        """Admit and start a mission as a part of another, or return the one that has this request id.
+
+        `taint` are the labels of the data that the parent's step has filled it with.
+        """
 
     async def ended(self, mission_id: str) -> MissionFacts:
         """Return the mission once it has ended; where it is suspended, never."""

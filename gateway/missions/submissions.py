@@ -49,9 +49,14 @@ class Submissions:
         return await self._definitions.sanitize(form)
 
     async def submit(
-        self, principal: Principal, form: bytes | JsonObject, request_id: str, parent: MissionRecord | None = None
+        self,
+        principal: Principal,
+        form: bytes | JsonObject,
+        request_id: str,
+        parent: MissionRecord | None = None,
+        taint: frozenset[str] = frozenset(),
     ) -> Submission:
-        """Admit a mission and start it, as a part of `parent` where there is one.
+        """Admit a mission and start it, as a part of `parent` where there is one, whose data has the labels `taint`.
 
         Raises:
             RefusalError: malformed, refused by sanitizer or policy, or a request id used for another mission.
@@ -63,11 +68,11 @@ class Submissions:
         if isinstance(form, bytes):
             evidence["document"] = digest(form)
         async with recorded(self._ground.audit, actor(principal), "mission", evidence):
-            sanitized = await self.sanitize(form)  # (1)
+            sanitized = (await self.sanitize(form)).inheriting(taint)  # (1)
             evidence["mission"] = sanitized.digest
             # Requests of one id take turns: the second hears of the first one's mission once its admission is durable.
             async with self._turn(principal.tenant, principal.subject, request_id):
-                return await self._admit(principal, sanitized, request_id, parent, evidence)
+                return await self._admit(principal, sanitized, request_id, parent, taint, evidence)
 
     async def _admit(
         self,
@@ -75,6 +80,7 @@ class Submissions:
         sanitized: SanitizedMission,
         request_id: str,
         parent: MissionRecord | None,
+        taint: frozenset[str],
         evidence: dict[str, JsonValue],
     ) -> Submission:
         known = await self._ground.store.find_request(principal.tenant, principal.subject, request_id)
@@ -84,7 +90,7 @@ class Submissions:
             return Submission(mission_id=known.id, digest=known.mission_digest, created=False, decision=None)
         with self._floor.place(besides=len(self._unadmitted)):
             decision = await self._ask(sanitized, principal, evidence)  # (2), (3)
-            record = known or await self._create(principal, sanitized, request_id, parent)
+            record = known or await self._create(principal, sanitized, request_id, parent, taint)
             trail = Trail(self._ground.audit, actor(principal))
             details = {**evidence, "steps": len(sanitized.plan.mission.steps)}
             # A fault here leaves a mission that is Validated and was never acknowledged: the same request id starts it
@@ -143,7 +149,8 @@ class Submissions:
         self, record: MissionRecord, evidence: dict[str, JsonValue]
     ) -> tuple[SanitizedMission, Principal, Decision]:
         """Take a recorded mission through stages 1 to 3 once more, on behalf of who submitted it."""
-        sanitized = await self.sanitize(await self._ground.store.get_document(record.id))  # (1)
+        document = await self._ground.store.get_document(record.id)
+        sanitized = (await self.sanitize(document)).inheriting(record.taint)  # (1)
         evidence["mission"] = sanitized.digest
         caller = submitter_of(record)
         return sanitized, caller, await self._ask(sanitized, caller, evidence)  # (2), (3)
@@ -155,7 +162,12 @@ class Submissions:
         return decision
 
     async def _create(
-        self, principal: Principal, sanitized: SanitizedMission, request_id: str, parent: MissionRecord | None
+        self,
+        principal: Principal,
+        sanitized: SanitizedMission,
+        request_id: str,
+        parent: MissionRecord | None,
+        taint: frozenset[str],
     ) -> MissionRecord:
         """Bring an allowed mission to the store."""
         mission = sanitized.plan.mission
@@ -171,6 +183,7 @@ class Submissions:
             steps_total=len(mission.steps),
             roles=principal.roles,
             anonymous=principal.anonymous,
+            taint=taint,
             parent_id=parent.id if parent is not None else None,
             root_id=parent.root_id if parent is not None else None,
             depth=parent.depth + 1 if parent is not None else 0,

@@ -25,6 +25,7 @@ class NewMission:
     steps_total: int
     roles: tuple[str, ...] = ()  # of the submitter, so that a gateway that restarts can go on in its name
     anonymous: bool = False
+    taint: frozenset[str] = frozenset()  # labels of the data that came in by the step that runs it
     parent_id: str | None = None  # the mission of which it is a part
     root_id: str | None = None  # the outermost one; None: itself
     depth: int = 0  # how many missions it is inside of
@@ -57,6 +58,7 @@ class MissionRecord:
     paused: bool  # False once it has ended
     roles: tuple[str, ...]
     anonymous: bool
+    taint: frozenset[str]
     parent_id: str | None
     root_id: str  # its own id where it is no part of another
     depth: int
@@ -113,6 +115,7 @@ def mission_of(row: sqlite3.Row) -> MissionRecord:
         paused=bool(row["paused"]),
         roles=tuple(orjson.loads(row["roles"])),
         anonymous=bool(row["anonymous"]),
+        taint=frozenset(orjson.loads(row["taint"])),
         parent_id=row["parent_id"],
         root_id=row["root_id"],
         depth=row["depth"],

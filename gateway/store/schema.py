@@ -70,6 +70,7 @@ _DURABILITY: Final = """
 ALTER TABLE missions ADD COLUMN run INTEGER NOT NULL DEFAULT 1 CHECK (run >= 1);
 ALTER TABLE missions ADD COLUMN roles TEXT NOT NULL DEFAULT '[]'; -- of the submitter, at submission; JSON list
 ALTER TABLE missions ADD COLUMN anonymous INTEGER NOT NULL DEFAULT 0 CHECK (anonymous IN (0, 1));
+ALTER TABLE missions ADD COLUMN taint TEXT NOT NULL DEFAULT '[]'; -- what came in by the step that runs it; JSON list
 ALTER TABLE missions ADD COLUMN paused INTEGER NOT NULL DEFAULT 0
     CHECK (paused = 0 OR (paused = 1 AND ended_at IS NULL));
 ALTER TABLE missions ADD COLUMN parent_id TEXT REFERENCES missions (id);

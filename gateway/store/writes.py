@@ -29,8 +29,8 @@ def create_mission(connection: sqlite3.Connection, mission: NewMission, now: dat
     _check_place(connection, mission)
     row = connection.execute(
         "INSERT INTO missions (id, tenant, submitter, request_id, request_digest, mission_digest, name, state,"
-        " created_at, steps_total, roles, anonymous, parent_id, root_id, depth)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, 'Validated', ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+        " created_at, steps_total, roles, anonymous, taint, parent_id, root_id, depth)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 'Validated', ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
         (
             mission.id,
             mission.tenant,
@@ -43,6 +43,7 @@ def create_mission(connection: sqlite3.Connection, mission: NewMission, now: dat
             mission.steps_total,
             orjson.dumps(mission.roles).decode(),
             int(mission.anonymous),
+            orjson.dumps(sorted(mission.taint)).decode(),
             mission.parent_id,
             mission.root_id or mission.id,
             mission.depth,

@@ -42,7 +42,9 @@ class FakeDesk:
         self._requests: dict[str, str] = {}
         self._ends: dict[str, asyncio.Event] = {}
 
-    async def submit_child(self, parent_id: str, caller: Principal, form: JsonObject, request_id: str) -> Submission:
+    async def submit_child(
+        self, parent_id: str, caller: Principal, _taint: frozenset[str], form: JsonObject, request_id: str
+    ) -> Submission:
         await asyncio.sleep(1)
         if self.refusal is not None:
             raise self.refusal

@@ -304,6 +304,25 @@ class TestParts:
 
         run(story)
 
+    def test_taint_goes_into_a_part_and_stays_there(self) -> None:
+        """What the parent's step may have from a network, every step of the sub-mission may have too, restart or not."""
+
+        async def story(world: World) -> None:
+            world.faults.put("sandbox.run", hang, 2)
+            asks = [{"op": "mission.run", "args": {"mission": self.CHILD}}]
+            form = mission(
+                step("fetch", kind="acting"),
+                step("outer", "fetch", kind="nesting", batches=[asks], from_="${steps.fetch.output}"),
+            )
+            await killed(world, form)
+            await world.desk.recover()
+            await world.settled()
+            inner = [asked for point, asked in world.policy.asked if point == "step" and asked["step"]["id"] == "inner"]
+            assert len(inner) == 2
+            assert all("network" in asked["taint"] for asked in inner)
+
+        run(story)
+
     def test_a_part_of_what_has_ended_is_cancelled(self) -> None:
         """Killed after the parent's end and before its part's: nobody waits for that any more."""
 
