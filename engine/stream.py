@@ -206,10 +206,19 @@ class _Flow:
         return next((task for task in candidates if task.done()), None)
 
     async def close(self) -> None:
-        """Cancel what runs, wait for its end, and close the source."""
+        """Cancel what runs, wait for its end, and close the source; whoever is cancelled meanwhile is so after that."""
         tasks: list[asyncio.Task[Any]] = [*self.running, *([self.reading] if self.reading is not None else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        interruption: asyncio.CancelledError | None = None
+        while pending := [task for task in tasks if not task.done()]:
+            try:
+                await asyncio.wait(pending)
+            except asyncio.CancelledError as error:
+                interruption = error
+        for task in tasks:
+            _ = task.cancelled() or task.exception()  # nobody will ask for what went wrong in them
         self.running.clear()
         await self.source.close()
+        if interruption is not None:
+            raise interruption

@@ -274,6 +274,23 @@ def test_a_sibling_that_is_begun_anew_with_its_level_counts_it() -> None:
     assert {name: step.attempts for name, step in result.step_results.items()} == {"a": 2, "b": 2}
 
 
+def test_items_of_a_level_that_begins_anew_are_counted_once() -> None:
+    """As many restarts as there may be do not use up the steps that the mission may have."""
+    crashes = 3
+
+    async def act(attempt: StepAttempt) -> JsonValue:
+        nonlocal crashes
+        if attempt.item == 1 and crashes:
+            crashes -= 1
+            raise ValueError("crash")
+        return attempt.value
+
+    plan = plan_of({"each": []}, items={"each": items(1, 2, 3)}, config=one_for_all())
+    result = run(run_of(plan, ScriptedRunner(attempts={"each": act}), limits=MissionLimits(steps_max=3)).execute())
+    assert statuses(result) == {"each": "Completed"}
+    assert result.step_results["each"].attempts == 4
+
+
 # --- those who listen may act ---
 
 

@@ -186,6 +186,44 @@ async def test_a_slow_source_does_not_hold_up_results() -> None:
         assert (await anext(stream)).index == 1
 
 
+async def test_leaving_is_not_cut_short_by_another_cancellation() -> None:
+    """What runs has its grace, and the source is closed, however often the consumer is cancelled."""
+
+    class CleansUp(Runner):
+        async def run_step(self, step: MissionStep, attempt: StepAttempt) -> JsonValue:
+            try:
+                return await super().run_step(step, attempt)
+            except asyncio.CancelledError:
+                await cleaned.wait()
+                raise
+
+    cleaned = asyncio.Event()
+    mission = plan()
+    runner = CleansUp(mission)
+    runner.gates = {0: asyncio.Event()}
+    numbers = Numbers(10)
+
+    async def consume() -> None:
+        async with aclosing(stream_mission(mission, runner, numbers.batches(), in_flight_max=1)) as stream:
+            await anext(stream)
+
+    async def turns() -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    consumer = asyncio.create_task(consume())
+    for _ in range(3):
+        await turns()
+        consumer.cancel()
+    await turns()
+    assert not consumer.done()
+    cleaned.set()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer
+    assert numbers.closed
+    assert len(asyncio.all_tasks()) == 1
+
+
 @pytest.mark.parametrize("source", ["batches", "plain"])
 async def test_leaving_early_cancels_what_runs_and_closes_the_source(source: str) -> None:
     """Nothing runs on, and the source can release what it holds."""
