@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from engine.attempt import StepAttempt
+from engine.context import ExecutionContext
 from engine.errors import FaultError, StepError, SuspendedError
 from engine.mission import MissionConfig, MissionLimits, MissionStep, RestartScope, Strategy, Supervision
 from engine.reference import Scope
-from engine.result import MissionResult, MissionState, StepResult, StepState
+from engine.result import MissionResult, MissionState, StepFailure, StepResult, StepState
 from engine.retry import RetryPolicy
 from engine.scheduler import MissionRun
 from engine.values import JsonValue
@@ -322,6 +323,61 @@ def test_an_observer_that_resumes_the_mission_between_two_levels_skips_none() ->
     check_consistent(plan, result, observer)
 
 
+@pytest.mark.parametrize("how", ["cancels", "suspends", "raises"])
+def test_an_observer_that_stops_the_mission_when_a_level_is_to_begin_anew(how: str) -> None:
+    """It does not begin; the step that crashed is Skipped with the others, or left to a later execution."""
+
+    class Stopping(RecordingObserver):
+        mission: MissionRun | None = None
+
+        def level_restarting(self, level: int, failure: StepFailure) -> None:
+            super().level_restarting(level, failure)
+            assert self.mission is not None
+            match how:
+                case "cancels":
+                    self.mission.cancel(ASKED)
+                case "suspends":
+                    self.mission.suspend()
+                case _:
+                    raise OSError("no space left")
+
+    plan = plan_of({"a": [], "b": [], "c": ["a"]}, config=one_for_all())
+    observer = Stopping()
+    runner = ScriptedRunner({"b": sleeps(5.0)}, {"a": crashes_after(1.0)})
+
+    async def main() -> MissionResult | None:
+        observer.mission = mission = run_of(plan, runner, observer)
+        try:
+            return await mission.execute()
+        except SuspendedError:
+            return None
+
+    result = run(main())
+    assert runner.called == ["a", "b"]
+    assert observer.restarts == [(0, "internal")]
+    if result is None:
+        assert observer.results == []
+    else:
+        check_consistent(plan, result, observer)
+        assert set(statuses(result).values()) == {"Skipped"}
+
+
+def test_what_had_not_begun_when_its_level_begins_anew_is_begun_once() -> None:
+    """A task that has not had its first turn is taken back as if it had never been made."""
+
+    async def crashes_once(_attempt: StepAttempt) -> JsonValue:
+        if runner.called.count("a") == 1:
+            raise ValueError("crash")
+        return None
+
+    plan = plan_of({"a": [], "each": []}, items={"each": items(1, 2)}, config=one_for_all())
+    observer, runner = RecordingObserver(), ScriptedRunner(attempts={"a": crashes_once})
+    result = run(run_of(plan, runner, observer).execute())
+    check_consistent(plan, result, observer)
+    assert runner.called == ["a", "a", "each", "each"]
+    assert {name: step.attempts for name, step in result.step_results.items()} == {"a": 2, "each": 1}
+
+
 @pytest.mark.parametrize("holds", [True, False])
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_a_condition_that_cancels_the_mission_starts_nothing(strategy: Strategy, *, holds: bool) -> None:
@@ -381,6 +437,28 @@ def test_a_kept_output_that_is_too_much_now_fails_the_mission() -> None:
     assert runner.called == []
 
 
+# --- before it is executed ---
+
+
+def test_what_is_asked_before_the_execution_holds_in_it() -> None:
+    """A pause can be ended before, the first stop counts, and nothing starts after it."""
+
+    async def main() -> tuple[MissionResult, ScriptedRunner]:
+        runner = ScriptedRunner()
+        mission = run_of(plan_of({"a": [], "b": ["a"]}), runner)
+        assert (mission.pause(), mission.pause(), mission.paused) == (True, False, True)
+        assert (mission.resume(), mission.resume(), mission.paused) == (True, False, False)
+        mission.wake()  # a shared place is there, and nobody wants it yet
+        assert mission.cancel(ASKED)
+        assert not mission.suspend()
+        return await mission.execute(), runner
+
+    result, runner = run(main())
+    assert result.state is MissionState.CANCELLED
+    assert codes(result) == dict.fromkeys("ab", ASKED.code)
+    assert runner.called == []
+
+
 # --- places ---
 
 
@@ -401,6 +479,35 @@ def test_a_step_that_waits_for_two_things_at_once_has_one_place() -> None:
     result = run(run_of(plan, runner).execute())
     assert set(statuses(result).values()) == {"Completed"}
     assert result.total_duration_ms == 2_500.0
+
+
+def test_waits_within_a_wait_cost_nothing() -> None:
+    """The place is given back once, and had again when the first of them is over."""
+
+    async def nested(attempt: StepAttempt) -> JsonValue:
+        async with attempt.waiting():
+            async with attempt.waiting():
+                await asyncio.sleep(1.0)
+            await asyncio.sleep(1.0)
+        return None
+
+    plan = plan_of({"a": [], "b": []}, config=MissionConfig(parallel_limit=1))
+    runner = ScriptedRunner({"b": sleeps(0.5)}, {"a": nested})
+    result = run(run_of(plan, runner).execute())
+    assert set(statuses(result).values()) == {"Completed"}
+    assert runner.ended == ["b", "a"]
+
+
+def test_an_attempt_without_a_scheduler_waits_as_well() -> None:
+    """A runner can be tried out by itself."""
+
+    async def main() -> float:
+        attempt = StepAttempt(ExecutionContext())
+        async with attempt.waiting():
+            await asyncio.sleep(1.0)
+        return asyncio.get_running_loop().time()
+
+    assert run(main()) == 1.0
 
 
 def test_a_step_that_was_waiting_when_its_paused_mission_was_cancelled_can_finish() -> None:
