@@ -202,7 +202,11 @@ class FakeWorkspaces:
 
     def __init__(self, faults: Faults) -> None:
         self.made: dict[str, SimpleNamespace] = {}
+        self.removed: list[str] = []
         self._faults = faults
+
+    def remove(self, mission_id: str) -> None:
+        self.removed.append(mission_id)
 
     def create(self, mission_id: str) -> Any:
         assert mission_id not in self.made, "a second workspace of one mission"

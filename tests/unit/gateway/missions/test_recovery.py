@@ -305,7 +305,7 @@ class TestParts:
         run(story)
 
     def test_taint_goes_into_a_part_and_stays_there(self) -> None:
-        """What the parent's step may have from a network, every step of the sub-mission may have too, restart or not."""
+        """What the parent's step may have from a network, every step of its sub-mission may have, restart or not."""
 
         async def story(world: World) -> None:
             world.faults.put("sandbox.run", hang, 2)
