@@ -12,6 +12,7 @@ from engine.errors import MissionInvalidError, Violation
 from engine.findings import shown
 
 IDS_SHOWN_MAX = 12  # step ids that the message about a cycle spells out
+_SHORT_ROW = 8  # children of a step that are kept as a tuple
 _TARGETS_PER_SWEEP = 4_096  # bits per set in `not_ancestors`: bounds memory to 512 bytes a step
 
 
@@ -90,7 +91,9 @@ def resolve_edges(
     find = index.__getitem__
     faults: list[EdgeFault] = []
     try:
-        parents = [tuple(map(find, names)) if names else () for names in depends_on]
+        parents = [  # most steps have one dependency or none
+            (index[names[0]],) if len(names) == 1 else tuple(map(find, names)) if names else () for names in depends_on
+        ]
         if _are_sound(parents):
             return parents, faults
     except KeyError:
@@ -100,8 +103,9 @@ def resolve_edges(
 
 def _are_sound(parents: Sequence[Sequence[int]]) -> bool:
     """Return whether no step depends on itself, or twice on another."""
-    for step, row in enumerate(parents):  # noqa: SIM110 - a generator takes twice as long
-        if step in row or (len(row) > 1 and len(set(row)) < len(row)):
+    for step, row in enumerate(parents):
+        count = len(row)
+        if step in row or (count == 2 and row[0] == row[1]) or (count > 2 and len(set(row)) < count):  # noqa: PLR2004 - a pair needs no set
             return False
     return True
 
@@ -122,17 +126,22 @@ def _sound_edges(step: int, names: Sequence[str], index: Mapping[str, int], faul
     return tuple(sound)
 
 
-def _children(parents: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Return the edges the other way round. Steps without children share one empty row."""
-    none: list[int] = []
-    children = [none] * len(parents)
+def _children(parents: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """Return the edges the other way round.
+
+    A short row is a tuple: the garbage collector lets go of tuples of integers, and would look at 100,000 lists again
+    and again. A long one is a list, to which a child is added in constant time.
+    """
+    children: list[Sequence[int]] = [()] * len(parents)
     for step, row in enumerate(parents):
         for parent in row:
             known = children[parent]
-            if known:
+            if isinstance(known, list):
                 known.append(step)
+            elif len(known) < _SHORT_ROW:
+                children[parent] = (*known, step)
             else:
-                children[parent] = [step]
+                children[parent] = [*known, step]
     return children
 
 
