@@ -7,6 +7,8 @@ from typing import Final
 
 from engine.ports import SharedPlaces
 
+_NO_LIMIT: Final = 1 << 62
+
 
 class Places:
     """At most `limit` places, of which each running attempt holds one.
@@ -16,7 +18,7 @@ class Places:
     """
 
     def __init__(self, limit: int, shared: SharedPlaces | None, on_free: Callable[[], None]) -> None:
-        self._limit: Final = limit
+        self._limit = limit
         self._shared = shared
         self._on_free = on_free
         self._held = 0
@@ -86,7 +88,10 @@ class Places:
             self._shared.give_back()
 
     def close(self) -> None:
-        """Give every shared place back; the run has ended, whoever ignores that."""
+        """Give every shared place back, and hold nobody back: the run has ended, whoever ignores that."""
         if self._shared is not None:
             self._shared.close()
             self._shared = None
+        self._limit = _NO_LIMIT
+        self.open = True
+        self.readmit()

@@ -1,6 +1,7 @@
 """Where two features meet: each of these has been wrong once, or would be the next to go wrong."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 
 import pytest
@@ -479,6 +480,37 @@ def test_a_step_that_waits_for_two_things_at_once_has_one_place() -> None:
     result = run(run_of(plan, runner).execute())
     assert set(statuses(result).values()) == {"Completed"}
     assert result.total_duration_ms == 2_500.0
+
+
+def test_what_was_given_up_ends_after_its_mission_though_that_was_paused() -> None:
+    """Its task waits for a place; a mission that is over holds nobody back."""
+
+    async def deaf(attempt: StepAttempt) -> JsonValue:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.sleep(6.0)  # beyond its grace
+        async with attempt.waiting():
+            await asyncio.sleep(1.0)
+        return "unheard"
+
+    async def main() -> MissionResult:
+        plan = plan_of(
+            {"a": [], "b": ["a"]},
+            timeouts={"a": 1.0},
+            tolerant=["a"],
+            items={"b": items()},
+            config=MissionConfig(parallel_limit=1),
+        )
+        mission = run_of(plan, ScriptedRunner(attempts={"a": deaf}))
+        task = asyncio.create_task(mission.execute())
+        await asyncio.sleep(0.5)
+        mission.pause()
+        result = await task  # a step without items has nothing to start
+        await asyncio.sleep(10.0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return result
+
+    assert statuses(run(main())) == {"a": "Failed", "b": "Completed"}
 
 
 def test_waits_within_a_wait_cost_nothing() -> None:
