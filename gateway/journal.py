@@ -35,7 +35,7 @@ class EffectStore(Protocol):
     async def settle_effect(
         self, mission_id: str, step_id: str, item: int | None, index: int, state: EffectState, entry: bytes | None
     ) -> None:
-        """Record what came of one."""
+        """Record what came of one; where it was not performed, those behind it were never begun."""
 
     async def effects(self, mission_id: str, step_id: str, item: int | None) -> tuple[EffectRecord, ...]:
         """Return the effects of a step in the order of their places."""
@@ -143,13 +143,6 @@ class StepJournal:
     async def doubted(self) -> None:
         """Make it durable that nobody knows what came of the next effect."""
         await self._mission.settle(self._step_id, self._item, len(self.entries), EffectState.IN_DOUBT, None)
-
-    async def not_performed(self, count: int) -> None:
-        """Make it durable that the next `count` effects, which were intended, were not begun."""
-        entry: JsonObject = {"error": {"code": "effect.not_performed", "message": "an effect before it failed"}}
-        first = len(self.entries)
-        for index in range(first, first + count):
-            await self._mission.settle(self._step_id, self._item, index, EffectState.FAILED, entry)
 
 
 def _history(records: Sequence[EffectRecord]) -> tuple[list[EffectRecord], EffectRecord | None]:

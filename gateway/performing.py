@@ -52,8 +52,6 @@ class Performing:
             finally:
                 for effect in waiting:
                     _end(ready, effect.request, EventType.EFFECT_FAILED, {"code": "effect.not_performed"})
-            if waiting:
-                await journal.not_performed(len(waiting))
         if sum(len(orjson.dumps(entry)) for entry in journal.entries) > JOURNAL_BYTES_MAX:
             raise SandboxError(
                 f"the step's journal exceeds {JOURNAL_BYTES_MAX} bytes", code="sandbox.journal_too_large"

@@ -39,7 +39,11 @@ def settle_effect(
     state: EffectState,
     entry: bytes | None,
 ) -> None:
-    """Say what came of an intent at `place`: step, item, index."""
+    """Say what came of an intent at `place`: step, item, index.
+
+    What was intended behind one that was not performed was never begun, since a batch stops there: it is forgotten in
+    the same moment, or a later attempt, which goes another way, would find it in its place.
+    """
     if state is EffectState.INTENDED:
         raise StoreError("an intent does not settle an effect", code="store.constraint")
     step_id, item, index = place
@@ -50,6 +54,11 @@ def settle_effect(
     )
     if changed.rowcount != 1:
         raise StoreError(f"effect {index} of step {step_id} is not intended", code="store.effect_missing")
+    if state is not EffectState.PERFORMED:
+        connection.execute(
+            "DELETE FROM effects WHERE mission_id = ? AND step_id = ? AND item = ? AND idx > ? AND state = 'intended'",
+            (mission_id, step_id, _number(item), index),
+        )
 
 
 def effects(

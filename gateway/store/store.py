@@ -279,6 +279,8 @@ class Store:
     ) -> None:
         """Record what came of an intent; also after its mission has ended, because what was done was done.
 
+        Behind one that was not performed, what else was intended is forgotten: it was never begun.
+
         Raises:
             StoreError: `store.effect_missing`, there is no such intent; `store.constraint`, an entry for a doubt, or
                 none for an outcome; `store.too_large`, the entry has over ENTRY_BYTES_MAX bytes.

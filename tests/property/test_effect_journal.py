@@ -96,12 +96,19 @@ class Journal(RuleBasedStateMachine):
                 self._model[place] = (state, entry)
                 if state is EffectState.PERFORMED:
                     self._performed[place] = str(number).encode()
+                else:
+                    self._model = {p: v for p, v in self._model.items() if not self._never_begun(p, v, place)}
             case ("forget", _):
                 doubts = [place for place, (_, entry) in self._model.items() if entry is None]
                 for place in doubts:
                     del self._model[place]
                 return len(doubts)
         return None
+
+    @staticmethod
+    def _never_begun(behind: Place, value: tuple[EffectState, bytes | None], failed: Place) -> bool:
+        """Return whether an intent stood behind one that was not performed."""
+        return behind[:2] == failed[:2] and behind[2] > failed[2] and value[0] is EffectState.INTENDED
 
     @rule()
     def restart(self) -> None:

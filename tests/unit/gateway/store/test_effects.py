@@ -81,12 +81,25 @@ async def test_what_was_not_performed_may_be_intended_again(
 async def test_what_was_performed_is_never_intended_again(store: Store) -> None:
     """The batch that holds it is refused whole: its neighbours are as they were."""
     await store.intend_effects("m", [effect(0), effect(1)])
-    await store.settle_effect("m", "s", None, 0, EffectState.FAILED, ERROR)
     await store.settle_effect("m", "s", None, 1, EffectState.PERFORMED, DONE)
+    await store.settle_effect("m", "s", None, 0, EffectState.FAILED, ERROR)
     before = await store.effects("m", "s", None)
     batch = [effect(0, key="new"), effect(1, key="new"), effect(2, key="new")]
     assert await code_of(store.intend_effects("m", batch)) == "store.effect_performed"
     assert await store.effects("m", "s", None) == before
+
+
+@pytest.mark.parametrize(("state", "entry"), [(EffectState.FAILED, ERROR), (EffectState.IN_DOUBT, None)])
+async def test_what_stood_behind_a_failure_was_never_begun(
+    store: Store, state: EffectState, entry: bytes | None
+) -> None:
+    """It is forgotten in the same moment, of this step or item alone: the next attempt may ask for something else."""
+    for item in (None, 0):
+        await store.intend_effects("m", [effect(n, item=item) for n in range(4)])
+    await store.settle_effect("m", "s", None, 0, EffectState.PERFORMED, DONE)
+    await store.settle_effect("m", "s", None, 1, state, entry)
+    assert [(e.index, e.state) for e in await store.effects("m", "s", None)] == [(0, EffectState.PERFORMED), (1, state)]
+    assert len(await store.effects("m", "s", 0)) == 4
 
 
 async def test_only_an_intent_is_settled_and_once(store: Store) -> None:
@@ -150,8 +163,9 @@ async def test_a_person_lets_doubts_go(store: Store) -> None:
     await store.intend_effects("other", [effect(0)])
     await store.intend_effects("m", [effect(n) for n in range(4)])
     await store.settle_effect("m", "s", None, 0, EffectState.PERFORMED, DONE)
-    await store.settle_effect("m", "s", None, 1, EffectState.FAILED, ERROR)
     await store.settle_effect("m", "s", None, 2, EffectState.IN_DOUBT, None)
+    await store.intend_effects("m", [effect(3)])
+    await store.settle_effect("m", "s", None, 1, EffectState.PERFORMED, DONE)
     assert await code_of(store.forget_doubt("m")) == "mission.state"  # it is executing
     await store.finish_mission(ending("m"))
     assert await store.forget_doubt("m") == 2
@@ -171,5 +185,5 @@ async def test_a_journal_survives_a_restart(tmp_path: Path) -> None:
     await store.close()
     store = Store.open(tmp_path / "s.db", clock=TickingClock())
     assert await store.effects("m", "s", None) == before
-    assert [e.state for e in before] == [EffectState.PERFORMED, EffectState.IN_DOUBT, EffectState.INTENDED]
+    assert [e.state for e in before] == [EffectState.PERFORMED, EffectState.IN_DOUBT]
     await store.close()
