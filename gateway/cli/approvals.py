@@ -23,7 +23,7 @@ def approvals(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """List what waits for a decision, oldest first."""
-    with calling(server, token_file, output) as client:
+    with calling(server, token_file, output, mission=mission_id) as client:
         page = client.list_approvals(mission_id, pending_only=not everything)
     if output is Output.JSON:
         print_json(page)
@@ -54,12 +54,12 @@ def approve(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Decide what a step asks, after showing it; a decision cannot be taken back."""
-    with calling(server, token_file, output) as client:
+    with calling(server, token_file, output, mission=mission_id) as client:
         page = client.list_approvals(mission_id)
         approval = _chosen(page["approvals"], mission_id, approval_id, output)
         if digest and digest != approval["digest"]:
             message = f"it is about something else by now: {approval['digest']}"
-            fail(ConflictError(message, code="approval.digest_mismatch"), output)
+            fail(ConflictError(message, code="approval.digest_mismatch"), output, mission=mission_id)
         if output is Output.TEXT:
             _show(approval)
         if not yes:
@@ -80,7 +80,7 @@ def _chosen(
     found = [each for each in pending if approval_id in {"", each["approval_id"]}]
     if not found and approval_id:
         message = f"the mission does not wait for an approval {approval_id!r}"
-        fail(NotFoundError(message, code="approval.not_found"), output)
+        fail(NotFoundError(message, code="approval.not_found"), output, mission=mission_id)
     if not found:
         message = f"the mission waits for no approval; missiongate get {mission_id} shows it"
         fail(NotFoundError(message, code="approval.none_pending"), output)

@@ -22,7 +22,7 @@ def cancel(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Cancel a mission."""
-    with calling(server, token_file, output) as client:
+    with calling(server, token_file, output, mission=mission_id) as client:
         _show(client.cancel(mission_id, reason), output)
 
 
@@ -35,7 +35,7 @@ def pause(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Pause a mission: what runs goes on, nothing else starts."""
-    with calling(server, token_file, output) as client:
+    with calling(server, token_file, output, mission=mission_id) as client:
         _show(client.pause(mission_id, reason), output)
 
 
@@ -47,7 +47,7 @@ def resume(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Let a paused mission go on."""
-    with calling(server, token_file, output) as client:
+    with calling(server, token_file, output, mission=mission_id) as client:
         _show(client.resume(mission_id), output)
 
 
@@ -64,7 +64,7 @@ def retry(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Begin an ended mission anew, keeping what it has completed; with --watch, exit 1 where it did not succeed."""
-    with calling(server, token_file, output) as client:
+    with calling(server, token_file, output, mission=mission_id) as client:
         _show(client.retry(mission_id, repeat_in_doubt=repeat_in_doubt), output)
         if follow:
             follow_mission(client, mission_id, 0, output)

@@ -12,9 +12,9 @@ import typer
 from rich.text import Text
 
 from engine.errors import EngineError
-from gateway.assembly import Gateway, running_gateway
+from gateway.assembly import DRAIN_SECONDS, Gateway, running_gateway
 from gateway.cli.options import HomeOption, OutputOption, default_home
-from gateway.cli.output import OUT, Output, fail, print_facts, print_json, said
+from gateway.cli.output import OUT, Output, counted, fail, print_facts, print_json, said
 from gateway.config import Config, load_config
 from gateway.errors import ConfigurationError
 from gateway.home import make_home
@@ -83,7 +83,9 @@ async def _serve(home: Path, config: Config, output: Output) -> None:
         _announce(gateway, output)
         await stopping.wait()
         if output is Output.TEXT:
-            OUT.print("stopping: no new missions, waiting for those that run", style="dim")
+            OUT.print(
+                f"stopping: steps at work have {DRAIN_SECONDS:g} s; the next start goes on with the rest", style="dim"
+            )
     if output is Output.TEXT:
         OUT.print("stopped")
 
@@ -107,7 +109,7 @@ def _announce(gateway: Gateway, output: Output) -> None:
         "log key": gateway.verifier_key,
     }
     if resumed := gateway.recovered.resumed:
-        shown["resumed"] = f"{len(resumed)} missions that the last run left unfinished"
+        shown["resumed"] = f"{counted(len(resumed), 'mission')} that an earlier process left unfinished"
     if interrupted := gateway.recovered.interrupted:
-        shown["interrupted"] = f"{len(interrupted)} missions that policy or limits no longer let go on"
+        shown["interrupted"] = f"{counted(len(interrupted), 'mission')} that policy or a limit no longer lets go on"
     print_facts(shown)

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from engine.clock import Clock
 from engine.result import StepState
-from gateway.cli.output import said, styled
-from gateway.cli.progress import ACTIVE, Progress, StepProgress
+from gateway.cli.output import said, span, styled
+from gateway.cli.progress import ACTIVE, WAITING, Progress, StepProgress
 
 REFRESHES_PER_SECOND: Final = 4
 ROWS_MIN: Final = 3
@@ -29,8 +29,6 @@ _ORDER: Final = tuple(
         (StepState.COMPLETED, StepState.FAILED, StepState.SKIPPED, *sorted(ACTIVE), StepState.READY, StepState.PENDING),
     )
 )
-_MINUTE: Final = 60
-_HOUR: Final = 3_600
 
 
 class LiveTable:
@@ -153,19 +151,8 @@ def _note(step: StepProgress) -> Text:
 
 def _took(step: StepProgress, now: datetime) -> str:
     if step.duration_ms is not None:
-        return "" if step.began is None else _span(step.duration_ms / 1e3)
-    return "" if step.began is None else _span(max(0.0, (now - step.began).total_seconds()))
-
-
-def _span(seconds: float) -> str:
-    """Return a duration in a few characters: `20 ms`, `9.5 s`, `1m15s`, `2h05m`."""
-    if seconds < 1:
-        return f"{seconds * 1e3:.0f} ms"
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    if seconds < _HOUR:
-        return f"{int(seconds // _MINUTE)}m{int(seconds % _MINUTE):02}s"
-    return f"{int(seconds // _HOUR)}h{int(seconds % _HOUR // _MINUTE):02}m"
+        return "" if step.began is None else span(step.duration_ms / 1e3)
+    return "" if step.began is None else span(max(0.0, (now - step.began).total_seconds()))
 
 
 def _bar(progress: Progress, now: datetime, width: int, *, ascii_only: bool) -> Text:
@@ -176,13 +163,15 @@ def _bar(progress: Progress, now: datetime, width: int, *, ascii_only: bool) -> 
     failed = progress.counts[StepState.FAILED]
     line = Text.assemble((full * filled, "red" if failed else "green"), (empty * (BAR - filled), "dim"))
     line.append(f"  {progress.steps_ended}/{progress.steps_total}")
-    if running := sum(progress.counts[state] for state in ACTIVE):
+    if running := sum(progress.counts[state] for state in ACTIVE - {WAITING}):
         line.append(f"  {running} running", "cyan")
+    if waiting := progress.counts[WAITING]:
+        line.append(f"  {waiting} waiting", "yellow")
     if failed:
         line.append(f"  {failed} failed", "red")
     if progress.began is not None:
         until = progress.last if progress.ended and progress.last else now
-        line.append(f"  {_span(max(0.0, (until - progress.began).total_seconds()))}", "dim")
+        line.append(f"  {span(max(0.0, (until - progress.began).total_seconds()))}", "dim")
     return _cut(line, width)
 
 
@@ -196,7 +185,8 @@ def _approval_lines(progress: Progress, width: int) -> list[Text]:
         command = f"missiongate approvals {progress.mission_id}"
     else:
         step, details = asked[0]
-        what = _cut(said(f"{step.step_id} asks: {details.get('message', '')}", "yellow"), width)
+        whom = f" {', '.join(roles)}" if (roles := details.get("approvers")) else ""
+        what = _cut(said(f"{step.step_id} asks{whom}: {details.get('message', '')}", "yellow"), width)
         command = f"missiongate approve {progress.mission_id}"
     return [what, said(f"  {command}", "bold")]
 

@@ -62,7 +62,7 @@ def get(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show a mission and, once it has ended, its results; or give out its result, or one step's output."""
-    with calling(server, token_file, output) as client:
+    with calling(server, token_file, output, mission=mission_id) as client:
         if format is not None or step is not None or output_file is not None:
             give_out(value_of(client, mission_id, step), format or ResultFormat.JSON, output_file)
             return
@@ -102,5 +102,5 @@ def watch(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Follow a mission to its end; exit 1 where it did not succeed."""
-    with calling(server, token_file, output) as client:
+    with calling(server, token_file, output, mission=mission_id) as client:
         follow_mission(client, mission_id, from_index, output)

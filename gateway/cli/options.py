@@ -53,12 +53,17 @@ def read_document(name: str, output: Output) -> bytes:
 
 
 @contextmanager
-def calling(address: str, token_file: Path | None, output: Output, *, source: str = "") -> Iterator[Client]:
-    """Open a client; whatever goes wrong in the block is printed, and the command left with its exit code."""
+def calling(
+    address: str, token_file: Path | None, output: Output, *, source: str = "", mission: str = ""
+) -> Iterator[Client]:
+    """Open a client; whatever goes wrong in the block is printed, and the command left with its exit code.
+
+    `source` is the document that it may be about, `mission` the mission.
+    """
     try:
         with Client(Server.of(address, token_file)) as client:
             yield client
     except CallError as error:
-        fail_call(error, output, source=source)
+        fail_call(error, output, source=source, mission=mission)
     except EngineError as error:
-        fail(error, output, source=source)
+        fail(error, output, source=source, mission=mission)

@@ -1,6 +1,7 @@
 """How results and errors look: a short human form, and one JSON form for programs; and the exit codes."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NoReturn
@@ -41,6 +42,8 @@ OUT: Final = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 ERR: Final = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 _OUTPUT_CHARS_MAX: Final = 400  # of a step's output that a line can show
+_MINUTE: Final = 60
+_HOUR: Final = 3_600
 _CALL_EXITS: Final[Mapping[grpc.StatusCode, Exit]] = {
     grpc.StatusCode.PERMISSION_DENIED: Exit.REFUSED,
     grpc.StatusCode.UNAUTHENTICATED: Exit.USAGE,
@@ -61,17 +64,24 @@ _STATE_STYLE: Final[Mapping[str, str]] = {
     "denied": "red",
     "pending": "yellow",
 }
+_MISSION: Final = re.compile(r"\bMISSION\b")  # stands for the id, where it is known
 _NEXT: Final[Mapping[str, str]] = {  # the command that helps where a code is all that the gateway can know
-    "mission.ended": "missiongate retry MISSION begins it anew",
+    "rpc.unavailable": "missiongate serve runs one; --server or MISSIONGATE_SERVER says where it is",
+    "auth.unauthenticated": "--token-file or MISSIONGATE_TOKEN; the first token is keys/admin.token of the home",
+    "mission.ended": "missiongate get MISSION shows how; missiongate retry MISSION begins it anew",
     "mission.not_ended": "missiongate cancel MISSION ends it, missiongate watch MISSION waits for its end",
     "mission.paused": "missiongate resume MISSION lets it go on",
     "mission.not_paused": "missiongate get MISSION shows its state",
     "mission.not_found": "missiongate list shows the missions there are",
+    "mission.too_many_running": "missiongate list --state Executing shows them",
+    "mission.request_id_reused": "leave --request-id out, or take another one",
     "approval.not_found": "missiongate approvals MISSION shows those that wait",
     "approval.decided": "missiongate approvals MISSION --all shows who decided",
     "approval.digest_mismatch": "missiongate approvals MISSION shows what is to be approved now",
     "approval.expired": "missiongate retry MISSION asks anew, once the mission has ended",
     "approval.own_mission": "somebody else with the role has to decide",
+    "approval.not_yours": "somebody with the role has to decide: --token-file names the token",
+    "format.not_binary": "--format json gives out any result; --step ID the output of one step",
 }
 
 
@@ -103,6 +113,22 @@ def terminal_safe(raw: bytes) -> bytes:
 def styled(state: str) -> Text:
     """Return a state in its colour."""
     return said(state, _STATE_STYLE.get(state, ""))
+
+
+def span(seconds: float) -> str:
+    """Return a duration in a few characters: `20 ms`, `9.5 s`, `1m15s`, `2h05m`."""
+    if seconds < 1:
+        return f"{seconds * 1e3:.0f} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    if seconds < _HOUR:
+        return f"{int(seconds // _MINUTE)}m{int(seconds % _MINUTE):02}s"
+    return f"{int(seconds // _HOUR)}h{int(seconds % _HOUR // _MINUTE):02}m"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 step`, `2 steps`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
@@ -150,27 +176,34 @@ def error_document(code: str, message: str) -> dict[str, object]:
     return {"code": code, "message": message, "field": "", "line": None}
 
 
-def fail(error: EngineError, output: Output, *, source: str = "") -> NoReturn:
+def fail(error: EngineError, output: Output, *, source: str = "", mission: str = "") -> NoReturn:
     """Print an error and leave with its exit code."""
-    fail_with(errors_document(error), exit_of(error), output, source=source)
+    fail_with(errors_document(error), exit_of(error), output, source=source, mission=mission)
 
 
-def fail_call(error: CallError, output: Output, *, source: str = "") -> NoReturn:
+def fail_call(error: CallError, output: Output, *, source: str = "", mission: str = "") -> NoReturn:
     """Print a failed call and leave with its exit code."""
-    fail_with(error.errors, exit_of_call(error), output, source=source)
+    fail_with(error.errors, exit_of_call(error), output, source=source, mission=mission)
 
 
-def fail_with(errors: Iterable[Mapping[str, Any]], code: Exit, output: Output, *, source: str = "") -> NoReturn:
+def fail_with(
+    errors: Iterable[Mapping[str, Any]], code: Exit, output: Output, *, source: str = "", mission: str = ""
+) -> NoReturn:
     """Print errors and leave."""
     if output is Output.JSON:
         print_json({"errors": list(errors)})
     else:
-        print_errors(errors, source)
+        print_errors(errors, source, mission)
     raise typer.Exit(code)
 
 
-def print_errors(errors: Iterable[Mapping[str, Any]], source: str = "", *, console: Console = ERR) -> None:
-    """Print errors as `file:line: field: message [code]`; the file only where an error has a place in it."""
+def print_errors(
+    errors: Iterable[Mapping[str, Any]], source: str = "", mission: str = "", *, console: Console = ERR
+) -> None:
+    """Print errors as `file:line: field: message [code]`, and the command that helps with `mission` in its place.
+
+    The file is named only where an error has a place in it.
+    """
     for error in errors:
         line = Text.assemble(("✗ ", "red"))
         if error.get("line"):
@@ -180,7 +213,7 @@ def print_errors(errors: Iterable[Mapping[str, Any]], source: str = "", *, conso
         line.append_text(said(error["message"])).append_text(said(f"  [{error['code']}]", "dim"))
         console.print(line)
         if help_ := _NEXT.get(error["code"]):
-            console.print(Text(f"  → {help_}", "dim"))
+            console.print(said(f"  → {_MISSION.sub(lambda _: mission or 'MISSION', help_)}", "dim"))
 
 
 def steps_table(results: Mapping[str, Mapping[str, Any]]) -> Table:

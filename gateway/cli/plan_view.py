@@ -11,7 +11,8 @@ from gateway.cli.output import OUT, said
 
 _STEPS_SHOWN: Final = 12  # of a level
 _SPECIAL_SHOWN: Final = 12  # of a level: steps with a condition, a fan-out, retries
-_LINE_CHARS_MAX: Final = 600  # the terminal wraps what is wider than it
+_LINE_CHARS_MAX: Final = 600
+_WRAPPED_FROM: Final = 24  # columns; what has fewer is left to the terminal
 _DEFAULTS: Final = MissionConfig()
 _PAIR: Final = 2  # operands: a reference, and a value
 _COMPARED: Final[Mapping[str, str]] = {"eq": "=", "ne": "≠", "lt": "<", "gt": ">", "in": "in"}
@@ -24,7 +25,7 @@ def print_plan(preview: Mapping[str, Any]) -> None:
     steps = {step["id"]: step for step in mission["steps"]}
     OUT.print(Text.assemble(said(f"{mission['name']}  ", "bold"), said(preview["digest"][:19] + "…", "dim")))
     if how := " · ".join(_execution(mission.get("config", {}))):
-        OUT.print(_line(said(how, "dim")))
+        _print_line(Text(), said(how, "dim"))
     digits = len(str(len(preview["levels"])))
     for number, level in enumerate(preview["levels"], start=1):
         _print_level(Text(f"level {number:>{digits}}  ", "dim"), level, steps)
@@ -45,7 +46,7 @@ def _print_level(head: Text, level: Sequence[str], steps: Mapping[str, Mapping[s
     special = [(step_id, told) for step_id in level if (told := " · ".join(_special(steps[step_id])))]
     width = max((len(step_id) for step_id, _ in special[:_SPECIAL_SHOWN]), default=0)
     for step_id, told in special[:_SPECIAL_SHOWN]:
-        OUT.print(_line(Text.assemble(indent, said(f"{step_id:<{width}}  ", "dim"), said(told, "cyan"))))
+        _print_line(Text.assemble(indent, said(f"{step_id:<{width}}  ", "dim")), said(told, "cyan"))
     if len(special) > _SPECIAL_SHOWN:
         OUT.print(f"{indent}and {len(special) - _SPECIAL_SHOWN} more such steps", style="dim")
 
@@ -111,6 +112,13 @@ def _operand(value: Any) -> str:
     return value if isinstance(value, str) and value.startswith("${") else orjson.dumps(value).decode()
 
 
-def _line(text: Text) -> Text:
+def _print_line(head: Text, text: Text) -> None:
+    """Print `text` behind `head`; a terminal gets it wrapped between words, in a column of its own."""
     text.truncate(_LINE_CHARS_MAX, overflow="ellipsis")
-    return text
+    width = OUT.width - head.cell_len
+    if not OUT.is_terminal or width < _WRAPPED_FROM:
+        OUT.print(Text.assemble(head, text))
+        return
+    for line in text.wrap(OUT, width):
+        OUT.print(Text.assemble(head, line))
+        head = Text(" " * head.cell_len)

@@ -117,14 +117,17 @@ class Progress:
                 self.paused, self.stopping, self.waits_for = False, False, ""
 
     def _retried(self) -> None:
-        """Begin the next run: what is Completed stays, and what its condition skipped."""
+        """Begin the next run: what is Completed stays, and what its condition skipped; tries are counted anew."""
         self.run += 1
         self.state, self.ended, self.began = MissionState.VALIDATED.value, False, None
-        self._renew(
+        again = [
             step
             for step in self.steps.values()
             if step.state != StepState.COMPLETED and (step.state, step.code) != (StepState.SKIPPED, _KEPT_SKIP)
-        )
+        ]
+        self._renew(again)
+        for step in again:
+            step.attempts = 0
 
     def _renew(self, steps: Any) -> None:
         for step in list(steps):

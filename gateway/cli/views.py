@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from gateway.cli.output import OUT, said, steps_table, styled
+from gateway.cli.output import OUT, counted, said, span, steps_table, styled
 from gateway.cli.progress import note_of
 
 _IN_DOUBT: Final = "effect.in_doubt"
@@ -47,7 +47,7 @@ def print_view(view: Mapping[str, Any]) -> None:
     if view["parent_id"]:
         OUT.print(said(f"a part of {view['parent_id']}", "dim"))
     if result is None:
-        OUT.print(f"{_steps(view['steps_total'])}, not ended")
+        OUT.print(f"{counted(view['steps_total'], 'step')}, not ended")
         return
     OUT.print()
     OUT.print(steps_table(result["step_results"]))
@@ -55,7 +55,7 @@ def print_view(view: Mapping[str, Any]) -> None:
     counts = ", ".join(
         f"{result[f'steps_{word}']} {word}" for word in ("completed", "failed", "skipped") if result[f"steps_{word}"]
     )
-    took = f": {counts or 'no step ran'} in {result['total_duration_ms']:.0f} ms"
+    took = f": {counts or 'no step ran'} in {span(result['total_duration_ms'] / 1e3)}"
     OUT.print(Text.assemble(styled(result["overall_status"]), took))
     if error := result.get("error"):
         OUT.print(Text.assemble(said(error["message"], "red"), said(f"  [{error['code']}]", "dim")))
@@ -86,7 +86,3 @@ def print_event(event: Mapping[str, Any], mission_id: str) -> None:
     if event["kind"] == "step.waiting" and event["details"].get("for") == "approval":
         approval_id = event["details"].get("approval_id", "")
         OUT.print(said(f"              missiongate approve {mission_id} {approval_id}", "bold"))
-
-
-def _steps(count: int) -> str:
-    return f"{count} step" if count == 1 else f"{count} steps"

@@ -168,3 +168,15 @@ def test_bytes_are_kept_from_the_terminal(desk: FakeDesk, console: Console) -> N
     assert (code, "--output-file" in seen, "\x1b[2J" in seen) == (2, True, False)
     code, seen = console.run("get", ID, "--step", "text").ended()
     assert (code, seen) == (0, '"a\\u009b\\u202eb"\r\n')
+
+
+def test_a_plan_breaks_its_lines_between_words(console: Console, tmp_path: Path) -> None:
+    """What there is to say of a step stays in a column of its own, at the width of the terminal."""
+    document = tmp_path / "m.yaml"
+    retry = "{max_attempts: 5, backoff: exponential, base_ms: 200, jitter: true}"
+    step = f"{{id: fetch, name: F, step_type: transform, idempotent: true, retry: {retry}, parameters: {{}}}}"
+    document.write_text(f'version: "1.0"\nname: m\nsteps:\n- {step}\n')
+    code, seen = console.run("plan", str(document), width=60).ended()
+    lines = [line.rstrip() for line in _CONTROL.sub("", seen).splitlines()]
+    at = lines.index("         fetch  tried 5 times, exponential from 200 ms with")
+    assert (code, lines[at + 1]) == (0, "                jitter · idempotent")

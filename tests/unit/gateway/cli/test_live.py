@@ -71,6 +71,15 @@ def test_a_long_mission_is_a_window() -> None:
     assert lines[-1].endswith("142/200  8 running  7 failed  1m15s")
 
 
+def test_who_waits_does_not_run() -> None:
+    """The line below the table counts them apart."""
+    mission = progress("a", "b", "c")
+    for each in ("a", "b"):
+        mission.apply(event("step.executing", each))
+    mission.apply(event("step.waiting", "b", **{"for": "mission"}, mission_id="m-2"))
+    assert "0/3  1 running  1 waiting" in text(mission, LATER, 80, 24)[-1]
+
+
 def test_narrow_terminals_leave_columns_out() -> None:
     """The kind first, then the tries; state, time and note are always there."""
     heads = {width: text(progress("a"), LATER, width, 24)[1].split() for width in (60, 80, 120)}
@@ -87,6 +96,8 @@ def test_an_approval_comes_with_the_command_that_decides_it() -> None:
     lines = text(mission, LATER, 60, 24)
     assert lines[-2].startswith("a asks: Publish draft.txt?")
     assert lines[-1] == f"  missiongate approve {ID}"
+    mission.apply(event("step.waiting", "a", **asked, approvers=["lead", "board"]))
+    assert text(mission, LATER, 60, 24)[-2].startswith("a asks lead, board: Publish draft.txt?")
     mission.apply(event("step.waiting", "b", **asked))
     assert text(mission, LATER, 60, 24)[-2:] == ["2 approvals are waited for:", f"  missiongate approvals {ID}"]
 

@@ -195,6 +195,14 @@ class TestExitCodes:
         assert done.code == 2
         assert done.json["errors"][0]["code"] == "auth.unauthenticated"
 
+    def test_people_are_told_the_next_command(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """With the mission in its place, so that it can be copied; no name of a variable is taken for it."""
+        desk.fault = ConflictError("m", code="mission.ended")
+        assert f"missiongate retry {ID}" in run("pause", ID, env=env).err
+        done = run("get", ID, env={**env, "MISSIONGATE_TOKEN": "wrong"})
+        assert "MISSIONGATE_TOKEN" in done.err
+        assert "missiongate serve" in run("get", ID, "--server", "127.0.0.1:1").err
+
     def test_no_gateway_is_4_at_once(self, document: Path) -> None:
         """A port that nobody listens on, and a name that nobody has."""
         for address in ("127.0.0.1:1", "no-such-host.invalid:7443"):
@@ -293,7 +301,7 @@ class TestForPeople:
         assert "[step.path_closed]" in out
         assert "x…" in out
         assert max(map(len, out.splitlines()[2:])) <= 80
-        assert "Partial: 1 completed, 1 failed in 2000 ms" in out
+        assert "Partial: 1 completed, 1 failed in 2.0 s" in out
 
     def test_events_name_time_state_and_step(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
         """One line each, with the reason of a failure."""

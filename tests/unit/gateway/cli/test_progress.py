@@ -136,6 +136,15 @@ def test_a_retried_mission_keeps_what_is_completed() -> None:
     assert (progress.run, progress.ended, progress.steps["c"].note) == (2, False, "")
 
 
+def test_a_run_counts_its_own_tries() -> None:
+    """As its result will: those of the run before are over, and what is kept has its own."""
+    failed = event("step.failed", "b", status="Failed", error=FAILURE)
+    began = [event("step.executing", each) for each in ("a", "b")]
+    progress = told(chain("a", "b"), *began, event("step.completed", "a", status="Completed"), failed)
+    told(progress, event("mission.failed", status="Failed"), event("mission.retried"), event("step.executing", "b"))
+    assert [step.attempts for step in progress.steps.values()] == [1, 1]
+
+
 def test_a_restarted_gateway_begins_what_ran_again() -> None:
     """What was Executing is Pending; attempts go on counting."""
     progress = told(chain("a"), event("step.executing", "a"), event("mission.resumed"))
