@@ -88,17 +88,35 @@ def resolve_edges(
     index: Mapping[str, int], depends_on: Sequence[Sequence[str]]
 ) -> tuple[list[tuple[int, ...]], list[EdgeFault]]:
     """Return the indices that each step depends on, and every dependency that is none (which is left out)."""
-    find = index.__getitem__
     faults: list[EdgeFault] = []
     try:
-        parents = [  # most steps have one dependency or none
-            (index[names[0]],) if len(names) == 1 else tuple(map(find, names)) if names else () for names in depends_on
-        ]
+        parents = _rows(index, depends_on)
         if _are_sound(parents):
             return parents, faults
     except KeyError:
         pass
     return [_sound_edges(step, names, index, faults) for step, names in enumerate(depends_on)], faults
+
+
+def _rows(index: Mapping[str, int], depends_on: Sequence[Sequence[str]]) -> list[tuple[int, ...]]:
+    """Return the indices of the names. Most steps have two or fewer, for which no iterator is made.
+
+    Raises:
+        KeyError: there is no such step.
+    """
+    rows: list[tuple[int, ...]] = []
+    for names in depends_on:
+        match len(names):
+            case 0:
+                rows.append(())
+            case 1:
+                rows.append((index[names[0]],))
+            case 2:
+                one, other = names
+                rows.append((index[one], index[other]))
+            case _:
+                rows.append(tuple([index[name] for name in names]))
+    return rows
 
 
 def _are_sound(parents: Sequence[Sequence[int]]) -> bool:
@@ -134,9 +152,12 @@ def _children(parents: Sequence[Sequence[int]]) -> list[Sequence[int]]:
     """
     children: list[Sequence[int]] = [()] * len(parents)
     for step, row in enumerate(parents):
+        alone = (step,)  # one tuple for all parents that have no other child
         for parent in row:
             known = children[parent]
-            if isinstance(known, list):
+            if not known:
+                children[parent] = alone
+            elif isinstance(known, list):
                 known.append(step)
             elif len(known) < _SHORT_ROW:
                 children[parent] = (*known, step)
