@@ -9,6 +9,7 @@ from gateway.cli.output import OUT, counted, said, span, steps_table, styled
 from gateway.cli.progress import note_of
 
 _IN_DOUBT: Final = "effect.in_doubt"
+_PART_FAILED: Final = "effect.mission_failed"
 WIDE: Final = 110  # columns from which on a list has room for steps and submitter
 
 
@@ -59,18 +60,28 @@ def print_view(view: Mapping[str, Any]) -> None:
     OUT.print(Text.assemble(styled(result["overall_status"]), took))
     if error := result.get("error"):
         OUT.print(Text.assemble(said(error["message"], "red"), said(f"  [{error['code']}]", "dim")))
-    if result["overall_status"] != "Success" and not view["parent_id"]:
-        _print_retry(view["mission_id"], result["step_results"])
+    if result["overall_status"] != "Success":
+        _print_next(view)
 
 
-def _print_retry(mission_id: str, results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Say how the mission is begun anew, and that somebody has to decide where an effect is in doubt."""
-    codes = {result["error"]["code"] for result in results.values() if "error" in result}
-    if _IN_DOUBT in codes:
-        OUT.print("→ whether an effect took place is not known; if it may be repeated:", style="yellow")
+def _print_next(view: Mapping[str, Any]) -> None:
+    """Say how a mission is begun anew, and that somebody has to look first where an effect is in doubt.
+
+    A part of another mission is begun anew with it, unless somebody has to decide about the part.
+    """
+    mission_id, parent_id = view["mission_id"], view["parent_id"]
+    errors = [step["error"] for step in view["result"]["step_results"].values() if "error" in step]
+    codes = {error["code"] for error in errors}
+    in_doubt = _IN_DOUBT in codes or any(error["message"].endswith(f"[{_IN_DOUBT}]") for error in errors)  # of an item
+    if _PART_FAILED in codes:
+        OUT.print("→ missiongate get, with the mission that the message names, shows what failed in it", style="dim")
+    if in_doubt:
+        OUT.print("→ whether an effect took place is not known: look first; if it may be repeated:", style="yellow")
         OUT.print(said(f"  missiongate retry {mission_id} --repeat-in-doubt"))
-    else:
+    elif not parent_id:
         OUT.print(said(f"→ to begin it anew: missiongate retry {mission_id}", "dim"))
+    if in_doubt and parent_id:
+        OUT.print(said(f"→ and then that of which it is a part: missiongate retry {parent_id}", "dim"))
 
 
 def print_event(event: Mapping[str, Any], mission_id: str) -> None:

@@ -357,6 +357,18 @@ class TestForPeople:
         assert command in run("get", ID, env=env).out
         assert "retry" not in run("get", "m-2", env=env).out
 
+    def test_doubt_in_a_part_or_an_item_is_for_a_person_as_well(self, desk: FakeDesk, env: Mapping[str, str]) -> None:
+        """The part is retried first, then the mission that waits for it; who has a failed part is told to look."""
+        item = {"code": "foreach.item_failed", "message": "1 of 2 items failed: item 1: m [effect.in_doubt]"}
+        part = ended(ID, step_result("a", "Failed", output=None, error=item), status="Failed")
+        desk.missions[ID] = replace(part, parent_id="m-0")
+        told = run("get", ID, env=env).out
+        assert f"missiongate retry {ID} --repeat-in-doubt\n" in told
+        assert told.endswith("missiongate retry m-0\n")
+        failure = {"code": "effect.mission_failed", "message": f"mission {ID} is Failed"}
+        desk.missions["m-0"] = ended("m-0", step_result("a", "Failed", output=None, error=failure), status="Failed")
+        assert "missiongate get" in run("get", "m-0", env=env).out
+
     @pytest.mark.parametrize(
         ("code", "command"),
         [
