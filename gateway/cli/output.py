@@ -65,11 +65,11 @@ _STATE_STYLE: Final[Mapping[str, str]] = {
     "pending": "yellow",
 }
 _MISSION: Final = re.compile(r"\bMISSION\b")  # stands for the id, where it is known
-_NEXT: Final[Mapping[str, str]] = {  # the command that helps where a code is all that the gateway can know
+_NEXT: Final[Mapping[str, str]] = {  # the commands that help where a code is all that the gateway can know
     "rpc.unavailable": "missiongate serve runs one; --server or MISSIONGATE_SERVER says where it is",
-    "auth.unauthenticated": "--token-file or MISSIONGATE_TOKEN; the first token is keys/admin.token of the home",
+    "auth.unauthenticated": "--token-file or MISSIONGATE_TOKEN says who asks; init wrote the first one to keys/admin.token",
     "mission.ended": "missiongate get MISSION shows how; missiongate retry MISSION begins it anew",
-    "mission.not_ended": "missiongate cancel MISSION ends it, missiongate watch MISSION waits for its end",
+    "mission.not_ended": "missiongate cancel MISSION ends it; missiongate watch MISSION waits for its end",
     "mission.paused": "missiongate resume MISSION lets it go on",
     "mission.not_paused": "missiongate get MISSION shows its state",
     "mission.not_found": "missiongate list shows the missions there are",
@@ -212,8 +212,9 @@ def print_errors(
             line.append_text(said(f"{error['field']}: ", "cyan"))
         line.append_text(said(error["message"])).append_text(said(f"  [{error['code']}]", "dim"))
         console.print(line)
-        if help_ := _NEXT.get(error["code"]):
-            console.print(said(f"  → {_MISSION.sub(lambda _: mission or 'MISSION', help_)}", "dim"))
+        for help_ in _NEXT.get(error["code"], "").split("; "):
+            if help_:
+                console.print(said(f"  → {_MISSION.sub(lambda _: mission or 'MISSION', help_)}", "dim"))
 
 
 def steps_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
