@@ -16,7 +16,7 @@ from engine.audit.log import AuditLog
 from engine.breaker import Breakers
 from engine.clock import Clock, SystemClock
 from engine.exclusive import ExclusiveKeys
-from engine.slots import SharedSlots
+from engine.slots import MEMBERS_MAX, SharedSlots
 from engine.values import JsonObject, JsonValue
 from gateway.addresses import AddressPolicy
 from gateway.config import Config, HookConfig
@@ -184,6 +184,7 @@ async def running_gateway(
             children=children,
             running_max=config.limits.missions_running_max,
         )
+        stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
         await _record(records.audit, EventType.GATEWAY_STARTED, {"bundle": rules.bundle.digest, "hooks": rules.pins()})
         server = RpcServer(
@@ -359,8 +360,9 @@ def _ground(config: Config, records: _Records, pipeline: StepPipeline, approvals
         approvals=approvals,
         clock=records.clock,
         limits=config.limits.mission_limits(),
-        slots=SharedSlots(config.limits.steps_running_max, members_max=config.limits.missions_running_max),
-        keys=ExclusiveKeys(waiting_max=config.limits.missions_running_max),
+        # How many missions run is the desk's to limit. More than that are left over where the limit was lowered.
+        slots=SharedSlots(config.limits.steps_running_max, members_max=MEMBERS_MAX),
+        keys=ExclusiveKeys(waiting_max=MEMBERS_MAX),
     )
 
 

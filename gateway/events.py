@@ -3,16 +3,17 @@
 `details` hold digests, codes and counts, never payloads. The laws, which an auditor can hold the log to:
 
 - an attempt at a step, or at an item of it, that a mission began has one `step.allowed` or `step.refused`, unless it
-  was cancelled before there was a verdict; only an allowed one is run; after a wait for a person or for another
-  mission there is one more, marked `again`;
-- an effect that a module asks for has one `effect.allowed` or `effect.refused`, with the same exception;
+  was cancelled before there was a verdict; only an allowed one is run; after a wait for a person, for another mission
+  or for a time there is one more, marked `again`;
+- an effect that a module asks for has one `effect.allowed` or `effect.refused`, with the same exception, and one more,
+  marked `again`, where an effect of the same batch has waited before it;
 - an `effect.intended` stands under a signed checkpoint before anything is done, and has one `effect.performed` or
   `effect.failed` after it, unless the gateway was killed in between: then nobody knows whether it took place, and the
   attempt that would repeat it says so, by a second `effect.intended` or by `effect.failed`;
 - no effect has two `effect.performed`: one that an earlier attempt has performed is `effect.replayed`;
 - what was written in the last moments of a process that was killed may be lost, as no checkpoint covers it: after
-  `mission.resumed`, `mission.steps_kept` and `mission.effects_kept` name every outcome that stands, and every effect
-  that is in doubt;
+  `mission.resumed`, or before `mission.interrupted`, `mission.steps_kept` and `mission.effects_kept` name every outcome
+  that stands, and every effect that is in doubt;
 - after `mission.ended`, `mission.suspended` or `mission.interrupted` nothing of that mission begins, until
   `mission.retried` or `mission.resumed`.
 """

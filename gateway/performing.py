@@ -112,6 +112,9 @@ class Performing:
             end = {"code": error.code}
             entry = {"error": {"code": error.code, "message": error.message}}
             await journal.settled(entry)
+        except Exception:  # the store did not take the outcome: no later attempt can know it
+            ended, end = EventType.EFFECT_FAILED, {"code": "effect.in_doubt"}
+            raise
         finally:
             _end(ready, request, ended, end)
         return entry

@@ -5,9 +5,9 @@ to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is 
 (`gateway.events` has the laws).
 """
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import Final
@@ -45,6 +45,8 @@ EFFECTS_MAX: Final = 64  # of one step
 VIOLATIONS_MAX: Final = 64  # of one mission
 UNSIGNED_EVENTS_MAX: Final = 16_384  # a step waits while the log has more to sign; a quarter of the log's own queue
 
+# What waits, for a person, for another mission, for a time: policy is asked again after it.
+_WAITS: Final = frozenset({"approval.request", "mission.run", "timer.sleep"})
 _FAULT_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 # What only the host may say of a step. `effect` is not among them: a module passes on what the journal told it.
 _HOST_CODES: Final = frozenset(
@@ -123,38 +125,49 @@ class StepPipeline:
         Raises:
             StepError: a stage said no, could not answer, or the module failed. A refusal halts the mission.
         """
-        step = admitted.sanitized.plan.mission.steps[index]
         try:
-            journal = await admitted.journal.of(step.id, attempt.item)
-            ready = await self._decided(admitted, index, attempt, journal)  # (4), (5)
-            breaker = self._breakers.of(admitted.caller.tenant, step.step_type, ready.far_end)
-            with breaker.call(limit_seconds=step.timeout_seconds):
+            ready, journal = await self._decided(admitted, index, attempt)  # (4), (5)
+            with self._breaker(ready):
                 return await self._run(ready, journal)  # (6) sandbox, (7) effects
         except StepError:
             raise
         except EngineError as error:
             raise _step_error(error) from error
 
+    def _breaker(self, ready: ReadyStep) -> AbstractContextManager[None]:
+        """Return the breaker of the step, for the time of its run.
+
+        A step that only waits has none: nothing there could be down, whatever people and other missions do. Where one
+        waits among other things, a deadline says nothing of the others.
+        """
+        waits = [op in _WAITS for op in ready.kind.hook.effects]
+        if waits and all(waits):
+            return nullcontext()
+        breaker = self._breakers.of(ready.admitted.caller.tenant, ready.step.step_type, ready.far_end)
+        return breaker.call(limit_seconds=None if any(waits) else ready.step.timeout_seconds)
+
     async def _decided(
-        self, admitted: AdmittedMission, index: int, attempt: StepAttempt, journal: StepJournal
-    ) -> ReadyStep:
+        self, admitted: AdmittedMission, index: int, attempt: StepAttempt
+    ) -> tuple[ReadyStep, StepJournal]:
         """Stages 4 and 5, under one verdict: it is in the log before the module runs.
 
         Its checkpoint is not waited for, since a module alone changes nothing.
         """
         step = admitted.sanitized.plan.mission.steps[index]
         target = admitted.target(step.id, attempt.item)
-        given = Given.of(admitted, target, self._clock.now(), journal.given)
-        evidence: dict[str, JsonValue] = {"kind": step.step_type, "now": given.now, "seed": given.seed}
+        evidence: dict[str, JsonValue] = {"kind": step.step_type}
         if attempt.number > 1:
             evidence["attempt"] = attempt.number
         with Verdict(
             admitted.trail, target, evidence, allowed=EventType.STEP_ALLOWED, refused=EventType.STEP_REFUSED
         ) as verdict:
+            journal = await admitted.journal.of(step.id, attempt.item)
+            given = Given.of(admitted, target, self._clock.now(), journal.given)
+            evidence |= {"now": given.now, "seed": given.seed}
             ready = self._resolve(admitted, index, attempt, given)  # (4) inputs, sanitized again
             constraints = await self._authorize(ready, evidence)  # (5) Rego: step
         await self._keep_pace(verdict.seq)
-        return replace(ready, constraints=constraints)
+        return replace(ready, constraints=constraints), journal
 
     async def _keep_pace(self, seq: int) -> None:
         """Wait while the log has much to sign: steps that outran the disk would fill its queue, and then fail."""
@@ -240,10 +253,27 @@ class StepPipeline:
             if isinstance(answer, StepFault):
                 raise _own_fault(answer)
             ready = replace(ready, constraints=_spend(ready.constraints, report.fuel_used))
-            allowed = await self._allow_effects(ready, answer, len(journal.entries))  # (7) checked, decided, recorded
-            await self._performing.act(ready, allowed, journal)  # (7) intended, performed, journalled
-            if any(math.isinf(effect.request.timeout_seconds) for effect in allowed):
-                ready = await self._decided_again(ready)  # (5) who knows how long that took
+            ready = await self._act(ready, answer, journal)  # (7) checked, decided, intended, performed, journalled
+
+    async def _act(self, ready: ReadyStep, asked: StepEffects, journal: StepJournal) -> ReadyStep:
+        """Stage 7: a batch is checked as a whole, then performed, up to the first error.
+
+        After a wait, of which nobody knows how long it takes, the step and what is left of the batch are decided again.
+        """
+        left = asked.effects
+        if len(journal.entries) + len(left) > EFFECTS_MAX:
+            raise SandboxError(f"a step may ask for {EFFECTS_MAX} effects", code="sandbox.too_many_effects")
+        allowed = await self._allow_effects(ready, left, len(journal.entries))
+        while left:
+            count = next((at for at, call in enumerate(left, start=1) if call.op in _WAITS), len(left))
+            waited, left = left[count - 1].op in _WAITS, left[count:]
+            await self._performing.act(ready, allowed[:count], journal)
+            if waited:
+                ready = await self._decided_again(ready)  # (5)
+            if "error" in journal.entries[-1]:
+                break
+            allowed = await self._allow_effects(ready, left, len(journal.entries), again=True)
+        return ready
 
     async def _decided_again(self, ready: ReadyStep) -> ReadyStep:
         """Stage 5 after a wait: under the policy that is then active; nothing is widened."""
@@ -258,14 +288,16 @@ class StepPipeline:
             constraints = await self._authorize(ready, evidence)
         return replace(ready, constraints=constraints)
 
-    async def _allow_effects(self, ready: ReadyStep, asked: StepEffects, first_index: int) -> Sequence[AllowedEffect]:
-        """Stage 7, the checks: every effect of a batch is declared, sanitized and decided before one is performed."""
-        if first_index + len(asked.effects) > EFFECTS_MAX:
-            raise SandboxError(f"a step may ask for {EFFECTS_MAX} effects", code="sandbox.too_many_effects")
-        return [await self._allow_effect(ready, call, first_index + i) for i, call in enumerate(asked.effects)]
+    async def _allow_effects(
+        self, ready: ReadyStep, asked: Sequence[EffectAsked], first_index: int, *, again: bool = False
+    ) -> Sequence[AllowedEffect]:
+        """Stage 7, the checks: each effect is declared, sanitized and decided before one is performed."""
+        return [await self._allow_effect(ready, call, index, again) for index, call in enumerate(asked, first_index)]
 
-    async def _allow_effect(self, ready: ReadyStep, call: EffectAsked, index: int) -> AllowedEffect:
+    async def _allow_effect(self, ready: ReadyStep, call: EffectAsked, index: int, again: bool) -> AllowedEffect:
         evidence: dict[str, JsonValue] = {"op": call.op, "index": index}
+        if again:
+            evidence["again"] = True
         with Verdict(
             ready.admitted.trail,
             ready.target,

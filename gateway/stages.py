@@ -151,21 +151,29 @@ class ReadyStep:
         )
 
     def effect_key(self, call: EffectAsked, index: int) -> str:
-        """Return what makes the effect the same act in every attempt."""
+        """Return what makes the effect the same act in every attempt.
+
+        Of an approval that is more than its arguments: a yes to one thing is never told again about another.
+        """
+        bound = self._bound_to(call, index)
         return effect_key(
             mission_id=self.admitted.mission_id,
             step_id=self.step.id,
             effect_index=index,
             op=call.op,
-            args=call.args,
+            args={**call.args, "digest": bound} if bound else call.args,
             foreach_index=self.attempt.item,
         )
 
-    def effect_scope(self, call: EffectAsked, index: int, bundle: str) -> EffectScope:
-        """Return on whose behalf the effect is performed.
+    def _bound_to(self, call: EffectAsked, index: int) -> str:
+        """Return the digest of what an approval is about; "" for any other effect.
 
-        An approval is bound to the document of the first attempt: asked again, it is about the same.
+        It is that of the first attempt: asked again, it is about the same.
         """
+        return digest(self.effect_document(call, index, attempt=1)) if call.op == "approval.request" else ""
+
+    def effect_scope(self, call: EffectAsked, index: int, bundle: str) -> EffectScope:
+        """Return on whose behalf the effect is performed."""
         return EffectScope(
             workspace=self.admitted.workspace,
             mission_id=self.admitted.mission_id,
@@ -174,7 +182,7 @@ class ReadyStep:
             caller=self.admitted.caller,
             bundle=bundle,
             taint=self.taint,
-            digest=digest(self.effect_document(call, index, attempt=1)) if call.op == "approval.request" else "",
+            digest=self._bound_to(call, index),
             waiting=self.attempt.waiting,
         )
 

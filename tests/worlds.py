@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from engine.attempt import StepAttempt
 from engine.audit.errors import AuditUnavailableError
 from engine.breaker import Breakers, BreakerSettings
 from engine.errors import EngineError
@@ -36,7 +37,7 @@ from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.profile import profiles_from
 from gateway.sanitizer.schema import ParameterSchema
-from gateway.stages import StepKind
+from gateway.stages import AdmittedMission, StepKind
 from tests.inline_store import InlineStore
 
 ANN = Principal(subject="ann", tenant="acme", roles=("submitter",))
@@ -258,9 +259,29 @@ KINDS = {
     "nesting": kind_of("nesting", ["mission.run"]),
     "pure": kind_of("pure"),
     "acting": kind_of("acting", ["file.write", "http.request", "nobody.performs"]),
+    "guarded": kind_of("guarded", ["approval.request", "file.write"]),
     "posting": kind_of("posting", ["file.write", "http.request"]),
     "reading": kind_of("reading", ["file.read"]),
 }
+
+
+class CountingPipeline(StepPipeline):
+    """Counts attempts, by their target in the log."""
+
+    def count(self, begun: Counter[str], judged: Counter[str]) -> None:
+        """Count those that begin, and those that end without having been cancelled: they must have a verdict."""
+        self._begun, self._judged = begun, judged
+
+    async def run_step(self, admitted: AdmittedMission, index: int, attempt: StepAttempt) -> Any:
+        target = admitted.target(admitted.sanitized.plan.mission.steps[index].id, attempt.item)
+        self._begun[target] += 1
+        try:
+            output = await super().run_step(admitted, index, attempt)
+        except Exception as error:
+            self._judged[target] += not admitted.trail.over and code_of(error) != "step.ended"
+            raise
+        self._judged[target] += 1
+        return output
 
 
 @dataclass
@@ -282,6 +303,13 @@ class World:
         self.store = InlineStore(self.faults, self.clock)
         self.workspaces = FakeWorkspaces(self.faults)
         self.admission = Admission(kinds=KINDS, policy=self.policy, limits=self.limits)
+        self.acknowledged: list[str] = []
+        self.begun: Counter[str] = Counter()  # attempts, by their target in the log
+        self.judged: Counter[str] = Counter()  # those of them that were not cancelled, and so must have a verdict
+        self.open_desk()
+
+    def open_desk(self) -> None:
+        """Put a new desk on what is there, as a new process would."""
         self.approvals = Approvals(self.store, self.log, self.clock)
         self.children = Children(self.store)
         self.effects = Effects(
@@ -292,7 +320,7 @@ class World:
                 "mission.run": self.children,
             }
         )
-        self.pipeline = StepPipeline(
+        self.pipeline = CountingPipeline(
             kinds=KINDS,
             profiles=profiles_from({}),
             policy=self.policy,
@@ -303,11 +331,7 @@ class World:
             audit=self.log,
             clock=self.clock,
         )
-        self.acknowledged: list[str] = []
-        self.open_desk()
-
-    def open_desk(self) -> None:
-        """Put a new desk on what is there, as a new process would."""
+        self.pipeline.count(self.begun, self.judged)
         self.ground = Ground(
             pipeline=self.pipeline,
             store=self.store,
@@ -344,12 +368,26 @@ class World:
         return await self.desk.get(ANN, submission.mission_id)
 
     def laws_hold(self) -> None:
-        """Check the laws of the log; what was performed is in it."""
+        """Check the laws of the log; what was performed is in it, and so is a verdict for every attempt."""
         laws_hold(self.log.events)
         ours = {"file.write", "http.request"}  # the others are the gateway's own performers
         performed = Counter(e.details["key"] for e in self.log.of("effect.performed") if e.details["op"] in ours)
-        if not self.log.dead:
-            assert performed == Counter(request.key for request in self.performer.performed)
+        if self.log.dead or any(point.startswith("audit.append") for point, _ in self.faults.plan):
+            return
+        untold = Counter(request.key for request in self.performer.performed)
+        untold.subtract(performed)
+        doubted = {e.details["key"] for e in self.log.of("effect.failed") if e.details["code"] == "effect.in_doubt"}
+        assert all(count == 0 or (count > 0 and key in doubted) for key, count in untold.items())
+        verdicts = Counter(
+            e.target for e in self.log.events if e.event_type in VERDICTS and not e.details.get("again", False)
+        )
+        assert verdicts <= self.begun, "a verdict without an attempt"
+        assert self.judged <= verdicts, "an attempt without a verdict"
+
+
+VERDICTS = {"step.allowed", "step.refused"}
+BEGINNINGS = {*VERDICTS, "effect.allowed", "effect.refused", "effect.intended"}
+ENDS = {"mission.ended", "mission.interrupted", "mission.suspended"}
 
 
 class _Laws:
@@ -359,7 +397,8 @@ class _Laws:
         self.admitted: set[str] = set()
         self.over: set[str] = set()
         self.ended: set[str] = set()  # steps, in the present run of their mission
-        self.verdicts: Counter[str] = Counter()
+        self.verdicts: set[str] = set()  # steps and items that have one, in the present run of their mission
+        self.allowed: dict[str, Counter[str]] = {}  # those whose last one is a yes → operations still to be intended
         self.open_intents: set[str] = set()
         self.performed: set[str] = set()
 
@@ -368,36 +407,53 @@ class _Laws:
         kind = event.event_type
         if kind == "mission.admitted":
             self.admitted.add(mission_id)
-        elif kind in {"mission.ended", "mission.interrupted", "mission.suspended"}:
+        elif kind in ENDS:
+            assert mission_id not in self.over or kind == "mission.interrupted", f"{event}: a second end"
             self.over.add(mission_id)
         elif kind in {"mission.retried", "mission.resumed"}:
             self.admitted.add(mission_id)
             self.over.discard(mission_id)
-            self.ended = {name for name in self.ended if not name.startswith(f"{mission_id}/")}
+            for names in (self.ended, self.verdicts):
+                names -= {name for name in names if name.startswith(f"{mission_id}/")}
+            self.allowed = {name: ops for name, ops in self.allowed.items() if not name.startswith(f"{mission_id}/")}
         elif kind.startswith(("step.", "effect.")) and step_id:
             assert mission_id in self.admitted, f"{event}: not admitted"
-            if kind in {"step.allowed", "step.refused", "effect.allowed", "effect.intended"}:
+            if kind in BEGINNINGS:
                 assert mission_id not in self.over, f"{event}: begun after the end"
+                assert event.target.partition("[")[0] not in self.ended, f"{event}: begun after the step's end"
             if kind.startswith("step."):
                 self._step(event)
             else:
                 self._effect(event)
 
     def _step(self, event: Event) -> None:
-        if event.event_type in {"step.allowed", "step.refused"}:
-            self.verdicts[event.target] += 1
-        elif event.event_type == "step.ended":
+        if event.event_type == "step.ended":
             assert event.target not in self.ended, f"{event}: a second end"
             self.ended.add(event.target)
             items = any(name.startswith(f"{event.target}[") for name in self.verdicts)
             if event.details["status"] == "Completed":
-                assert self.verdicts[event.target] or items, f"{event}: no verdict"
+                assert event.target in self.verdicts or items, f"{event}: no verdict"
+        elif event.event_type in VERDICTS:
+            again = event.details.get("again", False)
+            assert not again or event.target in self.allowed, f"{event}: asked again, and never before"
+            before = self.allowed.pop(event.target, Counter())
+            self.verdicts.add(event.target)
+            if event.event_type == "step.allowed":
+                self.allowed[event.target] = before if again else Counter()
 
     def _effect(self, event: Event) -> None:
-        key = event.details.get("key")
+        key, op = event.details.get("key"), event.details["op"]
+        if event.event_type in BEGINNINGS:
+            assert event.target in self.allowed, f"{event}: of a step that is not allowed"
         match event.event_type:
+            case "effect.allowed":
+                self.allowed[event.target][op] += not event.details.get("again", False)
+            case "effect.refused":
+                del self.allowed[event.target]  # the step ends with it
             case "effect.intended":
                 assert key not in self.performed, f"{event}: it was performed before"
+                assert self.allowed[event.target][op] > 0, f"{event}: nobody has allowed it"
+                self.allowed[event.target][op] -= 1
                 self.open_intents.add(key)
             case "effect.performed":
                 assert key in self.open_intents, f"{event}: no open intent"

@@ -86,6 +86,7 @@ class Approvals:
             EffectError: `effect.approval_unbound`, the earlier one was about something else.
         """
         mission = await self._store.get_mission(scope.mission_id)
+        self._asking.add(mission.id)  # before it is recorded: a step that is cancelled meanwhile hears of nothing
         now = self._clock.now()
         approval = await self._store.create_approval(
             NewApproval(
@@ -111,7 +112,6 @@ class Approvals:
         """Return the record once it is no longer pending, and the log has both its beginning and its end."""
         if approval.state is ApprovalState.PENDING:
             with self._waiter(approval) as woken:  # before anybody is told, so that no decision is missed
-                self._asking.add(approval.mission_id)
                 await self._log.requested(approval, actor(scope.caller))
                 self._tell(scope.mission_id, scope.step_id, _waiting(approval))
                 async with scope.waiting():
@@ -199,13 +199,17 @@ class Approvals:
 
     # --- for the desk ---
 
-    async def withdraw(self, tenant: str, mission_id: str) -> None:
-        """End what a mission that has ended still asks for; quick where it has asked for nothing."""
-        if mission_id not in self._asking:
+    async def withdraw(self, tenant: str, mission_id: str, *, earlier: bool = False) -> None:
+        """End what a mission that has ended still asks for; quick where it has asked for nothing.
+
+        With `earlier`, an earlier process may have asked.
+        """
+        if mission_id not in self._asking and not earlier:
             return
         self._asking.discard(mission_id)
         for approval in await self._store.list_approvals(tenant, mission_id, pending_only=True):
             late = is_expired(approval, self._clock.now())
+            await self._log.requested(approval, GATEWAY)  # no end stands in the log before its request
             ended = await self._end(approval, ApprovalState.EXPIRED if late else ApprovalState.WITHDRAWN)
             await self._log.decided(ended, tenant)
             self._wake(approval.id)

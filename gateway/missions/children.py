@@ -15,13 +15,13 @@ from engine.values import JsonObject, JsonValue
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.waits import MissionRun
 from gateway.errors import ConflictError, EffectError, OverloadedError
-from gateway.missions.ports import ChildDesk, ChildStore, MissionFacts, Tell
+from gateway.missions.earlier import read_stop
+from gateway.missions.ports import STOPPING, ChildDesk, ChildStore, MissionFacts, Tell
 from gateway.missions.views import Submission
 
 REQUEST_ID_PREFIX: Final = "child:"  # no client's request id may begin so
 _PARENT_CANCELLED: Final = "the step that runs this mission was cancelled"
-_RESTARTED_TOO_OFTEN: Final = "mission.restart_intensity"
-_HALTED: Final = "mission.halted"
+_STOPPED: Final = frozenset({"mission.halted", "mission.restart_intensity"})  # why a person has to look
 
 
 class Children:
@@ -33,7 +33,7 @@ class Children:
         self._store = store
         self._desk: ChildDesk | None = None
         self._tell: Tell = lambda _mission_id, _step_id, _details: None
-        self._cancelling: set[asyncio.Task[None]] = set()
+        self._cancelling: dict[str, asyncio.Task[None]] = {}  # by the effect's key
 
     def bind(self, desk: ChildDesk, tell: Tell | None = None) -> None:
         """Say who runs missions, and who tells watchers that a step waits: the desk needs the effects first."""
@@ -49,6 +49,8 @@ class Children:
         wanted = MissionRun.parse(request.args)
         if self._desk is None:
             raise EffectError("this gateway runs no sub-missions", code="effect.unavailable")
+        if (ending := self._cancelling.get(request.key)) is not None:
+            await asyncio.wait([ending])  # of an attempt before this one: its end must not be taken for ours
         run = _Run(self._desk, self._store, self._tell, scope)
         try:
             return await run.outcome(wanted, REQUEST_ID_PREFIX + request.key)
@@ -58,19 +60,18 @@ class Children:
             raise EffectError("the sub-mission cannot be run now", code="effect.unavailable") from error
         except asyncio.CancelledError:
             if not self._desk.suspending:  # else the next start goes on with both
-                self._later(run.cancel())
+                self._later(request.key, run.cancel())
             raise
 
     async def close(self) -> None:
         """Return once every sub-mission whose step was cancelled is cancelled as well."""
         if self._cancelling:
-            await asyncio.wait(set(self._cancelling))
+            await asyncio.wait(list(self._cancelling.values()))
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _later(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         """Do it in a task of its own: a cancelled step has no time for it."""
-        task = asyncio.create_task(work)
-        self._cancelling.add(task)
-        task.add_done_callback(self._cancelling.discard)
+        task = self._cancelling[key] = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._cancelling.pop(key))
 
 
 class _Run:
@@ -84,8 +85,13 @@ class _Run:
         self._submitting: asyncio.Task[Submission] | None = None
 
     async def outcome(self, wanted: MissionRun, request_id: str) -> JsonObject:
-        mission_id = await self._started(wanted.form, request_id)
         scope = self._scope
+        try:
+            mission_id = await self._started(wanted.form, request_id)
+        except OverloadedError as error:
+            if error.code == STOPPING:
+                await self._until_suspended()
+            raise EffectError(error.message, code="effect.overloaded") from error
         item: JsonObject = {} if scope.item is None else {"item": scope.item}
         self._tell(scope.mission_id, scope.step_id, {"for": "mission", "mission_id": mission_id, **item})
         async with scope.waiting():
@@ -111,10 +117,10 @@ class _Run:
         self._submitting.add_done_callback(_seen)
         try:
             submission = await asyncio.shield(self._submitting)  # a cancelled step has to know what it has started
-        except OverloadedError as error:
-            raise EffectError(error.message, code="effect.overloaded") from error
+        except OverloadedError:
+            raise
         except RefusalError as error:
-            raise EffectError(f"{error.code}: {error.message}", code="effect.mission_refused") from error
+            raise _refused(error) from error
         if not submission.created:
             await self._taken_up(submission.mission_id)
         return submission.mission_id
@@ -125,12 +131,23 @@ class _Run:
         if child.parent_id != self._scope.mission_id:
             message = f"mission {mission_id} has this request id, and is no part of this mission"
             raise EffectError(message, code="effect.mission_refused")
-        if child.ended_at is not None and child.overall_status is not OverallStatus.SUCCESS:
-            try:
-                await self._desk.retry_own(mission_id)
-            except ConflictError as error:  # a person was faster, or it cannot be retried
-                if (await self._store.get_mission(mission_id)).ended_at is not None:
-                    raise EffectError(f"{error.code}: {error.message}", code="effect.mission_refused") from error
+        if child.ended_at is None or child.overall_status is OverallStatus.SUCCESS or await self._is_a_persons(child):
+            return
+        try:
+            await self._desk.retry_own(mission_id)
+        except OverloadedError:
+            raise
+        except RefusalError as error:  # a person was faster, or it may not be retried
+            if (await self._store.get_mission(mission_id)).ended_at is not None:
+                raise _refused(error) from error
+
+    async def _is_a_persons(self, child: MissionFacts) -> bool:
+        """Return whether a mission was stopped, and no person has begun this one anew since: a module cannot either."""
+        if child.error is not None and child.error.message == _PARENT_CANCELLED:
+            return False
+        parent = await self._store.get_mission(self._scope.mission_id)
+        since = child.ended_at is not None and parent.started_at is not None and child.ended_at > parent.started_at
+        return since and await self._is_stopped(child)
 
     async def _ended(self, mission_id: str) -> MissionFacts:
         try:
@@ -139,6 +156,13 @@ class _Run:
             # The sub-mission was suspended before this one: its turn comes, as a cancellation.
             await asyncio.get_running_loop().create_future()
             raise
+        except ConflictError as error:  # its end could not be recorded: the next start looks for it
+            raise EffectError(error.message, code="effect.unavailable") from error
+
+    async def _until_suspended(self) -> None:
+        """Wait, without a place, for the cancellation that comes: the gateway stops, and its next start goes on."""
+        async with self._scope.waiting():
+            await asyncio.get_running_loop().create_future()
 
     async def _judged(self, ended: MissionFacts, wanted: MissionRun) -> JsonObject:
         """Return the outcome of a success.
@@ -149,17 +173,22 @@ class _Run:
         success = ended.overall_status is OverallStatus.SUCCESS
         if success and not wanted.outputs:
             return {"mission_id": ended.id, "status": OverallStatus.SUCCESS.value, "outputs": {}}
-        results = await self._results(ended.id)
         if not success:
-            stopped = _is_stopped(ended, results)
+            stopped = await self._is_stopped(ended)
             status = ended.overall_status.value if ended.overall_status is not None else "unknown"
             why = f": {ended.error.message}" if ended.error is not None else ""
             message = f"mission {ended.id} is {ended.state.value}, with the status {status}{why}"
             raise EffectError(message, code="effect.mission_stopped" if stopped else "effect.mission_failed")
+        results = await self._results(ended.id)
         outputs: dict[str, JsonValue] = {
             step_id: results[step_id].output if step_id in results else None for step_id in wanted.outputs
         }
         return {"mission_id": ended.id, "status": OverallStatus.SUCCESS.value, "outputs": outputs}
+
+    async def _is_stopped(self, ended: MissionFacts) -> bool:
+        """Return whether a person has to look: it was cancelled, broke a security rule, or crashed again and again."""
+        stop = await read_stop(self._store, ended.id)
+        return ended.state is MissionState.CANCELLED or (stop is not None and stop.reason.code in _STOPPED)
 
     async def _results(self, mission_id: str) -> dict[str, StepResult]:
         results: list[StepResult] = []
@@ -174,8 +203,5 @@ def _seen(task: asyncio.Task[Submission]) -> None:
         task.exception()
 
 
-def _is_stopped(ended: MissionFacts, results: dict[str, StepResult]) -> bool:
-    """Return whether a person has to look: it was cancelled, broke a security rule, or crashed again and again."""
-    code = ended.error.code if ended.error is not None else ""
-    halted = any(result.error is not None and result.error.code == _HALTED for result in results.values())
-    return ended.state is MissionState.CANCELLED or halted or code == _RESTARTED_TOO_OFTEN
+def _refused(error: RefusalError) -> EffectError:
+    return EffectError(f"{error.code}: {error.message}", code="effect.mission_refused")

@@ -1,5 +1,6 @@
 """Control from outside: cancel, pause, resume and retry; each request is durable before it takes effect."""
 
+from contextlib import suppress
 from typing import Final
 
 from engine.result import StepFailure
@@ -22,7 +23,7 @@ class Control:
         self._floor = floor
 
     async def cancel(self, by: str, mission_id: str, reason: str) -> None:
-        """Cancel a mission; return once it has ended.
+        """Cancel a mission; its end follows.
 
         Raises:
             ConflictError: `mission.ended`, it does not run.
@@ -30,7 +31,6 @@ class Control:
         execution = self._of(mission_id)
         await self._record(execution, EventType.MISSION_CANCEL_REQUESTED, by, reason)
         execution.cancel(StepFailure(code="mission.cancelled", message=reason))
-        await self._floor.settled(mission_id)
 
     async def pause(self, principal: Principal, mission: MissionRecord, reason: str) -> None:
         """Let nothing start in a mission, nor in those that its steps have started.
@@ -41,11 +41,11 @@ class Control:
         execution = self._of(mission.id)
         if execution.paused:
             raise ConflictError("the mission is paused already", code="mission.paused")
-        for each in (execution, *self._floor.below(mission.id)):
-            if not each.paused:
-                await self._record(each, EventType.MISSION_PAUSED, actor(principal), reason)
-                await self._ground.store.set_paused(each.mission_id, paused=True)
-                each.pause()
+        await self._pause(execution, actor(principal), reason)
+        for part in self._floor.below(mission.id):
+            if not part.paused:
+                with suppress(ConflictError):  # it has ended meanwhile
+                    await self._pause(part, actor(principal), reason)
 
     async def resume(self, principal: Principal, mission: MissionRecord) -> None:
         """End a pause, of the missions that its steps have started as well.
@@ -56,11 +56,21 @@ class Control:
         execution = self._of(mission.id)
         if not execution.paused:
             raise ConflictError("the mission is not paused", code="mission.not_paused")
-        for each in (*self._floor.below(mission.id), execution):
-            if each.paused:
-                await self._record(each, EventType.MISSION_UNPAUSED, actor(principal), "")
-                await self._ground.store.set_paused(each.mission_id, paused=False)
-                each.resume()
+        for part in self._floor.below(mission.id):
+            if part.paused:
+                with suppress(ConflictError):  # it has ended meanwhile
+                    await self._resume(part, actor(principal))
+        await self._resume(execution, actor(principal))
+
+    async def _pause(self, execution: Execution, by: str, reason: str) -> None:
+        await self._record(execution, EventType.MISSION_PAUSED, by, reason)
+        await self._ground.store.set_paused(execution.mission_id, paused=True)
+        execution.pause()
+
+    async def _resume(self, execution: Execution, by: str) -> None:
+        await self._record(execution, EventType.MISSION_UNPAUSED, by, "")
+        await self._ground.store.set_paused(execution.mission_id, paused=False)
+        execution.resume()
 
     def _of(self, mission_id: str) -> Execution:
         execution = self._floor.of(mission_id)

@@ -19,7 +19,7 @@ from gateway.missions.control import REASON_MAX, Control
 from gateway.missions.earlier import stored_events, stored_results
 from gateway.missions.execution import Execution, Ground
 from gateway.missions.floor import Floor
-from gateway.missions.recovery import Recovered, recover
+from gateway.missions.recovery import PARENT_ENDED, Recovered, recover, stop_of
 from gateway.missions.submissions import Submissions
 from gateway.missions.tree import Trees
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission, result_document, view_of
@@ -143,7 +143,9 @@ class Desk:
         """
         _check_reason(reason)
         await self._own(principal, mission_id)
-        await self._control.cancel(actor(principal), mission_id, reason or f"cancelled by {principal.subject}")
+        reason = reason or f"cancelled by {principal.subject}"
+        await self._detached(self._control.cancel(actor(principal), mission_id, reason))
+        await self._floor.settled(mission_id)
         return await self.get(principal, mission_id)
 
     async def pause(self, principal: Principal, mission_id: str, reason: str) -> MissionView:
@@ -238,6 +240,7 @@ class Desk:
         """Cancel a mission for the gateway's own reasons; one that has ended is left as it is."""
         if self._floor.of(mission_id) is not None:
             await self._control.cancel(_GATEWAY, mission_id, reason)
+            await self._floor.settled(mission_id)
 
     async def retry_own(self, mission_id: str) -> None:
         """Begin an ended mission anew for the gateway's own reasons."""
@@ -253,6 +256,9 @@ class Desk:
         """
         self._recovered.clear()
         recovered = await recover(self._ground, self._submissions)
+        for part in self._floor.apart():  # its whole may have ended while it was begun
+            if await stop_of(self._ground, part.parent_id) is not None:
+                part.cancel(PARENT_ENDED)
         self._recovered.set()
         return recovered
 

@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol, cast
 
-from engine.outcome import Stop
-from engine.result import MissionState, StepFailure, StepResult
+from engine.outcome import CONDITION_FALSE, Stop
+from engine.result import MissionState, StepFailure, StepResult, StepState
 from engine.values import JsonObject
+from gateway.errors import ConflictError
 from gateway.missions.views import MissionEvent
 from gateway.store.records import StoredEvent
 
 RESUMED: Final = "mission.resumed"
 RETRIED: Final = "mission.retried"
+DAMAGED: Final = "mission.damaged"
 
 
 class EarlierStore(Protocol):
@@ -41,21 +43,39 @@ async def read_earlier(store: EarlierStore, mission_id: str, opening: str, *, pa
     """Return what there is of a mission that is to go on (RESUMED) or to begin anew (RETRIED).
 
     Raises:
+        StoreError: it cannot be read now.
+        ConflictError: `mission.damaged`, what is there means nothing.
+    """
+    reading, results = _Reading(), {}
+    going_on = opening == RESUMED
+    try:
+        async for event in stored_events(store, mission_id):
+            reading.take(event)
+        async for result in stored_results(store, mission_id):
+            if going_on or _stands(result):
+                results[result.step_id] = result
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConflictError("what is recorded of the mission cannot be understood", code=DAMAGED) from error
+    return Earlier(
+        opening=opening,
+        events=reading.count,
+        results=results,
+        spent_seconds=reading.spent_seconds if going_on else 0.0,
+        stopped=reading.stopped if going_on else None,
+        paused=paused,
+    )
+
+
+async def read_stop(store: EarlierStore, mission_id: str) -> Stop | None:
+    """Return why the last run of a mission ended before its last step; None: it did not.
+
+    Raises:
         StoreError: it cannot be read.
     """
     reading = _Reading()
     async for event in stored_events(store, mission_id):
         reading.take(event)
-    results = [result async for result in stored_results(store, mission_id)]
-    going_on = opening == RESUMED
-    return Earlier(
-        opening=opening,
-        events=reading.count,
-        results={result.step_id: result for result in results},
-        spent_seconds=reading.spent_seconds if going_on else 0.0,
-        stopped=reading.stopped if going_on else None,
-        paused=paused,
-    )
+    return reading.stopped
 
 
 async def stored_events(store: EarlierStore, mission_id: str, from_index: int = 0) -> AsyncIterator[MissionEvent]:
@@ -73,6 +93,12 @@ async def stored_results(store: EarlierStore, mission_id: str, offset: int = 0) 
         for result in page:
             yield result
         offset += len(page)
+
+
+def _stands(result: StepResult) -> bool:
+    """Return whether a result is kept when its mission begins anew, as `Store.reopen_mission` does."""
+    passed_over = result.error is not None and result.error.code == CONDITION_FALSE.code
+    return result.status is StepState.COMPLETED or (result.status is StepState.SKIPPED and passed_over)
 
 
 class _Reading:
@@ -99,7 +125,7 @@ class _Reading:
             case "mission.retried":
                 self._spent_seconds, self.stopped, self._paused, self._since = 0.0, None, False, None
             case "mission.executing":
-                self._since = event.timestamp
+                self._since = None if self._paused else event.timestamp
             case "mission.resumed":
                 self._spent_seconds += self._running_seconds(self._last)
                 self._since = None if self._paused else event.timestamp

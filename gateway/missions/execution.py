@@ -189,7 +189,7 @@ class Execution:
                 await self._begin()
                 await self._finish(await self._run_and_keep())
         except SuspendedError:
-            self._leave_off()
+            await self._leave_off()
         except Exception:  # noqa: BLE001 - the store still says Executing, and watchers are told of no end
             _LOG.exception("mission %s: its end could not be recorded; the next start takes it up", self.mission_id)
         finally:
@@ -295,11 +295,12 @@ class Execution:
             await self._ground.store.append_events(self.mission_id, first_index, bodies)
             self._recorder.events_saved(len(events))
 
-    def _leave_off(self) -> None:
+    async def _leave_off(self) -> None:
         """Record that a later start of the gateway goes on; where that fails, it does so all the same."""
         self.trail.end()
         with suppress(EngineError):
             self.trail.record(EventType.MISSION_SUSPENDED, self.mission_id, {})
+            await self._save()  # what watchers were told while it waited for its key
 
     async def _finish(self, result: MissionResult) -> None:
         """Record the end: results, the signed event, the final state; then tell the watchers.
@@ -309,7 +310,8 @@ class Execution:
         recorder = self._recorder
         try:
             await self._save()
-            await self._ground.approvals.withdraw(self.tenant, self.mission_id)
+            earlier = self._earlier.opening is not None
+            await self._ground.approvals.withdraw(self.tenant, self.mission_id, earlier=earlier)
         except EngineError as error:
             self._stop(error)
         result = self._judged(result)

@@ -8,6 +8,7 @@ from typing import Final
 from engine.errors import SuspendedError
 from gateway.errors import OverloadedError
 from gateway.missions.execution import Execution
+from gateway.missions.ports import STOPPING
 
 _LOOK_SECONDS: Final = 0.05  # between two looks at whether anything is at work, while the gateway stops
 
@@ -34,13 +35,17 @@ class Floor:
 
     def below(self, mission_id: str) -> list[Execution]:
         """Return the executions of the missions that a mission has started, and of theirs, and so on."""
-        found: list[Execution] = []
-        parents = {mission_id}
-        for execution, _ in self._running.values():  # a mission is started after the one of which it is a part
-            if execution.parent_id in parents:
-                parents.add(execution.mission_id)
-                found.append(execution)
+        parts: dict[str | None, list[Execution]] = {}
+        for execution, _ in self._running.values():
+            parts.setdefault(execution.parent_id, []).append(execution)
+        found: list[Execution] = list(parts.get(mission_id, ()))
+        for execution in found:  # which grows
+            found += parts.get(execution.mission_id, ())
         return found
+
+    def apart(self) -> list[Execution]:
+        """Return the executions of missions that are parts of one that does not run."""
+        return [each for each, _ in self._running.values() if each.parent_id and each.parent_id not in self._running]
 
     @contextmanager
     def place(self, *, besides: int = 0) -> Iterator[None]:
@@ -50,7 +55,7 @@ class Floor:
             OverloadedError: there is none, or the gateway is stopping.
         """
         if self._closing:
-            raise OverloadedError("the gateway is stopping", code="gateway.stopping")
+            raise OverloadedError("the gateway is stopping", code=STOPPING)
         if max(len(self._running) + self._starting, besides) >= self._running_max:
             raise OverloadedError(f"{self._running_max} missions run already", code="mission.too_many_running")
         self._starting += 1

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from engine.result import MissionState, OverallStatus, StepFailure, StepResult
 from engine.values import JsonObject
 from gateway.identity import Principal
 from gateway.missions.views import Submission
 from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
+from gateway.store.records import StoredEvent
+
+STOPPING: Final = "gateway.stopping"  # the code of what is refused because the gateway stops
 
 # Tells the watchers of a mission that a step waits: mission id, step id, details. Never blocks, never raises.
 Tell: TypeAlias = Callable[[str, str, JsonObject], None]
@@ -56,6 +59,10 @@ class MissionFacts(Protocol):
     @property
     def overall_status(self) -> OverallStatus | None:
         """How it ended; None while it has not."""
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When its present run began; None before."""
 
     @property
     def ended_at(self) -> datetime | None:
@@ -106,7 +113,10 @@ class ApprovalStore(Missions, Protocol):
 
 
 class ChildStore(Missions, Protocol):
-    """Where the outputs of sub-missions are."""
+    """Where the outputs of sub-missions are, and their events."""
+
+    async def events(self, mission_id: str, from_index: int) -> tuple[StoredEvent, ...]:
+        """Return a page of a mission's events; an empty one is the end."""
 
     async def children(self, mission_id: str) -> tuple[MissionFacts, ...]:
         """Return the missions that are parts of this one, one level deep."""

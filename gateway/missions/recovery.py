@@ -11,13 +11,15 @@ from typing import Final
 from engine.errors import RefusalError
 from engine.outcome import Stop
 from engine.result import StepFailure
-from gateway.events import EventType, refusal_document
+from gateway.events import EventType, Trail, refusal_document
+from gateway.missions.earlier import DAMAGED, stored_results
 from gateway.missions.execution import Ground
+from gateway.missions.kept import record_kept
 from gateway.missions.submissions import Submissions
 from gateway.store.records import MissionRecord
 
 _GATEWAY: Final = "gateway"
-_PARENT_ENDED: Final = StepFailure(code="mission.cancelled", message="the mission of which it is a part has ended")
+PARENT_ENDED: Final = StepFailure(code="mission.cancelled", message="the mission of which it is a part has ended")
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ async def recover(ground: Ground, submissions: Submissions) -> Recovered:
     interrupted: list[str] = []
     for record in await ground.store.unfinished():
         try:
-            await submissions.resume(record, await _stop_of(ground, record))
+            await submissions.resume(record, await stop_of(ground, record.parent_id))
             resumed.append(record.id)
         except RefusalError as refusal:
             _LOG.warning("mission %s cannot go on: %s", record.id, refusal)
@@ -49,18 +51,23 @@ async def recover(ground: Ground, submissions: Submissions) -> Recovered:
     return Recovered(tuple(resumed), tuple(interrupted))
 
 
-async def _stop_of(ground: Ground, record: MissionRecord) -> Stop | None:
+async def stop_of(ground: Ground, parent_id: str | None) -> Stop | None:
     """Return why a mission is to end at once: the step that has asked for it is over."""
-    if record.parent_id is None:
+    if parent_id is None:
         return None
-    parent = await ground.store.get_mission(record.parent_id)
-    return Stop.cancelled(_PARENT_ENDED) if parent.ended_at is not None else None
+    parent = await ground.store.get_mission(parent_id)
+    return Stop.cancelled(PARENT_ENDED) if parent.ended_at is not None else None
 
 
 async def _interrupt(ground: Ground, record: MissionRecord, refusal: RefusalError) -> None:
     """End a mission that may not go on. The log is told first: a kill in between makes it tell twice, never not."""
     details = {"state": record.state.value, **refusal_document(refusal)}
-    seq = ground.audit.append(EventType.MISSION_INTERRUPTED, actor=_GATEWAY, target=record.id, details=details)
+    trail = Trail(ground.audit, _GATEWAY)
+    if refusal.code != DAMAGED:
+        results = {result.step_id: result async for result in stored_results(ground.store, record.id)}
+        await record_kept(trail, ground.store, record.id, results)
+    seq = trail.record(EventType.MISSION_INTERRUPTED, record.id, details)
     await ground.audit.durable(seq)
+    await ground.approvals.withdraw(record.tenant, record.id, earlier=True)
     reason = StepFailure(code=refusal.code, message=f"the mission cannot go on after a restart: {refusal.message}")
     await ground.store.interrupt_mission(record.id, reason)

@@ -97,7 +97,7 @@ class Submissions:
             # later, or the next start of the gateway does.
             await self._ground.audit.durable(trail.record(EventType.MISSION_ADMITTED, record.id, details))
             self._unadmitted.discard(record.id)
-            self._start(record, sanitized, principal, decision, trail, Earlier())
+            await self._start(record, sanitized, principal, decision, trail, Earlier())
         return Submission(mission_id=record.id, digest=sanitized.digest, created=True, decision=decision)
 
     async def retry(self, mission_id: str, by: str, *, repeat_in_doubt: bool) -> None:
@@ -107,7 +107,7 @@ class Submissions:
 
         Raises:
             ConflictError: `mission.not_ended`.
-            RefusalError: sanitizer or policy now refuse it; it stays as it ended.
+            RefusalError: sanitizer or policy now refuse it, or it cannot be read; it stays as it ended.
         """
         async with self._turn(mission_id):
             store = self._ground.store
@@ -120,20 +120,20 @@ class Submissions:
             with self._floor.place():
                 async with recorded(self._ground.audit, by, mission_id, evidence):
                     sanitized, caller, decision = await self._again(record, evidence)
+                    earlier = await read_earlier(store, mission_id, RETRIED)
                     trail = Trail(self._ground.audit, actor(caller))
                     seq = trail.record(EventType.MISSION_RETRIED, mission_id, evidence, actor=by)
                     await self._ground.audit.durable(seq)
                 if repeat_in_doubt:
                     await store.forget_doubt(mission_id)
                 record = await store.reopen_mission(mission_id)
-                earlier = await read_earlier(store, mission_id, RETRIED)
-                self._start(record, sanitized, caller, decision, trail, earlier)
+                await self._start(record, sanitized, caller, decision, trail, earlier)
 
     async def resume(self, record: MissionRecord, stop: Stop | None) -> None:
         """Go on with a mission of an earlier process, or end it where there is a `stop`; it is decided again.
 
         Raises:
-            RefusalError: sanitizer or policy now refuse it.
+            RefusalError: sanitizer or policy now refuse it, or what is recorded of it is damaged.
         """
         evidence: dict[str, JsonValue] = {"state": record.state.value}
         sanitized, caller, decision = await self._again(record, evidence)
@@ -143,7 +143,7 @@ class Submissions:
         seq = trail.record(EventType.MISSION_RESUMED, record.id, {**evidence, "kept": len(earlier.results)})
         seq = max(seq, await record_kept(trail, self._ground.store, record.id, earlier.results))
         await self._ground.audit.durable(seq)
-        self._start(record, sanitized, caller, decision, trail, earlier)
+        await self._start(record, sanitized, caller, decision, trail, earlier)
 
     async def _again(
         self, record: MissionRecord, evidence: dict[str, JsonValue]
@@ -206,7 +206,7 @@ class Submissions:
                 raise ConflictError(message, code="mission.concurrency_key_held")
             above = self._floor.of(above.parent_id) if above.parent_id is not None else None
 
-    def _start(
+    async def _start(
         self,
         record: MissionRecord,
         sanitized: SanitizedMission,
@@ -215,7 +215,10 @@ class Submissions:
         trail: Trail,
         earlier: Earlier,
     ) -> None:
-        """Set the mission going; its admission, or what stands for it, is durable."""
+        """Set the mission going; its admission, or what stands for it, is durable.
+
+        A part of a mission that is paused begins paused, and goes on with it.
+        """
         assignment = Assignment(
             mission_id=record.id,
             parent_id=record.parent_id,
@@ -225,7 +228,13 @@ class Submissions:
             decision=decision,
             trail=trail,
         )
-        self._floor.start(Execution(self._ground, assignment, earlier))
+        execution = Execution(self._ground, assignment, earlier)
+        above = self._floor.of(record.parent_id) if record.parent_id is not None else None
+        held = above is not None and above.paused and execution.pause()
+        self._floor.start(execution)
+        if above is not None and held:
+            trail.record(EventType.MISSION_PAUSED, record.id, {"with": above.mission_id})
+            await self._ground.store.set_paused(record.id, paused=True)
 
     def _turn(self, *name: str) -> asyncio.Lock:
         return self._turns.setdefault(name, asyncio.Lock())

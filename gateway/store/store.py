@@ -291,8 +291,11 @@ class Store:
         await self._writer.submit(lambda c: effects.settle_effect(c, mission_id, place, state, entry))
 
     async def effects(self, mission_id: str, step_id: str, item: int | None) -> tuple[EffectRecord, ...]:
-        """Return the effects of a step, or of one item of its fan-out, by index; none for an unknown mission."""
-        return await self._reader.run(lambda c: effects.effects(c, mission_id, step_id, item))
+        """Return the effects of a step, or of one item of its fan-out, by index; none for an unknown mission.
+
+        The writer reads them: an attempt that follows a cancelled one must see what that has asked for and not awaited.
+        """
+        return await self._writer.submit(lambda c: effects.effects(c, mission_id, step_id, item))
 
     async def mission_effects(
         self, mission_id: str, *, offset: int = 0, limit: int = EFFECTS_PAGE_MAX

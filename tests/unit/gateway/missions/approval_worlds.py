@@ -8,11 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from engine.result import MissionState, OverallStatus, StepFailure, StepResult
+from engine.values import JsonObject
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.errors import ConflictError, NotFoundError, StoreError
 from gateway.identity import Principal
 from gateway.missions.approvals import Approvals
+from gateway.missions.views import MissionEvent
 from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
+from gateway.store.records import StoredEvent
 from tests.virtual_time import EPOCH, LoopClock
 
 ANN = Principal(subject="ann", tenant="acme", roles=("submitter", "approver"))
@@ -37,6 +40,7 @@ class Facts:
     steps_total: int = 1
     state: MissionState = MissionState.EXECUTING
     overall_status: OverallStatus | None = None
+    started_at: datetime | None = None
     ended_at: datetime | None = None
     error: StepFailure | None = None
 
@@ -51,6 +55,7 @@ class FakeStore:
         self.missions = {mission.id: mission for mission in missions or (Facts(),)}
         self.approvals: dict[str, ApprovalRecord] = {}
         self.results: dict[str, list[StepResult]] = {}
+        self.stops: dict[str, str] = {}  # mission → why it ended before its last step
         self.broken = False
         self.looks = 0  # how often a tree was counted
 
@@ -68,6 +73,15 @@ class FakeStore:
     async def step_results(self, mission_id: str, *, offset: int = 0) -> tuple[StepResult, ...]:
         await self._at()
         return tuple(self.results.get(mission_id, [])[offset : offset + 2])
+
+    async def events(self, mission_id: str, from_index: int) -> tuple[StoredEvent, ...]:
+        await self._at()
+        reason = self.stops.get(mission_id)
+        if reason is None or from_index > 0:
+            return ()
+        details: JsonObject = {"state": "Failed", "error": {"code": reason, "message": "m"}, "of_step": False}
+        event = MissionEvent(index=0, timestamp=EPOCH, kind="mission.stopping", step_id="", details=details)
+        return (StoredEvent(0, event.to_bytes()),)
 
     async def create_approval(self, approval: NewApproval) -> ApprovalRecord:
         await self._at()

@@ -187,32 +187,24 @@ async def test_arguments_are_checked_before_anything_runs(args: dict[str, Any]) 
 
 
 STOPPED = {
-    "failed": (FAILED, None, [], "effect.mission_failed"),
-    "partial": ((MissionState.COMPLETED, OverallStatus.PARTIAL), None, [], "effect.mission_failed"),
-    "timeout": (FAILED, "mission.timeout", [], "effect.mission_failed"),
-    "cancelled": ((MissionState.CANCELLED, OverallStatus.FAILED), "mission.cancelled", [], "effect.mission_stopped"),
-    "restarts": (FAILED, "mission.restart_intensity", [], "effect.mission_stopped"),
-    "halted": (FAILED, None, ["mission.halted"], "effect.mission_stopped"),
+    "failed": (FAILED, None, "effect.mission_failed"),
+    "partial": ((MissionState.COMPLETED, OverallStatus.PARTIAL), None, "effect.mission_failed"),
+    "timeout": (FAILED, "mission.timeout", "effect.mission_failed"),
+    "cancelled": ((MissionState.CANCELLED, OverallStatus.FAILED), "mission.cancelled", "effect.mission_stopped"),
+    "restarts": (FAILED, "mission.restart_intensity", "effect.mission_stopped"),
+    "halted": (FAILED, "mission.halted", "effect.mission_stopped"),
 }
 
 
-@pytest.mark.parametrize(("end", "error", "skipped", "code"), STOPPED.values(), ids=STOPPED)
+@pytest.mark.parametrize(("end", "stop", "code"), STOPPED.values(), ids=STOPPED)
 @in_virtual_time
-async def test_what_is_no_success_is_an_error(end: Any, error: str | None, skipped: list[str], code: str) -> None:
+async def test_what_is_no_success_is_an_error(end: Any, stop: str | None, code: str) -> None:
     """One code for what another attempt may help, another for what a person has to look at."""
     nest = Nest()
     task = await nest.running()
-    nest.store.results["c1"] = [
-        StepResult(
-            step_id=why,
-            status=StepState.SKIPPED,
-            error=StepFailure(code=why, message="m"),
-            duration_ms=0.0,
-            timestamp=EPOCH,
-        )
-        for why in skipped
-    ]
-    nest.desk.end("c1", *end, None if error is None else StepFailure(code=error, message="why"))
+    if stop is not None:
+        nest.store.stops["c1"] = stop
+    nest.desk.end("c1", *end)
     assert await failure(task) == code
 
 
