@@ -15,6 +15,7 @@ import engine
 import gateway
 from engine.errors import EngineError, FaultError, RefusalError
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
+from gateway.events import EventType
 from gateway.rpc.audit_service import AuditService
 from gateway.rpc.errors import STATUSES
 from gateway.rpc.mission_service import MissionService
@@ -112,6 +113,14 @@ def test_every_step_kind_has_all_that_it_needs(hook: Any) -> None:
     assert f"| `{hook.name}` |" in document
     assert f"\n## {hook.name}\n" in document
     assert any(f'"{hook.name}"' in path.read_text() for path in (ROOT / "tests").rglob("test_step_modules.py"))
+
+
+def test_every_event_is_described() -> None:
+    """docs/audit-format.md has each that the gateway writes, and no other."""
+    table = (ROOT / "docs/audit-format.md").read_text().partition("\n## 10. ")[2]
+    rows = [row.partition(" | ")[0] for row in table.splitlines() if row.startswith("| `")]
+    described = [name for row in rows for name in re.findall(r"`([a-z_]+\.[a-z_]+)`", row)]
+    assert sorted(described) == sorted(EventType)
 
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
