@@ -191,6 +191,8 @@ def _apply_to_step(step: StepProgress, event: Mapping[str, Any], at: datetime) -
             step.state, step.note = WAITING, note_of(event)
             if details.get("for") == "approval":
                 step.approvals[details.get("item")] = details
+            if len(step.approvals) > 1:
+                step.note = f"for {len(step.approvals)} approvals"
         case "step.completed" | "step.failed" | "step.skipped":
             step.state, step.duration_ms = kind.partition(".")[2].capitalize(), details.get("duration_ms")
             step.code = (details.get("error") or {}).get("code", "")

@@ -100,7 +100,7 @@ def test_who_is_waited_for_is_known_until_the_step_goes_on() -> None:
     told(progress, event("step.completed", "a", duration_ms=1, status="Completed"), event("step.executing", "b"))
     assert progress.approvals == []
     told(progress, *(event("step.waiting", "b", **asked, item=item) for item in (0, 1)))
-    assert len(progress.approvals) == 2
+    assert (len(progress.approvals), progress.steps["b"].note) == (2, "for 2 approvals")
     told(progress, event("step.item", "b", item=0, total=2, status="Completed"))
     assert (states(progress)["b"], len(progress.approvals)) == ("Waiting", 1)
     told(progress, event("step.waiting", "b", **{"for": "mission"}, mission_id="m-2"))
