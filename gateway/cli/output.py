@@ -67,7 +67,7 @@ _STATE_STYLE: Final[Mapping[str, str]] = {
 _MISSION: Final = re.compile(r"\bMISSION\b")  # stands for the id, where it is known
 _NEXT: Final[Mapping[str, str]] = {  # the commands that help where a code is all that the gateway can know
     "rpc.unavailable": "missiongate serve runs one; --server or MISSIONGATE_SERVER says where it is",
-    "auth.unauthenticated": "--token-file or MISSIONGATE_TOKEN says who asks; init wrote the first one to keys/admin.token",
+    "auth.unauthenticated": "--token-file or MISSIONGATE_TOKEN says who asks; the first is in keys/admin.token",
     "mission.ended": "missiongate get MISSION shows how; missiongate retry MISSION begins it anew",
     "mission.not_ended": "missiongate cancel MISSION ends it; missiongate watch MISSION waits for its end",
     "mission.paused": "missiongate resume MISSION lets it go on",
