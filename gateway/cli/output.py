@@ -67,6 +67,7 @@ _STATE_STYLE: Final[Mapping[str, str]] = {
 _MISSION: Final = re.compile(r"\bMISSION\b")  # stands for the id, where it is known
 _NEXT: Final[Mapping[str, str]] = {  # the commands that help where a code is all that the gateway can know
     "rpc.unavailable": "missiongate serve runs one; --server or MISSIONGATE_SERVER says where it is",
+    "audit.locked": "a gateway runs on this home already; a home has one at a time",
     "auth.unauthenticated": "--token-file or MISSIONGATE_TOKEN says who asks; the first is in keys/admin.token",
     "mission.ended": "missiongate get MISSION shows how; missiongate retry MISSION begins it anew",
     "mission.not_ended": "missiongate cancel MISSION ends it; missiongate watch MISSION waits for its end",
@@ -81,7 +82,7 @@ _NEXT: Final[Mapping[str, str]] = {  # the commands that help where a code is al
     "approval.expired": "missiongate retry MISSION asks anew, once the mission has ended",
     "approval.own_mission": "somebody else with the role has to decide",
     "approval.not_yours": "somebody with the role has to decide: --token-file names the token",
-    "format.not_binary": "--format json gives out any result; --step ID the output of one step",
+    "format.not_binary": "--format json gives out any result; --step ID picks the output of one step",
 }
 
 
