@@ -85,7 +85,9 @@ class TestSanitize:
 
     def test_taint_is_that_of_the_effects_that_a_kind_declares(self) -> None:
         """A site's own kind that may make requests is `network`, whatever its name is."""
-        sanitized = sanitize(step("a", kind="posting"), step("b", "a", x="${steps.a.output}"), step("c", kind="reading"))
+        sanitized = sanitize(
+            step("a", kind="posting"), step("b", "a", x="${steps.a.output}"), step("c", kind="reading")
+        )
         assert sanitized.taint == ({"network"}, {"network"}, {"workspace", "network"})
 
 
