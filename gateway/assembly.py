@@ -1,12 +1,10 @@
 """Wires the gateway: the one module that knows every part, and the order in which they start and stop."""
 
 import asyncio
-import logging
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -17,9 +15,9 @@ from engine.breaker import Breakers
 from engine.clock import Clock, SystemClock
 from engine.exclusive import ExclusiveKeys
 from engine.slots import MEMBERS_MAX, SharedSlots
-from engine.values import JsonObject, JsonValue
+from engine.values import JsonObject
 from gateway.addresses import AddressPolicy
-from gateway.config import Config, HookConfig
+from gateway.config import Config
 from gateway.effects.blocking import BlockingPool
 from gateway.effects.files import FileLimits, FileRead, FileWrite
 from gateway.effects.http import HttpLimits, HttpRequest, tls_context
@@ -28,7 +26,7 @@ from gateway.effects.resolver import SystemResolver
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
 from gateway.effects.workspace import Workspaces
-from gateway.errors import ConfigurationError, HookRefusedError, PolicyInvalidError
+from gateway.errors import ConfigurationError, HookRefusedError
 from gateway.events import EventType
 from gateway.identity import TokenTable
 from gateway.missions.approvals import Approvals
@@ -36,22 +34,20 @@ from gateway.missions.children import Children
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
 from gateway.missions.recovery import Recovered
-from gateway.missions.retention import Retention, retention_days
+from gateway.missions.retention import Retention
 from gateway.performing import Performing
 from gateway.pipeline import Admission, StepPipeline
 from gateway.policy.bundle import Bundle
 from gateway.policy.pool import WorkerPolicy
-from gateway.policy.regorus_engine import RegorusEngine
 from gateway.rpc.gate import PolicyGate
 from gateway.rpc.server import Ports, RpcServer
+from gateway.rules import Rules, load_rules, named
 from gateway.sandbox.artefact import Artefact
 from gateway.sandbox.compile import compile_module
-from gateway.sandbox.hooks import Hook, builtin_hooks, load_hook
+from gateway.sandbox.hooks import Hook
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.sandbox.pool import PooledSandbox
-from gateway.sandbox.profile import Profile, profiles_from
 from gateway.sanitizer.schema import ParameterSchema
-from gateway.stages import StepKind
 from gateway.store.store import Store
 from gateway.workers.supervisor import Zygote
 
@@ -65,8 +61,6 @@ _SANDBOX_DEPTH: Final = (
     4  # runs handed to one worker: it need not wait for us between two, and only the first is blamed
 )
 _ACTOR: Final = "gateway"
-
-_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,58 +98,6 @@ class LogReader:
         return self.keys
 
 
-def bundled_policies() -> Path:
-    """Return the folder of the default bundle: in the package, or in the checkout that it was installed from."""
-    packaged = Path(str(files("gateway"))) / "_policies"
-    return packaged if packaged.is_dir() else Path(str(files("gateway"))).parent / "policies"
-
-
-def prepare_kinds(
-    hooks: tuple[Hook, ...], profiles: Mapping[str, Profile], addresses: AddressPolicy
-) -> dict[str, StepKind]:
-    """Return each step kind with its compiled schema and what a run of it gets.
-
-    Raises:
-        HookRefusedError: two hooks of one name, an unknown profile, a schema or an effect that does not exist.
-    """
-    kinds: dict[str, StepKind] = {}
-    for hook in hooks:
-        if hook.name in kinds:
-            raise HookRefusedError(f"there are two hooks named {hook.name!r}", code="hook.duplicate")
-        if hook.profile not in profiles:
-            raise HookRefusedError(
-                f"hook {hook.name!r}: there is no profile {hook.profile!r}", code="hook.unknown_profile"
-            )
-        if unknown := sorted(set(hook.effects) - set(ARGUMENT_SCHEMAS)):
-            raise HookRefusedError(f"hook {hook.name!r}: no effect is {unknown[0]!r}", code="hook.unknown_effect")
-        schema = ParameterSchema.compile(hook.schema, addresses=addresses)
-        kinds[hook.name] = StepKind(hook=hook, schema=schema, constraints=profiles[hook.profile].constraints)
-    return kinds
-
-
-def address_policy(bundle: Bundle) -> AddressPolicy:
-    """Return the addresses that the bundle's data opens beside the public ones.
-
-    Raises:
-        PolicyInvalidError: an entry is no network.
-    """
-    networks = bundle.data.get("networks", {})
-    allow = networks.get("allow", []) if isinstance(networks, Mapping) else []
-    return AddressPolicy.parse(allow if isinstance(allow, list) else [allow])
-
-
-def local_admission(home: Path | None, config: Config) -> Admission:
-    """Return stages 1 to 3 without a gateway: policy is evaluated in this process, and nothing is recorded.
-
-    Without a home, the default bundle decides.
-
-    Raises:
-        EngineError: bundle or hooks are not accepted.
-    """
-    rules = _load_rules(home, config)
-    return Admission(kinds=rules.kinds, policy=RegorusEngine(rules.bundle), limits=config.limits.mission_limits())
-
-
 @asynccontextmanager
 async def running_gateway(
     home: Path, config: Config, *, clock: Clock | None = None, drain_seconds: float = DRAIN_SECONDS
@@ -170,7 +112,7 @@ async def running_gateway(
     # audit writer's thread starves, and with it everything that waits for a checkpoint (docs/adr/0004).
     sys.setswitchinterval(_SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
-        rules = _load_rules(home, config)
+        rules = load_rules(home, config)
         workers = await _start_workers(stack, config, rules)
         records = await _open_records(stack, home, clock or SystemClock())
         approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
@@ -187,16 +129,7 @@ async def running_gateway(
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
         await _record(records.audit, EventType.GATEWAY_STARTED, {"bundle": rules.bundle.digest, "hooks": rules.pins()})
-        server = RpcServer(
-            Ports(
-                desk=desk,
-                gate=PolicyGate(workers.policy, records.audit),
-                audit=LogReader(records.audit, (records.verifier_key,)),
-                tokens=TokenTable([token.entry() for token in config.tokens]),
-                anonymous=config.anonymous,
-                limits=config.limits.mission_limits(),
-            )
-        )
+        server = _server(config, desk, workers, records)
         await server.start(config.listen)
         pruning = asyncio.create_task(Retention(ground, days=rules.retention_days).run())
         try:
@@ -221,22 +154,6 @@ async def running_gateway(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rules:
-    """What is decided before anything starts: the bundle, and what its data makes of the hooks."""
-
-    bundle: Bundle
-    profiles: Mapping[str, Profile]
-    addresses: AddressPolicy
-    hooks: tuple[Hook, ...]
-    kinds: Mapping[str, StepKind]
-    retention_days: int
-
-    def pins(self) -> dict[str, JsonValue]:
-        """Return the SHA-256 of each hook's module."""
-        return {hook.name: hook.sha256 for hook in self.hooks}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Workers:
     """The processes in which untrusted code and policy run."""
 
@@ -255,49 +172,14 @@ class _Records:
     clock: Clock
 
 
-def _load_rules(home: Path | None, config: Config) -> _Rules:
-    """Load bundle and hooks of a home; without one, the default bundle and the built-in hooks."""
-    bundle = Bundle.load(bundled_policies() if home is None else home / config.policies)
-    if missing := bundle.missing_entrypoints():
-        raise PolicyInvalidError(
-            f"nothing decides data.gateway.{missing[0]}.decision: every such request would be denied",
-            code="policy.entrypoint_missing",
-        )
-    profiles, addresses = profiles_from(bundle.data), address_policy(bundle)
-    hooks = builtin_hooks()
-    if home is not None:
-        hooks += tuple(_load_site_hook(home, at, hook) for at, hook in enumerate(config.hooks))
-    kinds = prepare_kinds(hooks, profiles, addresses)
-    return _Rules(
-        bundle=bundle,
-        profiles=profiles,
-        addresses=addresses,
-        hooks=hooks,
-        kinds=kinds,
-        retention_days=retention_days(bundle.data),
-    )
-
-
-def _load_site_hook(home: Path, at: int, entry: HookConfig) -> Hook:
-    try:
-        return load_hook(home / entry.path, sha256=entry.sha256)
-    except HookRefusedError as error:
-        raise _named(error, f"hooks[{at}]", entry.path) from error
-
-
 async def _compile(zygote: Zygote, hook: Hook) -> Artefact:
     try:
         return await compile_module(zygote, hook.module)
     except HookRefusedError as error:
-        raise _named(error, f"hook {hook.name}", "its module") from error
+        raise named(error, f"hook {hook.name}", "its module") from error
 
 
-def _named(error: HookRefusedError, field: str, what: str) -> HookRefusedError:
-    """Return the refusal of a hook with the name of the hook: there may be many."""
-    return HookRefusedError(f"{field}: {what}: {error.message}", code=error.code, field=field)
-
-
-async def _start_workers(stack: AsyncExitStack, config: Config, rules: _Rules) -> _Workers:
+async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules) -> _Workers:
     """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
     # Policy workers import their engine after the fork: sandbox workers come from the same zygote, and must inherit
     # neither its code nor the address space that its allocator takes.
@@ -325,10 +207,24 @@ async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock) -> _Rec
     return _Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
 
 
+def _server(config: Config, desk: Desk, workers: _Workers, records: _Records) -> RpcServer:
+    """Return the server, which does not listen yet."""
+    return RpcServer(
+        Ports(
+            desk=desk,
+            gate=PolicyGate(workers.policy, records.audit),
+            audit=LogReader(records.audit, (records.verifier_key,)),
+            tokens=TokenTable([token.entry() for token in config.tokens]),
+            anonymous=config.anonymous,
+            limits=config.limits.mission_limits(),
+        )
+    )
+
+
 def _pipeline(
     stack: AsyncExitStack,
     config: Config,
-    rules: _Rules,
+    rules: Rules,
     workers: _Workers,
     records: _Records,
     waits: Mapping[str, Performer],

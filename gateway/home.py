@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from engine.audit.keys import Ed25519Signer
-from gateway.assembly import KEY_FILE, bundled_policies
+from gateway.assembly import KEY_FILE
 from gateway.config import CONFIG_NAME
 from gateway.errors import ConfigurationError
+from gateway.rules import bundled_policies
 
 LOG_NAME: Final = "missiongate.local/log"
 _TOKEN_BYTES: Final = 32

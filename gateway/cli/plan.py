@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from engine.errors import EngineError
-from gateway.assembly import local_admission
 from gateway.cli.options import DocumentArgument, OutputOption, TokenOption, calling, read_document
 from gateway.cli.output import Exit, Output, error_document, fail, print_errors, print_json
 from gateway.cli.plan_view import print_plan
 from gateway.config import Config, load_config
 from gateway.identity import Principal
 from gateway.missions.views import PlanPreview
+from gateway.rules import local_admission
 
 
 def plan(

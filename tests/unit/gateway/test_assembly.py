@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from engine.errors import EngineError
-from gateway.assembly import local_admission
 from gateway.config import CONFIG_NAME, load_config
 from gateway.demo.scenario import prepare
 from gateway.errors import HookRefusedError, PolicyInvalidError
+from gateway.rules import local_admission
 
 
 @pytest.fixture
