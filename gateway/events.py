@@ -14,6 +14,7 @@
 - what was written in the last moments of a process that was killed may be lost, as no checkpoint covers it: after
   `mission.resumed`, or before `mission.interrupted`, `mission.steps_kept` and `mission.effects_kept` name every outcome
   that stands, and every effect that is in doubt;
+- after `step.ended` nothing of that step begins, until the mission is retried or resumed;
 - after `mission.ended`, `mission.suspended` or `mission.interrupted` nothing of that mission begins, until
   `mission.retried` or `mission.resumed`.
 """
@@ -86,12 +87,13 @@ class Audit(Protocol):
 class Trail:
     """The audit events of one mission: on whose behalf they are, how many there are, and whether more may begin."""
 
-    __slots__ = ("_actor", "_audit", "events", "over")
+    __slots__ = ("_actor", "_audit", "_steps_over", "events", "over")
 
     def __init__(self, audit: Audit, actor: str) -> None:
         """Begin a trail; `actor` is who submitted the mission."""
         self._audit = audit
         self._actor = actor
+        self._steps_over: set[str] = set()  # targets
         self.over = False
         self.events = 0
 
@@ -109,21 +111,30 @@ class Trail:
         """Let nothing begin any more; what is under way may still record how it ended."""
         self.over = True
 
-    def require_open(self) -> None:
-        """Return while the mission runs.
+    def end_step(self, target: str) -> None:
+        """Let nothing of a step begin any more."""
+        self._steps_over.add(target)
+
+    def is_open(self, target: str) -> bool:
+        """Return whether the mission runs, and the step, or the step of the item, has not ended."""
+        return not self.over and target.partition("[")[0] not in self._steps_over
+
+    def require_open(self, target: str) -> None:
+        """Return while something of a step, or of an item, may begin.
 
         Raises:
-            FaultError: `mission.ended`. A step that ignored its cancellation is still at work.
+            FaultError: `mission.ended`, `step.ended`. An attempt that ignored its cancellation is still at work.
         """
-        if self.over:
-            raise FaultError("the mission has ended", code="mission.ended")
+        if not self.is_open(target):
+            what = "mission" if self.over else "step"
+            raise FaultError(f"the {what} has ended", code=f"{what}.ended")
 
 
 class Verdict:
     """A block whose outcome is in the log before anybody acts on it: left normally it is a yes, by an exception a no.
 
     `evidence` is filled inside the block with what was found out. A block that is cancelled has no verdict, nor has one
-    that outlives its mission: leaving it raises.
+    that outlives its mission or its step: leaving it raises.
     """
 
     __slots__ = ("_allowed", "_refused", "_target", "_trail", "evidence", "seq")
@@ -145,9 +156,9 @@ class Verdict:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is None:
-            self._trail.require_open()
+            self._trail.require_open(self._target)
             self.seq = self._trail.record(self._allowed, self._target, self.evidence)
-        elif isinstance(error, Exception) and not self._trail.over:
+        elif isinstance(error, Exception) and self._trail.is_open(self._target):
             self._trail.record(self._refused, self._target, {**self.evidence, **refusal_document(error)})
 
 

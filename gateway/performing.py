@@ -71,7 +71,7 @@ class Performing:
 
     async def _intend(self, ready: ReadyStep, effects: Sequence[AllowedEffect], journal: StepJournal) -> None:
         """Bring the intents to the store, then to the log, and wait for a signed checkpoint over them."""
-        ready.admitted.trail.require_open()
+        ready.admitted.trail.require_open(ready.target)
         requests = [effect.request for effect in effects]
         await journal.intend(requests, (ready.given.now, ready.given.seed))
         intended: list[EffectRequest] = []
@@ -90,7 +90,7 @@ class Performing:
     async def _perform_all(self, ready: ReadyStep, waiting: deque[AllowedEffect], journal: StepJournal) -> None:
         """Perform one after the other, taking it off, and stop at the first error."""
         while waiting:
-            ready.admitted.trail.require_open()
+            ready.admitted.trail.require_open(ready.target)
             entry = await self._perform(ready, waiting.popleft(), journal)
             if "error" in entry:
                 return

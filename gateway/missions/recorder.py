@@ -89,6 +89,7 @@ class Recorder:
             if code:
                 recorded["code"] = code
             self._trail.record(EventType.STEP_ENDED, f"{self._mission_id}/{step.id}", recorded)
+        self._trail.end_step(f"{self._mission_id}/{step.id}")
         details: dict[str, JsonValue] = {"status": result.status.value, "duration_ms": round(result.duration_ms, 3)}
         if result.error is not None:
             details["error"] = {"code": code, "message": result.error.message}

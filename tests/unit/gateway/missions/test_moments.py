@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -509,3 +510,32 @@ async def _until_waiting(world: World, mission_id: str) -> Any:
         yield event
         if event.kind == "mission.waiting":
             return
+
+
+class TestGivenUp:
+    def test_an_attempt_that_was_given_up_begins_nothing_more(self) -> None:
+        """It ignores its deadline and comes back while its mission goes on: what it does next is not done."""
+
+        async def story(world: World) -> None:
+            async def deaf() -> None:
+                while asyncio.get_running_loop().time() < 30:
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.sleep(30)
+
+            world.faults.put("effects.perform", deaf, 0)
+            world.faults.put("sandbox.run", sleeps(100), 1)
+            form = mission(
+                step("a", kind="acting", batches=[[write("one"), write("two")]], timeout_seconds=5),
+                step("b"),
+                config={"fail_fast": False},
+            )
+            view = await world.run(form)
+            assert view.result["step_results"]["a"]["error"]["code"] == "step.timeout"
+            assert view.result["step_results"]["b"]["status"] == "Completed"
+            assert [request.args["path"] for request in world.performer.performed] == ["one"]
+            assert [event.event_type for event in world.log.events if event.details.get("op")][-2:] == [
+                "effect.performed",
+                "effect.failed",
+            ]
+
+        run(story)

@@ -131,10 +131,16 @@ def test_a_trail_that_is_over_lets_nothing_begin() -> None:
     """What is under way may still say how it ended."""
     world = World()
     trail = Trail(world.log, "acme/ann")
-    trail.require_open()
+    trail.require_open("m/s")
+    trail.end_step("m/s")
+    trail.require_open("m/t[1]")
+    for target in ("m/s", "m/s[1]"):
+        with pytest.raises(FaultError) as refused:
+            trail.require_open(target)
+        assert refused.value.code == "step.ended"
     trail.end()
     with pytest.raises(FaultError) as refused:
-        trail.require_open()
+        trail.require_open("m/t")
     assert refused.value.code == "mission.ended"
     trail.record(EventType.EFFECT_PERFORMED, "m/s", {})
     assert trail.events == 1

@@ -1,5 +1,7 @@
 """The journal of effects in the store."""
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +189,19 @@ async def test_a_journal_survives_a_restart(tmp_path: Path) -> None:
     assert await store.effects("m", "s", None) == before
     assert [e.state for e in before] == [EffectState.PERFORMED, EffectState.IN_DOUBT]
     await store.close()
+
+
+async def test_a_journal_is_read_behind_what_was_asked_for_before(store: Store) -> None:
+    """An attempt that was cancelled awaits no answer: the next one reads what it has asked for all the same."""
+    await store.intend_effects("m", [effect(0)])
+    gate = threading.Event()
+    busy = store._writer.submit(lambda _connection: gate.wait())
+    settling = asyncio.ensure_future(store.settle_effect("m", "s", None, 0, EffectState.PERFORMED, DONE))
+    await asyncio.sleep(0)
+    settling.cancel()
+    reading = asyncio.ensure_future(store.effects("m", "s", None))
+    await asyncio.wait([reading], timeout=0.1)
+    gate.set()
+    (found,) = await reading
+    assert found.state is EffectState.PERFORMED
+    assert await busy
