@@ -4,8 +4,11 @@ Steps that have an outcome keep it; the others are run again from what their jou
 repeats no effect. Every mission is decided again, under the policy that is now active.
 """
 
+import asyncio
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import Final
 
 from engine.errors import RefusalError
@@ -18,6 +21,7 @@ from gateway.missions.kept import record_kept
 from gateway.missions.submissions import Submissions
 from gateway.store.records import MissionRecord
 
+_AT_ONCE: Final = 64  # missions; one after the other, each would wait for policy and for the disk
 _GATEWAY: Final = "gateway"
 PARENT_ENDED: Final = StepFailure(code="mission.cancelled", message="the mission of which it is a part has ended")
 
@@ -38,17 +42,36 @@ async def recover(ground: Ground, submissions: Submissions) -> Recovered:
     Raises:
         FaultError: policy, log or store cannot answer; the gateway must not start, and nothing is lost.
     """
-    resumed: list[str] = []
-    interrupted: list[str] = []
-    for record in await ground.store.unfinished():
-        try:
-            await submissions.resume(record, await stop_of(ground, record.parent_id))
-            resumed.append(record.id)
-        except RefusalError as refusal:
-            _LOG.warning("mission %s cannot go on: %s", record.id, refusal)
-            await _interrupt(ground, record, refusal)
-            interrupted.append(record.id)
-    return Recovered(tuple(resumed), tuple(interrupted))
+    records = await ground.store.unfinished()
+    goes_on: dict[str, bool] = {}
+    for batch in _batches(records):
+        outcomes = await asyncio.gather(
+            *(_take_up(ground, submissions, each) for each in batch), return_exceptions=True
+        )
+        for record, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            goes_on[record.id] = outcome
+    resumed = tuple(record.id for record in records if goes_on[record.id])
+    return Recovered(resumed, tuple(record.id for record in records if not goes_on[record.id]))
+
+
+def _batches(records: Sequence[MissionRecord]) -> Iterator[Sequence[MissionRecord]]:
+    """Yield what is taken up at the same time: a mission after the one of which it is a part."""
+    for _, level in groupby(sorted(records, key=lambda record: record.depth), key=lambda record: record.depth):
+        while batch := list(islice(level, _AT_ONCE)):
+            yield batch
+
+
+async def _take_up(ground: Ground, submissions: Submissions, record: MissionRecord) -> bool:
+    """Let a mission go on, or end it; return whether it goes on."""
+    try:
+        await submissions.resume(record, await stop_of(ground, record.parent_id))
+    except RefusalError as refusal:
+        _LOG.warning("mission %s cannot go on: %s", record.id, refusal)
+        await _interrupt(ground, record, refusal)
+        return False
+    return True
 
 
 async def stop_of(ground: Ground, parent_id: str | None) -> Stop | None:
