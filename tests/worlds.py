@@ -139,10 +139,11 @@ class FakePolicy:
         self._faults = faults
 
     async def decide(self, entrypoint: str, document: bytes) -> Decision:
-        self.asked.append((entrypoint, json.loads(document)))
+        asked = json.loads(document)
+        self.asked.append((entrypoint, asked))
         await self._faults.at(f"policy.{entrypoint}")
         answer = self.answers.get(entrypoint, YES)
-        return answer if isinstance(answer, Decision) else answer(self.asked[-1][1])
+        return answer if isinstance(answer, Decision) else answer(asked)
 
 
 class FakeSandbox:

@@ -45,9 +45,8 @@ async def recover(ground: Ground, submissions: Submissions) -> Recovered:
     records = await ground.store.unfinished()
     goes_on: dict[str, bool] = {}
     for batch in _batches(records):
-        outcomes = await asyncio.gather(
-            *(_take_up(ground, submissions, each) for each in batch), return_exceptions=True
-        )
+        taken_up = (_take_up(ground, submissions, record) for record in batch)
+        outcomes = await asyncio.gather(*taken_up, return_exceptions=True)
         for record, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 raise outcome

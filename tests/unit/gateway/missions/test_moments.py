@@ -441,6 +441,29 @@ class TestStarts:
 
         run(story)
 
+    def test_missions_are_taken_up_side_by_side(self) -> None:
+        """Sixty-four at a time, whatever policy takes, and told of in their order, oldest first."""
+
+        async def story(world: World) -> None:
+            world.faults.put("sandbox.run", hang)
+            names = [f"r{n}" for n in range(70)]
+            ids = [(await world.submit({**INNER, "name": name}, name)).mission_id for name in names]
+            await world.desk.close(0)
+            world.faults.plan.clear()
+            world.faults.put("policy.mission", sleeps(1))
+            world.policy.answers["mission"] = lambda asked: Decision(
+                allow=asked["mission"]["name"] not in {"r3", "r66"}, bundle=BUNDLE
+            )
+            world.open_desk()
+            before = asyncio.get_running_loop().time()
+            recovered = await world.desk.recover()
+            assert asyncio.get_running_loop().time() - before == pytest.approx(2.0)
+            assert recovered.interrupted == (ids[3], ids[66])
+            assert recovered.resumed == tuple(each for each in ids if each not in recovered.interrupted)
+            await world.settled()
+
+        run(story, running_max=100)
+
     def test_a_damaged_mission_keeps_no_gateway_from_starting(self) -> None:
         """What cannot be read of it is a reason to end it, and the others go on."""
 
