@@ -71,6 +71,7 @@ _NEXT: Final[Mapping[str, str]] = {  # the commands that help where a code is al
     "auth.unauthenticated": "--token-file or MISSIONGATE_TOKEN says who asks; the first is in keys/admin.token",
     "mission.ended": "missiongate get MISSION shows how; missiongate retry MISSION begins it anew",
     "mission.not_ended": "missiongate cancel MISSION ends it; missiongate watch MISSION waits for its end",
+    "mission.succeeded": "missiongate get MISSION shows its result; missiongate submit runs another",
     "mission.paused": "missiongate resume MISSION lets it go on",
     "mission.not_paused": "missiongate get MISSION shows its state",
     "mission.not_found": "missiongate list shows the missions there are",

@@ -164,6 +164,10 @@ def note_of(event: Mapping[str, Any]) -> str:
             return f"for approval: {details.get('message', '')}"
         case "step.waiting":
             return f"for mission {details.get('mission_id', '')}"
+        case "step.waited" if details.get("for") == "approval":
+            return str(details.get("state", ""))
+        case "step.waited":
+            return f"mission {details.get('mission_id', '')} is {details.get('state', '')}"
         case "mission.waiting":
             return f"for {str(details.get('for', '')).replace('_', ' ')}"
         case _:
@@ -193,6 +197,10 @@ def _apply_to_step(step: StepProgress, event: Mapping[str, Any], at: datetime) -
                 step.approvals[details.get("item")] = details
             if len(step.approvals) > 1:
                 step.note = f"for {len(step.approvals)} approvals"
+        case "step.waited":
+            step.approvals.pop(details.get("item"), None)
+            if not step.approvals:
+                step.state, step.note = StepState.EXECUTING.value, note_of(event)
         case "step.completed" | "step.failed" | "step.skipped":
             step.state, step.duration_ms = kind.partition(".")[2].capitalize(), details.get("duration_ms")
             step.code = (details.get("error") or {}).get("code", "")

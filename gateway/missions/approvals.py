@@ -52,7 +52,7 @@ class Approvals:
         self._expiry = Expiry(clock, self._wake)
         self._asking: set[str] = set()  # missions of which approvals were asked for
         self._calls: set[asyncio.Task[Any]] = set()
-        self._tell: Tell = lambda _mission_id, _step_id, _details: None
+        self._tell: Tell = lambda _mission_id, _step_id, _kind, _details: None
 
     def bind(self, tell: Tell) -> None:
         """Say who tells watchers that a step waits."""
@@ -113,9 +113,10 @@ class Approvals:
         if approval.state is ApprovalState.PENDING:
             with self._waiter(approval) as woken:  # before anybody is told, so that no decision is missed
                 await self._log.requested(approval, actor(scope.caller))
-                self._tell(scope.mission_id, scope.step_id, _waiting(approval))
+                self._tell(scope.mission_id, scope.step_id, "step.waiting", _waiting(approval))
                 async with scope.waiting():
                     approval = await self._settled(approval.id, woken)
+                    self._tell(scope.mission_id, scope.step_id, "step.waited", _waited(approval))
         await self._log.decided(approval, scope.caller.tenant)
         return approval
 
@@ -274,6 +275,16 @@ def _waiting(approval: ApprovalRecord) -> JsonObject:
         "message": approval.message,
         "approvers": list(approval.approvers),
         "expires_at": rfc3339(approval.expires_at),
+        **({} if approval.item is None else {"item": approval.item}),
+    }
+
+
+def _waited(approval: ApprovalRecord) -> JsonObject:
+    """Return what watchers are told when somebody has decided, or nobody in time."""
+    return {
+        "for": "approval",
+        "approval_id": approval.id,
+        "state": approval.state.value,
         **({} if approval.item is None else {"item": approval.item}),
     }
 

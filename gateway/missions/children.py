@@ -32,7 +32,7 @@ class Children:
     def __init__(self, store: ChildStore) -> None:
         self._store = store
         self._desk: ChildDesk | None = None
-        self._tell: Tell = lambda _mission_id, _step_id, _details: None
+        self._tell: Tell = lambda _mission_id, _step_id, _kind, _details: None
         self._cancelling: dict[str, asyncio.Task[None]] = {}  # by the effect's key
 
     def bind(self, desk: ChildDesk, tell: Tell | None = None) -> None:
@@ -93,9 +93,11 @@ class _Run:
                 await self._until_suspended()
             raise EffectError(error.message, code="effect.overloaded") from error
         item: JsonObject = {} if scope.item is None else {"item": scope.item}
-        self._tell(scope.mission_id, scope.step_id, {"for": "mission", "mission_id": mission_id, **item})
+        part: JsonObject = {"for": "mission", "mission_id": mission_id, **item}
+        self._tell(scope.mission_id, scope.step_id, "step.waiting", part)
         async with scope.waiting():
             ended = await self._ended(mission_id)
+            self._tell(scope.mission_id, scope.step_id, "step.waited", {**part, "state": ended.state.value})
         return await self._judged(ended, wanted)
 
     async def cancel(self) -> None:

@@ -283,10 +283,10 @@ class Desk:
 
     # --- small parts ---
 
-    def _tell(self, mission_id: str, step_id: str, details: JsonObject) -> None:
-        """Tell the watchers of a mission that a step of it waits."""
+    def _tell(self, mission_id: str, step_id: str, kind: str, details: JsonObject) -> None:
+        """Tell the watchers of a mission that a step of it waits, or no longer."""
         if (execution := self._floor.of(mission_id)) is not None:
-            execution.tell(step_id, details)
+            execution.tell(step_id, kind, details)
 
     def _on_ended(self, execution: Execution) -> None:
         """Cancel what a mission has started and not waited for: its step was given up."""

@@ -161,9 +161,9 @@ class Execution:
 
     # --- what can be seen of it ---
 
-    def tell(self, step_id: str, details: JsonObject) -> None:
-        """Tell watchers that a step waits."""
-        self._recorder.note("step.waiting", step_id, details)
+    def tell(self, step_id: str, kind: str, details: JsonObject) -> None:
+        """Tell watchers that a step waits, or no longer."""
+        self._recorder.note(kind, step_id, details)
 
     @property
     def first_index(self) -> int:

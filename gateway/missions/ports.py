@@ -13,8 +13,9 @@ from gateway.store.records import StoredEvent
 
 STOPPING: Final = "gateway.stopping"  # the code of what is refused because the gateway stops
 
-# Tells the watchers of a mission that a step waits: mission id, step id, details. Never blocks, never raises.
-Tell: TypeAlias = Callable[[str, str, JsonObject], None]
+# Tells the watchers of a mission that a step waits, or no longer: mission id, step id, kind of event, details. Never
+# blocks, never raises.
+Tell: TypeAlias = Callable[[str, str, str, JsonObject], None]
 
 
 class MissionFacts(Protocol):

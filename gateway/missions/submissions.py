@@ -15,6 +15,7 @@ import orjson
 
 from engine.errors import FaultError
 from engine.outcome import Stop
+from engine.result import OverallStatus
 from engine.values import JsonObject, JsonValue
 from gateway.errors import ConflictError
 from gateway.events import Audit, EventType, Trail, digest, refusal_document
@@ -106,12 +107,14 @@ class Submissions:
         With `repeat_in_doubt`, effects of which nobody knows whether they took place are performed again.
 
         Raises:
-            ConflictError: `mission.not_ended`.
+            ConflictError: `mission.not_ended`, `mission.succeeded`.
             RefusalError: sanitizer or policy now refuse it, or it cannot be read; it stays as it ended.
         """
         async with self._turn(mission_id):
             store = self._ground.store
             record = await store.get_mission(mission_id)
+            if record.overall_status is OverallStatus.SUCCESS:
+                raise ConflictError("the mission has succeeded: there is nothing to retry", code="mission.succeeded")
             if record.ended_at is None:
                 raise ConflictError(
                     "the mission has not ended; only one that has can be retried", code="mission.not_ended"

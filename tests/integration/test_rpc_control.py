@@ -145,10 +145,8 @@ async def test_control_is_for_submitters_and_operators(tmp_path: Path, call: Any
         error = await refused(call(w, mission_id, who))
         assert error.code() is grpc.StatusCode.PERMISSION_DENIED
         assert [r.code for r in details(error)[2].reasons] == [code]
-        if call is retried:
-            assert (await retried(w, mission_id, "opi")).run == 2
-        else:
-            assert details(await refused(call(w, mission_id, "opi")))[2].code == "mission.ended"
+        expected = "mission.succeeded" if call is retried else "mission.ended"
+        assert details(await refused(call(w, mission_id, "opi")))[2].code == expected
 
 
 # --- retry ---
@@ -173,15 +171,14 @@ async def test_a_retry_keeps_what_is_completed(tmp_path: Path) -> None:
         assert b"now it is there" in result.step_results["read"].output
 
 
-async def test_a_retry_of_a_success_changes_nothing(tmp_path: Path) -> None:
-    """Everything is kept, so the next run ends as the one before, without a step."""
+async def test_a_success_is_not_retried(tmp_path: Path) -> None:
+    """There is nothing to do anew; its result stays as it is."""
     async with world(tmp_path) as w:
         mission_id = (await w.submit("r", FIRST)).mission_id
-        first = await w.watch(mission_id)
-        assert (await retried(w, mission_id)).run == 2
-        later = await w.watch(mission_id, len(first))
-        assert kinds(later)[-1] == "mission.completed"
-        assert "step.executing" not in kinds(later)
+        await w.watch(mission_id)
+        before = await w.view(mission_id)
+        assert details(await refused(retried(w, mission_id)))[2].code == "mission.succeeded"
+        assert await w.view(mission_id) == before
 
 
 async def test_a_watch_shows_every_run(tmp_path: Path) -> None:

@@ -103,8 +103,12 @@ def test_who_is_waited_for_is_known_until_the_step_goes_on() -> None:
     assert (len(progress.approvals), progress.steps["b"].note) == (2, "for 2 approvals")
     told(progress, event("step.item", "b", item=0, total=2, status="Completed"))
     assert (states(progress)["b"], len(progress.approvals)) == ("Waiting", 1)
+    told(progress, event("step.waited", "b", **{"for": "approval"}, item=1, state="approved"))
+    assert (states(progress)["b"], progress.steps["b"].note, progress.approvals) == ("Executing", "approved", [])
     told(progress, event("step.waiting", "b", **{"for": "mission"}, mission_id="m-2"))
     assert progress.steps["b"].note == "for mission m-2"
+    told(progress, event("step.waited", "b", **{"for": "mission"}, mission_id="m-2", state="Completed"))
+    assert (states(progress)["b"], progress.steps["b"].note) == ("Executing", "mission m-2 is Completed")
 
 
 def test_pauses_and_waits_of_the_mission_are_flags() -> None:

@@ -171,7 +171,7 @@ class World:
     waiting_max: int = 100
 
     def __post_init__(self) -> None:
-        self.told: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.told: list[tuple[str, str, str, Mapping[str, Any]]] = []
         self.places: list[str] = []
         self.open()
 

@@ -68,8 +68,10 @@ async def test_the_log_is_told_digests_and_the_watchers_what_a_decision_needs() 
     assert (requested.details["bundle"], requested.details["item"]) == (BUNDLE, 3)
     assert "Ship it?" not in repr(world.log.events)
     assert "because" not in repr(world.log.events)
-    [(mission_id, step_id, details)] = world.told
-    assert (mission_id, step_id) == ("m1", "s1")
+    (mission_id, step_id, kind, details), waited = world.told
+    assert (mission_id, step_id, kind) == ("m1", "s1", "step.waiting")
+    state = {"for": "approval", "approval_id": record.id, "state": "approved", "item": 3}
+    assert waited == ("m1", "s1", "step.waited", state)
     assert details == {
         "for": "approval",
         "approval_id": record.id,

@@ -100,7 +100,7 @@ class Nest:
         self.desk = FakeDesk(self.store)
         self.world = World(store=self.store)
         self.children = Children(self.store)
-        self.told: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.told: list[tuple[str, str, str, Mapping[str, Any]]] = []
         self.children.bind(self.desk, lambda *told: self.told.append(told))
 
     def run(self, key: str = "k", *, args: Mapping[str, Any] | None = None, **scope: Any) -> "asyncio.Task[Any]":
@@ -133,12 +133,14 @@ async def test_a_success_brings_the_outputs_that_were_asked_for() -> None:
     nest = Nest()
     task = await nest.running(item=2)
     assert nest.desk.calls == [("submit", "m1", "ann", "n", "child:k")]
-    assert nest.told == [("m1", "s1", {"for": "mission", "mission_id": "c1", "item": 2})]
+    part = {"for": "mission", "mission_id": "c1", "item": 2}
+    assert nest.told == [("m1", "s1", "step.waiting", part)]
     assert nest.world.places == ["left"]
     nest.results("c1", x=0, b=2, y=1, a={"n": 1})
     nest.desk.end("c1", *SUCCESS)
     assert await task == {"mission_id": "c1", "status": "Success", "outputs": {"a": {"n": 1}, "c": None}}
     assert nest.world.places == ["left", "back"]
+    assert nest.told[1:] == [("m1", "s1", "step.waited", {**part, "state": "Completed"})]
 
 
 @in_virtual_time

@@ -212,6 +212,18 @@ class TestRetrying:
 
         run(story)
 
+    def test_a_success_is_not_retried(self) -> None:
+        """There is nothing to do anew, and its result stays as it is."""
+
+        async def story(world: World) -> None:
+            view = await world.run(TWO)
+            with pytest.raises(ConflictError) as refused:
+                await world.desk.retry(ANN, view.mission_id, repeat_in_doubt=False)
+            assert refused.value.code == "mission.succeeded"
+            assert (await world.desk.get(ANN, view.mission_id)).result == view.result
+
+        run(story)
+
     def test_retries_of_a_step_are_told_what_the_first_attempt_did(self) -> None:
         """A step with a retry policy that fails after its effect: three attempts, one effect."""
 
