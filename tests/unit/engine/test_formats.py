@@ -212,7 +212,7 @@ def test_the_slowest_steps_are_a_few() -> None:
         return await run_of(plan, ScriptedRunner({f"s{n}": sleeps(float(n)) for n in range(9)})).execute()
 
     result = run(main())
-    never = replace(result.step_results["s8"], attempts=0)
+    never = result.step_results["s8"]._replace(attempts=0)
     metadata = enriched(replace(result, step_results={**result.step_results, "s8": never}), plan)["metadata"]
     assert isinstance(metadata, dict)
     assert [each["step_id"] for each in metadata["slowest_steps"]] == ["s7", "s6", "s5", "s4", "s3"]
