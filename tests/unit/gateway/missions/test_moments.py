@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from engine.errors import FaultError
 from engine.result import MissionState, StepFailure
-from gateway.errors import StoreError
+from gateway.errors import ConflictError, StoreError
 from gateway.identity import Principal
 from gateway.policy.decision import Decision
 from gateway.store.approval_records import ApprovalState
@@ -241,6 +242,27 @@ class TestParts:
 
         run(story)
 
+    def test_a_part_ends_with_its_whole(self) -> None:
+        """A person has begun it anew, no step waits for it, and the mission of which it is a part ends."""
+
+        async def story(world: World) -> None:
+            inner = mission(step("inner", error={"code": "site.bad", "message": "no"}))
+            form = mission(
+                step("outer", kind="nesting", batches=nests(inner)), step("slow"), config={"fail_fast": False}
+            )
+            world.faults.put("sandbox.run", sleeps(50), 1)  # the step that is slow
+            world.faults.put("sandbox.run", hang, 4)  # the second run of the part
+            parent = (await world.submit(form)).mission_id
+            await asyncio.sleep(10)
+            child = next(record for record in world.store.missions.values() if record.parent_id)
+            assert child.state is MissionState.FAILED
+            await world.desk.retry(ANN, child.id, repeat_in_doubt=False)
+            await world.settled()
+            assert world.store.missions[parent].ended_at is not None
+            assert world.store.missions[child.id].state is MissionState.CANCELLED
+
+        run(story)
+
     def test_a_pause_holds_parts_that_are_begun_in_it(self) -> None:
         """The step was at work when its mission was paused; what it starts waits for the end of the pause."""
 
@@ -303,6 +325,30 @@ class TestCalls:
             call.cancel()
             await world.settled()
             assert world.store.missions[mission_id].state is MissionState.CANCELLED
+
+        run(story)
+
+    def test_a_client_cannot_speak_for_a_step(self) -> None:
+        """The request ids of sub-missions are the gateway's: who could take one would be taken for a part."""
+
+        async def story(world: World) -> None:
+            with pytest.raises(ConflictError) as refused:
+                await world.submit(INNER, "child:" + "0" * 64)
+            assert refused.value.code == "mission.bad_request_id"
+            assert world.store.missions == {}
+
+        run(story)
+
+    def test_a_retry_that_is_not_in_the_log_begins_nothing(self) -> None:
+        """No checkpoint, no second run."""
+
+        async def story(world: World) -> None:
+            bad = mission(step("a", error={"code": "site.bad", "message": "no"}))
+            mission_id = (await world.run(bad)).mission_id
+            world.faults.put("audit.durable:mission.retried", FaultError("no checkpoint"))
+            with pytest.raises(FaultError):
+                await world.desk.retry(ANN, mission_id, repeat_in_doubt=False)
+            assert (world.store.missions[mission_id].run, ran(world)) == (1, ["a"])
 
         run(story)
 
@@ -421,6 +467,41 @@ class TestApprovals:
 
 
 class TestStarts:
+    def test_why_a_mission_stops_is_stored_before_the_step_that_is_to_blame(self) -> None:
+        """A start that knew the failure, and not that the mission was stopping, would begin its other steps."""
+
+        async def story(world: World) -> None:
+            told: list[list[str]] = []
+
+            def look() -> None:
+                [mission_id] = world.store.missions
+                told.append([event.kind for event in world.store.events_of(mission_id)])
+
+            world.faults.put("store.results", look)
+            await world.run(mission(step("a", error={"code": "site.bad", "message": "no"}), step("b", "a")))
+            assert "mission.stopping" in told[0]
+
+        run(story)
+
+    def test_what_is_in_doubt_is_named_at_a_start(self) -> None:
+        """Killed in the second of three effects: the first is told with its outcome, the third was never begun."""
+
+        async def story(world: World) -> None:
+            world.faults.put("effects.perform", hang, 1)
+            await world.submit(mission(step("a", kind="acting", batches=[[write("x"), write("y"), write("z")]])))
+            await asyncio.sleep(1)
+            world.faults.plan.clear()
+            world.open_desk()
+            await world.desk.recover()
+            [kept] = world.log.of("mission.effects_kept")
+            first, second = kept.details["effects"]
+            assert (first["key"], "outcome" in first) == (world.performer.performed[0].key, True)
+            assert second["code"] == "effect.in_doubt"
+            await world.settled()
+            laws_hold(world.log.events, killed=True)
+
+        run(story, laws=False)
+
     def test_a_mission_that_waits_for_a_key_keeps_its_story(self) -> None:
         """Its watchers were told that it waits; the next start goes on counting from there."""
 
