@@ -60,4 +60,4 @@ $(VENV)/.ready: requirements.lock pyproject.toml hatch_build.py $(HOOK_SOURCES)
 	@touch $@
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) $(PEERS) gateway/_hooks dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) $(PEERS) .bench gateway/_hooks dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
