@@ -24,6 +24,7 @@ from engine.mission import MissionLimits
 from engine.slots import SharedSlots
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
+from gateway.effects.timer import TimerSleep
 from gateway.identity import Principal
 from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
@@ -261,6 +262,7 @@ KINDS = {
     "pure": kind_of("pure"),
     "acting": kind_of("acting", ["file.write", "http.request", "nobody.performs"]),
     "guarded": kind_of("guarded", ["approval.request", "file.write"]),
+    "sleeping": kind_of("sleeping", ["timer.sleep", "file.write"]),
     "posting": kind_of("posting", ["file.write", "http.request"]),
     "reading": kind_of("reading", ["file.read"]),
 }
@@ -317,6 +319,7 @@ class World:
             {
                 "file.write": self.performer,
                 "http.request": self.performer,
+                "timer.sleep": TimerSleep(),
                 "approval.request": self.approvals,
                 "mission.run": self.children,
             }

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from engine.errors import FaultError
 from engine.result import MissionState, StepFailure
 from gateway.errors import ConflictError, StoreError
 from gateway.identity import Principal
+from gateway.missions.floor import Floor
 from gateway.policy.decision import Decision
 from gateway.store.approval_records import ApprovalState
 from tests import virtual_time
@@ -77,6 +79,20 @@ class TestEffects:
             await world.settled()
             assert world.performer.performed == []
             assert world.log.of("effect.refused")[-1].details["again"] is True
+
+        run(story)
+
+    def test_a_time_is_a_wait_as_well(self) -> None:
+        """A module that sleeps for a minute before it writes: it is asked about after that minute."""
+
+        async def story(world: World) -> None:
+            nap = {"op": "timer.sleep", "args": {"ms": 60_000}}
+            mission_id = (await world.submit(mission(step("a", kind="sleeping", batches=[[nap, write()]])))).mission_id
+            await asyncio.sleep(30)
+            world.policy.answers["step"] = Decision(allow=False, bundle=BUNDLE)
+            await world.settled()
+            assert world.performer.performed == []
+            assert world.store.missions[mission_id].state is MissionState.FAILED
 
         run(story)
 
@@ -162,6 +178,7 @@ class TestParts:
         """The step's time is over, its sub-mission is being cancelled, and the next attempt begins at once."""
 
         async def story(world: World) -> None:
+            world.clock.now = LoopClock().now  # type: ignore[method-assign]
             world.faults.put("sandbox.run", sleeps(100), 1)
             form = mission(step("outer", kind="nesting", batches=nests(), output=1, timeout_seconds=10, retry=RETRY))
             view = await world.run(form)
@@ -241,6 +258,41 @@ class TestParts:
             assert world.store.missions[mission_id].state is MissionState.COMPLETED
 
         run(story)
+
+    def test_a_part_that_may_not_be_begun_anew_says_why(self) -> None:
+        """Policy has changed between two attempts: a refusal, and nothing is in doubt."""
+
+        async def story(world: World) -> None:
+            scripted = world.sandbox.answer
+            world.sandbox.answer = lambda asked: _retryable(scripted(asked))
+            inner = mission(step("inner", error={"code": "site.bad", "message": "no"}), name="inner")
+            world.policy.answers["mission"] = lambda asked: Decision(
+                allow=asked["mission"]["name"] == "m" or len(world.sandbox.runs) < 2, bundle=BUNDLE
+            )
+            view = await world.run(mission(step("outer", kind="nesting", batches=nests(inner), retry=RETRY)))
+            assert view.result["step_results"]["outer"]["error"]["code"] == "effect.mission_refused"
+
+        run(story)
+
+    def test_a_part_whose_end_is_not_recorded_leaves_nothing_in_doubt(self) -> None:
+        """The store fails at that moment: the step has failed, and another attempt may find the part again."""
+
+        async def story(world: World) -> None:
+            world.faults.put("store.finish", StoreError("gone"), 0)
+            view = await world.run(mission(step("outer", kind="nesting", batches=nests())))
+            assert view.result["step_results"]["outer"]["error"]["code"] == "effect.unavailable"
+
+        run(story)
+
+    def test_parts_are_found_in_whatever_order_they_were_begun(self) -> None:
+        """A person may have begun the innermost first."""
+        floor = Floor(running_max=10, on_ended=lambda _: None)
+        begun = {"inner": "middle", "other": "stranger", "middle": "root", "root": None, "second": "root"}
+        for mission_id, parent_id in begun.items():
+            execution: Any = SimpleNamespace(mission_id=mission_id, parent_id=parent_id)
+            floor._running[mission_id] = (execution, None)  # type: ignore[assignment]
+        assert [each.mission_id for each in floor.below("root")] == ["middle", "second", "inner"]
+        assert [each.mission_id for each in floor.apart()] == ["other"]
 
     def test_a_part_ends_with_its_whole(self) -> None:
         """A person has begun it anew, no step waits for it, and the mission of which it is a part ends."""
@@ -435,15 +487,17 @@ class TestApprovals:
 
         run(story)
 
-    def test_nobody_answering_in_time_is_no_failure_of_the_kind(self) -> None:
-        """Steps whose own timeout ends a wait for a person open no breaker."""
+    @pytest.mark.parametrize("kind", ["asking", "guarded"])
+    def test_nobody_answering_in_time_is_no_failure_of_the_kind(self, kind: str) -> None:
+        """Steps whose own timeout ends a wait for a person open no breaker, whatever else their kind does."""
 
         async def story(world: World) -> None:
-            form = mission(step("ask", kind="asking", batches=[[ASK]], output=1, timeout_seconds=5))
+            form = mission(step("ask", kind=kind, batches=[[ASK]], output=1, timeout_seconds=5))
             for n in range(3):
                 view = await world.run(form, f"r{n}")
                 assert view.result["step_results"]["ask"]["error"]["code"] == "step.timeout"
-            mission_id = (await world.submit(self.FORM, "after")).mission_id
+            after = mission(step("ask", kind=kind, batches=[[ASK]], output=1))
+            mission_id = (await world.submit(after, "after")).mission_id
             await asyncio.sleep(1)
             await approve(world, mission_id)
             await world.settled()

@@ -374,11 +374,14 @@ class TestReading:
             ([("mission.executing", 0), ("mission.paused", 3), ("mission.unpaused", 50), ("step.completed", 52)], 5.0),
             ([("mission.executing", 0), ("step.executing", 4), ("mission.resumed", 900), ("step.completed", 901)], 5.0),
             ([("mission.executing", 0), ("mission.paused", 3), ("mission.resumed", 900), ("step.completed", 901)], 3.0),
+            ([("mission.executing", 0), ("mission.paused", 3), ("mission.resumed", 900), ("mission.executing", 900),
+              ("step.completed", 950)], 3.0),
             ([("mission.executing", 0), ("mission.failed", 70), ("mission.retried", 99), ("mission.executing", 100),
               ("step.executing", 101)], 1.0),
             ([("mission.executing", 9), ("step.executing", 4)], 0.0),
         ],
-        ids=["nothing", "killed", "paused", "unpaused", "resumed", "resumed paused", "retried", "clock stepped back"],
+        ids=["nothing", "killed", "paused", "unpaused", "resumed", "resumed paused",
+             "begun paused", "retried", "clock stepped back"],
     )  # fmt: skip
     async def test_time_is_what_was_executed(self, told: list[tuple[str, float]], seconds: float) -> None:
         """Neither pauses nor the time without a gateway count against a mission's timeout."""
