@@ -140,6 +140,13 @@ class StepJournal:
         await self._mission.settle(self._step_id, self._item, len(self.entries), state, entry)
         self.entries.append(entry)
 
+    async def not_begun(self) -> None:
+        """Make it durable that the next effect was intended and no more, unless an earlier attempt may have done it."""
+        index = len(self.entries)
+        if self._doubt is None or self._doubt.index != index:
+            entry: JsonObject = {"error": {"code": "effect.not_performed", "message": "the step was stopped before it"}}
+            await self._mission.settle(self._step_id, self._item, index, EffectState.FAILED, entry)
+
     async def doubted(self) -> None:
         """Make it durable that nobody knows what came of the next effect."""
         await self._mission.settle(self._step_id, self._item, len(self.entries), EffectState.IN_DOUBT, None)

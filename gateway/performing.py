@@ -5,9 +5,10 @@ log, before anything is done; an outcome is durable in the store before the log 
 happens, cancellation included, every intent gets its end in the log.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 import orjson
 
@@ -28,6 +29,7 @@ class Performing:
     def __init__(self, effects: Effects, audit: Audit) -> None:
         self._effects = effects
         self._audit = audit
+        self._late: set[asyncio.Task[None]] = set()
 
     def seconds_max(self, op: str) -> float:
         """Return how long an operation may take; infinite where it waits for somebody."""
@@ -73,19 +75,31 @@ class Performing:
         """Bring the intents to the store, then to the log, and wait for a signed checkpoint over them."""
         ready.admitted.trail.require_open(ready.target)
         requests = [effect.request for effect in effects]
-        await journal.intend(requests, (ready.given.now, ready.given.seed))
         intended: list[EffectRequest] = []
         seq = -1
         try:
+            await journal.intend(requests, (ready.given.now, ready.given.seed))
             for request in requests:
                 facts: JsonObject = {"op": request.op, "key": request.key, "args": digest(request.args)}
                 seq = ready.admitted.trail.record(EventType.EFFECT_INTENDED, ready.target, facts)
                 intended.append(request)
             await self._audit.durable(seq)
         except BaseException:
+            self._later(journal.not_begun())  # or a later attempt would find a doubt where there is none
             for request in intended:
                 _end(ready, request, EventType.EFFECT_FAILED, {"code": "effect.not_performed"})
             raise
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it in a task of its own: a cancelled step has no time for it. Where it fails, a doubt is left."""
+        task = asyncio.create_task(work)
+        self._late.add(task)
+        task.add_done_callback(self._late_ended)
+
+    def _late_ended(self, task: asyncio.Task[None]) -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     async def _perform_all(self, ready: ReadyStep, waiting: deque[AllowedEffect], journal: StepJournal) -> None:
         """Perform one after the other, taking it off, and stop at the first error."""

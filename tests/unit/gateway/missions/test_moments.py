@@ -65,6 +65,34 @@ class TestEffects:
 
         run(story)
 
+    @pytest.mark.parametrize("point", ["store.intend", "audit.durable:effect.intended"])
+    def test_what_was_only_intended_is_in_no_doubt(self, point: str) -> None:
+        """The step's time is over while the disk is slow: nothing was begun, and the next attempt does it."""
+
+        async def story(world: World) -> None:
+            world.faults.put(point, sleeps(10), 0)
+            form = mission(step("a", kind="acting", batches=[[write("x"), write("y")]], timeout_seconds=5, retry=RETRY))
+            view = await world.run(form)
+            assert view.state is MissionState.COMPLETED
+            assert [request.args["path"] for request in world.performer.performed] == ["x", "y"]
+
+        run(story)
+
+    def test_an_older_doubt_outlives_a_second_intent(self) -> None:
+        """It may be repeated, and was stopped before that was done: it is as much in doubt as before."""
+
+        async def story(world: World) -> None:
+            world.performer.is_repeatable = True
+            world.faults.put("effects.perform", hang, 0)
+            world.faults.put("audit.durable:effect.intended", sleeps(100), 1)
+            form = mission(
+                step("a", kind="acting", batches=[[write()]], timeout_seconds=5, retry={**RETRY, "max_attempts": 2})
+            )
+            mission_id = (await world.run(form)).mission_id
+            assert world.store.effects_of(mission_id) == [("a", 0, "intended")]
+
+        run(story)
+
     def test_what_stands_behind_a_wait_in_a_batch_is_decided_after_it(self) -> None:
         """A module that asks for an approval and a write at once: policy has changed meanwhile, nothing is written."""
 
