@@ -27,6 +27,7 @@ from gateway.sandbox.abi import EffectAsked
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
 from gateway.sanitizer.schema import ParameterSchema
+from gateway.taint import brought_to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +46,16 @@ class SanitizedMission:
     plan: Plan
     digest: str
     taint: tuple[frozenset[str], ...]  # labels by step index
+    inherited: frozenset[str] = frozenset()  # of those, what every step has because the mission is a part of another
 
     def inheriting(self, labels: frozenset[str]) -> "SanitizedMission":
         """Return the mission as a part of another, whose step has filled it with data of these labels: anywhere."""
-        return replace(self, taint=tuple(own | labels for own in self.taint)) if labels else self
+        taint = tuple(own | labels for own in self.taint)
+        return replace(self, taint=taint, inherited=self.inherited | labels) if labels else self
+
+    def brought_to(self, step_id: str) -> frozenset[str]:
+        """Return the labels of what a step is given, and may give on to a mission that it runs."""
+        return brought_to(self.plan, self.taint, self.plan.graph.index[step_id]) | self.inherited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +188,7 @@ class ReadyStep:
             item=self.attempt.item,
             caller=self.admitted.caller,
             bundle=bundle,
-            taint=self.taint,
+            taint=self.admitted.sanitized.brought_to(self.step.id) if call.op == "mission.run" else frozenset(),
             digest=self._bound_to(call, index),
             waiting=self.attempt.waiting,
         )

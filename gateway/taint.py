@@ -8,7 +8,7 @@ data that decided it. A write by a tainted step taints every read of the workspa
 walks the graph itself. The result is an upper bound: the order of reads and writes is not looked at.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from engine.plan import Plan
@@ -57,19 +57,20 @@ def taint_of(plan: Plan, effects: Mapping[str, Collection[str]]) -> tuple[frozen
         workspace |= written
 
 
+def brought_to(plan: Plan, labels: Sequence[frozenset[str]], step: int) -> frozenset[str]:
+    """Return the labels of what a step is given, without those of its own sources; `labels` are those of `taint_of`."""
+    return _union(_brought(reference, labels, plan.graph.index) for reference in plan.references[step])
+
+
 def _pass(plan: Plan, sources: Mapping[str, frozenset[str]]) -> tuple[frozenset[str], ...]:
-    index = plan.graph.index
     labels: list[frozenset[str]] = [_NONE] * len(plan.mission.steps)
     for level in plan.graph.levels:
         for i in level:
-            own = sources[plan.mission.steps[i].step_type]
-            for reference in plan.references[i]:
-                own |= _brought(reference, labels, index)
-            labels[i] = own
+            labels[i] = sources[plan.mission.steps[i].step_type] | brought_to(plan, labels, i)
     return tuple(labels)
 
 
-def _brought(reference: Reference, labels: list[frozenset[str]], index: Mapping[str, int]) -> frozenset[str]:
+def _brought(reference: Reference, labels: Sequence[frozenset[str]], index: Mapping[str, int]) -> frozenset[str]:
     match reference.source:
         case "steps":
             return labels[index[reference.name]]

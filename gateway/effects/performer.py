@@ -55,7 +55,7 @@ class EffectScope:
     step_id: str
     item: int | None = None  # of a fan-out, from 0; None: the step is none
     caller: Principal = NOBODY  # who submitted the mission
-    taint: frozenset[str] = frozenset()  # labels of the step's data
+    taint: frozenset[str] = frozenset()  # of mission.run: labels of what the step was given
     bundle: str = ""  # of the decision that allowed the effect
     digest: str = ""  # "sha256:…" of the effect's policy document: what an approval is bound to
     waiting: Callable[[], AbstractAsyncContextManager[None]] = nullcontext  # frees the step's place while it waits

@@ -109,14 +109,21 @@ class Desk:
             NotFoundError: none of the principal's tenant has that id.
         """
         await self._own(principal, mission_id)
-        index, execution = from_index, self._floor.of(mission_id)
-        if execution is None or index < execution.first_index:
-            async for event in stored_events(self._store, mission_id, index):
-                yield event
-                index = event.index + 1
-        if execution is not None:
+        index, execution, behind = from_index, self._floor.of(mission_id), True
+        while behind:
+            begun = index
+            if execution is None or index < execution.first_index:
+                async for event in stored_events(self._store, mission_id, index):
+                    yield event
+                    index = event.index + 1
+            if execution is None:
+                return
             async for event in execution.watch(index):
                 yield event
+                index = event.index + 1
+            behind = (
+                begun < index < execution.first_index
+            )  # it was slower than the mission, whose events are in the store
 
     async def results(
         self, principal: Principal, mission_id: str, *, offset: int, follow: bool

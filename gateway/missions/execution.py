@@ -167,11 +167,11 @@ class Execution:
 
     @property
     def first_index(self) -> int:
-        """The index of this execution's first event."""
+        """The index of the first event that is here; those before it are in the store."""
         return self._recorder.first_index
 
     def watch(self, from_index: int) -> AsyncIterator[MissionEvent]:
-        """Yield every event of this execution from `from_index` on, past and to come, until it has ended."""
+        """Yield events from `from_index` on, past and to come, until it has ended, or the next one is not here."""
         return self._recorder.watch(from_index)
 
     async def saved_beyond(self, count: int) -> bool:

@@ -15,6 +15,7 @@ from engine.values import JsonObject, JsonValue
 from gateway.events import EventType, Trail, digest
 from gateway.missions.views import MissionEvent
 
+KEPT_MAX: Final = 4_096  # events that the store has and that stay for watchers
 _SKIPPED_MAX: Final = 256  # steps that one event names; an id has 128 characters at most
 
 
@@ -22,18 +23,18 @@ class Recorder:
     """The observer of one mission's schedule: cheap and synchronous.
 
     The log comes first: a transition that cannot be logged is shown to nobody, and stops the mission. What the store
-    has not got yet waits in `unsaved_results` and `unsaved_events`. `first_index` is that of the first event: those
-    before it are an earlier execution's, and in the store.
+    has not got yet waits in `unsaved_results` and `unsaved_events`. `first_index` is that of the first event that is
+    here: those before it are in the store, an earlier execution's and, of this one, all but the last `KEPT_MAX`.
     """
 
     def __init__(self, mission_id: str, trail: Trail, clock: Clock, *, first_index: int = 0) -> None:
-        self.first_index: Final = first_index
+        self.first_index = first_index
         self._results_saved = 0
         self._mission_id = mission_id
         self._trail = trail
         self._clock = clock
         self._events: list[MissionEvent] = []
-        self._events_saved = 0
+        self._events_saved = 0  # of those that are here
         self._unsaved: list[StepResult] = []
         self._skipped: list[tuple[str, str]] = []  # code, step id: not yet in the log
         self._waiters: set[asyncio.Future[None]] = set()
@@ -131,6 +132,11 @@ class Recorder:
     def events_saved(self, count: int) -> None:
         """Note that the store has the first `count` of `unsaved_events`."""
         self._events_saved += count
+        if self._events_saved >= 2 * KEPT_MAX:  # half of them at once: each moves all that stay
+            gone = self._events_saved - KEPT_MAX
+            del self._events[:gone]
+            self._events_saved -= gone
+            self.first_index += gone
 
     @property
     def settled(self) -> bool:
@@ -171,15 +177,16 @@ class Recorder:
         self._wake()
 
     async def watch(self, from_index: int) -> AsyncIterator[MissionEvent]:
-        """Yield every event of this execution from `from_index` on, past and to come, until it has ended."""
-        at = max(0, from_index - self.first_index)
-        while True:
-            while at < len(self._events):
-                yield self._events[at]
-                at += 1
-            if self._ended:
+        """Yield events from `from_index` on, past and to come, until it has ended, or the next one is not here."""
+        index = from_index
+        while index >= self.first_index:
+            if index - self.first_index < len(self._events):
+                yield self._events[index - self.first_index]
+                index += 1
+            elif self._ended:
                 return
-            await self._next()
+            else:
+                await self._next()
 
     async def _next(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -299,6 +299,24 @@ class TestWatching:
 
         run(story)
 
+    def test_a_watcher_that_is_slow_misses_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What it has not read when memory lets go of it comes from the store; then it is with the mission again."""
+        monkeypatch.setattr("gateway.missions.recorder.KEPT_MAX", 4)
+
+        async def story(world: World) -> None:
+            world.faults.put("sandbox.run", lambda: asyncio.sleep(1))
+            chain = mission(*(step(f"s{n}", *([f"s{n - 1}"] if n else [])) for n in range(40)))
+            mission_id = (await world.submit(chain)).mission_id
+            seen = []
+            async for event in world.desk.watch(ANN, mission_id, 0):
+                seen.append(event.index)
+                if event.index in {0, 20, 50}:
+                    await asyncio.sleep(9)
+            assert seen == list(range(len(seen)))
+            assert len(seen) == 1 + 2 * 40 + 1
+
+        run(story)
+
     def test_ended_missions_leave_nothing_in_memory(self) -> None:
         """When a mission has ended, the desk holds nothing of it, nor of who asked for it."""
 

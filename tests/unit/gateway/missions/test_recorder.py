@@ -144,3 +144,16 @@ def test_a_trail_that_is_over_lets_nothing_begin() -> None:
     assert refused.value.code == "mission.ended"
     trail.record(EventType.EFFECT_PERFORMED, "m/s", {})
     assert trail.events == 1
+
+
+def test_what_the_store_has_does_not_stay_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many events a mission has, a bounded number is in memory; what the store has not got is all there."""
+    monkeypatch.setattr("gateway.missions.recorder.KEPT_MAX", 4)
+    recorder = World().recorder
+    for n in range(100):
+        recorder.note("step.retrying", "a", {"n": n})
+        first, events = recorder.unsaved_events
+        if n % 3 == 2:
+            recorder.events_saved(len(events))
+        assert [event.index for event in events] == list(range(first, n + 1))
+    assert recorder.first_index >= 100 - 2 * 4 - 3

@@ -311,7 +311,7 @@ class TestParts:
             world.faults.put("sandbox.run", hang, 2)
             asks = [{"op": "mission.run", "args": {"mission": self.CHILD}}]
             form = mission(
-                step("fetch", kind="acting"),
+                step("fetch", kind="posting"),
                 step("outer", "fetch", kind="nesting", batches=[asks], from_="${steps.fetch.output}"),
             )
             await killed(world, form)
@@ -319,7 +319,18 @@ class TestParts:
             await world.settled()
             inner = [asked for point, asked in world.policy.asked if point == "step" and asked["step"]["id"] == "inner"]
             assert len(inner) == 2
-            assert all("network" in asked["taint"] for asked in inner)
+            assert [asked["taint"] for asked in inner] == [["network"], ["network"]]
+
+        run(story)
+
+    def test_a_part_that_is_given_nothing_has_no_taint(self) -> None:
+        """A mission that is written out whole inherits nothing, though running one may bring anything back."""
+
+        async def story(world: World) -> None:
+            asks = [{"op": "mission.run", "args": {"mission": self.CHILD}}]
+            await world.run(mission(step("outer", kind="nesting", batches=[asks], output=1)))
+            taint = {a["step"]["id"]: a["taint"] for point, a in world.policy.asked if point == "step"}
+            assert taint == {"outer": ["client", "network", "workspace"], "inner": []}
 
         run(story)
 
