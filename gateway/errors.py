@@ -21,7 +21,7 @@ FaultError
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.errors import FaultError, RefusalError, Violation
+from engine.errors import EngineError, FaultError, RefusalError, Violation
 
 
 class SanitizationError(RefusalError):
@@ -134,11 +134,21 @@ class ConfigurationError(FaultError):
 class EffectError(FaultError):
     """An effect was not performed (`effect.*`), or, with `in_doubt`, nobody knows whether it was.
 
-    What is in doubt is never performed a second time by the gateway itself: a person decides.
+    What is in doubt is never performed a second time by the gateway itself: a person decides. `violation` says that a
+    security rule was broken on the way, which halts the mission whatever its error mode.
     """
 
     default_code = "effect.failed"
 
-    def __init__(self, message: str, *, code: str | None = None, in_doubt: bool = False) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, in_doubt: bool = False, violation: bool = False
+    ) -> None:
         super().__init__(message, code=code)
         self.in_doubt = in_doubt
+        self.violation = violation
+
+
+def is_violation(error: EngineError) -> bool:
+    """Return whether a refusal is a security violation: all are, but data of the wrong shape, which is a mistake."""
+    shape_only = isinstance(error, SanitizationError) and all(v.code.startswith("schema.") for v in error.violations)
+    return isinstance(error, RefusalError) and not shape_only

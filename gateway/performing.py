@@ -112,7 +112,9 @@ class Performing:
     async def _perform(self, ready: ReadyStep, effect: AllowedEffect, journal: StepJournal) -> JsonObject:
         """Perform one effect whose intent is durable, keep and record its end, and return its entry of the journal."""
         request = effect.request
-        end: JsonObject = {"code": "effect.in_doubt"}  # of a cancelled step, most often in the middle of the act
+        # Of a cancelled step, most often in the middle of the act; what may be repeated leaves nothing for a person.
+        repeatable = self._effects.repeatable(request.op, request.args)
+        end: JsonObject = {"code": "effect.interrupted" if repeatable else "effect.in_doubt"}
         ended = EventType.EFFECT_FAILED
         try:
             outcome = await self._effects.perform(request, effect.scope)
@@ -126,6 +128,8 @@ class Performing:
             end = {"code": error.code}
             entry = {"error": {"code": error.code, "message": error.message}}
             await journal.settled(entry)
+            if error.violation:
+                raise StepError(error.message, code=error.code, halts_mission=True) from error
         except Exception:  # the store did not take the outcome: no later attempt can know it
             ended, end = EventType.EFFECT_FAILED, {"code": "effect.in_doubt"}
             raise

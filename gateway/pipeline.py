@@ -23,7 +23,7 @@ from engine.mission import Mission, MissionLimits
 from engine.reference import has_reference, resolve
 from engine.values import JsonObject, JsonValue
 from gateway.effects.performer import EffectRequest
-from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError
+from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError, is_violation
 from gateway.events import Audit, EventType, Verdict, digest, reasons_document
 from gateway.identity import Principal
 from gateway.journal import StepJournal
@@ -337,7 +337,7 @@ def _step_error(error: EngineError) -> StepError:
     return StepError(
         error.message,
         code=error.code,
-        halts_mission=_is_violation(error),
+        halts_mission=is_violation(error),
         retryable=not isinstance(error, RefusalError),
         exhausted=error.code in _EXHAUSTION_CODES,
     )
@@ -350,12 +350,6 @@ def _own_fault(answer: StepFault) -> StepError:
     return StepError(
         answer.message, code=answer.code, retryable=answer.retryable, exhausted=answer.code in _EXHAUSTION_CODES
     )
-
-
-def _is_violation(error: EngineError) -> bool:
-    """Return whether a refusal is a security violation: all are, but data of the wrong shape, which is a mistake."""
-    shape_only = isinstance(error, SanitizationError) and all(v.code.startswith("schema.") for v in error.violations)
-    return isinstance(error, RefusalError) and not shape_only
 
 
 def _spend(constraints: ExecutionConstraints, fuel_used: int) -> ExecutionConstraints:

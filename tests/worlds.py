@@ -208,6 +208,9 @@ class FakeWorkspaces:
         self.removed: list[str] = []
         self._faults = faults
 
+    def names(self) -> list[str]:
+        return [name for name in self.made if name not in self.removed]
+
     def remove(self, mission_id: str) -> None:
         self.removed.append(mission_id)
 
@@ -298,6 +301,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.faults = Faults()
+        self.killed: list[Desk | None] = []
         self.clock = StandingClock()
         self.log = FakeLog(self.faults)
         self.policy = FakePolicy(self.faults)
@@ -312,7 +316,11 @@ class World:
         self.open_desk()
 
     def open_desk(self) -> None:
-        """Put a new desk on what is there, as a new process would."""
+        """Put a new desk on what is there, as a new process would.
+
+        What the one before had running hangs until the loop ends; were it let go, its tasks would be destroyed aloud.
+        """
+        self.killed.append(getattr(self, "desk", None))
         self.approvals = Approvals(self.store, self.log, self.clock)
         self.children = Children(self.store)
         self.effects = Effects(

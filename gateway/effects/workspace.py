@@ -180,6 +180,19 @@ class Workspaces:
         workspace.usage.entries, workspace.usage.bytes = entries, size_bytes
         return workspace
 
+    def names(self) -> list[str]:
+        """Return the missions that have a workspace.
+
+        Raises:
+            EffectError: `effect.workspace_unavailable`, the disk refuses.
+        """
+        try:
+            found = os.listdir(self._root)  # noqa: PTH208 - a descriptor, not a path
+        except OSError as err:
+            message = f"the workspaces cannot be listed: {err.strerror}"
+            raise EffectError(message, code="effect.workspace_unavailable") from err
+        return sorted(name for name in found if _MISSION_ID.fullmatch(name))
+
     def remove(self, mission_id: str) -> None:
         """Delete the workspace of a mission that nobody needs any more; one that is not there is gone already.
 

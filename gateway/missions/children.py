@@ -10,18 +10,27 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from engine.errors import EngineError, FaultError, RefusalError, SuspendedError
+from engine.outcome import Stop
 from engine.result import MissionState, OverallStatus, StepResult
 from engine.values import JsonObject, JsonValue
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.waits import MissionRun
-from gateway.errors import ConflictError, EffectError, OverloadedError
+from gateway.errors import (
+    ConflictError,
+    EffectError,
+    OverloadedError,
+    PolicyDeniedError,
+    SanitizationError,
+    is_violation,
+)
 from gateway.missions.earlier import read_stop
 from gateway.missions.ports import STOPPING, ChildDesk, ChildStore, MissionFacts, Tell
 from gateway.missions.views import Submission
 
 REQUEST_ID_PREFIX: Final = "child:"  # no client's request id may begin so
 _PARENT_CANCELLED: Final = "the step that runs this mission was cancelled"
-_STOPPED: Final = frozenset({"mission.halted", "mission.restart_intensity"})  # why a person has to look
+_HALTED: Final = "mission.halted"  # a security rule was broken
+_STOPPED: Final = frozenset({_HALTED, "mission.restart_intensity"})  # why a person has to look
 
 
 class Children:
@@ -149,7 +158,7 @@ class _Run:
             return False
         parent = await self._store.get_mission(self._scope.mission_id)
         since = child.ended_at is not None and parent.started_at is not None and child.ended_at > parent.started_at
-        return since and await self._is_stopped(child)
+        return since and _is_stopped(child, await read_stop(self._store, child.id))
 
     async def _ended(self, mission_id: str) -> MissionFacts:
         try:
@@ -176,21 +185,17 @@ class _Run:
         if success and not wanted.outputs:
             return {"mission_id": ended.id, "status": OverallStatus.SUCCESS.value, "outputs": {}}
         if not success:
-            stopped = await self._is_stopped(ended)
+            stop = await read_stop(self._store, ended.id)
             status = ended.overall_status.value if ended.overall_status is not None else "unknown"
             why = f": {ended.error.message}" if ended.error is not None else ""
             message = f"mission {ended.id} is {ended.state.value}, with the status {status}{why}"
-            raise EffectError(message, code="effect.mission_stopped" if stopped else "effect.mission_failed")
+            code = "effect.mission_stopped" if _is_stopped(ended, stop) else "effect.mission_failed"
+            raise EffectError(message, code=code, violation=stop is not None and stop.reason.code == _HALTED)
         results = await self._results(ended.id)
         outputs: dict[str, JsonValue] = {
             step_id: results[step_id].output if step_id in results else None for step_id in wanted.outputs
         }
         return {"mission_id": ended.id, "status": OverallStatus.SUCCESS.value, "outputs": outputs}
-
-    async def _is_stopped(self, ended: MissionFacts) -> bool:
-        """Return whether a person has to look: it was cancelled, broke a security rule, or crashed again and again."""
-        stop = await read_stop(self._store, ended.id)
-        return ended.state is MissionState.CANCELLED or (stop is not None and stop.reason.code in _STOPPED)
 
     async def _results(self, mission_id: str) -> dict[str, StepResult]:
         results: list[StepResult] = []
@@ -205,5 +210,12 @@ def _seen(task: asyncio.Task[Submission]) -> None:
         task.exception()
 
 
+def _is_stopped(ended: MissionFacts, stop: Stop | None) -> bool:
+    """Return whether a person has to look: it was cancelled, broke a security rule, or crashed again and again."""
+    return ended.state is MissionState.CANCELLED or (stop is not None and stop.reason.code in _STOPPED)
+
+
 def _refused(error: RefusalError) -> EffectError:
-    return EffectError(f"{error.code}: {error.message}", code="effect.mission_refused")
+    """Return the failure of a mission that was not admitted; what policy or the sanitizer refuse is a violation."""
+    violation = isinstance(error, PolicyDeniedError | SanitizationError) and is_violation(error)
+    return EffectError(f"{error.code}: {error.message}", code="effect.mission_refused", violation=violation)

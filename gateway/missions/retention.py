@@ -8,7 +8,7 @@ from typing import Final
 
 from engine.errors import EngineError
 from engine.values import JsonValue
-from gateway.errors import PolicyInvalidError
+from gateway.errors import NotFoundError, PolicyInvalidError
 from gateway.events import EventType
 from gateway.missions.execution import Ground
 
@@ -57,28 +57,36 @@ class Retention:
             details: dict[str, JsonValue] = {"missions": names, "mission_days": self._kept.days}
             seq = ground.audit.append(EventType.MISSION_PRUNED, actor=_GATEWAY, target="missions", details=details)
             await ground.audit.durable(seq)
-            for mission_id in ids:
-                await self._remove_workspaces(mission_id)
             pruned = await ground.store.prune(before, _AT_ONCE, among=ids)
             count += len(pruned)
             if not pruned:
                 break
         return count
 
-    async def _remove_workspaces(self, root_id: str) -> None:
-        """Delete what a mission and all that are part of it have written."""
-        level = [root_id]
-        while level:
-            below = [child.id for mission_id in level for child in await self._ground.store.children(mission_id)]
-            for mission_id in level:
-                await asyncio.to_thread(self._ground.workspaces.remove, mission_id)
-            level = below
+    async def sweep(self) -> None:
+        """Delete the workspaces of missions that are no more; also those that an earlier process did not get to.
+
+        A workspace is made for a mission that is in the store, so one without is nobody's.
+
+        Raises:
+            FaultError: store or disk fail.
+        """
+        workspaces = self._ground.workspaces
+        for mission_id in await asyncio.to_thread(workspaces.names):
+            try:
+                await self._ground.store.get_mission(mission_id)
+            except NotFoundError:
+                await asyncio.to_thread(workspaces.remove, mission_id)
 
     async def run(self) -> None:
-        """Prune now, and once an hour from then on, until cancelled."""
+        """Prune and sweep now, and once an hour from then on where there is something, until cancelled."""
+        sweep = True
         while True:
             try:
-                await self.prune()
+                sweep = await self.prune() > 0 or sweep
+                if sweep:
+                    await self.sweep()
+                    sweep = False
             except EngineError:
                 _LOG.exception("old missions could not be deleted; the next try is in an hour")
             await asyncio.sleep(LOOK_SECONDS)

@@ -17,7 +17,7 @@ from gateway.store.records import NewMission
 from tests import virtual_time
 from tests.inline_store import InlineStore
 from tests.virtual_time import EPOCH
-from tests.worlds import ANN, BUNDLE, Faults, StandingClock, World, hang, laws_hold, mission, step, write
+from tests.worlds import ANN, BUNDLE, YES, Faults, StandingClock, World, hang, laws_hold, mission, step, write
 
 ONE = mission(step("a"), step("b", "a"))
 NO = Decision(allow=False, bundle=BUNDLE, reasons=(Reason("site.no", "no"),))
@@ -320,6 +320,27 @@ class TestParts:
             inner = [asked for point, asked in world.policy.asked if point == "step" and asked["step"]["id"] == "inner"]
             assert len(inner) == 2
             assert [asked["taint"] for asked in inner] == [["network"], ["network"]]
+
+        run(story)
+
+    @pytest.mark.parametrize("where", ["admission", "step"])
+    def test_a_violation_in_a_part_halts_the_whole(self, where: str) -> None:
+        """Whatever the error modes: a client cannot try out, part by part, what policy would let through."""
+
+        async def story(world: World) -> None:
+            child = mission(step("inner"), config={"fail_fast": False})
+            asks = [{"op": "mission.run", "args": {"mission": child}}]
+            outer = step("outer", kind="nesting", batches=[asks], continue_on_error=True)
+            if where == "admission":
+                world.policy.answers["mission"] = lambda asked: NO if len(asked["mission"]["steps"]) == 1 else YES
+            else:
+                world.policy.answers["step"] = lambda asked: NO if asked["step"]["id"] == "inner" else YES
+            view = await world.run(mission(outer, step("after", "outer"), config={"fail_fast": False}))
+            results = view.result["step_results"]
+            assert view.state is MissionState.FAILED
+            assert results["after"]["error"]["code"] == "mission.halted"
+            code = "effect.mission_refused" if where == "admission" else "effect.mission_stopped"
+            assert results["outer"]["error"]["code"] == code
 
         run(story)
 

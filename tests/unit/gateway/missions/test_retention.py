@@ -47,7 +47,9 @@ class TestPruning:
             running = (await world.submit(ONE, "running")).mission_id
             await asyncio.sleep(1)
             assert await retention(world, days_on=29.9).prune() == 0
-            assert await retention(world, days_on=30.1).prune() == 1
+            kept = retention(world, days_on=30.1)
+            assert await kept.prune() == 1
+            await kept.sweep()
             assert set(world.store.missions) == {running}
             assert world.workspaces.removed == [old]
             [event] = world.log.of("mission.pruned")
@@ -65,8 +67,24 @@ class TestPruning:
             await world.run(mission(step("outer", kind="nesting", batches=[asks], output=1)))
             ids = set(world.store.missions)
             assert len(ids) == 2
-            assert await retention(world, days_on=31).prune() == 1
+            kept = retention(world, days_on=31)
+            assert await kept.prune() == 1
+            await kept.sweep()
             assert (world.store.missions, set(world.workspaces.removed)) == ({}, ids)
+
+        virtual_time.run(main())
+
+    def test_what_an_earlier_process_did_not_get_to_is_swept_at_the_start(self) -> None:
+        """A workspace without its mission: killed between the store and the disk."""
+
+        async def main() -> None:
+            world = World()
+            stays = (await world.run(ONE)).mission_id
+            world.workspaces.create("gone")
+            pruning = asyncio.create_task(retention(world, days_on=1).run())
+            await asyncio.sleep(1)
+            pruning.cancel()
+            assert (world.workspaces.removed, list(world.store.missions)) == (["gone"], [stays])
 
         virtual_time.run(main())
 
@@ -154,11 +172,13 @@ class TestWorkspaces:
         outside.write_text("stays")
         for name in ("m1", "m2"):
             workspace = workspaces.create(name)
+            assert name in workspaces.names()
             (workspace.path / "link").symlink_to(outside)
             workspace.close()
         for _ in range(2):
             workspaces.remove("m1")
         assert not (tmp_path / "workspaces" / "m1").exists()
+        assert workspaces.names() == ["m2"]
         assert (tmp_path / "workspaces" / "m2").exists()
         assert outside.read_text() == "stays"
         workspaces.close()
