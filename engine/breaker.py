@@ -12,10 +12,10 @@ passage what became of it.
 import asyncio
 import errno
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
 from typing import Final
 
 from engine.attempt import StepAttempt
@@ -104,31 +104,16 @@ class Breaker:
             self._probes[passage] = now
         return passage
 
-    @contextmanager
-    def call(self, *, limit_seconds: float | None = None) -> Iterator[None]:
-        """Let the block through, and learn from how it ends.
+    def call(self, *, limit_seconds: float | None = None) -> "BreakerCall":
+        """Return a block that goes through the breaker, which learns from how it ends.
 
         What `is_retryable` says may pass is a failure; a refusal says nothing of the target's health. A cancellation is
         a failure where it is the deadline's: where the block has had `limit_seconds`.
 
         Raises:
-            StepError: `breaker.open`, the block is not entered.
+            StepError: `breaker.open`, on entering: the block is not entered.
         """
-        passage = self.admit()
-        begun = self._clock.monotonic()
-        try:
-            yield
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                failed = limit_seconds is not None and self._clock.monotonic() - begun >= limit_seconds * _OF_ITS_TIME
-            else:
-                failed = is_retryable(error) or is_exhaustion(error)
-            if failed:
-                passage.failed(exhausted=is_exhaustion(error))
-            else:
-                passage.abandoned()
-            raise
-        passage.succeeded()
+        return BreakerCall(self, self._clock, limit_seconds)
 
     def settle(self, passage: "Passage", *, good: bool | None, exhausted: bool = False) -> None:
         """Hear from a passage what became of its call; None: nothing can be said.
@@ -207,6 +192,37 @@ class Passage:
         if self._settled:
             raise FaultError("the passage has been settled before", code="breaker.settled")
         self._settled = True
+
+
+class BreakerCall:
+    """A block that goes through a breaker; `Breaker.call` makes it, for one use."""
+
+    __slots__ = ("_begun", "_breaker", "_clock", "_limit_seconds", "_passage")
+
+    def __init__(self, breaker: Breaker, clock: Clock, limit_seconds: float | None) -> None:
+        self._breaker = breaker
+        self._clock = clock
+        self._limit_seconds = limit_seconds
+
+    def __enter__(self) -> None:
+        self._passage = self._breaker.admit()
+        self._begun = self._clock.monotonic()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._passage.succeeded()
+        elif self._is_failure(error):
+            self._passage.failed(exhausted=is_exhaustion(error))
+        else:
+            self._passage.abandoned()
+
+    def _is_failure(self, error: BaseException) -> bool:
+        limit = self._limit_seconds
+        if isinstance(error, asyncio.CancelledError):
+            return limit is not None and self._clock.monotonic() - self._begun >= limit * _OF_ITS_TIME
+        return is_retryable(error) or is_exhaustion(error)
 
 
 class Breakers:

@@ -51,16 +51,17 @@ class MissionJournal:
         self._fresh = fresh
         self._acted: set[tuple[str, int | None]] = set()  # steps and items that have intended something meanwhile
 
+    def empty(self, step_id: str, item: int | None) -> "StepJournal | None":
+        """Return the journal of a step, or of an item of it, that has never acted; None: the store has to be asked."""
+        return StepJournal(self, step_id, item, ()) if self._fresh and (step_id, item) not in self._acted else None
+
     async def of(self, step_id: str, item: int | None) -> "StepJournal":
-        """Return the journal of a step, or of an item of it, as an attempt begins; a pure step waits for no disk.
+        """Return the journal of a step, or of an item of it, as an attempt begins.
 
         Raises:
             StoreError: it cannot be read.
         """
-        records: tuple[EffectRecord, ...] = ()
-        if not self._fresh or (step_id, item) in self._acted:
-            records = await self._store.effects(self._mission_id, step_id, item)
-        return StepJournal(self, step_id, item, records)
+        return StepJournal(self, step_id, item, await self._store.effects(self._mission_id, step_id, item))
 
     async def intend(self, records: Sequence[EffectRecord]) -> None:
         """Make intents durable."""
@@ -86,7 +87,7 @@ class StepJournal:
         self._mission = mission
         self._step_id = step_id
         self._item = item
-        self._past, self._doubt = _history(records)
+        self._past, self._doubt = _history(records) if records else ([], None)
 
     def replay(self, request: EffectRequest, *, repeatable: bool) -> JsonObject | None:
         """Return the recorded entry of the next effect, added to `entries`; None: it is to be performed.

@@ -110,6 +110,8 @@ class StepPipeline:
         clock: Clock,
     ) -> None:
         self._kinds = kinds
+        self._waiting = frozenset(name for name, kind in kinds.items() if not _WAITS.isdisjoint(kind.hook.effects))
+        self._only_waiting = frozenset(name for name in self._waiting if _WAITS.issuperset(kinds[name].hook.effects))
         self._profiles = profiles
         self._policy = policy
         self._sandbox = sandbox
@@ -126,9 +128,9 @@ class StepPipeline:
             StepError: a stage said no, could not answer, or the module failed. A refusal halts the mission.
         """
         try:
-            ready, journal = await self._decided(admitted, index, attempt)  # (4), (5)
+            ready, constraints, journal = await self._decided(admitted, index, attempt)  # (4), (5)
             with self._breaker(ready):
-                return await self._run(ready, journal)  # (6) sandbox, (7) effects
+                return await self._run(ready, constraints, journal)  # (6) sandbox, (7) effects
         except StepError:
             raise
         except EngineError as error:
@@ -140,15 +142,15 @@ class StepPipeline:
         A step that only waits has none: nothing there could be down, whatever people and other missions do. Where one
         waits among other things, a deadline says nothing of the others.
         """
-        waits = [op in _WAITS for op in ready.kind.hook.effects]
-        if waits and all(waits):
+        kind = ready.step.step_type
+        if kind in self._only_waiting:
             return nullcontext()
-        breaker = self._breakers.of(ready.admitted.caller.tenant, ready.step.step_type, ready.far_end)
-        return breaker.call(limit_seconds=None if any(waits) else ready.step.timeout_seconds)
+        breaker = self._breakers.of(ready.admitted.caller.tenant, kind, ready.far_end)
+        return breaker.call(limit_seconds=None if kind in self._waiting else ready.step.timeout_seconds)
 
     async def _decided(
         self, admitted: AdmittedMission, index: int, attempt: StepAttempt
-    ) -> tuple[ReadyStep, StepJournal]:
+    ) -> tuple[ReadyStep, ExecutionConstraints, StepJournal]:
         """Stages 4 and 5, under one verdict: it is in the log before the module runs.
 
         Its checkpoint is not waited for, since a module alone changes nothing.
@@ -161,13 +163,13 @@ class StepPipeline:
         with Verdict(
             admitted.trail, target, evidence, allowed=EventType.STEP_ALLOWED, refused=EventType.STEP_REFUSED
         ) as verdict:
-            journal = await admitted.journal.of(step.id, attempt.item)
+            journal = admitted.journal.empty(step.id, attempt.item) or await admitted.journal.of(step.id, attempt.item)
             given = Given.of(admitted, target, self._clock.now(), journal.given)
             evidence |= {"now": given.now, "seed": given.seed}
             ready = self._resolve(admitted, index, attempt, given)  # (4) inputs, sanitized again
-            constraints = await self._authorize(ready, evidence)  # (5) Rego: step
+            constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step
         await self._keep_pace(verdict.seq)
-        return replace(ready, constraints=constraints), journal
+        return ready, constraints, journal
 
     async def _keep_pace(self, seq: int) -> None:
         """Wait while the log has much to sign: steps that outran the disk would fill its queue, and then fail."""
@@ -198,10 +200,11 @@ class StepPipeline:
             profile=step.profile or kind.hook.profile,
             attempt=attempt,
             given=given,
-            constraints=kind.constraints,
         )
 
-    async def _authorize(self, ready: ReadyStep, evidence: dict[str, JsonValue]) -> ExecutionConstraints:
+    async def _authorize(
+        self, ready: ReadyStep, constraints: ExecutionConstraints, evidence: dict[str, JsonValue]
+    ) -> ExecutionConstraints:
         """Stage 5: ask Rego about the step with its inputs; return what a run of it gets, never more than it had."""
         asked = ready.document()
         evidence["module"] = ready.kind.hook.sha256
@@ -211,7 +214,7 @@ class StepPipeline:
         require(decision)
         granted = decision.profile or ready.profile
         evidence["profile"] = granted
-        constraints = ready.constraints.narrow(self._profile(granted))
+        constraints = constraints.narrow(self._profile(granted))
         of_mission = ready.admitted.decision
         if of_mission.profile is not None:
             constraints = constraints.narrow(self._profile(of_mission.profile))
@@ -228,7 +231,7 @@ class StepPipeline:
             raise PolicyDeniedError([Reason("policy.unknown_profile", f"there is no profile {name!r}")])
         return profile.constraints
 
-    async def _run(self, ready: ReadyStep, journal: StepJournal) -> JsonValue:
+    async def _run(self, ready: ReadyStep, constraints: ExecutionConstraints, journal: StepJournal) -> JsonValue:
         """Stages 6 and 7: run the module, perform what it asks for, run it again with the longer journal, until done.
 
         What is given is the same in every round, and fuel is counted over all of them, so that the rounds together are
@@ -246,16 +249,19 @@ class StepPipeline:
                 now=ready.given.now,
                 seed=ready.given.seed,
             )
-            report = await self._sandbox.run(ready.kind.hook.name, encoded, ready.constraints)  # (6) the module, alone
+            report = await self._sandbox.run(ready.kind.hook.name, encoded, constraints)  # (6) the module, alone
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
                 return answer.output
             if isinstance(answer, StepFault):
                 raise _own_fault(answer)
-            ready = replace(ready, constraints=_spend(ready.constraints, report.fuel_used))
-            ready = await self._act(ready, answer, journal)  # (7) checked, decided, intended, performed, journalled
+            constraints = _spend(constraints, report.fuel_used)
+            # (7) checked, decided, intended, performed, journalled
+            constraints = await self._act(ready, constraints, answer, journal)
 
-    async def _act(self, ready: ReadyStep, asked: StepEffects, journal: StepJournal) -> ReadyStep:
+    async def _act(
+        self, ready: ReadyStep, constraints: ExecutionConstraints, asked: StepEffects, journal: StepJournal
+    ) -> ExecutionConstraints:
         """Stage 7: a batch is checked as a whole, then performed, up to the first error.
 
         After a wait, of which nobody knows how long it takes, the step and what is left of the batch are decided again.
@@ -269,13 +275,13 @@ class StepPipeline:
             waited, left = left[count - 1].op in _WAITS, left[count:]
             await self._performing.act(ready, allowed[:count], journal)
             if waited:
-                ready = await self._decided_again(ready)  # (5)
+                constraints = await self._decided_again(ready, constraints)  # (5)
             if "error" in journal.entries[-1]:
                 break
             allowed = await self._allow_effects(ready, left, len(journal.entries), again=True)
-        return ready
+        return constraints
 
-    async def _decided_again(self, ready: ReadyStep) -> ReadyStep:
+    async def _decided_again(self, ready: ReadyStep, constraints: ExecutionConstraints) -> ExecutionConstraints:
         """Stage 5 after a wait: under the policy that is then active; nothing is widened."""
         evidence: dict[str, JsonValue] = {"kind": ready.step.step_type, "again": True}
         with Verdict(
@@ -285,8 +291,7 @@ class StepPipeline:
             allowed=EventType.STEP_ALLOWED,
             refused=EventType.STEP_REFUSED,
         ):
-            constraints = await self._authorize(ready, evidence)
-        return replace(ready, constraints=constraints)
+            return await self._authorize(ready, constraints, evidence)
 
     async def _allow_effects(
         self, ready: ReadyStep, asked: Sequence[EffectAsked], first_index: int, *, again: bool = False

@@ -106,7 +106,6 @@ class ReadyStep:
     profile: str
     attempt: StepAttempt
     given: Given
-    constraints: ExecutionConstraints  # what is left of what it was granted
 
     @property
     def target(self) -> str:

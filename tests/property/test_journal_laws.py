@@ -185,10 +185,11 @@ async def test_a_mission_that_begins_asks_the_store_nothing() -> None:
 
     store = Watched()
     mission = MissionJournal(store, "m", fresh=True)
-    journal = await mission.of("s", None)
-    await mission.of("pure", None)
+    journal = mission.empty("s", None)
+    assert journal is not None
     assert (store.reads, journal.given) == (0, None)
     await journal.intend([request("k")], GIVEN)
+    assert mission.empty("s", None) is None
     assert (await mission.of("s", None)).given == GIVEN
-    await mission.of("s", 0)
-    assert store.reads == 1
+    assert mission.empty("s", 0) is not None
+    assert MissionJournal(store, "m", fresh=False).empty("s", 0) is None
