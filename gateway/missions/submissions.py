@@ -139,6 +139,8 @@ class Submissions:
             RefusalError: sanitizer or policy now refuse it, or what is recorded of it is damaged.
         """
         evidence: dict[str, JsonValue] = {"state": record.state.value}
+        if record.parent_id is not None:  # its admission may be lost with the last moments of the process
+            evidence["parent"] = record.parent_id
         sanitized, caller, decision = await self._again(record, evidence)
         earlier = await read_earlier(self._ground.store, record.id, RESUMED, paused=record.paused)
         trail = Trail(self._ground.audit, actor(caller))

@@ -196,7 +196,7 @@ def check_missions(views: dict[str, Any], events: list[Any]) -> None:
     parents = {
         event.target: event.details["parent"]
         for event in events
-        if event.event_type == "mission.admitted" and "parent" in event.details
+        if event.event_type in {"mission.admitted", "mission.resumed"} and "parent" in event.details
     }
     placed: defaultdict[str, set[str]] = defaultdict(set)
     for event in events:
