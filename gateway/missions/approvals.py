@@ -9,10 +9,10 @@ step may run: policy is asked again after the wait, by the pipeline.
 import asyncio
 import math
 import uuid
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from engine.clock import Clock, rfc3339
 from engine.errors import FaultError, RefusalError
@@ -25,6 +25,7 @@ from gateway.identity import Principal
 from gateway.missions.approval_log import GATEWAY, ApprovalLog
 from gateway.missions.approval_rules import is_expired, require_decidable
 from gateway.missions.approval_view import ApprovalView
+from gateway.missions.detached import Detached
 from gateway.missions.expiry import Expiry
 from gateway.missions.ports import ApprovalStore, MissionFacts, Tell
 from gateway.pipeline import actor
@@ -34,8 +35,6 @@ from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApp
 
 COMMENT_CHARS_MAX: Final = 1_000
 WAITING_MAX: Final = 10_000  # steps of the whole gateway that wait for a decision
-
-_T = TypeVar("_T")
 
 
 class Approvals:
@@ -51,7 +50,7 @@ class Approvals:
         self._waiters: dict[str, set[asyncio.Event]] = {}  # by approval
         self._expiry = Expiry(clock, self._wake)
         self._asking: set[str] = set()  # missions of which approvals were asked for
-        self._calls: set[asyncio.Task[Any]] = set()
+        self._calls = Detached()
         self._tell: Tell = lambda _mission_id, _step_id, _kind, _details: None
 
     def bind(self, tell: Tell) -> None:
@@ -178,7 +177,7 @@ class Approvals:
         state = ApprovalState.APPROVED if approve else ApprovalState.DENIED
         try:
             require_decidable(approval, mission, root, principal, digest=digest, now=self._clock.now())
-            decided = await self._detached(self._record(approval, state, principal, comment))
+            decided = await self._calls.run(self._record(approval, state, principal, comment))
         except RefusalError as error:
             await self._log.refused(approval, principal, error)
             raise
@@ -217,8 +216,7 @@ class Approvals:
 
     async def close(self) -> None:
         """Return once every decision under way is recorded."""
-        if self._calls:
-            await asyncio.wait(set(self._calls))
+        await self._calls.settled()
 
     # --- small parts ---
 
@@ -252,18 +250,6 @@ class Approvals:
         if mission.tenant != principal.tenant:
             raise NotFoundError("there is no such mission", code="mission.not_found")
         return mission
-
-    async def _detached(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Await `work` in a task of its own, which goes on where the caller is cancelled."""
-        task = asyncio.create_task(work)
-        self._calls.add(task)
-        task.add_done_callback(self._call_ended)
-        return await asyncio.shield(task)
-
-    def _call_ended(self, task: asyncio.Task[Any]) -> None:
-        self._calls.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: a caller that has hung up does not ask for it, and asyncio would complain
 
 
 def _waiting(approval: ApprovalRecord) -> JsonObject:

@@ -4,8 +4,8 @@ How missions start is in `gateway.missions.submissions`, how they run and end in
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
 
 import orjson
 
@@ -16,6 +16,7 @@ from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.children import REQUEST_ID_PREFIX, Children
 from gateway.missions.control import REASON_MAX, Control
+from gateway.missions.detached import Detached
 from gateway.missions.earlier import stored_events, stored_results
 from gateway.missions.execution import Execution, Ground
 from gateway.missions.floor import Floor
@@ -31,8 +32,6 @@ PAGE_SIZE_MAX: Final = 200
 PAGE_SIZE_DEFAULT: Final = 50
 _GATEWAY: Final = "gateway"
 
-_T = TypeVar("_T")
-
 
 class Desk:
     """All missions of one gateway."""
@@ -46,7 +45,7 @@ class Desk:
         trees = Trees(ground.store, steps_max=ground.limits.steps_max)
         self._submissions = Submissions(ground, self._floor, admission, trees)
         self._control = Control(ground, self._floor)
-        self._calls: set[asyncio.Task[Any]] = set()
+        self._calls = Detached()
         self._recovered = asyncio.Event()  # or nothing is to be recovered
         self._recovered.set()
         ground.approvals.bind(self._tell)
@@ -68,7 +67,7 @@ class Desk:
         if request_id.startswith(REQUEST_ID_PREFIX):
             message = f"a request_id that begins with {REQUEST_ID_PREFIX!r} is a step's"
             raise ConflictError(message, code="mission.bad_request_id")
-        return await self._detached(self._submissions.submit(principal, form, request_id))
+        return await self._calls.run(self._submissions.submit(principal, form, request_id))
 
     async def plan(self, principal: Principal, form: bytes | JsonObject) -> PlanPreview:
         """Say what `submit` would decide, and run nothing. A policy's no is an answer here, not an error.
@@ -151,7 +150,7 @@ class Desk:
         _check_reason(reason)
         await self._own(principal, mission_id)
         reason = reason or f"cancelled by {principal.subject}"
-        await self._detached(self._control.cancel(actor(principal), mission_id, reason))
+        await self._calls.run(self._control.cancel(actor(principal), mission_id, reason))
         await self._floor.settled(mission_id)
         return await self.get(principal, mission_id)
 
@@ -164,7 +163,7 @@ class Desk:
         """
         _check_reason(reason)
         record = await self._own(principal, mission_id)
-        await self._detached(self._control.pause(principal, record, reason))
+        await self._calls.run(self._control.pause(principal, record, reason))
         return await self.get(principal, mission_id)
 
     async def resume(self, principal: Principal, mission_id: str) -> MissionView:
@@ -175,7 +174,7 @@ class Desk:
             ConflictError: `mission.ended`, `mission.not_paused`.
         """
         record = await self._own(principal, mission_id)
-        await self._detached(self._control.resume(principal, record))
+        await self._calls.run(self._control.resume(principal, record))
         return await self.get(principal, mission_id)
 
     async def retry(self, principal: Principal, mission_id: str, *, repeat_in_doubt: bool) -> MissionView:
@@ -186,7 +185,7 @@ class Desk:
             RefusalError: it has not ended, or is refused now.
         """
         await self._own(principal, mission_id)
-        await self._detached(self._submissions.retry(mission_id, actor(principal), repeat_in_doubt=repeat_in_doubt))
+        await self._calls.run(self._submissions.retry(mission_id, actor(principal), repeat_in_doubt=repeat_in_doubt))
         return await self.get(principal, mission_id)
 
     async def decide_approval(
@@ -275,13 +274,11 @@ class Desk:
         Submissions under way come first: they may still start a mission. Those that come later are refused.
         """
         self._floor.refuse()
-        if self._calls:
-            await asyncio.wait(set(self._calls))
+        await self._calls.settled()
         await self._floor.close(drain_seconds)
         await self._children.close()
         await self._ground.approvals.close()
-        if self._calls:
-            await asyncio.wait(set(self._calls))
+        await self._calls.settled()
 
     @property
     def running(self) -> int:
@@ -313,18 +310,6 @@ class Desk:
         if record.ended_at is None:
             return None
         return result_document(record, [result async for result in stored_results(self._store, record.id)])
-
-    async def _detached(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Await `work` in a task of its own, which goes on where the caller is cancelled."""
-        task = asyncio.create_task(work)
-        self._calls.add(task)
-        task.add_done_callback(self._call_ended)
-        return await asyncio.shield(task)
-
-    def _call_ended(self, task: asyncio.Task[Any]) -> None:
-        self._calls.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: a caller that has hung up does not ask for it, and asyncio would complain
 
 
 def _check_reason(reason: str) -> None:

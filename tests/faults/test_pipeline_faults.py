@@ -141,7 +141,7 @@ def test_what_hangs_can_be_stopped(point: str) -> None:
         await asyncio.sleep(1)
         if not submitting.done():
             submitting.cancel()
-            for call in world.desk._calls:
+            for call in world.desk._calls._tasks:
                 call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await submitting

@@ -502,7 +502,7 @@ class TestClosing:
             for task in insisting:
                 task.cancel()
             await asyncio.wait(insisting)
-            await asyncio.gather(*world.desk._calls, return_exceptions=True)
+            await asyncio.gather(*world.desk._calls._tasks, return_exceptions=True)
 
         run(story, running_max=1_000)
 
