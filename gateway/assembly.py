@@ -2,12 +2,12 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from engine.audit.keys import Ed25519Signer
 from engine.audit.log import AuditLog
@@ -61,6 +61,8 @@ _SANDBOX_DEPTH: Final = (
     4  # runs handed to one worker: it need not wait for us between two, and only the first is blamed
 )
 _ACTOR: Final = "gateway"
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,19 +181,31 @@ async def _compile(zygote: Zygote, hook: Hook) -> Artefact:
         raise named(error, f"hook {hook.name}", "its module") from error
 
 
+async def _all(works: Iterable[Awaitable[_T]]) -> list[_T]:
+    """Return what all return, or raise what the first of them has raised, once every one of them has ended.
+
+    What `asyncio.gather` leaves running where one fails would find the zygote closed under its feet.
+    """
+    outcomes = await asyncio.gather(*works, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+
+
 async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules) -> _Workers:
     """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
     # Policy workers import their engine after the fork: sandbox workers come from the same zygote, and must inherit
     # neither its code nor the address space that its allocator takes.
     zygote = await Zygote.start(SANDBOX_PRELOAD)
     stack.push_async_callback(zygote.close)
-    compiled = await asyncio.gather(*(_compile(zygote, hook) for hook in rules.hooks))
+    compiled = await _all(_compile(zygote, hook) for hook in rules.hooks)
     modules = {hook.name: artefact for hook, artefact in zip(rules.hooks, compiled, strict=True)}
     sandbox = PooledSandbox(zygote, modules, config.workers.sandbox, depth=_SANDBOX_DEPTH)
     policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy)
     stack.push_async_callback(sandbox.close)
     stack.push_async_callback(policy.close)
-    await asyncio.gather(sandbox.start(), policy.start())
+    await _all((sandbox.start(), policy.start()))
     return _Workers(sandbox=sandbox, policy=policy)
 
 
