@@ -26,7 +26,7 @@ class ForEachItems:
         """Return the items.
 
         Raises:
-            StepError: `foreach.not_a_list`; `foreach.too_many_items`, more than `items_max`; `reference.unresolved`,
+            StepError: `foreach.not_a_list`; `foreach.too_many`, more than `items_max`; `reference.unresolved`,
                 there is no such value. The same values give the same answer, so it is not tried again.
         """
         if not isinstance(self.source, Reference):
@@ -39,7 +39,7 @@ class ForEachItems:
             raise StepError(f"foreach: {self.source} is no list", code="foreach.not_a_list", retryable=False)
         if len(items) > self.items_max:
             message = f"foreach: {self.source} has {len(items)} items; {self.items_max} are allowed"
-            raise StepError(message, code="foreach.too_many_items", retryable=False)
+            raise StepError(message, code="foreach.too_many", retryable=False)
         return items
 
 

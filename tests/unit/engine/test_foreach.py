@@ -43,7 +43,7 @@ def test_literal_items_are_the_items() -> None:
         ({"rows": {"a": 1}}, "foreach.not_a_list"),
         ({"rows": "abc"}, "foreach.not_a_list"),
         ({"rows": None}, "foreach.not_a_list"),
-        ({"rows": [1, 2, 3, 4]}, "foreach.too_many_items"),
+        ({"rows": [1, 2, 3, 4]}, "foreach.too_many"),
         ({}, "reference.unresolved"),
         (None, "reference.unresolved"),
     ],
@@ -136,5 +136,5 @@ async def test_a_condition_may_ask_for_what_a_parent_did_not_give() -> None:
         "either": (StepState.SKIPPED, "step.condition_false"),
         "items": (StepState.FAILED, "foreach.not_a_list"),
         "wrong": (StepState.FAILED, "condition.type"),
-        "many": (StepState.FAILED, "foreach.too_many_items"),
+        "many": (StepState.FAILED, "foreach.too_many"),
     }
