@@ -61,9 +61,8 @@ class Performing:
 
     def _replayed(self, ready: ReadyStep, request: EffectRequest, journal: StepJournal) -> JsonObject | None:
         """Return what an earlier attempt was told of this effect; None: it is to be performed."""
-        repeatable = ready.step.idempotent or self._effects.repeatable(request.op, request.args)
         try:
-            entry = journal.replay(request, repeatable=repeatable)
+            entry = journal.replay(request, repeatable=self._repeatable(ready, request))
         except StepError as error:
             _end(ready, request, EventType.EFFECT_FAILED, {"code": error.code})
             raise
@@ -139,8 +138,11 @@ class Performing:
 
     def _in_doubt(self, ready: ReadyStep, request: EffectRequest, error: EffectError) -> StepError:
         message = f"it is not known whether {request.op} took place: {error.message}"
-        repeatable = ready.step.idempotent or self._effects.repeatable(request.op, request.args)
-        return StepError(message, code="effect.in_doubt", retryable=repeatable)
+        return StepError(message, code="effect.in_doubt", retryable=self._repeatable(ready, request))
+
+    def _repeatable(self, ready: ReadyStep, request: EffectRequest) -> bool:
+        """Return whether twice is as once: by what is done, or by the step's own word."""
+        return ready.step.idempotent or self._effects.repeatable(request.op, request.args)
 
 
 def _end(ready: ReadyStep, request: EffectRequest, event_type: EventType, facts: JsonObject) -> None:

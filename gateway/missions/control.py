@@ -1,4 +1,4 @@
-"""Control from outside: cancel, pause, resume and retry; each request is durable before it takes effect."""
+"""Control of missions that run: cancel, pause and resume; each request is durable before it takes effect."""
 
 from contextlib import suppress
 from typing import Final
@@ -6,11 +6,8 @@ from typing import Final
 from engine.result import StepFailure
 from gateway.errors import ConflictError
 from gateway.events import EventType
-from gateway.identity import Principal
 from gateway.missions.execution import Execution, Ground
 from gateway.missions.floor import Floor
-from gateway.pipeline import actor
-from gateway.store.records import MissionRecord
 
 REASON_MAX: Final = 1_000  # characters
 
@@ -32,35 +29,35 @@ class Control:
         await self._record(execution, EventType.MISSION_CANCEL_REQUESTED, by, reason)
         execution.cancel(StepFailure(code="mission.cancelled", message=reason))
 
-    async def pause(self, principal: Principal, mission: MissionRecord, reason: str) -> None:
+    async def pause(self, by: str, mission_id: str, reason: str) -> None:
         """Let nothing start in a mission, nor in those that its steps have started.
 
         Raises:
             ConflictError: `mission.ended`, `mission.paused`.
         """
-        execution = self._of(mission.id)
+        execution = self._of(mission_id)
         if execution.paused:
             raise ConflictError("the mission is paused already", code="mission.paused")
-        await self._pause(execution, actor(principal), reason)
-        for part in self._floor.below(mission.id):
+        await self._pause(execution, by, reason)
+        for part in self._floor.below(mission_id):
             if not part.paused:
                 with suppress(ConflictError):  # it has ended meanwhile
-                    await self._pause(part, actor(principal), reason)
+                    await self._pause(part, by, reason)
 
-    async def resume(self, principal: Principal, mission: MissionRecord) -> None:
+    async def resume(self, by: str, mission_id: str) -> None:
         """End a pause, of the missions that its steps have started as well.
 
         Raises:
             ConflictError: `mission.ended`, `mission.not_paused`.
         """
-        execution = self._of(mission.id)
+        execution = self._of(mission_id)
         if not execution.paused:
             raise ConflictError("the mission is not paused", code="mission.not_paused")
-        for part in self._floor.below(mission.id):
+        for part in self._floor.below(mission_id):
             if part.paused:
                 with suppress(ConflictError):  # it has ended meanwhile
-                    await self._resume(part, actor(principal))
-        await self._resume(execution, actor(principal))
+                    await self._resume(part, by)
+        await self._resume(execution, by)
 
     async def _pause(self, execution: Execution, by: str, reason: str) -> None:
         await self._record(execution, EventType.MISSION_PAUSED, by, reason)

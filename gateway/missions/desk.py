@@ -162,8 +162,8 @@ class Desk:
             ConflictError: `mission.ended`, `mission.paused`, or the reason is too long.
         """
         _check_reason(reason)
-        record = await self._own(principal, mission_id)
-        await self._calls.run(self._control.pause(principal, record, reason))
+        await self._own(principal, mission_id)
+        await self._calls.run(self._control.pause(actor(principal), mission_id, reason))
         return await self.get(principal, mission_id)
 
     async def resume(self, principal: Principal, mission_id: str) -> MissionView:
@@ -173,8 +173,8 @@ class Desk:
             NotFoundError: none of the principal's tenant has that id.
             ConflictError: `mission.ended`, `mission.not_paused`.
         """
-        record = await self._own(principal, mission_id)
-        await self._calls.run(self._control.resume(principal, record))
+        await self._own(principal, mission_id)
+        await self._calls.run(self._control.resume(actor(principal), mission_id))
         return await self.get(principal, mission_id)
 
     async def retry(self, principal: Principal, mission_id: str, *, repeat_in_doubt: bool) -> MissionView:

@@ -67,7 +67,6 @@ class Assignment:
 
     mission_id: str
     parent_id: str | None
-    root_id: str
     sanitized: SanitizedMission
     caller: Principal
     decision: Decision
@@ -81,7 +80,6 @@ class Execution:
         plan = assignment.sanitized.plan
         self.mission_id: Final = assignment.mission_id
         self.parent_id: Final = assignment.parent_id
-        self.root_id: Final = assignment.root_id
         self.tenant: Final = assignment.caller.tenant
         self.trail: Final = assignment.trail
         self.config: Final = plan.mission.config
@@ -116,7 +114,7 @@ class Execution:
             raise RuntimeError("a step began before its mission")
         return await self._ground.pipeline.run_step(self._admitted, self._index[step.id], attempt)
 
-    # --- control; each returns whether this call is what changes anything ---
+    # --- control; where it returns anything, then whether this call is what changes it ---
 
     def cancel(self, reason: StepFailure) -> bool:
         """Cancel what runs and skip the rest."""

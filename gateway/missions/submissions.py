@@ -68,7 +68,7 @@ class Submissions:
             evidence["parent"] = parent.id
         if isinstance(form, bytes):
             evidence["document"] = digest(form)
-        async with recorded(self._ground.audit, actor(principal), "mission", evidence):
+        async with _recorded(self._ground.audit, actor(principal), "mission", evidence):
             sanitized = (await self.sanitize(form)).inheriting(taint)  # (1)
             evidence["mission"] = sanitized.digest
             # Requests of one id take turns: the second hears of the first one's mission once its admission is durable.
@@ -119,9 +119,10 @@ class Submissions:
                 raise ConflictError(
                     "the mission has not ended; only one that has can be retried", code="mission.not_ended"
                 )
+            await self._floor.settled(mission_id)  # the store has its end a moment before its last event
             evidence: dict[str, JsonValue] = {"run": record.run + 1, "repeat_in_doubt": repeat_in_doubt}
             with self._floor.place():
-                async with recorded(self._ground.audit, by, mission_id, evidence):
+                async with _recorded(self._ground.audit, by, mission_id, evidence):
                     sanitized, caller, decision = await self._again(record, evidence)
                     earlier = await read_earlier(store, mission_id, RETRIED)
                     trail = Trail(self._ground.audit, actor(caller))
@@ -157,7 +158,7 @@ class Submissions:
         document = await self._ground.store.get_document(record.id)
         sanitized = (await self.sanitize(document)).inheriting(record.taint)  # (1)
         evidence["mission"] = sanitized.digest
-        caller = submitter_of(record)
+        caller = _submitter_of(record)
         return sanitized, caller, await self._ask(sanitized, caller, evidence)  # (2), (3)
 
     async def _ask(self, sanitized: SanitizedMission, principal: Principal, evidence: dict[str, JsonValue]) -> Decision:
@@ -227,7 +228,6 @@ class Submissions:
         assignment = Assignment(
             mission_id=record.id,
             parent_id=record.parent_id,
-            root_id=record.root_id,
             sanitized=sanitized,
             caller=caller,
             decision=decision,
@@ -246,7 +246,7 @@ class Submissions:
 
 
 @asynccontextmanager
-async def recorded(audit: Audit, by: str, target: str, evidence: Mapping[str, JsonValue]) -> AsyncIterator[None]:
+async def _recorded(audit: Audit, by: str, target: str, evidence: Mapping[str, JsonValue]) -> AsyncIterator[None]:
     """Record a refusal of the block, or its fault, under a checkpoint before the caller hears it."""
     try:
         yield
@@ -256,6 +256,6 @@ async def recorded(audit: Audit, by: str, target: str, evidence: Mapping[str, Js
         raise
 
 
-def submitter_of(record: MissionRecord) -> Principal:
+def _submitter_of(record: MissionRecord) -> Principal:
     """Return the principal on whose behalf a recorded mission runs, as it was when it submitted it."""
     return Principal(subject=record.submitter, tenant=record.tenant, roles=record.roles, anonymous=record.anonymous)

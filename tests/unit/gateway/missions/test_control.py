@@ -212,6 +212,31 @@ class TestRetrying:
 
         run(story)
 
+    def test_a_retry_at_the_moment_of_the_end_waits_for_it(self) -> None:
+        """The store has the end a moment before the last event: the next run goes on after that, not beside it."""
+
+        async def story(world: World) -> None:
+            mission_id = (await world.submit(FAILS)).mission_id
+            watching = world.desk.watch(ANN, mission_id, 0)
+            async for event in watching:
+                if event.kind == "mission.stopping":
+                    world.faults.put("store.events", sleeps(5), None)
+                if event.kind == "mission.failed":
+                    break
+            world.sandbox.answer = lambda _asked: {"output": 2}
+            world.faults.put("sandbox.run", sleeps(100))
+            await world.desk.retry(ANN, mission_id, repeat_in_doubt=False)
+            await asyncio.sleep(50)
+            assert (await world.desk.pause(ANN, mission_id, "")).paused  # it is the next run that runs
+            world.faults.plan.clear()
+            await world.desk.resume(ANN, mission_id)
+            await world.settled()
+            assert (await world.desk.get(ANN, mission_id)).state is MissionState.COMPLETED
+            indices = [event.index for event in world.store.events_of(mission_id)]
+            assert indices == list(range(len(indices)))
+
+        run(story)
+
     def test_a_success_is_not_retried(self) -> None:
         """There is nothing to do anew, and its result stays as it is."""
 
