@@ -52,7 +52,11 @@ def parse_condition(value: JsonValue, path: Path, findings: Findings, *, nodes_m
     """
     parser = _Parser(findings, nodes_max)
     root = parser.node(value, path)
-    return Condition(value if isinstance(value, dict) else {}, tuple(parser.uses), root or _NEVER)
+    return Condition(
+        value if isinstance(value, dict) else {},
+        tuple(parser.uses),
+        root if root is not None and parser.sound else _NEVER,
+    )
 
 
 def json_equal(one: JsonValue, other: JsonValue) -> bool:
@@ -157,6 +161,7 @@ class _Parser:
 
     def __init__(self, findings: Findings, nodes_max: int) -> None:
         self.uses: list[tuple[Path, Reference]] = []
+        self.sound = True  # nothing is wrong with it so far
         self._findings = findings
         self._nodes_max = nodes_max
         self._nodes = 0
@@ -164,6 +169,7 @@ class _Parser:
     def node(self, value: JsonValue, path: Path) -> _Node | None:
         self._nodes += 1
         if self._nodes > self._nodes_max:
+            self.sound = False
             if self._nodes == self._nodes_max + 1:  # once
                 message = f"a condition has at most {self._nodes_max} parts; a transform step can compute more"
                 self._findings.add(path, "condition.too_large", message, kind="limit")
@@ -233,5 +239,6 @@ class _Parser:
 
     def _wrong(self, path: Path, code: str, message: str, *, at_key: bool = False) -> _Node | None:
         """Report a fault, and return that there is no node."""
+        self.sound = False
         self._findings.add(path, code, message, at_key=at_key)
         return None

@@ -26,12 +26,13 @@ def holds(document: object) -> bool:
 
 
 def faults(document: Any, nodes_max: int = 64) -> tuple[Violation, ...]:
-    """Return what is wrong with a condition, which is false then."""
+    """Return what is wrong with a condition, once it is seen to be false."""
     findings = Findings()
     condition = parse_condition(document, ("when",), findings, nodes_max=nodes_max)
     with pytest.raises(MissionInvalidError) as caught:
         findings.refuse_if_any()
-    return caught.value.violations if condition is not None else ()
+    assert not condition.holds(SCOPE)
+    return caught.value.violations
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,11 @@ def test_what_is_no_condition(document: object, code: str, field: str) -> None:
 def test_a_faulty_condition_never_holds() -> None:
     """What is returned beside a report only keeps reading possible."""
     condition = parse_condition({"any": [1, {"exists": ["${variables.n}"]}]}, ("when",), Findings(), nodes_max=64)
-    assert not parse_condition(None, ("when",), Findings(), nodes_max=64).holds(SCOPE)
+    assert not condition.holds(SCOPE)
+    for document in (None, {"not": {"any": [1]}}, {"ne": ["${variables.n}", "${"]}):
+        assert not parse_condition(document, ("when",), Findings(), nodes_max=64).holds(SCOPE)
+    deep: Any = {"not": {"all": leaves(2)}}
+    assert not parse_condition(deep, ("when",), Findings(), nodes_max=2).holds(SCOPE)
     assert [str(reference) for _, reference in condition.uses] == ["${variables.n}"]
 
 
