@@ -107,8 +107,9 @@ class Breaker:
     def call(self, *, limit_seconds: float | None = None) -> "BreakerCall":
         """Return a block that goes through the breaker, which learns from how it ends.
 
-        What `is_retryable` says may pass is a failure; a refusal says nothing of the target's health. A cancellation is
-        a failure where it is the deadline's: where the block has had `limit_seconds`.
+        What `is_retryable` says may pass is a failure, and so is what `is_exhaustion` knows; a refusal says nothing of
+        the target's health. A cancellation is a failure where it is the deadline's: where the block has had
+        `limit_seconds`.
 
         Raises:
             StepError: `breaker.open`, on entering: the block is not entered.
