@@ -170,7 +170,7 @@ class MissionRun:
 
     def fail(self, reason: StepFailure) -> bool:
         """Do as `cancel` does, and let the mission be Failed: whoever runs it cannot go on."""
-        return self._stop(Stop(state=MissionState.FAILED, reason=reason, error=reason))
+        return self._stop(Stop.failed(reason.code, reason.message))
 
     def suspend(self) -> bool:
         """Stop so that a later execution can go on; return whether this call is what stops the mission.
