@@ -11,9 +11,8 @@ import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = [
-    page
+    DOCS / f"{name}.md"
     for name in ("getting-started", "dag-definition", "execution-strategies", "error-handling", "performance-tuning")
-    if (page := DOCS / f"{name}.md").exists()
 ]
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _PRINTS = re.compile(r"# prints:(?: (.*))?$", re.MULTILINE)
