@@ -114,4 +114,5 @@ def test_failures_in_a_real_graph_have_the_same_consequences_under_every_strateg
         found.append({s: (step.status, step.output, codes[s]) for s, step in result.step_results.items()})
     assert all(other == found[0] for other in found)
     failed = {step_id for step_id, (status, _, _) in found[0].items() if status is StepState.FAILED}
-    assert failed <= {step_id for step_id in edges if int(step_id[1:]) % 3 == 2}
+    skipped = {step_id for step_id, (status, _, _) in found[0].items() if status is StepState.SKIPPED}
+    assert failed == {step_id for step_id in edges if int(step_id[1:]) % 3 == 2} - skipped
