@@ -5,7 +5,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -384,8 +384,16 @@ def test_sections_are_measured_from_either_kind_of_rows(monkeypatch: pytest.Monk
         def rows(self, _: Effort) -> Iterator[Row]:
             yield FAST
 
-    monkeypatch.setattr(command, "bench", lambda _: Plain())
-    assert command.measure("plain", QUICK) == Section("plain", "plain", (FAST,))
+    class Asynchronous:
+        TITLE = "asynchronous"
+
+        async def rows(self, _: Effort) -> AsyncIterator[Row]:
+            yield FAST
+
+    modules = {"plain": Plain(), "asynchronous": Asynchronous()}
+    monkeypatch.setattr(command, "bench", modules.__getitem__)
+    for name in modules:
+        assert command.measure(name, QUICK) == Section(name, name, (FAST,))
 
 
 def test_every_benchmark_stands_in_the_table() -> None:
