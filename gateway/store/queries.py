@@ -114,14 +114,3 @@ def events(connection: sqlite3.Connection, mission_id: str, from_index: int, lim
         (mission_id, from_index, limit),
     )
     return tuple(StoredEvent(row["idx"], bytes(row["body"])) for row in rows)
-
-
-def count_events(connection: sqlite3.Connection, mission_id: str) -> int:
-    """Return the index of the next event: indexes have no gaps."""
-    (following,) = connection.execute(
-        "SELECT coalesce(max(idx) + 1, 0) FROM mission_events"
-        " WHERE mission_id = (SELECT id FROM missions WHERE id = ? AND pruned = 0)",
-        (mission_id,),
-    ).fetchone()
-    count: int = following
-    return count

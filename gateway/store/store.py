@@ -217,10 +217,6 @@ class Store:
         count = _within(limit, EVENTS_PAGE_MAX)
         return await self._reader.run(lambda c: queries.events(c, mission_id, from_index, count))
 
-    async def count_events(self, mission_id: str) -> int:
-        """Return how many events a mission has, which is the index of the next; 0 for an unknown mission."""
-        return await self._reader.run(lambda c: queries.count_events(c, mission_id))
-
     # --- approvals ---
 
     async def create_approval(self, approval: NewApproval) -> ApprovalRecord:

@@ -138,7 +138,6 @@ async def test_what_is_being_deleted_is_gone_for_everybody(store: Store, path: P
     assert await store.find_request("t", "alice", "r-root") is None
     read = (await store.step_results("a"), await store.events("a", 0), await store.effects("a", "s", None))
     assert read == ((), (), ())
-    assert await store.count_events("a") == 0
     assert await store.list_approvals("t", None, pending_only=False) == ()
     for refused in (
         store.get_mission("a"),
@@ -262,6 +261,6 @@ async def test_pruning_asks_an_index(store: Store, sql: str, values: Any) -> Non
 
 async def fill_more(store: Store, mission_id: str, rows: int) -> None:
     """Give a mission so many more results and events."""
-    known = await store.count_events(mission_id)
+    known = len(await store.events(mission_id, 0))
     await store.save_step_results(mission_id, [step(f"more{n}") for n in range(rows)])
     await store.append_events(mission_id, known, [b"{}"] * rows)
