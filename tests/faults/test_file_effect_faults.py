@@ -48,12 +48,12 @@ async def test_no_part_of_a_file_is_ever_seen(tmp_path: Path) -> None:
     """Killed at any moment: every file is whole, every acknowledged one is there, half-written ones go at the start."""
     for run in range(6):
         acknowledged = await asyncio.to_thread(killed_workload, tmp_path, run)
-        check(tmp_path / f"workspaces/run{run}", acknowledged)
+        assert_whole(tmp_path / f"workspaces/run{run}", acknowledged)
         Workspaces.open(tmp_path).close()
-        check_staging(tmp_path)
+        assert_staging_is_empty(tmp_path)
 
 
-def check(workspace: Path, acknowledged: set[str]) -> None:
+def assert_whole(workspace: Path, acknowledged: set[str]) -> None:
     files = [entry for entry in workspace.rglob("*") if entry.is_file()]
     for file in files:
         content = file.read_bytes()
@@ -62,7 +62,7 @@ def check(workspace: Path, acknowledged: set[str]) -> None:
     assert acknowledged <= {str(file.relative_to(workspace)) for file in files}
 
 
-def check_staging(home: Path) -> None:
+def assert_staging_is_empty(home: Path) -> None:
     assert list((home / "workspaces/.staging").iterdir()) == []
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
 
@@ -13,7 +13,7 @@ from engine.result import MissionState
 from gateway.errors import Reason, StoreError
 from gateway.policy.decision import Decision
 from tests.virtual_time import VirtualTimeLoop
-from tests.worlds import ANN, BUNDLE, Faults, World, code_of, hang, laws_hold, mission, step, write
+from tests.worlds import ANN, BUNDLE, Event, Faults, World, code_of, hang, laws_hold, mission, step, write
 
 MISSION = mission(
     step("a", kind="acting", batches=[[write("a"), write("b")], [write("c")]], output={"n": 1}),
@@ -293,6 +293,33 @@ def test_stopping_at_any_moment_keeps_the_laws(stop: str) -> None:
     assert (MissionState.CANCELLED if stop == "cancel" else MissionState.EXECUTING) in seen
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """What a kill leaves, and what callers and the far end know."""
+
+    events: list[Event]  # under a checkpoint
+    database: bytes
+    acknowledged: frozenset[str]
+    performed: frozenset[str]  # keys
+
+    @classmethod
+    def of(cls, world: World) -> "Snapshot":
+        return cls(
+            events=world.log.events[: world.log.size],
+            database=world.store.connection.serialize(),
+            acknowledged=frozenset(world.acknowledged),
+            performed=frozenset(request.key for request in world.performer.performed),
+        )
+
+    def world(self, *, repeatable: bool) -> World:
+        """Return the world in which the next gateway starts."""
+        after = World()
+        after.performer.is_repeatable = repeatable
+        after.log.events, after.log.size = list(self.events), len(self.events)
+        after.store.connection.deserialize(self.database)
+        return after
+
+
 @pytest.mark.parametrize("repeatable", [False, True], ids=["in doubt", "repeatable"])
 def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(*, repeatable: bool) -> None:
     """At every turn of the loop a snapshot, of the log up to its checkpoint, of the store, of what callers heard.
@@ -302,59 +329,47 @@ def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(*, repeatable: b
     leaves the world as once would. Steps that have their result are not run again.
     """
     world = World()
-    snapshots: list[tuple[Any, ...]] = []
-
-    def snap() -> None:
-        snapshots.append(
-            (
-                world.log.events[: world.log.size],
-                world.store.connection.serialize(),
-                list(world.acknowledged),
-                [request.key for request in world.performer.performed],
-            )
-        )
+    snapshots: list[Snapshot] = []
 
     async def main() -> None:
         await asyncio.gather(*(world.submit(MISSION, f"r{i}") for i in range(3)))
         await world.settled()
 
-    run(main(), dict.fromkeys(range(1, 2_000), snap))
+    run(main(), dict.fromkeys(range(1, 2_000), lambda: snapshots.append(Snapshot.of(world))))
     assert len(snapshots) > 30
     endings: Counter[str] = Counter()
-
-    async def restart(events: Any, database: bytes, acknowledged: Any, performed: Any) -> None:
-        after = World()
-        after.performer.is_repeatable = repeatable
-        after.log.events, after.log.size = list(events), len(events)
-        after.store.connection.deserialize(database)
-        known = {m: {r.step_id for r in after.store.results_of(m)} for m in after.store.missions}
-        settled = after.store.connection.execute("SELECT key FROM effects WHERE state = 'performed'").fetchall()
-        recovered = await after.desk.recover()
-        assert not recovered.interrupted
-        await after.settled()
-        missions = after.store.missions
-        assert set(acknowledged) <= {e.target for e in after.log.of("mission.admitted")}
-        assert set(acknowledged) <= set(missions)
-        assert set(performed) <= {e.details["key"] for e in after.log.of("effect.intended")}
-        assert all(record.ended_at is not None for record in missions.values())
-        again = [request.key for request in after.performer.performed]
-        assert len(again) == len(set(again))
-        assert not {row["key"] for row in settled} & set(again)
-        assert repeatable or not set(performed) & set(again)
-        for mission_id in recovered.resumed:
-            results = {r.step_id: r for r in after.store.results_of(mission_id)}
-            assert set(results) == {"a", "b", "c"}
-            ran = {asked["step"]["id"] for _, asked, _ in after.sandbox.runs}
-            assert len(recovered.resumed) > 1 or not known[mission_id] & ran
-            codes = {r.error.code for r in results.values() if r.error is not None}
-            assert codes <= {"effect.in_doubt", "mission.fail_fast", "step.dependency_failed"}
-            endings[missions[mission_id].state.value] += 1
-        laws_hold(after.log.events, killed=True)
-
     for snapshot in snapshots:
-        run(restart(*snapshot))
+        run(restart(snapshot, endings, repeatable=repeatable))
     assert endings["Completed"] > 3
     assert bool(endings["Failed"]) is not repeatable
+
+
+async def restart(snapshot: Snapshot, endings: Counter[str], *, repeatable: bool) -> None:
+    """Start a gateway on a snapshot, let its missions end, and hold it to what the test claims."""
+    after = snapshot.world(repeatable=repeatable)
+    known = {m: {r.step_id for r in after.store.results_of(m)} for m in after.store.missions}
+    settled = after.store.connection.execute("SELECT key FROM effects WHERE state = 'performed'").fetchall()
+    recovered = await after.desk.recover()
+    assert not recovered.interrupted
+    await after.settled()
+    missions = after.store.missions
+    assert snapshot.acknowledged <= {e.target for e in after.log.of("mission.admitted")}
+    assert snapshot.acknowledged <= set(missions)
+    assert snapshot.performed <= {e.details["key"] for e in after.log.of("effect.intended")}
+    assert all(record.ended_at is not None for record in missions.values())
+    again = [request.key for request in after.performer.performed]
+    assert len(again) == len(set(again))
+    assert not {row["key"] for row in settled} & set(again)
+    assert repeatable or not snapshot.performed & set(again)
+    for mission_id in recovered.resumed:
+        results = {r.step_id: r for r in after.store.results_of(mission_id)}
+        assert set(results) == {"a", "b", "c"}
+        decided = [asked for point, asked in after.policy.asked if point == "step"]
+        assert not known[mission_id] & {a["step"]["id"] for a in decided if a["mission"]["id"] == mission_id}
+        codes = {r.error.code for r in results.values() if r.error is not None}
+        assert codes <= {"effect.in_doubt", "mission.fail_fast", "step.dependency_failed"}
+        endings[missions[mission_id].state.value] += 1
+    laws_hold(after.log.events, killed=True)
 
 
 def test_a_kill_during_recovery_is_recovered_from() -> None:

@@ -494,7 +494,9 @@ async def test_whoever_stops_reading_results_leaves_nothing_behind(served: Serve
     await until(lambda: served.desk.watchers == 1)
     call.cancel()
     await asyncio.gather(reading, return_exceptions=True)
+    assert call.cancelled()
     await until(lambda: served.desk.watchers == 0)
+    assert served.desk.watchers == 0
 
 
 # --- the audit log ---

@@ -277,16 +277,16 @@ def test_yaml_in_blocks_is_the_same_value(value: Any) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """No input raises anything but the refusal, and a refusal has a place."""
-    _read_or_refused(data)
+    _assert_read_or_refused(data)
 
 
 @given(st.text(st.sampled_from('{}[]:,"\\-?|>&*!%#\n \ta10.eE~<'), max_size=40))
 def test_any_punctuation_is_read_or_refused(text: str) -> None:
     """The characters that both grammars are made of, in any order, end in a value or a refusal."""
-    _read_or_refused(text.encode())
+    _assert_read_or_refused(text.encode())
 
 
-def _read_or_refused(data: bytes) -> None:
+def _assert_read_or_refused(data: bytes) -> None:
     try:
         document = parse_document(data, LIMITS)
     except MissionInvalidError as error:

@@ -110,6 +110,7 @@ def test_an_open_breaker_is_not_opened_anew() -> None:
     late[1].failed(exhausted=True)
     world.clock.seconds += 1.0
     world.breaker.admit()
+    assert world.breaker.state is BreakerState.HALF_OPEN
 
 
 def test_a_half_open_breaker_lets_a_few_through_and_closes_when_one_succeeds() -> None:

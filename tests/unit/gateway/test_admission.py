@@ -33,7 +33,7 @@ class NoPolicy:
     """Stage 1 asks nobody."""
 
     async def decide(self, entrypoint: str, document: bytes) -> Decision:
-        raise NotImplementedError
+        raise AssertionError(f"stage 1 has asked {entrypoint} of {document!r}")
 
 
 ADMISSION = Admission(

@@ -205,5 +205,8 @@ def test_a_disk_that_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
 async def test_the_signer_of_a_log_may_be_loaded_from_its_file(tmp_path: Path) -> None:
     """A log written under a key opens under the same key read from its file."""
     SIGNER.save(tmp_path / "key")
-    await open_log(tmp_path / "log").close()
-    await open_log(tmp_path / "log", signer=Ed25519Signer.load(tmp_path / "key")).close()
+    first = open_log(tmp_path / "log")
+    await first.close()
+    again = open_log(tmp_path / "log", signer=Ed25519Signer.load(tmp_path / "key"))
+    await again.close()
+    assert again.size >= first.size > 0
