@@ -54,7 +54,7 @@ class MissionDesk(Protocol):
         """Begin an ended mission anew, keeping what it has completed.
 
         Raises:
-            ConflictError: `mission.not_ended`.
+            ConflictError: `mission.not_ended`, `mission.succeeded`.
         """
 
     async def decide_approval(
