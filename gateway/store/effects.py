@@ -78,7 +78,8 @@ def mission_effects(
 ) -> tuple[EffectRecord, ...]:
     """Return a page of the effects of a mission, by step, item and index."""
     rows = connection.execute(
-        "SELECT * FROM effects WHERE mission_id = ? ORDER BY step_id, item, idx LIMIT ? OFFSET ?",
+        "SELECT * FROM effects WHERE mission_id = (SELECT id FROM missions WHERE id = ? AND pruned = 0)"
+        " ORDER BY step_id, item, idx LIMIT ? OFFSET ?",
         (mission_id, limit, offset),
     )
     return tuple(_effect_of(row) for row in rows)

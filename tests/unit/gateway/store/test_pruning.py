@@ -138,6 +138,7 @@ async def test_what_is_being_deleted_is_gone_for_everybody(store: Store, path: P
     assert await store.find_request("t", "alice", "r-root") is None
     read = (await store.step_results("a"), await store.events("a", 0), await store.effects("a", "s", None))
     assert read == ((), (), ())
+    assert await store.mission_effects("a") == ()
     assert await store.list_approvals("t", None, pending_only=False) == ()
     for refused in (
         store.get_mission("a"),
