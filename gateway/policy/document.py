@@ -94,7 +94,7 @@ def effect_document(
 ) -> bytes:
     """Return the document of one effect: the step's, and what the step asks the host to do.
 
-    `index` counts from 0 over all effects of the attempt; `args` are sanitized, and completed by the host
+    `index` counts from 0 over all effects of the step, or of the item; `args` are sanitized, and completed by the host
     (`gateway.effects.described`).
     """
     document = _step(principal, mission_id, mission, step, profile, parameters, taint, attempt, item)
