@@ -1,7 +1,7 @@
 """What a mission's events say of it so far: the state of each step, and of the mission. Nothing is drawn here."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -129,7 +129,7 @@ class Progress:
         for step in again:
             step.attempts = 0
 
-    def _renew(self, steps: Any) -> None:
+    def _renew(self, steps: Iterable[StepProgress]) -> None:
         for step in list(steps):
             before = step.state
             step.begin_anew()
