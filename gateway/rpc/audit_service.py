@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from itertools import islice
 from typing import Final
 
-from engine.errors import Violation
-from gateway.errors import SanitizationError
+from gateway.rpc.bad_request import out_of_range
 from gateway.rpc.ports import AuditReader
 from gateway.rpc.types import Context
 from gateway.v1 import audit_pb2, audit_pb2_grpc
@@ -34,9 +33,9 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     ) -> AsyncIterator[audit_pb2.ReadEventsResponse]:
         """Stream covered lines, a bounded number at a time in memory."""
         if request.start < 0:
-            raise _out_of_range("start", "must not be negative")
+            raise out_of_range("start", "must not be negative")
         if not 0 <= request.count <= EVENTS_MAX:
-            raise _out_of_range("count", f"must be from 0 to {EVENTS_MAX}")
+            raise out_of_range("count", f"must be from 0 to {EVENTS_MAX}")
         lines = self._reader.read(request.start, request.count or sys.maxsize)  # 0 is all that the checkpoint covers
         seq = request.start
         while chunk := await asyncio.to_thread(lambda: list(islice(lines, _CHUNK_LINES))):
@@ -49,10 +48,6 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     ) -> audit_pb2.GetVerifierKeysResponse:
         """Return the keys that verify checkpoints."""
         return audit_pb2.GetVerifierKeysResponse(verifier_keys=self._reader.verifier_keys())
-
-
-def _out_of_range(field: str, message: str) -> SanitizationError:
-    return SanitizationError([Violation(code="request.out_of_range", message=message, field=field)])
 
 
 def _split(lines: list[bytes]) -> list[list[bytes]]:

@@ -7,13 +7,12 @@ from typing import Any, Final, cast
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from engine.errors import Violation
 from engine.result import MissionState, OverallStatus, StepResult, StepState
 from engine.values import JsonObject
-from gateway.errors import SanitizationError
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview
 from gateway.policy.decision import Decision
+from gateway.rpc.bad_request import bad_request
 from gateway.store.approval_records import ApprovalState
 from gateway.v1 import mission_pb2
 
@@ -146,7 +145,7 @@ def state_of(value: "mission_pb2.MissionState.ValueType") -> MissionState | None
     for state, number in _STATES.items():
         if number == value:
             return state
-    raise _refused("request.unknown_state", "state", "is no state of a mission")
+    raise bad_request("request.unknown_state", "state", "is no state of a mission")
 
 
 def approves(value: "mission_pb2.ApprovalVerdict.ValueType") -> bool:
@@ -157,7 +156,7 @@ def approves(value: "mission_pb2.ApprovalVerdict.ValueType") -> bool:
     """
     verdict = _VERDICTS.get(value)
     if verdict is None:
-        raise _refused("request.unknown_verdict", "verdict", "say approve or deny")
+        raise bad_request("request.unknown_verdict", "verdict", "say approve or deny")
     return verdict
 
 
@@ -167,7 +166,3 @@ def _timestamp(moment: datetime | None) -> Timestamp | None:
     out = Timestamp()
     out.FromDatetime(moment)
     return out
-
-
-def _refused(code: str, field: str, message: str) -> SanitizationError:
-    return SanitizationError([Violation(code=code, message=message, field=field)])

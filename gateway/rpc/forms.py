@@ -15,7 +15,7 @@ from engine.errors import MissionInvalidError, Violation
 from engine.mission import MissionLimits, RestartScope, Strategy
 from engine.retry import Backoff
 from engine.values import JsonObject, JsonValue
-from gateway.errors import SanitizationError
+from gateway.rpc.bad_request import bad_request
 from gateway.v1 import mission_pb2
 
 _ENUMS: Final[Mapping[str, Mapping[int, str]]] = {
@@ -49,7 +49,7 @@ def form_of(
                 raise _over_limit("document.too_large", "", text)
             return mission_value(request.mission, limits)
         case _:
-            raise _refused("request.form_missing", "mission", "set either `mission` or `document`")
+            raise bad_request("request.form_missing", "mission", "set either `mission` or `document`")
 
 
 def mission_value(message: mission_pb2.Mission, limits: MissionLimits) -> JsonObject:
@@ -129,24 +129,24 @@ def _word(prefix: str, number: int, field: str) -> str:
     """Return the word of an enum's number; protobuf lets any number through."""
     word = _ENUMS[prefix].get(number)
     if word is None:
-        raise _refused("request.unknown_value", field, f"{number} is no value of this field")
+        raise bad_request("request.unknown_value", field, f"{number} is no value of this field")
     return word
 
 
 def _json_object(raw: bytes, field: str, limits: MissionLimits) -> JsonValue:
     """Parse JSON by the rules of mission documents: no duplicate keys, no NaN, bounded."""
     if not raw.lstrip(b" \t\r\n").startswith(b"{"):
-        raise _refused("request.not_a_json_object", field, "must hold one JSON object")
+        raise bad_request("request.not_a_json_object", field, "must hold one JSON object")
     return _parsed(raw, field, limits)
 
 
 def _json_items(raw: bytes, field: str, limits: MissionLimits) -> JsonValue:
     """Parse a JSON list or string by the same rules, which are those of an object: so it is made the part of one."""
     if not raw.lstrip(b" \t\r\n").startswith((b"[", b'"')):
-        raise _refused("request.not_json_items", f"{field}.items", "must hold one JSON list, or one JSON string")
+        raise bad_request("request.not_json_items", f"{field}.items", "must hold one JSON list, or one JSON string")
     whole = _parsed(_ITEMS % raw, field, limits)
     if not isinstance(whole, Mapping) or set(whole) != {"items"}:  # `[], "x": 1` would add members
-        raise _refused("request.not_json_items", f"{field}.items", "must hold one JSON list, or one JSON string")
+        raise bad_request("request.not_json_items", f"{field}.items", "must hold one JSON list, or one JSON string")
     items: JsonValue = whole["items"]
     return items
 
@@ -163,10 +163,6 @@ def _within(field: str, violation: Violation) -> Violation:
     inner = violation.field
     dot = "." if inner and not inner.startswith("[") else ""
     return replace(violation, field=f"{field}{dot}{inner}", line=None, column=None)
-
-
-def _refused(code: str, field: str, message: str) -> SanitizationError:
-    return SanitizationError([Violation(code=code, message=message, field=field)])
 
 
 def _over_limit(code: str, field: str, message: str) -> MissionInvalidError:

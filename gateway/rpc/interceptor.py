@@ -17,9 +17,9 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from engine.errors import Violation
-from gateway.errors import SanitizationError, UnauthenticatedError
+from gateway.errors import UnauthenticatedError
 from gateway.identity import ANONYMOUS, Principal, TokenTable
+from gateway.rpc.bad_request import bad_request, out_of_range
 from gateway.rpc.details import DETAILS_KEY, rich_status
 from gateway.rpc.errors import shown, status_of
 from gateway.rpc.ports import MissionDesk, RpcGate
@@ -113,9 +113,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         if not isinstance(mission_id, str) or not mission_id:
             return {}
         if len(mission_id) > MISSION_ID_CHARS_MAX or not mission_id.isprintable():
-            raise _refused(
-                "request.out_of_range", "mission_id", f"must be at most {MISSION_ID_CHARS_MAX} printable characters"
-            )
+            raise out_of_range("mission_id", f"must be at most {MISSION_ID_CHARS_MAX} printable characters")
         owner = await self._desk.owner(mission_id)
         if owner is None or owner["tenant"] != principal.tenant:
             return {"mission_id": mission_id}
@@ -141,7 +139,7 @@ def _parsed(handler: Handler, raw: bytes) -> Any:
     try:
         return handler.request_deserializer(raw)
     except DecodeError as error:
-        raise _refused("request.malformed", "", "the request is not the message that this method takes") from error
+        raise bad_request("request.malformed", "", "the request is not the message that this method takes") from error
 
 
 async def _each(handler: Handler, raws: AsyncIterator[bytes]) -> AsyncIterator[Any]:
@@ -165,7 +163,3 @@ async def _abort(context: Context, error: Exception, path: str) -> NoReturn:
     visible = shown(error, path)
     status = rich_status(visible)
     await context.abort(status_of(visible), status.message, ((DETAILS_KEY, status.SerializeToString()),))
-
-
-def _refused(code: str, field: str, message: str) -> SanitizationError:
-    return SanitizationError([Violation(code=code, message=message, field=field)])

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from engine.errors import Violation
 from engine.mission import MissionLimits
 from engine.values import JsonObject
-from gateway.errors import SanitizationError
 from gateway.missions.views import MissionView
 from gateway.rpc import codec, forms
+from gateway.rpc.bad_request import out_of_range
 from gateway.rpc.interceptor import CALLER, MISSION_ID_CHARS_MAX
 from gateway.rpc.ports import MissionDesk
 from gateway.rpc.types import Context
@@ -118,7 +117,7 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         _printable("approval_id", request.approval_id, 1, MISSION_ID_CHARS_MAX)
         _printable("digest", request.digest, 1, DIGEST_CHARS_MAX)
         if len(request.comment) > COMMENT_CHARS_MAX:
-            raise _refused("comment", f"must have at most {COMMENT_CHARS_MAX} characters")
+            raise out_of_range("comment", f"must have at most {COMMENT_CHARS_MAX} characters")
         approval = await self._desk.decide_approval(
             CALLER.get(),
             request.mission_id,
@@ -166,13 +165,9 @@ async def _encoded(view: MissionView) -> mission_pb2.MissionView:
 
 def _printable(field: str, value: str, least: int, most: int) -> None:
     if not least <= len(value) <= most or not value.isprintable():
-        raise _refused(field, f"must have {least} to {most} printable characters")
+        raise out_of_range(field, f"must have {least} to {most} printable characters")
 
 
 def _not_negative(field: str, value: int) -> None:
     if value < 0:
-        raise _refused(field, "must not be negative")
-
-
-def _refused(field: str, message: str) -> SanitizationError:
-    return SanitizationError([Violation(code="request.out_of_range", message=message, field=field)])
+        raise out_of_range(field, "must not be negative")
