@@ -9,6 +9,7 @@ import orjson
 from engine.clock import rfc3339
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
+from gateway.store.records import moment_of
 
 APPROVALS_MAX: Final = 10_000  # in one list
 
@@ -85,7 +86,6 @@ def decide_approval(
 
 
 def _approval_of(row: sqlite3.Row) -> ApprovalRecord:
-    decided_at = row["decided_at"]
     return ApprovalRecord(
         id=row["id"],
         mission_id=row["mission_id"],
@@ -98,7 +98,7 @@ def _approval_of(row: sqlite3.Row) -> ApprovalRecord:
         state=ApprovalState(row["state"]),
         requested_at=datetime.fromisoformat(row["requested_at"]),
         expires_at=datetime.fromisoformat(row["expires_at"]),
-        decided_at=None if decided_at is None else datetime.fromisoformat(decided_at),
+        decided_at=moment_of(row["decided_at"]),
         decided_by=row["decided_by"],
         comment=row["comment"],
         effect_key=row["effect_key"],

@@ -102,8 +102,8 @@ def mission_of(row: sqlite3.Row) -> MissionRecord:
         state=MissionState(row["state"]),
         overall_status=None if status is None else OverallStatus(status),
         created_at=datetime.fromisoformat(row["created_at"]),
-        started_at=_moment(row["started_at"]),
-        ended_at=_moment(row["ended_at"]),
+        started_at=moment_of(row["started_at"]),
+        ended_at=moment_of(row["ended_at"]),
         total_duration_ms=row["total_duration_ms"],
         steps_total=row["steps_total"],
         steps_completed=row["steps_completed"],
@@ -150,7 +150,8 @@ def step_of(row: sqlite3.Row) -> StepResult:
     )
 
 
-def _moment(text: str | None) -> datetime | None:
+def moment_of(text: str | None) -> datetime | None:
+    """Return a column that may be NULL as a time."""
     return None if text is None else datetime.fromisoformat(text)
 
 
