@@ -172,6 +172,9 @@ def main(argv: Sequence[str] | None = None, *, only: str | None = None) -> int:
     except SavedFiguresError as error:
         print(error, file=sys.stderr)
         return _EXIT_USAGE
+    if options.fail_on_regression and kept and before is None and kept.latest.exists():
+        print(f"{kept.latest}: holds no figures of this version, so nothing can be held against it", file=sys.stderr)
+        return _EXIT_USAGE
     introduce(console, machine, effort, before)
     began = time.perf_counter()
     share = options.fail_on_regression or REGRESSION

@@ -200,33 +200,28 @@ class Dispatch:
         places.readmit()
         while (index := order.peek()) is not None:
             if index in self._special:
-                if self._has_item(index):
+                if (fan := self._ready_fan(index)) is not None:
                     if not places.take():
                         return
-                    self._start_item(index)
+                    key, item = self._fans.start(fan)
+                    self._attempts.start(key, self._steps[index], item, fan.items[item])
             elif places.take():
                 order.pop()
                 self._attempts.start(index, self._steps[index])
             else:
                 return
 
-    def _has_item(self, index: int) -> bool:
-        """Return whether an item of a special step may start; if not, look again at what is the next step now."""
+    def _ready_fan(self, index: int) -> FanOut | None:
+        """Return the fan-out of a special step, an item of which may start; None: look again at what is next now."""
         fan = self._fans.of(index)
         if fan is None:
             self._look_at(index)
-            return False
+            return None
         if not fan.may_start:
             fan.queued = False
             self._order.pop()
-            return False
-        return True
-
-    def _start_item(self, index: int) -> None:
-        fan = self._fans.of(index)
-        if fan is not None:
-            key, item = self._fans.start(fan)
-            self._attempts.start(key, self._steps[index], item, fan.items[item])
+            return None
+        return fan
 
     def _look_at(self, index: int) -> None:
         """Find out whether a step runs at all, and of which items it consists."""

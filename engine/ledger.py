@@ -142,6 +142,5 @@ class Ledger:
 
     def _now(self) -> datetime:
         """Return the wall time, which may step back; the ledger's never does."""
-        now = self._clock.now()
-        self._last_time = max(self._last_time, now)
+        self._last_time = max(self._last_time, self._clock.now())
         return self._last_time

@@ -33,7 +33,7 @@ _SYNTAX = (
 )
 _ALONE = "one reference is expected here, such as ${steps.ID.output}, and nothing beside it"
 _STEP_WORDS = 3  # steps, ID, output
-_NAME_WORDS = 2  # variables, NAME
+_NAME_WORDS = 2  # variables or secrets, NAME
 
 
 class Scope(Protocol):

@@ -66,8 +66,8 @@ class MissionRun:
             prior: results of an earlier execution, taken over as they are; those that are missing are to come.
             slots: places that are shared with other executions; `engine.slots`.
             chance: 0 ≤ chance < 1, for the jitter of retries.
-            stopped: an earlier execution was stopping for this reason: nothing starts.
             spent_seconds: of the mission's timeout, what earlier executions have used.
+            stopped: an earlier execution was stopping for this reason: nothing starts.
         """
         self._plan = plan
         self._context = context

@@ -18,6 +18,7 @@ from tests.schedules import RecordingObserver, check_consistent, plan_of, run_of
 from tests.virtual_time import run
 
 DAGS = sorted((Path(__file__).parents[1] / "vectors" / "dags").glob("*.json.gz"))
+assert len(DAGS) >= 25, "the graphs are missing: nothing would be tested"
 CONFIGS = {
     "sequential": MissionConfig(strategy=Strategy.SEQUENTIAL, timeout_seconds=1e9),
     "parallel": MissionConfig(strategy=Strategy.PARALLEL, parallel_limit=1_000_000, timeout_seconds=1e9),

@@ -278,6 +278,10 @@ def test_a_run_is_compared_with_the_one_before(
     assert main(["--keep", str(kept.folder)]) == 0
     assert load(kept.latest).sections["audit"]["fast"].ours == 8.0
     assert load(kept.previous).sections["audit"]["fast"].ours == 2.8
+    kept.latest.write_text("torn")
+    assert main(keep) == 2  # no comparison is no pass
+    assert "nothing can be held against it" in capsys.readouterr().err
+    assert main(["--keep", str(kept.folder)]) == 0
 
 
 def test_kept_figures_of_another_version_are_none(tmp_path: Path) -> None:
