@@ -1,6 +1,6 @@
 """Many deadlines behind one armed timer of the event loop.
 
-`asyncio.timeout` makes a context manager, a loop handle and two heap operations for each step (about 3 µs, 500 bytes);
+`asyncio.timeout` makes a context manager, a loop handle and two heap operations for each step (about 3 µs);
 nearly all of them never fire. Here a deadline is one entry of a dictionary, most are forgotten before the timer fires
 even once, and only those that are left then go into a heap. A deadline is still met exactly: the timer is never armed
 for later than the earliest of all.

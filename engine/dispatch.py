@@ -8,7 +8,7 @@ The invariants, and where they are held:
   `engine.settlement`;
 - once `halt` was called, no further step starts.
 
-A step that waits for others costs two list entries.
+A step that waits for others costs three entries of lists and arrays.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ from typing import Final
 
 from engine.errors import EngineError, StepError
 from engine.mission import MissionStep, Supervision
-from engine.result import MissionState, OverallStatus, StepFailure, StepState
+from engine.result import MissionState, OverallStatus, StepFailure, StepResult, StepState
 
 _LOGGER: Final = logging.getLogger(__name__)
 _MESSAGE_CHARACTERS_MAX: Final = 4_096
@@ -51,6 +51,12 @@ class Stop:
         """One step is the reason."""
         reason = StepFailure(code=code, message=f"step {step.id!r} {what}")
         return Stop(state=MissionState.FAILED, reason=reason, error=None)
+
+
+def stands(result: StepResult) -> bool:
+    """Return whether an outcome is kept when its mission is begun anew: Completed, or Skipped by its condition."""
+    by_condition = result.error is not None and result.error.code == CONDITION_FALSE.code
+    return result.status is StepState.COMPLETED or (result.status is StepState.SKIPPED and by_condition)
 
 
 def dependency_failed(step: MissionStep) -> StepFailure:

@@ -12,7 +12,7 @@ from engine.errors import StepError
 from engine.ledger import Ledger
 from engine.mission import MissionStep
 from engine.order import DocumentOrder
-from engine.outcome import CONDITION_FALSE, Stop, dependency_failed, failure_of
+from engine.outcome import CONDITION_FALSE, Stop, dependency_failed, failure_of, stands
 from engine.plan import Plan
 from engine.result import StepFailure, StepResult, StepState
 from engine.values import JsonValue
@@ -92,8 +92,7 @@ class Settlement:
         """Draw the consequences of an outcome of an earlier execution; the ledger has all of those by now."""
         step = self._steps[index]
         failed = result.status is StepState.FAILED
-        passed_over = result.error is not None and result.error.code == CONDITION_FALSE.code
-        if result.status is StepState.COMPLETED or passed_over or (failed and step.continue_on_error):
+        if stands(result) or (failed and step.continue_on_error):
             try:
                 self._context.store_output(step.id, result.output)
             except StepError as refused:  # nobody may go on without it

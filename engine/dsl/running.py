@@ -14,6 +14,7 @@ from engine.dsl.sources import fits, own, type_name
 from engine.errors import RefusalError, StepError
 from engine.findings import suggestion
 from engine.mission import Strategy
+from engine.outcome import CONDITION_FALSE, stands
 from engine.ports import ScheduleObserver, SilentObserver
 from engine.result import MissionResult, OverallStatus, StepResult, StepState
 from engine.scheduler import MissionRun
@@ -84,15 +85,11 @@ class DagResult:
         if owner is not self._owner:
             raise RefusalError("the prior result is that of another Dag", code="dag.foreign_source")
         results = self.mission.step_results
-        return {name: each for name, each in results.items() if _is_done(each)}
-
-
-def _is_done(result: StepResult) -> bool:
-    return result.status is StepState.COMPLETED or _skipped_by_condition(result)
+        return {name: each for name, each in results.items() if stands(each)}
 
 
 def _skipped_by_condition(result: StepResult) -> bool:
-    return result.error is not None and result.error.code == "step.condition_false"
+    return result.error is not None and result.error.code == CONDITION_FALSE.code
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from engine.graph import Graph, resolve_edges
+from engine.outcome import CONDITION_FALSE
 from engine.result import MissionState, StepState
 
 RETRYING: Final = "Retrying"  # a step that waits for its next attempt
 WAITING: Final = "Waiting"  # a step that waits for people, or for a mission of its own
 ACTIVE: Final = frozenset({StepState.EXECUTING.value, RETRYING, WAITING})
-_KEPT_SKIP: Final = "step.condition_false"  # a step that was skipped for this is kept by a retry
 _ENDS: Final = frozenset(
     f"mission.{state.value.lower()}" for state in (MissionState.COMPLETED, MissionState.FAILED, MissionState.CANCELLED)
 )
@@ -123,7 +123,8 @@ class Progress:
         again = [
             step
             for step in self.steps.values()
-            if step.state != StepState.COMPLETED and (step.state, step.code) != (StepState.SKIPPED, _KEPT_SKIP)
+            if step.state != StepState.COMPLETED
+            and (step.state, step.code) != (StepState.SKIPPED, CONDITION_FALSE.code)
         ]
         self._renew(again)
         for step in again:

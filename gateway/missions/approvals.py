@@ -207,12 +207,13 @@ class Approvals:
         if mission_id not in self._asking and not earlier:
             return
         self._asking.discard(mission_id)
-        for approval in await self._store.list_approvals(tenant, mission_id, pending_only=True):
-            late = is_expired(approval, self._clock.now())
-            await self._log.requested(approval, GATEWAY)  # no end stands in the log before its request
-            ended = await self._end(approval, ApprovalState.EXPIRED if late else ApprovalState.WITHDRAWN)
-            await self._log.decided(ended, tenant)
-            self._wake(approval.id)
+        while pending := await self._store.list_approvals(tenant, mission_id, pending_only=True):  # a page at a time
+            for approval in pending:
+                late = is_expired(approval, self._clock.now())
+                await self._log.requested(approval, GATEWAY)  # no end stands in the log before its request
+                ended = await self._end(approval, ApprovalState.EXPIRED if late else ApprovalState.WITHDRAWN)
+                await self._log.decided(ended, tenant)
+                self._wake(approval.id)
 
     async def close(self) -> None:
         """Return once every decision under way is recorded."""

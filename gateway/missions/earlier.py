@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol, cast
 
-from engine.outcome import CONDITION_FALSE, Stop
-from engine.result import MissionState, StepFailure, StepResult, StepState
+from engine.outcome import Stop, stands
+from engine.result import MissionState, StepFailure, StepResult
 from engine.values import JsonObject
 from gateway.errors import ConflictError
 from gateway.missions.views import MissionEvent
@@ -52,7 +52,7 @@ async def read_earlier(store: EarlierStore, mission_id: str, opening: str, *, pa
         async for event in stored_events(store, mission_id):
             reading.take(event)
         async for result in stored_results(store, mission_id):
-            if going_on or _stands(result):
+            if going_on or stands(result):
                 results[result.step_id] = result
     except (ValueError, KeyError, TypeError) as error:
         raise ConflictError("what is recorded of the mission cannot be understood", code=DAMAGED) from error
@@ -93,12 +93,6 @@ async def stored_results(store: EarlierStore, mission_id: str, offset: int = 0) 
         for result in page:
             yield result
         offset += len(page)
-
-
-def _stands(result: StepResult) -> bool:
-    """Return whether a result is kept when its mission begins anew, as `Store.reopen_mission` does."""
-    passed_over = result.error is not None and result.error.code == CONDITION_FALSE.code
-    return result.status is StepState.COMPLETED or (result.status is StepState.SKIPPED and passed_over)
 
 
 class _Reading:

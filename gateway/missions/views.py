@@ -153,7 +153,7 @@ def view_of(record: MissionRecord, result: JsonObject | None, mission: JsonObjec
 def result_document(record: MissionRecord, results: Iterable[StepResult]) -> JsonObject:
     """Return the documented result of a mission that has ended (data-model document, Execution Result Schema).
 
-    `events_logged` is missing, and 0 for a client, where nobody has counted: the mission was interrupted.
+    `events_logged` is missing, and 0 for a client, where nobody has counted: it went through several processes.
     """
     out: dict[str, JsonValue] = {
         "mission_id": record.id,

@@ -6,6 +6,9 @@ from typing import Final
 
 from engine.mission import MissionLimits
 from engine.values import JsonObject
+from gateway.missions.approvals import COMMENT_CHARS_MAX
+from gateway.missions.control import REASON_MAX
+from gateway.missions.desk import REQUEST_ID_MAX
 from gateway.missions.views import MissionView
 from gateway.rpc import codec, forms
 from gateway.rpc.bad_request import out_of_range
@@ -14,9 +17,6 @@ from gateway.rpc.ports import MissionDesk
 from gateway.rpc.types import Context
 from gateway.v1 import mission_pb2, mission_pb2_grpc
 
-REQUEST_ID_CHARS_MAX: Final = 128
-REASON_CHARS_MAX: Final = 1_000
-COMMENT_CHARS_MAX: Final = 1_000
 DIGEST_CHARS_MAX: Final = 128
 APPROVALS_MAX: Final = 1_000  # in one answer
 _LARGE_BYTES: Final = 32 * 1024  # of a Mission message, and
@@ -34,7 +34,7 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         self, request: mission_pb2.SubmitMissionRequest, _context: Context
     ) -> mission_pb2.SubmitMissionResponse:
         """Admit a mission and start it."""
-        _printable("request_id", request.request_id, 1, REQUEST_ID_CHARS_MAX)
+        _printable("request_id", request.request_id, 1, REQUEST_ID_MAX)
         form = await self._form(request)
         submission = await self._desk.submit(CALLER.get(), form, request.request_id)
         return mission_pb2.SubmitMissionResponse(
@@ -84,7 +84,7 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         self, request: mission_pb2.CancelMissionRequest, _context: Context
     ) -> mission_pb2.CancelMissionResponse:
         """Cancel a mission."""
-        _printable("reason", request.reason, 0, REASON_CHARS_MAX)
+        _printable("reason", request.reason, 0, REASON_MAX)
         view = await self._desk.cancel(CALLER.get(), request.mission_id, request.reason)
         return mission_pb2.CancelMissionResponse(mission=await _encoded(view))
 
@@ -92,7 +92,7 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         self, request: mission_pb2.PauseMissionRequest, _context: Context
     ) -> mission_pb2.PauseMissionResponse:
         """Let nothing new start."""
-        _printable("reason", request.reason, 0, REASON_CHARS_MAX)
+        _printable("reason", request.reason, 0, REASON_MAX)
         view = await self._desk.pause(CALLER.get(), request.mission_id, request.reason)
         return mission_pb2.PauseMissionResponse(mission=await _encoded(view))
 

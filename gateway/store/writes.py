@@ -7,6 +7,7 @@ from datetime import datetime
 import orjson
 
 from engine.clock import rfc3339
+from engine.outcome import CONDITION_FALSE
 from engine.result import MissionResult
 from gateway.errors import ConflictError, StoreError
 from gateway.store.queries import find_request, get_mission
@@ -92,8 +93,8 @@ def reopen_mission(connection: sqlite3.Connection, mission_id: str) -> MissionRe
         raise ConflictError(f"mission {mission_id} has not ended", code="mission.state")
     connection.execute(
         "DELETE FROM step_results WHERE mission_id = ? AND status <> 'Completed'"
-        " AND NOT (status = 'Skipped' AND error_code IS 'step.condition_false')",
-        (mission_id,),
+        " AND NOT (status = 'Skipped' AND error_code IS ?)",  # as engine.outcome.stands
+        (mission_id, CONDITION_FALSE.code),
     )
     row = connection.execute(
         "UPDATE missions SET state = 'Validated', run = run + 1, paused = 0, started_at = NULL, ended_at = NULL,"

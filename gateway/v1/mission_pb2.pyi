@@ -635,7 +635,7 @@ class AuditSummary(_message.Message):
     EVENTS_LOGGED_FIELD_NUMBER: _builtins.int
     INTEGRITY_VERIFIED_FIELD_NUMBER: _builtins.int
     events_logged: _builtins.int
-    """0 where they were not counted: after the gateway was killed."""
+    """0 where they were not counted: the mission went through more than one process."""
     integrity_verified: _builtins.bool
     """True once every event of the mission is covered by a signed checkpoint of this gateway."""
     def __init__(
