@@ -48,10 +48,10 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether this run meets the target, or both."""
+        """Whether this run meets the target, or both; a multiple of a peer that was not measured is not met."""
         if self.target is None:
             return None
-        within = self.ratio_max is None or self.ratio is None or self.ratio <= self.ratio_max
+        within = self.ratio_max is None or (self.ratio is not None and self.ratio <= self.ratio_max)
         return within and self._beats(self.ours, self.target)
 
     def change(self, before: "Row") -> float:

@@ -71,12 +71,12 @@ def test_a_change_is_relative_and_knows_its_direction() -> None:
 
 
 def test_a_second_target_is_a_multiple_of_the_peer() -> None:
-    """Both must hold; where the peer is missing, the first alone."""
+    """Both must hold, and what was not measured does not."""
     both = replace(FAST, ours=2.0, peer=1.0, target=3, ratio_max=2.0)
     assert both.met is True
     assert target_of(both) == "< 3, 2 x ✓"
     assert replace(both, peer=0.9).met is False
-    assert replace(both, peer=None).met is True
+    assert replace(both, peer=None).met is False
     assert replace(both, ours=3.5, peer=3.5).met is False
 
 

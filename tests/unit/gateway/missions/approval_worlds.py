@@ -58,6 +58,7 @@ class FakeStore:
         self.stops: dict[str, str] = {}  # mission → why it ended before its last step
         self.broken = False
         self.looks = 0  # how often a tree was counted
+        self.page = 10_000  # approvals in one answer, the newest
 
     async def get_mission(self, mission_id: str) -> Facts:
         await self._at()
@@ -103,13 +104,14 @@ class FakeStore:
         self, tenant: str, mission_id: str | None, *, pending_only: bool
     ) -> tuple[ApprovalRecord, ...]:
         await self._at()
-        return tuple(
+        found = tuple(
             record
             for record in self.approvals.values()
             if self.missions[record.mission_id].tenant == tenant
             and mission_id in {None, record.mission_id}
             and (record.state is ApprovalState.PENDING or not pending_only)
         )
+        return found[-self.page :]
 
     async def decide_approval(
         self, approval_id: str, state: ApprovalState, by: str | None, comment: str

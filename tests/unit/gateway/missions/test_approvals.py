@@ -415,6 +415,19 @@ async def test_a_mission_that_ends_withdraws_what_it_asks_for() -> None:
 
 
 @in_virtual_time
+async def test_more_requests_than_the_store_tells_at_once_are_withdrawn() -> None:
+    """A fan-out may ask for many; none is left for anybody to answer."""
+    world = World()
+    world.store.page = 2
+    for at in range(5):
+        task, _record = await world.asked(f"k{at}")
+        task.cancel()
+    await world.approvals.withdraw("acme", "m1")
+    assert [each.state for each in world.store.approvals.values()] == [ApprovalState.WITHDRAWN] * 5
+    assert world.log.told().count(("gateway", "approval.decided")) == 5
+
+
+@in_virtual_time
 async def test_a_cancelled_step_leaves_the_request_and_no_trace_in_memory() -> None:
     """A suspended mission asks again later, so the request stays; nothing waits for it and no timer runs."""
     world = World()
