@@ -1473,7 +1473,7 @@ class ListApprovalsResponse(_message.Message):
     APPROVALS_FIELD_NUMBER: _builtins.int
     OMITTED_FIELD_NUMBER: _builtins.int
     omitted: _builtins.int
-    """Younger ones that there was no room for."""
+    """How many younger ones there was no room for. Only the newest 10,000 are looked at."""
     @_builtins.property
     def approvals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Approval]:
         """At most 1,000."""
