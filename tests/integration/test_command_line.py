@@ -91,16 +91,19 @@ def test_an_interrupted_watch_is_130(gateway: dict[str, str]) -> None:
     """Ctrl-C ends the watching, not the mission, and without a traceback."""
     done = run("submit", "-", "-o", "json", env=gateway, stdin=mission("delay", {"ms": 60_000}))
     mission_id = json.loads(done.stdout)["mission_id"]
-    watching = subprocess.Popen(  # noqa: TID251 - the command under test
+    with subprocess.Popen(  # noqa: TID251 - the command under test
         [*COMMAND, "watch", mission_id, "-o", "json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**ENV, **gateway},
-    )
-    assert watching.stdout is not None
-    watching.stdout.readline()
-    watching.send_signal(signal.SIGINT)
-    _, complaint = watching.communicate(timeout=10)
+    ) as watching:
+        try:
+            assert watching.stdout is not None
+            watching.stdout.readline()
+            watching.send_signal(signal.SIGINT)
+            _, complaint = watching.communicate(timeout=10)
+        finally:
+            watching.kill()  # else a failure here is one of the tests that come after, too
     assert b"Traceback" not in complaint
     assert watching.returncode == 130
     cancelled = run("cancel", mission_id, "-o", "json", env=gateway)
