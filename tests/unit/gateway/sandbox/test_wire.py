@@ -23,7 +23,7 @@ def test_a_report_comes_back() -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_an_error_comes_back(code: str) -> None:
     """Code, message and what the guest printed cross unchanged."""
-    with pytest.raises(SandboxError, match="^why$") as caught:
+    with pytest.raises(SandboxError, match=r"^why$") as caught:
         decode_answer(encode_error(SandboxError("why", code=code, log=b"printed")), LIMITS)
     assert caught.value.code == code
     assert caught.value.log == b"printed"
