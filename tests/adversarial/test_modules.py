@@ -48,6 +48,34 @@ REFUSED = {
     ),
     "wasi": (
         wat('(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))', MEMORY),
+        "hook.export_missing",
+    ),
+    "wasi of another type": (
+        wat('(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i64)))', MEMORY),
+        "hook.import_type",
+    ),
+    "wasi that is no function": (
+        wat('(import "wasi_snapshot_preview1" "fd_write" (global i32))', MEMORY, MARKER, ALLOC, RUN),
+        "hook.import_type",
+    ),
+    "wasi that there is not": (
+        wat('(import "wasi_snapshot_preview1" "fd_dup" (func (param i32) (result i32)))', MEMORY, MARKER, ALLOC, RUN),
+        "hook.import",
+    ),
+    "wasi of another version": (
+        wat('(import "wasi_unstable" "sched_yield" (func (result i32)))', MEMORY, MARKER, ALLOC, RUN),
+        "hook.import",
+    ),
+    "wasi, and something else": (
+        wat(
+            '(import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))',
+            '(import "env" "abort" (func))',
+            *(MEMORY, MARKER, ALLOC, RUN),
+        ),
+        "hook.import",
+    ),
+    "a memory of wasi": (
+        wat('(import "wasi_snapshot_preview1" "memory" (memory 1))', MARKER, ALLOC, RUN),
         "hook.import",
     ),
     "no memory": (wat(MARKER, ALLOC, RUN), "hook.export_missing"),
