@@ -52,7 +52,7 @@ def load_hook(folder: Path, *, sha256: str | None = None) -> Hook:
             `parse_manifest` refuses; `field` names the file or the manifest's field.
     """
     manifest = parse_manifest(_read(folder / MANIFEST_NAME, MANIFEST_BYTES_MAX))
-    schema = _schema(_read(folder / manifest.schema, SCHEMA_BYTES_MAX))
+    schema = {} if manifest.schema is None else _schema(_read(folder / manifest.schema, SCHEMA_BYTES_MAX))
     module = _read(folder / MODULE_NAME, MODULE_BYTES_MAX)
     digest = hashlib.sha256(module).hexdigest()
     for pin in (manifest.sha256, sha256):

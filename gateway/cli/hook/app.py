@@ -14,5 +14,5 @@ def group() -> None:
 
 app.command("new")(authoring.new)
 app.command("build")(authoring.build)
-app.command("test")(authoring.test)
+app.command("test")(authoring.run_cases)
 app.command("bench")(authoring.bench)

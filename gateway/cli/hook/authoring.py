@@ -84,7 +84,7 @@ def build(
     _print_built(hook.manifest, module, shape, output)
 
 
-def test(
+def run_cases(
     folder: FolderArgument = Path(),
     *,
     compiler: CompilerOption = None,
@@ -133,9 +133,7 @@ def bench(
         raise typer.Exit(Exit.FAILED)
 
 
-async def _try(
-    module: bytes, manifest: Manifest, limits: ExecutionConstraints, cases: Sequence[Case]
-) -> list[Tried]:
+async def _try(module: bytes, manifest: Manifest, limits: ExecutionConstraints, cases: Sequence[Case]) -> list[Tried]:
     async with trial(module, manifest, limits) as running:
         return [await running.run(case) for case in cases]
 

@@ -1,8 +1,8 @@
 """The cases beside a hook, cases.json: what it is given, and what it has to answer.
 
-A case of a step has `parameters` and, for a later round, the `journal`; or `rounds`, which are run one behind the other,
-each with the outcomes of those before. A case of another kind has `settings` and the `document` that stands behind them
-(wasm-hooks/abi.md). A name that ends in `_text` gives the same as JSON text, to be taken to the byte; `input_text` is a
+A case of a step has `parameters` and, for a later round, the `journal`; or `rounds`, which are run one behind the
+other, each with the outcomes of those before. A case of another kind has `settings` and the `document` that stands
+behind them (wasm-hooks/abi.md). A name that ends in `_text` gives the same as JSON text, to be taken to the byte; `input_text` is a
 whole input, for what is malformed.
 """
 

@@ -20,7 +20,7 @@ def differences(expected: Expected, answer: bytes) -> list[str]:
         value = orjson.loads(answer)
     except orjson.JSONDecodeError:
         return [f"expected {_shown(expected.value)}", f"answered {_cut(answer.decode('utf-8', 'backslashreplace'))}"]
-    lines = []
+    lines: list[str] = []
     for line in _walk("", expected.value, value):
         if len(lines) == DIFFERENCES_MAX:
             return [*lines, "…"]

@@ -129,7 +129,13 @@ def compile_with(command: Sequence[str], *, where: Path) -> None:
     with tempfile.TemporaryFile() as said:
         try:
             run = subprocess.run(
-                command, cwd=where, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=COMPILE_SECONDS_MAX
+                command,
+                check=False,
+                cwd=where,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                timeout=COMPILE_SECONDS_MAX,
             )
         except OSError as error:
             raise ConfigurationError(f"{name}: {error.strerror}", code="hook.toolchain_missing") from error

@@ -1,4 +1,4 @@
-"""Runs a hook's cases where a gateway would: compiled in the jail, in a worker process, under the manifest's profile."""
+"""Runs a hook's cases as a gateway would: compiled in the jail, in a worker process, under the manifest's profile."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -182,5 +182,3 @@ def only(cases: Sequence[Case], wanted: Sequence[str]) -> list[Case]:
     if unknown := [name for name in wanted if name not in names]:
         raise ConfigurationError(f"there is no case {unknown[0]!r}", code="hook.cases")
     return [case for case in cases if not wanted or case.name in wanted]
-
-

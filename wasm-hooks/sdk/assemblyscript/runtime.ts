@@ -18,7 +18,7 @@ const OBJECT_BYTES: usize = 16;
 /** Returns the address of `length` bytes, or 0 where there are none. */
 // @ts-ignore: decorator
 @global @unsafe
-export function __room(length: usize): usize {
+function __room(length: usize): usize {
   const free = next == 0 ? __heap_base : next;
   const start = ((free + HEAD_BYTES + 15) & ~15);
   if (!reserve(start, length)) return 0;
@@ -30,7 +30,7 @@ export function __room(length: usize): usize {
 /** Returns the address of `length` bytes without a head, aligned to 4; traps where there are none. */
 // @ts-ignore: decorator
 @global @unsafe
-export function __cell(length: usize): usize {
+function __cell(length: usize): usize {
   const start = ((next == 0 ? __heap_base : next) + 3) & ~3;
   if (!reserve(start, length)) unreachable();
   next = start + length;
@@ -40,7 +40,7 @@ export function __cell(length: usize): usize {
 /** Whether the `length` bytes at `start` lie in the memory that the host has given so far. */
 // @ts-ignore: decorator
 @global @unsafe
-export function __holds(start: usize, length: usize): bool {
+function __holds(start: usize, length: usize): bool {
   return <u64>start + <u64>length <= <u64>memory.size() * PAGE_BYTES;
 }
 
@@ -61,7 +61,7 @@ function grow(end: u64, have: u64): bool {
 
 // @ts-ignore: decorator
 @global @unsafe
-export function __alloc(length: usize): usize {
+function __alloc(length: usize): usize {
   const start = __room(length);
   if (start == 0) unreachable();
   return start;
@@ -69,7 +69,7 @@ export function __alloc(length: usize): usize {
 
 // @ts-ignore: decorator
 @global @unsafe
-export function __realloc(block: usize, length: usize): usize {
+function __realloc(block: usize, length: usize): usize {
   const old = <usize>load<u32>(block - HEAD_BYTES);
   if (length <= old) return block;
   if (block + old == next) {
@@ -85,13 +85,13 @@ export function __realloc(block: usize, length: usize): usize {
 
 // @ts-ignore: decorator
 @global @unsafe
-export function __free(block: usize): void {
+function __free(block: usize): void {
   if (block + <usize>load<u32>(block - HEAD_BYTES) == next) next = block;
 }
 
 // @ts-ignore: decorator
 @global @unsafe
-export function __new(length: usize, id: u32): usize {
+function __new(length: usize, id: u32): usize {
   const object = __alloc(OBJECT_BYTES + length) + OBJECT_BYTES;
   store<u32>(object - 8, id);
   store<u32>(object - 4, <u32>length);
@@ -100,7 +100,7 @@ export function __new(length: usize, id: u32): usize {
 
 // @ts-ignore: decorator
 @global @unsafe
-export function __renew(object: usize, length: usize): usize {
+function __renew(object: usize, length: usize): usize {
   const moved = __realloc(object - OBJECT_BYTES, OBJECT_BYTES + length) + OBJECT_BYTES;
   store<u32>(moved - 4, <u32>length);
   return moved;
@@ -108,22 +108,22 @@ export function __renew(object: usize, length: usize): usize {
 
 // @ts-ignore: decorator
 @global @unsafe
-export function __link(parent: usize, child: usize, many: bool): void {}
+function __link(parent: usize, child: usize, many: bool): void {}
 
 // @ts-ignore: decorator
 @global @unsafe
-export function __pin(object: usize): usize {
+function __pin(object: usize): usize {
   return object;
 }
 
 // @ts-ignore: decorator
 @global @unsafe
-export function __unpin(object: usize): void {}
+function __unpin(object: usize): void {}
 
 // @ts-ignore: decorator
 @global @unsafe
-export function __visit(object: usize, cookie: u32): void {}
+function __visit(object: usize, cookie: u32): void {}
 
 // @ts-ignore: decorator
 @global @unsafe
-export function __collect(): void {}
+function __collect(): void {}

@@ -102,6 +102,11 @@ export class Value {
     return this.isInteger() ? whole : 0;
   }
 
+  /** Returns a number's JSON text, with every digit it came with; empty where this is none. */
+  asNumber(): string {
+    return this.kind == Kind.NUMBER ? decode(this.raw, this.rawLength) : "";
+  }
+
   /** Returns a number's value; NaN where this is none. */
   asFloat(): f64 {
     return this.kind == Kind.NUMBER ? parseFloat(decode(this.raw, this.rawLength)) : NaN;
