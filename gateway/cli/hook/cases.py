@@ -2,8 +2,8 @@
 
 A case of a step has `parameters` and, for a later round, the `journal`; or `rounds`, which are run one behind the
 other, each with the outcomes of those before. A case of another kind has `settings` and the `document` that stands
-behind them (wasm-hooks/abi.md). A name that ends in `_text` gives the same as JSON text, to be taken to the byte; `input_text` is a
-whole input, for what is malformed.
+behind them (wasm-hooks/abi.md). A name that ends in `_text` gives the same as JSON text, to be taken to the byte;
+`input_text` is a whole input, for what is malformed.
 """
 
 from collections.abc import Mapping, Sequence
