@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -11,12 +11,14 @@ from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal, TokenEntry
+from gateway.security_levels import ALLOWED_DEFAULT
 
 CONFIG_NAME: Final = "missiongate.toml"
 CONFIG_BYTES_MAX: Final = 1024 * 1024
 PORT_MAX: Final = 65_535
 
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+_Level = Literal["strict", "balanced", "relaxed", "none"]
 _Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$")]  # no "/": events say tenant/subject
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")]
 
@@ -85,6 +87,12 @@ class BreakersConfig(_Section):
         )
 
 
+class SecurityConfig(_Section):
+    """Which security levels missions may have; `none` only where it is named here."""
+
+    levels: Annotated[tuple[_Level, ...], Field(min_length=1, strict=False)] = ALLOWED_DEFAULT
+
+
 class Config(_Section):
     """The whole file. Paths are relative to the home directory."""
 
@@ -96,6 +104,7 @@ class Config(_Section):
     workers: WorkersConfig = Field(default_factory=WorkersConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     breakers: BreakersConfig = Field(default_factory=BreakersConfig)
+    security: SecurityConfig = Field(default_factory=SecurityConfig)
 
     @field_validator("listen")
     @classmethod

@@ -38,6 +38,7 @@ from gateway.sandbox.profile import Profile
 from gateway.sanitizer.names import check_names
 from gateway.sanitizer.positions import with_positions
 from gateway.sanitizer.schema import ParameterSchema
+from gateway.security_levels import SecurityLevel, SecurityLevels
 from gateway.stages import AdmittedMission, AllowedEffect, Given, ReadyStep, SanitizedMission, StepKind
 from gateway.taint import taint_of
 
@@ -62,9 +63,12 @@ _EXHAUSTION_CODES: Final = frozenset(
 class Admission:
     """Stages 1 to 3: from a client's bytes to a mission that may start."""
 
-    def __init__(self, *, kinds: Mapping[str, StepKind], policy: PolicyEngine, limits: MissionLimits) -> None:
+    def __init__(
+        self, *, kinds: Mapping[str, StepKind], levels: SecurityLevels, policy: PolicyEngine, limits: MissionLimits
+    ) -> None:
         self._kinds = kinds
         self._effects = {name: kind.hook.effects for name, kind in kinds.items()}
+        self._levels = levels
         self._policy = policy
         self._limits = limits
 
@@ -77,19 +81,47 @@ class Admission:
         """
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
         plan = load_mission_value(parsed, limits=self._limits, step_types=self._kinds)  # (1) shape, size, graph
-        if violations := list(islice(self._violations(plan.mission), VIOLATIONS_MAX)):
+        level = self._levels.of(plan.mission.config.security_level)
+        violations = list(islice(self._violations(plan.mission, level), VIOLATIONS_MAX))
+        if violations or isinstance(level, Violation):
             raise SanitizationError(with_positions(violations, parsed))
-        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint_of(plan, self._effects))
+        taint = taint_of(plan, self._effects)
+        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint, level=level)
 
-    def _violations(self, mission: Mission) -> Iterator[Violation]:
+    def as_part(self, sanitized: SanitizedMission, taint: frozenset[str], within: str) -> SanitizedMission:
+        """Stage 1 of a mission that is a part of another, of the level `within`, which fills it with tainted data.
+
+        Raises:
+            SanitizationError: it asks for a wider level than that, or for what that level closes.
+        """
+        mission = sanitized.plan.mission
+        level = self._levels.of(mission.config.security_level, within=within)
+        violations = list(islice(self._level_violations(mission, level), VIOLATIONS_MAX))
+        if violations or isinstance(level, Violation):
+            raise SanitizationError(violations)
+        return replace(sanitized.inheriting(taint), level=level)
+
+    def _violations(self, mission: Mission, level: SecurityLevel | Violation) -> Iterator[Violation]:
         yield from check_names(mission)
         for i, step in enumerate(mission.steps):
             schema = self._kinds[step.step_type].schema
             yield from schema.check(step.parameters, field=f"steps[{i}].parameters", pending=has_reference)
+        yield from self._level_violations(mission, level)
+
+    def _level_violations(self, mission: Mission, level: SecurityLevel | Violation) -> Iterator[Violation]:
+        """Yield what the mission's security level closes: the profiles of its steps, and the effects of their kinds."""
+        if isinstance(level, Violation):
+            yield level
+            return
+        for i, step in enumerate(mission.steps):
+            hook = self._kinds[step.step_type].hook
+            profile = level.profile_violation(step.profile or hook.profile, f"steps[{i}].profile")
+            effects = (level.effect_violation(op, f"steps[{i}].step_type") for op in hook.effects)
+            yield from (violation for violation in (profile, *effects) if violation is not None)
 
     async def ask(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
         """Stages 2 and 3: ask Rego about the whole mission, and return the answer whatever it is; see `require`."""
-        asked = document.mission_document(caller, sanitized.plan, sanitized.digest, sanitized.taint)
+        asked = document.mission_document(caller, sanitized.plan, sanitized.digest, sanitized.taint, sanitized.level.name)
         return await self._policy.decide("mission", asked)  # (2) the whole plan; (3) screens come here
 
 
@@ -214,6 +246,7 @@ class StepPipeline:
         require(decision)
         granted = decision.profile or ready.profile
         evidence["profile"] = granted
+        _require_open(ready.admitted.sanitized.level.profile_violation(granted, "profile"))
         constraints = constraints.narrow(self._profile(granted))
         of_mission = ready.admitted.decision
         if of_mission.profile is not None:
@@ -329,12 +362,19 @@ class StepPipeline:
         if call.op not in ready.kind.hook.effects:
             message = f"{call.op!r} is not among the effects that the hook {ready.kind.hook.name!r} declares"
             raise PolicyDeniedError([Reason("effect.undeclared", message)])
+        _require_open(ready.admitted.sanitized.level.effect_violation(call.op, f"effects[{index}].op"))
         schema = self._effect_schemas.get(call.op)
         if schema is None:
             raise PolicyDeniedError([Reason("effect.unknown_op", f"{call.op!r} is no effect of this gateway")])
         violations = schema.check(call.args, field=f"effects[{index}].args", pending=None)
         if violations:
             raise SanitizationError(violations)
+
+
+def _require_open(violation: Violation | None) -> None:
+    """Refuse what the mission's security level closes, whatever policy has said."""
+    if violation is not None:
+        raise SanitizationError([violation])
 
 
 def _step_error(error: EngineError) -> StepError:

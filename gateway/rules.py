@@ -17,6 +17,7 @@ from gateway.policy.regorus_engine import RegorusEngine
 from gateway.sandbox.hooks import Hook, builtin_hooks, load_hook
 from gateway.sandbox.profile import Profile, profiles_from
 from gateway.sanitizer.schema import ParameterSchema
+from gateway.security_levels import SecurityLevels, security_levels
 from gateway.stages import StepKind
 
 
@@ -29,6 +30,7 @@ class Rules:
     addresses: AddressPolicy
     hooks: tuple[Hook, ...]
     kinds: Mapping[str, StepKind]
+    levels: SecurityLevels
     retention_days: int
 
     def pins(self) -> dict[str, JsonValue]:
@@ -59,6 +61,7 @@ def load_rules(home: Path | None, config: Config) -> Rules:
         addresses=addresses,
         hooks=hooks,
         kinds=kinds,
+        levels=security_levels(bundle.data, config.security.levels),
         retention_days=retention_days(bundle.data),
     )
 
@@ -124,4 +127,9 @@ def local_admission(home: Path | None, config: Config) -> Admission:
         EngineError: bundle or hooks are not accepted.
     """
     rules = load_rules(home, config)
-    return Admission(kinds=rules.kinds, policy=RegorusEngine(rules.bundle), limits=config.limits.mission_limits())
+    return Admission(
+        kinds=rules.kinds,
+        levels=rules.levels,
+        policy=RegorusEngine(rules.bundle),
+        limits=config.limits.mission_limits(),
+    )

@@ -27,6 +27,7 @@ from gateway.sandbox.abi import EffectAsked
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
 from gateway.sanitizer.schema import ParameterSchema
+from gateway.security_levels import SecurityLevel
 from gateway.taint import brought_to
 
 
@@ -46,6 +47,7 @@ class SanitizedMission:
     plan: Plan
     digest: str
     taint: tuple[frozenset[str], ...]  # labels by step index
+    level: SecurityLevel
     inherited: frozenset[str] = frozenset()  # of those, what every step has because the mission is a part of another
 
     def inheriting(self, labels: frozenset[str]) -> "SanitizedMission":
@@ -134,6 +136,7 @@ class ReadyStep:
             profile=self.profile,
             parameters=self.parameters,
             taint=self.taint,
+            security_level=admitted.sanitized.level.name,
             attempt=self.attempt.number,
             item=self.attempt.item,
         )
@@ -149,6 +152,7 @@ class ReadyStep:
             profile=self.profile,
             parameters=self.parameters,
             taint=self.taint,
+            security_level=admitted.sanitized.level.name,
             op=call.op,
             index=index,
             args=described(call.op, call.args),

@@ -38,6 +38,7 @@ from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.profile import profiles_from
 from gateway.sanitizer.schema import ParameterSchema
+from gateway.security_levels import SecurityLevels, security_levels
 from gateway.stages import AdmittedMission, StepKind
 from tests.inline_store import InlineStore
 
@@ -259,6 +260,8 @@ def kind_of(name: str, effects: Sequence[str] = (), profile: str = "wasm") -> St
     return StepKind(hook=hook, schema=ParameterSchema.compile(SCHEMA), constraints=constraints)
 
 
+_ALL = {"profiles": ["*"], "effects": ["*"]}
+LEVELS = security_levels({"security": {"levels": {"balanced": _ALL, "relaxed": _ALL}}})
 KINDS = {
     "asking": kind_of("asking", ["approval.request"]),
     "nesting": kind_of("nesting", ["mission.run"]),
@@ -298,6 +301,7 @@ class World:
     running_max: int = 10
     steps_running_max: int = 1_000
     failures_max: int = 1_000
+    levels: SecurityLevels = LEVELS
 
     def __post_init__(self) -> None:
         self.faults = Faults()
@@ -309,7 +313,7 @@ class World:
         self.performer = FakePerformer(self.faults, self.log)
         self.store = InlineStore(self.faults, self.clock)
         self.workspaces = FakeWorkspaces(self.faults)
-        self.admission = Admission(kinds=KINDS, policy=self.policy, limits=self.limits)
+        self.admission = Admission(kinds=KINDS, levels=self.levels, policy=self.policy, limits=self.limits)
         self.acknowledged: list[str] = []
         self.begun: Counter[str] = Counter()  # attempts, by their target in the log
         self.judged: Counter[str] = Counter()  # those of them that were not cancelled, and so must have a verdict

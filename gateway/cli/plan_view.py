@@ -65,6 +65,8 @@ def _execution(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"priority {config['priority']}"
     if key := config.get("concurrency_key"):
         yield f"one at a time of key {key}"
+    if level := config.get("security_level"):
+        yield f"security {level}"
     if supervision := config.get("supervision"):
         limit, seconds = supervision["max_restarts"], supervision["within_seconds"]
         yield f"crashes restart {supervision['strategy']}, {limit} in {seconds:g} s"

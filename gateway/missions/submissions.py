@@ -69,7 +69,7 @@ class Submissions:
         if isinstance(form, bytes):
             evidence["document"] = digest(form)
         async with _recorded(self._ground.audit, actor(principal), "mission", evidence):
-            sanitized = (await self.sanitize(form)).inheriting(taint)  # (1)
+            sanitized = await self._sanitize(form, parent, taint)  # (1)
             evidence["mission"] = sanitized.digest
             # Requests of one id take turns: the second hears of the first one's mission once its admission is durable.
             async with self._turn(principal.tenant, principal.subject, request_id):
@@ -156,10 +156,24 @@ class Submissions:
     ) -> tuple[SanitizedMission, Principal, Decision]:
         """Take a recorded mission through stages 1 to 3 once more, on behalf of who submitted it."""
         document = await self._ground.store.get_document(record.id)
-        sanitized = (await self.sanitize(document)).inheriting(record.taint)  # (1)
+        parent = None if record.parent_id is None else await self._ground.store.get_mission(record.parent_id)
+        sanitized = await self._sanitize(document, parent, record.taint)  # (1)
         evidence["mission"] = sanitized.digest
         caller = _submitter_of(record)
         return sanitized, caller, await self._ask(sanitized, caller, evidence)  # (2), (3)
+
+    async def _sanitize(
+        self, form: bytes | JsonObject, parent: MissionRecord | None, taint: frozenset[str]
+    ) -> SanitizedMission:
+        """Stage 1, with what a part of a mission has of that one: the labels of its data, and its security level."""
+        sanitized = await self.sanitize(form)
+        return sanitized if parent is None else self._admission.as_part(sanitized, taint, await self._level_of(parent))
+
+    async def _level_of(self, record: MissionRecord) -> str:
+        """Return the security level of a recorded mission, as it is under the rules of now."""
+        above = None if record.parent_id is None else await self._ground.store.get_mission(record.parent_id)
+        document = await self._ground.store.get_document(record.id)
+        return (await self._sanitize(document, above, frozenset())).level.name
 
     async def _ask(self, sanitized: SanitizedMission, principal: Principal, evidence: dict[str, JsonValue]) -> Decision:
         decision = await self._admission.ask(sanitized, principal)

@@ -13,6 +13,7 @@ from gateway.policy.decision import Decision
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.profile import profiles_from
 from gateway.sanitizer.schema import ParameterSchema
+from gateway.security_levels import security_levels
 
 LIMITS = MissionLimits()
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"path": {"type": "string", "x-type": "path"}}}
@@ -42,6 +43,7 @@ ADMISSION = Admission(
             hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"].constraints
         )
     },
+    levels=security_levels({}),
     policy=NoPolicy(),
     limits=LIMITS,
 )
