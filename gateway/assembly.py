@@ -123,9 +123,7 @@ async def running_gateway(
         )
         ground = _ground(config, records, pipeline, approvals)
         desk = Desk(
-            admission=Admission(
-                kinds=rules.kinds, levels=rules.levels, policy=workers.policy, limits=ground.limits
-            ),
+            admission=Admission(kinds=rules.kinds, levels=rules.levels, policy=workers.policy, limits=ground.limits),
             ground=ground,
             children=children,
             running_max=config.limits.missions_running_max,

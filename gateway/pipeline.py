@@ -16,12 +16,13 @@ from engine.attempt import StepAttempt
 from engine.breaker import Breakers
 from engine.clock import Clock
 from engine.document import document_of, parse_document
-from engine.errors import EngineError, RefusalError, StepError, Violation
+from engine.errors import EngineError, MissionInvalidError, RefusalError, StepError, Violation
 from engine.escaping import escaped_scope
 from engine.loader import load_mission_value
 from engine.mission import Mission, MissionLimits
 from engine.reference import has_reference, resolve
 from engine.values import JsonObject, JsonValue
+from gateway.drafts import Draft, read_draft
 from gateway.effects.performer import EffectRequest
 from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError, is_violation
 from gateway.events import Audit, EventType, Verdict, digest, reasons_document
@@ -88,6 +89,22 @@ class Admission:
         taint = taint_of(plan, self._effects)
         return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint, level=level)
 
+    def draft(self, form: bytes | JsonObject) -> Draft:
+        """Return what stage 1 says of a mission that may not be finished.
+
+        Raises:
+            MissionInvalidError: it is no document at all, or one over a limit.
+        """
+        parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
+        schemas = {name: kind.schema for name, kind in self._kinds.items()}
+        draft = read_draft(parsed, schemas=schemas, levels=self._levels, limits=self._limits)
+        if draft.complete:
+            try:
+                self.sanitize(form)
+            except (MissionInvalidError, SanitizationError) as error:
+                return Draft(wrong=error.violations, missing=())
+        return draft
+
     def as_part(self, sanitized: SanitizedMission, taint: frozenset[str], within: str) -> SanitizedMission:
         """Stage 1 of a mission that is a part of another, of the level `within`, which fills it with tainted data.
 
@@ -121,7 +138,9 @@ class Admission:
 
     async def ask(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
         """Stages 2 and 3: ask Rego about the whole mission, and return the answer whatever it is; see `require`."""
-        asked = document.mission_document(caller, sanitized.plan, sanitized.digest, sanitized.taint, sanitized.level.name)
+        asked = document.mission_document(
+            caller, sanitized.plan, sanitized.digest, sanitized.taint, sanitized.level.name
+        )
         return await self._policy.decide("mission", asked)  # (2) the whole plan; (3) screens come here
 
 

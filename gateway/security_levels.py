@@ -7,6 +7,7 @@ configuration of the gateway names it. Source: Multi-Layer Execution Architectur
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -16,7 +17,11 @@ from gateway.errors import PolicyInvalidError
 
 LEVELS: Final = ("strict", "balanced", "relaxed", "none")  # each opens at least what the one before opens
 UNRESTRICTED: Final = "none"
-ALLOWED_DEFAULT: Final[tuple[Literal["strict"], Literal["balanced"], Literal["relaxed"]]] = ("strict", "balanced", "relaxed")
+ALLOWED_DEFAULT: Final[tuple[Literal["strict"], Literal["balanced"], Literal["relaxed"]]] = (
+    "strict",
+    "balanced",
+    "relaxed",
+)
 ALL: Final = "*"
 _ENTRIES_MAX: Final = 256
 _NAME_CHARS_MAX: Final = 128
@@ -128,7 +133,7 @@ def security_levels(data: JsonObject, allowed: Collection[str] = ALLOWED_DEFAULT
     default = given.get("default_level", _DEFAULT_LEVEL)
     levels = {name: _level(name, entries.get(name, _DEFAULTS[name])) for name in _DEFAULTS}
     levels[UNRESTRICTED] = SecurityLevel(name=UNRESTRICTED, profiles=None, effects=None)
-    for stricter, wider in zip(LEVELS, LEVELS[1:], strict=False):
+    for stricter, wider in pairwise(LEVELS):
         _check_order(levels[stricter], levels[wider])
     if not isinstance(default, str) or default not in LEVELS or default not in allowed:
         raise _invalid(f"default_level is one of {', '.join(name for name in LEVELS if name in allowed)}")

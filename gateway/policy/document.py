@@ -105,9 +105,7 @@ def effect_document(
     `index` counts from 0 over all effects of the step, or of the item; `args` are sanitized, and completed by the host
     (`gateway.effects.described`).
     """
-    document = _step(
-        principal, mission_id, mission, step, profile, parameters, taint, security_level, attempt, item
-    )
+    document = _step(principal, mission_id, mission, step, profile, parameters, taint, security_level, attempt, item)
     document["effect"] = {"op": op, "index": index, "args": args}
     return orjson.dumps(document)
 

@@ -1062,6 +1062,94 @@ class PlanMissionResponse(_message.Message):
 Global___PlanMissionResponse: _TypeAlias = PlanMissionResponse  # noqa: Y015
 
 @_typing.final
+class CheckDraftRequest(_message.Message):
+    """CheckDraftRequest holds a mission that may lack anything."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    document: _builtins.bytes
+    """A YAML or JSON document."""
+    def __init__(
+        self,
+        *,
+        document: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckDraftRequest: _TypeAlias = CheckDraftRequest  # noqa: Y015
+
+@_typing.final
+class Finding(_message.Message):
+    """Finding is one rule that a draft breaks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    COLUMN_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """Stable, such as "schema.required"."""
+    message: _builtins.str
+    field: _builtins.str
+    """Such as "steps[3].parameters.path"."""
+    line: _builtins.int
+    """Both from 1; 0 where there is no place in the document."""
+    column: _builtins.int
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        message: _builtins.str = ...,
+        field: _builtins.str = ...,
+        line: _builtins.int = ...,
+        column: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "column", b"column", "field", b"field", "line", b"line", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class CheckDraftResponse(_message.Message):
+    """CheckDraftResponse is what can be said of a draft; without findings it could be submitted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRONG_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def wrong(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """What is wrong, whatever is added."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """What is absent, null or empty, or may come right by something that is added."""
+
+    def __init__(
+        self,
+        *,
+        wrong: _abc.Iterable[Global___Finding] | None = ...,
+        missing: _abc.Iterable[Global___Finding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "wrong", b"wrong"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckDraftResponse: _TypeAlias = CheckDraftResponse  # noqa: Y015
+
+@_typing.final
 class GetMissionRequest(_message.Message):
     """GetMissionRequest names a mission."""
 

@@ -129,7 +129,11 @@ def test_the_documentation_has_every_key_with_its_default() -> None:
     table = DOCUMENT.read_text().partition("## Keys")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
     spelled = {
-        name: "required" if default is None else f"`{default!r}`".replace("'", '"').replace("False", "false")
+        name: "required"
+        if default is None
+        else f"`{list(default) if isinstance(default, tuple) else default!r}`".replace("'", '"').replace(
+            "False", "false"
+        )
         for name, default in keys(Config)
     }
     assert {name: default.strip() for name, default in rows} == spelled

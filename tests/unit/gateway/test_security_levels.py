@@ -13,7 +13,7 @@ from gateway.errors import PolicyInvalidError, SanitizationError
 from gateway.policy.decision import Decision
 from gateway.security_levels import LEVELS, SecurityLevel, SecurityLevels, security_levels
 from tests.virtual_time import run
-from tests.worlds import BUNDLE, World, mission, step, write
+from tests.worlds import BUNDLE, World, mission, step
 
 EVERY = (*LEVELS,)
 EFFECTS = ("file.read", "file.write", "http.request", "timer.sleep", "approval.request", "mission.run", "command.run")
