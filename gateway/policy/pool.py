@@ -10,6 +10,7 @@ from typing import Final
 from gateway.errors import WorkerError
 from gateway.policy import answer
 from gateway.policy.bundle import Bundle
+from gateway.policy.calls import WORKER
 from gateway.policy.decision import ANSWER_BYTES_MAX, Decision, denied
 from gateway.policy.engine import Entrypoint
 from gateway.workers.limits import ResourceLimits
@@ -49,7 +50,8 @@ class WorkerPolicy:
         spec = WorkerSpec(
             entry=ENTRY,
             config=bundle.packed,
-            limits=ResourceLimits(address_space_bytes_max=address_space_bytes_max),
+            limits=ResourceLimits(address_space_bytes_max=address_space_bytes_max, processes_max=0),
+            calls=WORKER,
             answer_bytes_max=ANSWER_BYTES_MAX + 1,
         )
         self._pool = WorkerPool(zygote, spec, size, depth)

@@ -8,6 +8,7 @@ import orjson
 
 from gateway.errors import SandboxError, WorkerError
 from gateway.sandbox.artefact import Artefact
+from gateway.sandbox.calls import WORKER
 from gateway.sandbox.constraints import STARVED_REPEATS_MAX, ExecutionConstraints
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.wire import ANSWER_BYTES_MAX, MODULES_MAX, REQUEST_BYTES_MAX, decode_answer, encode_run
@@ -54,6 +55,7 @@ class PooledSandbox:
             limits=ResourceLimits(
                 address_space_bytes_max=_ADDRESS_SPACE_BYTES_MAX, open_files_max=_OPEN_FILES_MIN + len(modules)
             ),
+            calls=WORKER,
             frame_bytes_max=REQUEST_BYTES_MAX,
             answer_bytes_max=ANSWER_BYTES_MAX,
         )
