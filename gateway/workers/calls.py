@@ -65,6 +65,7 @@ THREADS: Final = Calls(
     (
         Allow("clone", (Check(0, WORD, (_THREAD_FLAGS, _THREAD_FLAGS_MUSL)),)),  # a thread, never a process
         *allow("set_robust_list", "rseq"),  # what the C library does first in a thread
+        *allow("rt_sigaction"),  # before the first one, for a signal of its own
         *allow("sched_getaffinity"),  # how it finds a thread's stack
     ),
     # Its flags lie in memory, where no filter can look; the C library then uses clone.
