@@ -1,5 +1,6 @@
 """The gateway's configuration: one TOML file in the home directory, parsed into one frozen, typed value."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -12,6 +13,7 @@ from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal, TokenEntry
 from gateway.security_levels import ALLOWED_DEFAULT
+from gateway.workers.isolation import Isolation
 
 CONFIG_NAME: Final = "missiongate.toml"
 CONFIG_BYTES_MAX: Final = 1024 * 1024
@@ -53,6 +55,21 @@ class WorkersConfig(_Section):
 
     sandbox: Annotated[int, Field(ge=1, le=64)] = 2
     policy: Annotated[int, Field(ge=1, le=64)] = 1
+    accept_without: list[Literal["landlock", "seccomp"]] = Field(default_factory=list)
+
+    def check(self, isolation: Isolation) -> None:
+        """Refuse a kernel that lacks a layer which `accept_without` does not name; one that is there always applies.
+
+        Raises:
+            ConfigurationError: `config.isolation`, with what is missing and the key.
+        """
+        lacking = [str(layer) for layer in isolation.missing if layer not in self.accept_without]
+        if lacking:
+            raise ConfigurationError(
+                f"workers.accept_without: this kernel lacks {' and '.join(lacking)}, which hold a worker that a module "
+                f"or a policy has taken over; to run without, say accept_without = {json.dumps(lacking)}",
+                code="config.isolation",
+            )
 
 
 class LimitsConfig(_Section):
