@@ -118,6 +118,10 @@ class SandboxError(FaultError):
 
     default_code = "sandbox.failed"
 
+    def __init__(self, message: str, *, code: str | None = None, log: bytes = b"") -> None:
+        super().__init__(message, code=code)
+        self.log = log  # what the module had printed until then: untrusted, bounded, for its author alone
+
 
 class StoreError(FaultError):
     """The store could not answer."""

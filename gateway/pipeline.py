@@ -290,6 +290,7 @@ class StepPipeline:
         one deterministic function of what the log records and the journal. Each round asks for an effect, so there are
         at most `EFFECTS_MAX` and one.
         """
+        given = ready.given.for_run()
         while True:
             encoded = encode_step(
                 step_id=ready.step.id,
@@ -301,7 +302,8 @@ class StepPipeline:
                 now=ready.given.now,
                 seed=ready.given.seed,
             )
-            report = await self._sandbox.run(ready.kind.hook.name, encoded, constraints)  # (6) the module, alone
+            # (6) the module, alone
+            report = await self._sandbox.run(ready.kind.hook.name, encoded, constraints, given)
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
                 return answer.output

@@ -4,8 +4,9 @@
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from typing import Final
 
 from engine.attempt import StepAttempt
 from engine.clock import rfc3339
@@ -26,9 +27,12 @@ from gateway.policy.decision import Decision
 from gateway.sandbox.abi import EffectAsked
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
+from gateway.sandbox.port import RunGiven
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.security_levels import SecurityLevel
 from gateway.taint import brought_to
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,11 @@ class Given:
         if before is not None:
             return cls(*before)
         return cls(rfc3339(now), blake2b(target.encode(), key=admitted.secret, digest_size=16).hexdigest())
+
+    def for_run(self) -> RunGiven:
+        """Return the same for the calls of WASI that a module may make."""
+        since = datetime.fromisoformat(self.now) - _EPOCH
+        return RunGiven(since // timedelta(microseconds=1), bytes.fromhex(self.seed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from gateway.pipeline import Admission, StepPipeline
 from gateway.policy.decision import Decision
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
-from gateway.sandbox.port import RunReport
+from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport
 from gateway.sandbox.profile import profiles_from
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.security_levels import SecurityLevels, security_levels
@@ -153,13 +153,17 @@ class FakeSandbox:
 
     def __init__(self, faults: Faults) -> None:
         self.runs: list[tuple[str, Mapping[str, Any], ExecutionConstraints]] = []
+        self.given: list[RunGiven] = []
         self.answer: Callable[[Mapping[str, Any]], Any] = scripted
         self.fuel_used = 1
         self.on_run: Callable[[str], None] = lambda _step_id: None
         self._faults = faults
 
-    async def run(self, module: str, document: bytes, constraints: ExecutionConstraints) -> RunReport:
+    async def run(
+        self, module: str, document: bytes, constraints: ExecutionConstraints, given: RunGiven = NO_GIVEN
+    ) -> RunReport:
         asked = json.loads(document)
+        self.given.append(given)
         self.runs.append((module, asked, constraints))
         self.on_run(asked["step"]["id"])
         await self._faults.at("sandbox.run")

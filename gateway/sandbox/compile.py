@@ -21,7 +21,14 @@ from gateway.workers.supervisor import Zygote
 
 MODULE_BYTES_MAX: Final = 8 * 1024 * 1024
 MAGIC: Final = b"\0asm\1\0\0\0"  # wasmtime's API would accept text too
-REFUSAL_CODES: Final = ("hook.invalid", "hook.import", "hook.export_missing", "hook.export_type", "hook.memory")
+REFUSAL_CODES: Final = (
+    "hook.invalid",
+    "hook.import",
+    "hook.import_type",
+    "hook.export_missing",
+    "hook.export_type",
+    "hook.memory",
+)
 COMPILE_MS_MAX: Final = 20_000  # wall; the CPU limit comes first unless the host is busy
 _LIMITS: Final = ResourceLimits(address_space_bytes_max=1_500_000_000, cpu_seconds_max=10, processes_max=0)
 _SPEC: Final = WorkerSpec(entry="gateway.sandbox.jail:serve", limits=_LIMITS, calls=JAIL)
@@ -31,8 +38,8 @@ async def compile_module(zygote: Zygote, wasm: bytes) -> Artefact:
     """Return `wasm` compiled, or refuse it.
 
     Raises:
-        HookRefusedError: `hook.too_large`, `hook.magic`, `hook.invalid`, `hook.import`, `hook.export_missing`,
-            `hook.export_type`, `hook.memory`, `hook.compile_exceeded`.
+        HookRefusedError: `hook.too_large`, `hook.magic`, `hook.invalid`, `hook.import`, `hook.import_type`,
+            `hook.export_missing`, `hook.export_type`, `hook.memory`, `hook.compile_exceeded`.
         SandboxError: `sandbox.unavailable`, there is no jail to be had; `sandbox.crashed`, it answered nonsense.
     """
     check_bytes(wasm)

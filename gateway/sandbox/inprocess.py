@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from gateway.sandbox.artefact import Artefact
 from gateway.sandbox.constraints import ExecutionConstraints
-from gateway.sandbox.port import RunReport
+from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport
 from gateway.sandbox.runtime import Runtime
 
 
@@ -23,6 +23,8 @@ class InProcessSandbox:
         """
         self._runtime = Runtime({name: artefact.code for name, artefact in modules.items()})
 
-    async def run(self, module: str, document: bytes, constraints: ExecutionConstraints) -> RunReport:
+    async def run(
+        self, module: str, document: bytes, constraints: ExecutionConstraints, given: RunGiven = NO_GIVEN
+    ) -> RunReport:
         """Implement `gateway.sandbox.port.Sandbox.run`."""
-        return await asyncio.to_thread(self._runtime.run, module, document, constraints)
+        return await asyncio.to_thread(self._runtime.run, module, document, constraints, given)

@@ -6,15 +6,17 @@ of wasmtime's C API headers, version 50.
 """
 
 import ctypes
+import struct
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata
 from types import SimpleNamespace
 from typing import Any, Final
 
-from wasmtime import Config, Engine, InstancePre, TrapCode
+from wasmtime import Config, Engine, FuncType, InstancePre, Linker, TrapCode, ValType
 from wasmtime import _ffi as ffi
 
+from gateway.sandbox import wasi
 from gateway.sandbox.call import (
     ALLOC_EXPORT,
     INITIALIZE_EXPORT,
@@ -25,6 +27,8 @@ from gateway.sandbox.call import (
     End,
     Loaded,
 )
+from gateway.sandbox.host import Host, HostEndedError
+from gateway.sandbox.port import NO_GIVEN, RunGiven
 
 VERSION: Final = "50.0.1"
 
@@ -43,6 +47,10 @@ _FUNCTIONS: Final[Mapping[str, tuple[Any, tuple[Any, ...]]]] = {  # name: (resul
     "wasmtime_func_call_unchecked": (_PTR, (_PTR, _PTR, _PTR, _SIZE, _PTR)),
     "wasmtime_memory_data": (_PTR, (_PTR, _PTR)),
     "wasmtime_memory_data_size": (_SIZE, (_PTR, _PTR)),
+    "wasmtime_linker_define_func_unchecked": (_PTR, (_PTR, _PTR, _SIZE, _PTR, _SIZE, _PTR, _PTR, _PTR, _PTR)),
+    "wasmtime_caller_context": (_PTR, (_PTR,)),
+    "wasmtime_caller_export_get": (_BOOL, (_PTR, _PTR, _SIZE, _PTR)),
+    "wasmtime_trap_new": (_PTR, (_PTR, _SIZE)),
     "wasmtime_trap_code": (_BOOL, (_PTR, _PTR)),
     "wasm_trap_delete": (None, (_PTR,)),
     "wasmtime_error_delete": (None, (_PTR,)),
@@ -104,6 +112,57 @@ def _functions() -> SimpleNamespace:
     return bound
 
 
+_HOST_FUNCTION: Final = ctypes.CFUNCTYPE(_PTR, _PTR, _PTR, _PTR, _SIZE)  # (data, caller, values, count) -> trap
+_ENDED: Final = b"the host ended the run"
+_RAW_VALUES: Final = {"i32": "I12x", "i64": "Q8x"}  # as wasmtime_val_raw_t
+
+
+class _Calling:
+    """Implements `gateway.sandbox.host.Guest` for the instance that is calling: one at a time."""
+
+    def __init__(self, functions: SimpleNamespace) -> None:
+        self._c = functions
+        self._caller = self._context = 0
+        self._known_bytes = -1
+        extern, fuel = ffi.wasmtime_extern_t(), ctypes.c_uint64()
+        name = ctypes.create_string_buffer(MEMORY_EXPORT.encode())
+        self._fuel, self._fuel_at = fuel, ctypes.addressof(fuel)
+        self._name_at, self._extern_at = ctypes.addressof(name), ctypes.addressof(extern)
+        self._memory_at = self._extern_at + ffi.wasmtime_extern_t.of.offset
+        self._kept = (extern, name)
+
+    def by(self, caller: int) -> "_Calling":
+        """Return this, for a call that has just begun."""
+        self._caller, self._context, self._known_bytes = caller, self._c.caller_context(caller), -1
+        return self
+
+    def charge(self, fuel: int) -> None:
+        """Implement `gateway.sandbox.host.Guest`."""
+        c, context = self._c, self._context
+        c.context_get_fuel(context, self._fuel_at)
+        left = self._fuel.value - fuel
+        if c.context_set_fuel(context, max(left, 0)):
+            raise RuntimeError("the engine counts no fuel")
+        if left < 0:
+            raise HostEndedError(End.FUEL)
+
+    def memory_bytes(self) -> int:
+        """Implement `gateway.sandbox.host.Guest`; a memory cannot grow while the host is called."""
+        if self._known_bytes < 0:
+            if not self._c.caller_export_get(self._caller, self._name_at, len(MEMORY_EXPORT), self._extern_at):
+                raise HostEndedError(End.TRAPPED)
+            self._known_bytes = self._c.memory_data_size(self._context, self._memory_at)
+        return self._known_bytes
+
+    def read(self, at: int, size: int) -> bytes:
+        """Implement `gateway.sandbox.host.Guest`."""
+        return ctypes.string_at(self._c.memory_data(self._context, self._memory_at) + at, size)
+
+    def write(self, at: int, data: bytes) -> None:
+        """Implement `gateway.sandbox.host.Guest`."""
+        ctypes.memmove(self._c.memory_data(self._context, self._memory_at) + at, data, len(data))
+
+
 class NativeCaller:
     """Calls through the C API with structures that are made once; a call allocates nothing in Python but its output.
 
@@ -129,11 +188,56 @@ class NativeCaller:
         inside = ffi.wasmtime_extern_t.of.offset  # where an extern keeps its function or memory
         self._memory_at, self._alloc_at, self._run_at, self._initialize_at = (at(e) + inside for e in externs)
         self._kept = (instance, values, buffers, externs)  # all that the addresses above point to
+        self._callbacks: list[Any] = []
+        self._calling = _Calling(self._c)
+        self._host = Host(NO_GIVEN)
+        self._ended: End | None = None  # why the host let the run end, where it did
+        self._fault: BaseException | None = None  # what went wrong in the host: nothing may pass through the guest
+
+    def link(self, linker: Linker) -> None:
+        """Implement `gateway.sandbox.call.Caller`."""
+        at = ctypes.cast(linker.ptr(), ctypes.c_void_p).value
+        types = {"i32": ValType.i32, "i64": ValType.i64}
+        for name, function in wasi.FUNCTIONS.items():
+            kind = FuncType([types[t]() for t in function.params], [types[t]() for t in function.results])
+            callback = _HOST_FUNCTION(self._answering(name, function))
+            self._callbacks.append(callback)  # for as long as this is there, and so are its calls
+            error = self._c.linker_define_func_unchecked(
+                at,
+                *(wasi.MODULE.encode(), len(wasi.MODULE), name.encode(), len(name)),
+                *(ctypes.cast(kind.ptr(), ctypes.c_void_p).value, ctypes.cast(callback, ctypes.c_void_p).value),
+                *(None, None),
+            )
+            if error:
+                self._c.error_delete(error)
+                raise RuntimeError("the linker refuses a function of the host")
+
+    def _answering(self, name: str, function: wasi.WasiFunction) -> Callable[[int, int, int, int], int | None]:
+        """Return the C function's body: nothing may leave it but a result, or a trap."""
+        layout = struct.Struct("<" + "".join(_RAW_VALUES[kind] for kind in function.params))
+
+        def answer(_data: int, caller: int, values: int, _count: int) -> int | None:
+            try:
+                arguments = layout.unpack(ctypes.string_at(values, layout.size))
+                result = self._host.call(name, arguments, self._calling.by(caller))
+                if function.results:
+                    ctypes.c_uint32.from_address(values).value = result
+            except HostEndedError as ended:
+                self._ended = ended.end
+            except BaseException as fault:  # noqa: BLE001 - raised again when the guest's frames are gone
+                self._fault = fault
+            else:
+                return None
+            trap: int = self._c.trap_new(_ENDED, len(_ENDED))
+            return trap
+
+        return answer
 
     def call(
         self,
         module: Loaded,
         document: bytes,
+        given: RunGiven,
         *,
         fuel: int,
         memory_bytes_max: int,
@@ -142,6 +246,8 @@ class NativeCaller:
     ) -> Called:
         """Implement `gateway.sandbox.call.Caller`."""
         c = self._c
+        if module.calls_host:
+            self._host = Host(given)
         store = c.store_new(self._engine_at, None, None)
         try:
             context = c.store_context(store)
@@ -152,7 +258,8 @@ class NativeCaller:
             arm()
             end, output, memory_bytes = self._guest(context, module, document, output_bytes_max)
             c.context_get_fuel(context, self._fuel_at)
-            return Called(end, output, self._fuel.value, memory_bytes)
+            log = self._host.log if module.calls_host else b""
+            return Called(end, output, self._fuel.value, memory_bytes, log)
         finally:
             c.store_delete(store)
 
@@ -198,11 +305,19 @@ class NativeCaller:
         c, trap = self._c, self._trap.value
         if error:
             c.error_delete(error)
+        known = False
+        if trap:
+            self._trap.value = None
+            known = c.trap_code(trap, self._code_at)
+            c.wasm_trap_delete(trap)
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            raise fault
+        if self._ended is not None:
+            ended, self._ended = self._ended, None
+            return ended
         if not trap:
             return End.REFUSED
-        self._trap.value = None
-        known = c.trap_code(trap, self._code_at)
-        c.wasm_trap_delete(trap)
         return _ENDS.get(self._code.value, End.TRAPPED) if known else End.TRAPPED
 
 

@@ -10,7 +10,7 @@ from gateway.errors import SandboxError, WorkerError
 from gateway.sandbox.artefact import Artefact
 from gateway.sandbox.calls import WORKER
 from gateway.sandbox.constraints import STARVED_REPEATS_MAX, ExecutionConstraints
-from gateway.sandbox.port import RunReport
+from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport
 from gateway.sandbox.wire import ANSWER_BYTES_MAX, MODULES_MAX, REQUEST_BYTES_MAX, decode_answer, encode_run
 from gateway.workers.limits import ResourceLimits
 from gateway.workers.pool import WorkerPool
@@ -90,7 +90,9 @@ class PooledSandbox:
         if artefacts >= 0:
             os.close(artefacts)
 
-    async def run(self, module: str, document: bytes, constraints: ExecutionConstraints) -> RunReport:
+    async def run(
+        self, module: str, document: bytes, constraints: ExecutionConstraints, given: RunGiven = NO_GIVEN
+    ) -> RunReport:
         """Implement `gateway.sandbox.port.Sandbox.run`."""
         index = self._index.get(module)
         if index is None:
@@ -98,7 +100,7 @@ class PooledSandbox:
         deadline_ms = (1 + STARVED_REPEATS_MAX) * constraints.wall_ms_max + _GRACE_MS
         try:
             answer = await self._pool.call(
-                encode_run(index, document, constraints), deadline_ms=deadline_ms, retries=RETRIES_MAX
+                encode_run(index, document, constraints, given), deadline_ms=deadline_ms, retries=RETRIES_MAX
             )
         except WorkerError as error:
             raise SandboxError(error.message, code=_CODES.get(error.code, "sandbox.unavailable")) from error

@@ -10,10 +10,18 @@ from typing import Final
 
 from wasmtime import FuncType, MemoryType, Module
 
+from gateway.sandbox import wasi
 from gateway.sandbox.call import ALLOC_EXPORT, INITIALIZE_EXPORT, MEMORY_EXPORT, RUN_EXPORT
 from gateway.sandbox.constraints import MEMORY_BYTES_CEILING, MEMORY_PAGE_BYTES
 
 MARKER_EXPORT: Final = "mission_abi_v1"
+OTHER: Final = "other"
+NAME_BYTES_MAX: Final = 1024
+SECTIONS_MAX: Final = 1024  # custom ones included
+TYPES_MAX: Final = 16_384
+IMPORTS_MAX: Final = 256
+FUNCTIONS_MAX: Final = 32_768
+MEMORIES_MAX: Final = 1
 EXPORTS_MAX: Final = 1024
 REQUIRED_EXPORTS: Final[Mapping[str, str]] = {
     MEMORY_EXPORT: "memory",
@@ -26,6 +34,9 @@ OPTIONAL_EXPORTS: Final[Mapping[str, str]] = {INITIALIZE_EXPORT: "() -> ()"}
 _VALUE_TYPES: Final = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x70: "funcref", 0x6F: "externref"}
 _TYPE, _IMPORT, _FUNCTION, _MEMORY, _EXPORT = 1, 2, 3, 5, 7
 _HEADER_BYTES: Final = 8
+_FUNCTION_TYPE: Final = 0x60
+_U32_BITS: Final = 32
+_SHOWN_CHARS: Final = 200  # of a name, in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +48,37 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """Imports by name, exports by name with the text of their type ("memory", "(i32) -> (i32)", "other")."""
+class Import:
+    """What a module wants from outside."""
 
-    imports: tuple[str, ...]
+    name: str  # "module.field"
+    type: str  # "(i32) -> (i32)", "other"
+
+    def violation(self) -> Violation | None:
+        """Return the rule that it breaks: it is a function of the WASI shim, of exactly its type, or is refused."""
+        module, _, field = self.name.partition(".")
+        function = wasi.FUNCTIONS.get(field) if module == wasi.MODULE else None
+        if function is None:
+            only = f"it may import only functions of {wasi.MODULE}"
+            return Violation("hook.import", f"the module imports {self.name[:_SHOWN_CHARS]!r}; {only}")
+        if self.type != function.type:
+            return Violation("hook.import_type", f"the import {self.name!r} must be {function.type}")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Imports in order, exports by name with the text of their type ("memory", "(i32) -> (i32)", "other")."""
+
+    imports: tuple[Import, ...]
     exports: Mapping[str, str]
     memory_bytes_min: int
 
     def violation(self) -> Violation | None:
         """Return the first rule of registration that this shape breaks, or None."""
-        if self.imports:
-            return Violation("hook.import", f"the module imports {self.imports[0]!r}; it may import nothing")
+        for item in self.imports:
+            if (violation := item.violation()) is not None:
+                return violation
         for name, expected in REQUIRED_EXPORTS.items():
             if name not in self.exports:
                 return Violation("hook.export_missing", f"the module does not export {name!r}")
@@ -66,39 +97,52 @@ class Shape:
 
 def shape_of(module: Module) -> Shape:
     """Return the shape of a compiled module, as wasmtime sees it."""
-    exports: dict[str, str] = {}
-    memory_bytes_min = 0
-    for export in module.exports:
-        kind = export.type
-        if isinstance(kind, FuncType):
-            exports[export.name] = _signature([str(t) for t in kind.params], [str(t) for t in kind.results])
-        elif isinstance(kind, MemoryType):
-            exports[export.name] = "memory"
-            memory_bytes_min = max(memory_bytes_min, kind.limits.min * MEMORY_PAGE_BYTES)
-        else:
-            exports[export.name] = "other"
-    return Shape(tuple(f"{i.module}.{i.name}" for i in module.imports), exports, memory_bytes_min)
+    imports = list[Import]()
+    for item in module.imports:
+        imports.append(Import(f"{item.module}.{item.name}", _type_of(item.type)))
+        if not isinstance(item.type, FuncType):
+            return Shape(tuple(imports), {}, 0)
+    exports = {export.name: _type_of(export.type) for export in module.exports}
+    memories = [export.type for export in module.exports if isinstance(export.type, MemoryType)]
+    pages = max((memory.limits.min for memory in memories), default=0)
+    return Shape(tuple(imports), exports, pages * MEMORY_PAGE_BYTES)
+
+
+def _type_of(kind: object) -> str:
+    if isinstance(kind, FuncType):
+        return _signature([str(t) for t in kind.params], [str(t) for t in kind.results])
+    return "memory" if isinstance(kind, MemoryType) else OTHER
 
 
 def read_shape(wasm: bytes) -> Shape:
-    """Return the shape of a validated module.
+    """Return the shape of a validated module. One that imports what is no function has no further shape than that.
 
     Raises:
-        ValueError: more than `EXPORTS_MAX` exports.
-        IndexError: the bytes end early; not for a validated module.
+        ValueError: more sections, types, functions or names than a hook has, a name that is too long, or bytes that
+            are no module after all.
     """
-    sections = _sections(wasm)
-    imports = _first_import(sections.get(_IMPORT))
-    if imports:
-        return Shape(imports, {}, 0)
-    types = [_signature(*_function_type(reader)) for reader in _each(sections.get(_TYPE))]
-    functions = [reader.u32() for reader in _each(sections.get(_FUNCTION))]
-    memory_pages = [_memory_pages(reader) for reader in _each(sections.get(_MEMORY))]
+    try:
+        return _read(_sections(wasm))
+    except IndexError as error:
+        raise ValueError("the module ends early, or names what it does not have") from error
+
+
+def _read(sections: "Mapping[int, _Reader]") -> Shape:
+    types = [_signature(*_function_type(r)) for r in _each(sections.get(_TYPE), TYPES_MAX, "types")]
+    imports, functions = list[Import](), list[int]()
+    for reader in _each(sections.get(_IMPORT), IMPORTS_MAX, "imports"):
+        name = f"{reader.name()}.{reader.name()}"
+        if reader.byte() != 0:
+            return Shape((*imports, Import(name, OTHER)), {}, 0)
+        functions.append(reader.u32())
+        imports.append(Import(name, types[functions[-1]]))
+    functions += [reader.u32() for reader in _each(sections.get(_FUNCTION), FUNCTIONS_MAX, "functions")]
+    memory_pages = [_memory_pages(reader) for reader in _each(sections.get(_MEMORY), MEMORIES_MAX, "memories")]
     exports: dict[str, str] = {}
-    for reader in _each(sections.get(_EXPORT), EXPORTS_MAX):
+    for reader in _each(sections.get(_EXPORT), EXPORTS_MAX, "exports"):
         name, kind, index = reader.name(), reader.byte(), reader.u32()
-        exports[name] = types[functions[index]] if kind == 0 else "memory" if kind == 2 else "other"  # noqa: PLR2004
-    return Shape(imports, exports, max(memory_pages, default=0) * MEMORY_PAGE_BYTES)
+        exports[name] = types[functions[index]] if kind == 0 else "memory" if kind == 2 else OTHER  # noqa: PLR2004
+    return Shape(tuple(imports), exports, max(memory_pages, default=0) * MEMORY_PAGE_BYTES)
 
 
 class _Reader:
@@ -118,14 +162,14 @@ class _Reader:
         return value
 
     def u32(self) -> int:
-        """Read a LEB128 number; a validated one is canonical enough to fit."""
-        value = shift = 0
-        while True:
+        """Read a LEB128 number of at most five bytes."""
+        value = 0
+        for shift in range(0, _U32_BITS, 7):
             byte = self.byte()
             value |= (byte & 0x7F) << shift
             if byte < 0x80:  # noqa: PLR2004 - the continuation bit
                 return value
-            shift += 7
+        raise ValueError("a number has more than 32 bits")
 
     def take(self, size: int) -> bytes:
         taken = self._data[self._at : self._at + size]
@@ -135,39 +179,38 @@ class _Reader:
         return taken
 
     def name(self) -> str:
-        return self.take(self.u32()).decode("utf-8", "backslashreplace")
+        size = self.u32()
+        if size > NAME_BYTES_MAX:
+            raise ValueError(f"a name has more than {NAME_BYTES_MAX} bytes")
+        return self.take(size).decode()
 
 
 def _sections(wasm: bytes) -> dict[int, _Reader]:
     """Return the sections by id, the last of each; custom ones (0) may come often and mean nothing."""
-    reader, sections = _Reader(wasm, _HEADER_BYTES), dict[int, _Reader]()
+    reader, sections, count = _Reader(wasm, _HEADER_BYTES), dict[int, _Reader](), 0
     while reader.more():
+        if (count := count + 1) > SECTIONS_MAX:
+            raise ValueError(f"the module has more than {SECTIONS_MAX} sections")
         kind = reader.byte()
         sections[kind] = _Reader(reader.take(reader.u32()))
     return sections
 
 
-def _each(section: _Reader | None, maximum: int | None = None) -> Iterator[_Reader]:
+def _each(section: _Reader | None, maximum: int, what: str) -> Iterator[_Reader]:
     """Yield the section's reader once for each entry that it announces; the caller reads exactly one entry."""
     count = section.u32() if section is not None else 0
-    if maximum is not None and count > maximum:
-        raise ValueError(f"more than {maximum} names")
+    if count > maximum:
+        raise ValueError(f"the module has more than {maximum} {what}")
     for _ in range(count):
         if section is not None:
             yield section
 
 
-def _first_import(section: _Reader | None) -> tuple[str, ...]:
-    """Return the first import, if any: one is enough to refuse, so the rest is not read."""
-    for reader in _each(section):
-        return (f"{reader.name()}.{reader.name()}",)
-    return ()
-
-
 def _function_type(reader: _Reader) -> tuple[list[str], list[str]]:
-    reader.byte()  # 0x60
-    params = [_VALUE_TYPES.get(reader.byte(), "other") for _ in range(reader.u32())]
-    return params, [_VALUE_TYPES.get(reader.byte(), "other") for _ in range(reader.u32())]
+    if reader.byte() != _FUNCTION_TYPE:
+        raise ValueError("a type is none of a function")
+    params = [_VALUE_TYPES.get(kind, OTHER) for kind in reader.take(reader.u32())]
+    return params, [_VALUE_TYPES.get(kind, OTHER) for kind in reader.take(reader.u32())]
 
 
 def _memory_pages(reader: _Reader) -> int:

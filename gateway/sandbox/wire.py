@@ -6,7 +6,7 @@ from typing import Final
 
 from gateway.errors import SandboxError
 from gateway.sandbox.constraints import MEMORY_BYTES_CEILING, OUTPUT_BYTES_CEILING, ExecutionConstraints
-from gateway.sandbox.port import RunReport
+from gateway.sandbox.port import LOG_BYTES_MAX, NO_GIVEN, SEED_BYTES, RunGiven, RunReport
 from gateway.workers.frame import printable
 
 CODES: Final = (
@@ -16,40 +16,45 @@ CODES: Final = (
     "sandbox.trap",
     "sandbox.output_invalid",
     "sandbox.unavailable",
+    "sandbox.host_calls_exceeded",
 )
-_REQUEST: Final = struct.Struct("<HQQII")  # module index, fuel, memory bytes, wall ms, output bytes
-_ANSWER: Final = struct.Struct("<BQII")  # 0, or one more than an index of CODES; fuel used, memory bytes, wall µs
+# Module index, fuel, memory bytes, wall ms, output bytes, now µs, seed; the document.
+_REQUEST: Final = struct.Struct(f"<HQQIIQ{SEED_BYTES}s")
+# 0, or one more than an index of CODES; fuel used, memory bytes, wall µs, bytes of log; the log; output or message.
+_ANSWER: Final = struct.Struct("<BQIIH")
 _REQUEST_BYTES: Final = _REQUEST.size
 _ANSWER_BYTES: Final = _ANSWER.size
 REQUEST_BYTES_MAX: Final = _REQUEST_BYTES + MEMORY_BYTES_CEILING  # a larger document fits no module
-ANSWER_BYTES_MAX: Final = _ANSWER_BYTES + OUTPUT_BYTES_CEILING
+ANSWER_BYTES_MAX: Final = _ANSWER_BYTES + LOG_BYTES_MAX + OUTPUT_BYTES_CEILING
 _MESSAGE_BYTES_MAX: Final = 200
 MODULES_MAX: Final = 65_536
 
 
-def encode_run(index: int, document: bytes, constraints: ExecutionConstraints) -> bytes:
+def encode_run(index: int, document: bytes, constraints: ExecutionConstraints, given: RunGiven = NO_GIVEN) -> bytes:
     """Return the request to run module number `index`."""
     c = constraints
-    return _REQUEST.pack(index, c.fuel_max, c.memory_bytes_max, c.wall_ms_max, c.output_bytes_max) + document
+    limits = (c.fuel_max, c.memory_bytes_max, c.wall_ms_max, c.output_bytes_max)
+    return _REQUEST.pack(index, *limits, given.now_us, given.seed) + document
 
 
-def decode_run(request: bytes, names: Sequence[str]) -> tuple[str, bytes, ExecutionConstraints]:
-    """Return module, document and constraints of a request."""
-    index, fuel, memory, wall, output = _REQUEST.unpack_from(request)
+def decode_run(request: bytes, names: Sequence[str]) -> tuple[str, bytes, ExecutionConstraints, RunGiven]:
+    """Return module, document, constraints and what is given, of a request."""
+    index, fuel, memory, wall, output, now_us, seed = _REQUEST.unpack_from(request)
     constraints = ExecutionConstraints(
         fuel_max=fuel, memory_bytes_max=memory, wall_ms_max=wall, output_bytes_max=output
     )
-    return names[index], request[_REQUEST_BYTES:], constraints
+    return names[index], request[_REQUEST_BYTES:], constraints, RunGiven(now_us, seed)
 
 
 def encode_report(report: RunReport) -> bytes:
     """Return the answer that a run ended well."""
-    return _ANSWER.pack(0, report.fuel_used, report.memory_bytes, report.wall_us) + report.output
+    head = _ANSWER.pack(0, report.fuel_used, report.memory_bytes, report.wall_us, len(report.log))
+    return head + report.log + report.output
 
 
 def encode_error(error: SandboxError) -> bytes:
     """Return the answer that a run failed."""
-    return _ANSWER.pack(CODES.index(error.code) + 1, 0, 0, 0) + error.message.encode()
+    return _ANSWER.pack(CODES.index(error.code) + 1, 0, 0, 0, len(error.log)) + error.log + error.message.encode()
 
 
 def decode_answer(answer: bytes, constraints: ExecutionConstraints) -> RunReport:
@@ -59,11 +64,14 @@ def decode_answer(answer: bytes, constraints: ExecutionConstraints) -> RunReport
         SandboxError: the run failed, as the worker says; or `sandbox.crashed`, the answer is none.
     """
     if len(answer) >= _ANSWER_BYTES:
-        code, fuel_used, memory_bytes, wall_us = _ANSWER.unpack_from(answer)
-        if 0 < code <= len(CODES):
-            message = printable(answer[_ANSWER_BYTES:][:_MESSAGE_BYTES_MAX])
-            raise SandboxError(message, code=CODES[code - 1])
+        code, fuel_used, memory_bytes, wall_us, log_bytes = _ANSWER.unpack_from(answer)
+        start = _ANSWER_BYTES + log_bytes
+        log = answer[_ANSWER_BYTES:start]
+        whole = log_bytes <= LOG_BYTES_MAX and len(log) == log_bytes
+        if whole and 0 < code <= len(CODES):
+            message = printable(answer[start:][:_MESSAGE_BYTES_MAX])
+            raise SandboxError(message, code=CODES[code - 1], log=log)
         granted = fuel_used <= constraints.fuel_max and memory_bytes <= constraints.memory_bytes_max
-        if code == 0 and granted and len(answer) <= _ANSWER_BYTES + constraints.output_bytes_max:
-            return RunReport(answer[_ANSWER_BYTES:], fuel_used, memory_bytes, wall_us)
+        if whole and code == 0 and granted and len(answer) <= start + constraints.output_bytes_max:
+            return RunReport(answer[start:], fuel_used, memory_bytes, wall_us, log)
     raise SandboxError("the worker's answer is malformed", code="sandbox.crashed")

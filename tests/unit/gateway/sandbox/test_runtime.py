@@ -5,6 +5,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from wasmtime import Linker
 
 from gateway.errors import SandboxError
 from gateway.sandbox import native
@@ -14,6 +15,7 @@ from gateway.sandbox.engine import make_engine
 from gateway.sandbox.inprocess import InProcessSandbox
 from gateway.sandbox.jail import compile_here
 from gateway.sandbox.native import NativeCaller
+from gateway.sandbox.port import RunGiven
 from gateway.sandbox.public import PublicCaller
 from gateway.sandbox.runtime import Runtime
 from gateway.sandbox.timer import NativeTimer, ThreadTimer
@@ -121,7 +123,10 @@ class _Scripted:
     def __init__(self, *ends: tuple[End, float]) -> None:
         self.ends = list(ends)
 
-    def call(self, _module: Loaded, _document: bytes, **_: object) -> Called:
+    def link(self, _linker: Linker) -> None:
+        """Nothing that this runs calls the host."""
+
+    def call(self, _module: Loaded, _document: bytes, _given: RunGiven, **_: object) -> Called:
         end, seconds = self.ends.pop(0)
         time.sleep(seconds)  # no CPU time
         return Called(end, b"{}", 0, 0)

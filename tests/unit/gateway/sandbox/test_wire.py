@@ -2,29 +2,31 @@ import pytest
 
 from gateway.errors import SandboxError
 from gateway.sandbox.constraints import ExecutionConstraints
-from gateway.sandbox.port import RunReport
+from gateway.sandbox.port import LOG_BYTES_MAX, RunGiven, RunReport
 from gateway.sandbox.wire import CODES, decode_answer, decode_run, encode_error, encode_report, encode_run
 
 LIMITS = ExecutionConstraints(wall_ms_max=7, fuel_max=10**9, memory_bytes_max=65_536, output_bytes_max=10)
 
 
 def test_a_request_comes_back() -> None:
-    """Module, document and every constraint cross unchanged."""
-    assert decode_run(encode_run(1, b"doc", LIMITS), ("a", "b")) == ("b", b"doc", LIMITS)
+    """Module, document, every constraint and what is given cross unchanged."""
+    given = RunGiven(1_769_860_800_000_001, bytes(range(16)))
+    assert decode_run(encode_run(1, b"doc", LIMITS, given), ("a", "b")) == ("b", b"doc", LIMITS, given)
 
 
 def test_a_report_comes_back() -> None:
     """Every field crosses unchanged."""
-    report = RunReport(b"out", 5, 65_536, 12)
+    report = RunReport(b"out", 5, 65_536, 12, b"log\xff")
     assert decode_answer(encode_report(report), LIMITS) == report
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_an_error_comes_back(code: str) -> None:
-    """Code and message cross unchanged."""
-    with pytest.raises(SandboxError, match="why") as caught:
-        decode_answer(encode_error(SandboxError("why", code=code)), LIMITS)
+    """Code, message and what the guest printed cross unchanged."""
+    with pytest.raises(SandboxError, match=r"^why$") as caught:
+        decode_answer(encode_error(SandboxError("why", code=code, log=b"printed")), LIMITS)
     assert caught.value.code == code
+    assert caught.value.log == b"printed"
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,10 @@ def test_an_error_comes_back(code: str) -> None:
         b"\0" * 16,
         b"\xff" + b"\0" * 24,
         encode_report(RunReport(b"x" * 11, 1, 1, 1)),
+        encode_report(RunReport(b"x" * 11, 1, 1, 1, b"log")),
+        encode_report(RunReport(b"", 1, 1, 1, b"x" * (LOG_BYTES_MAX + 1))),
+        encode_report(RunReport(b"", 1, 1, 1, b"log"))[:-1],
+        encode_error(SandboxError("", code="sandbox.trap", log=b"log"))[:-1],
         encode_report(RunReport(b"", LIMITS.fuel_max + 1, 1, 1)),
         encode_report(RunReport(b"", 1, LIMITS.memory_bytes_max + 1, 1)),
     ],

@@ -1,0 +1,2 @@
+module hook
+go 1.24
