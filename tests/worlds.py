@@ -22,23 +22,28 @@ from engine.errors import EngineError
 from engine.exclusive import ExclusiveKeys
 from engine.mission import MissionLimits
 from engine.slots import SharedSlots
+from gateway.admission import Admission
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
+from gateway.hook_failures import HookFailures
+from gateway.hookset import FixedHooks, HookSet, PlacedHook, StepKind
 from gateway.identity import Principal
 from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
+from gateway.observing import Observers
 from gateway.performing import Performing
-from gateway.pipeline import Admission, StepPipeline
+from gateway.pipeline import StepPipeline
 from gateway.policy.decision import Decision
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.profile import profiles_from
 from gateway.sanitizer.schema import ParameterSchema
-from gateway.stages import AdmittedMission, StepKind
+from gateway.screening import Screening
+from gateway.stages import AdmittedMission
 from tests.inline_store import InlineStore
 
 ANN = Principal(subject="ann", tenant="acme", roles=("submitter",))
@@ -151,7 +156,9 @@ class FakeSandbox:
     """Runs a step kind whose parameters say what the module answers: `batches` of effects, then `output` or `error`."""
 
     def __init__(self, faults: Faults) -> None:
-        self.runs: list[tuple[str, Mapping[str, Any], ExecutionConstraints]] = []
+        self.runs: list[tuple[str, Mapping[str, Any], ExecutionConstraints]] = []  # of steps
+        self.hook_runs: list[tuple[str, Mapping[str, Any], ExecutionConstraints]] = []  # of the other kinds
+        self.hooks: dict[str, Callable[[Mapping[str, Any]], Any]] = {}  # what they answer, by key
         self.answer: Callable[[Mapping[str, Any]], Any] = scripted
         self.fuel_used = 1
         self.on_run: Callable[[str], None] = lambda _step_id: None
@@ -159,12 +166,21 @@ class FakeSandbox:
 
     async def run(self, module: str, document: bytes, constraints: ExecutionConstraints) -> RunReport:
         asked = json.loads(document)
+        if asked["kind"] != "step":
+            return await self._run_hook(module, asked, constraints)
         self.runs.append((module, asked, constraints))
         self.on_run(asked["step"]["id"])
         await self._faults.at("sandbox.run")
         answer = self.answer(asked)
         output = answer if isinstance(answer, bytes) else orjson.dumps(answer)
         return RunReport(output, fuel_used=self.fuel_used, memory_bytes=65_536, wall_us=1)
+
+    async def _run_hook(self, key: str, asked: Mapping[str, Any], constraints: ExecutionConstraints) -> RunReport:
+        self.hook_runs.append((key, asked, constraints))
+        await self._faults.at(f"hook.{asked['kind']}.{asked['at']}")
+        answer = self.hooks[key](asked)
+        output = answer if isinstance(answer, bytes) else orjson.dumps(answer)
+        return RunReport(output, fuel_used=1, memory_bytes=65_536, wall_us=1)
 
 
 def scripted(document: Mapping[str, Any]) -> Any:
@@ -298,6 +314,8 @@ class World:
     running_max: int = 10
     steps_running_max: int = 1_000
     failures_max: int = 1_000
+    placed: tuple[PlacedHook, ...] = ()  # screens, rewrites and observers
+    chance: float = 0.5  # what the samples of observers are drawn from
 
     def __post_init__(self) -> None:
         self.faults = Faults()
@@ -309,7 +327,17 @@ class World:
         self.performer = FakePerformer(self.faults, self.log)
         self.store = InlineStore(self.faults, self.clock)
         self.workspaces = FakeWorkspaces(self.faults)
-        self.admission = Admission(kinds=KINDS, policy=self.policy, limits=self.limits)
+        self.hooks = FixedHooks(HookSet(kinds=KINDS, sandbox=self.sandbox, placed=self.placed))
+        self.failures = HookFailures(self.log, self.clock)
+        self.screening = Screening(self.failures, self.clock)
+        self.observers = Observers(self.failures, lambda: self.chance)
+        self.admission = Admission(
+            hooks=self.hooks,
+            policy=self.policy,
+            limits=self.limits,
+            screening=self.screening,
+            observers=self.observers,
+        )
         self.acknowledged: list[str] = []
         self.begun: Counter[str] = Counter()  # attempts, by their target in the log
         self.judged: Counter[str] = Counter()  # those of them that were not cancelled, and so must have a verdict
@@ -333,10 +361,11 @@ class World:
             }
         )
         self.pipeline = CountingPipeline(
-            kinds=KINDS,
+            hooks=self.hooks,
             profiles=profiles_from({}),
             policy=self.policy,
-            sandbox=self.sandbox,
+            screening=self.screening,
+            observers=self.observers,
             performing=Performing(self.effects, self.log),
             effect_schemas={op: ParameterSchema.compile(schema) for op, schema in ARGUMENT_SCHEMAS.items()},
             breakers=Breakers(BreakerSettings(failures_max=self.failures_max), self.clock),

@@ -55,7 +55,8 @@ def _plan_here(raw: bytes, home: Path | None, roles: tuple[str, ...]) -> dict[st
     sanitized = admission.sanitize(raw)
     caller = Principal(subject="local", tenant="default", roles=roles)
     decision = asyncio.run(admission.ask(sanitized, caller))
-    return PlanPreview.of(sanitized, decision).document()
+    preview = PlanPreview.of(sanitized, decision).document()
+    return {**preview, "screens_not_asked": list(admission.unasked)} if admission.unasked else preview
 
 
 def _refusals(decisions: list[dict[str, Any]]) -> list[dict[str, object]]:
