@@ -20,7 +20,8 @@ EXPORTS = ("mission_abi_v1", "mission_alloc", "mission_run")
 STACK_BYTES = 32 * 1024
 MEMORY_BYTES = 64 * 1024  # initially: one page
 COMPILE_SECONDS_MAX = 300
-SHIPPED = ("hook.toml", "parameters.schema.json")
+SHIPPED = ("hook.toml", "parameters.schema.json")  # the schema where there is one: steps have parameters
+GROUPS = ("steps", "demo", "screens", "rewrites", "observers")
 # `fast` is 20% larger than `small` here, and takes 40% less fuel; both leave Zig's safety checks out.
 OPTIMIZE = ("-O", "fast", "-fstrip")
 
@@ -46,12 +47,12 @@ class ModuleBuildHook(BuildHookInterface[Any]):
 
 
 def build_hooks(sources: Path, target: Path) -> None:
-    """Fill `target` with `steps/<kind>/` and `demo/<name>/`, replacing what was there only once all compiled.
+    """Fill `target` with `<group>/<name>/`, replacing what was there only once all compiled.
 
     Raises:
         ModuleBuildError: there are no modules, or one does not compile.
     """
-    mains = sorted((*sources.glob("steps/*/main.zig"), *sources.glob("demo/*/main.zig")))
+    mains = sorted(main for group in GROUPS for main in sources.glob(f"{group}/*/main.zig"))
     if not mains:
         raise ModuleBuildError(f"{sources} holds no modules to compile")
     with tempfile.TemporaryDirectory(prefix="hooks-") as temporary:
@@ -62,7 +63,8 @@ def build_hooks(sources: Path, target: Path) -> None:
             folder.mkdir(parents=True)
             compile_module(main, sources / "sdk" / "zig" / "mission.zig", folder / "module.wasm", cache)
             for name in SHIPPED:
-                shutil.copyfile(main.parent / name, folder / name)
+                if name == SHIPPED[0] or (main.parent / name).exists():
+                    shutil.copyfile(main.parent / name, folder / name)
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(fresh, target)
 

@@ -4,9 +4,9 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
@@ -44,10 +44,38 @@ class TokenConfig(_Section):
 
 
 class HookConfig(_Section):
-    """A step kind beside the built-in ones, pinned by the SHA-256 of its module."""
+    """A hook: a step kind beside the built-in ones, or a screen, a rewrite or an observer in its place.
 
-    path: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    It is the site's own, pinned by the SHA-256 of its module, or one that the package ships.
+    """
+
+    path: str | None = None
+    sha256: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$", validate_default=True)] = None
+    builtin: Annotated[str | None, Field(validate_default=True)] = None
+    profile: str | None = None  # instead of the one that the hook names
+    order: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    step_types: Annotated[list[_Name], Field(max_length=256)] = Field(default_factory=list)
+    labels: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("builtin")
+    @classmethod
+    def _says_where_it_is(cls, builtin: str | None, info: ValidationInfo) -> str | None:
+        if "path" in info.data and (info.data["path"] is None) == (builtin is None):
+            raise ValueError("write either path and sha256, or builtin")
+        return builtin
+
+    @field_validator("sha256")
+    @classmethod
+    def _pins_its_module(cls, sha256: str | None, info: ValidationInfo) -> str | None:
+        if "path" in info.data and (info.data["path"] is None) != (sha256 is None):
+            raise ValueError("required beside path, and beside nothing else")
+        return sha256
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it says what only a screen, a rewrite or an observer has."""
+        return bool(self.order or self.step_types or self.labels or self.settings or self.profile)
 
 
 class WorkersConfig(_Section):
@@ -70,6 +98,9 @@ class WorkersConfig(_Section):
                 f"or a policy has taken over; to run without, say accept_without = {json.dumps(lacking)}",
                 code="config.isolation",
             )
+
+    screens: Annotated[int, Field(ge=1, le=64)] = 1  # for screens and rewrites, where there are any
+    observers: Annotated[int, Field(ge=1, le=64)] = 1  # likewise
 
 
 class LimitsConfig(_Section):

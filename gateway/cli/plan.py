@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from engine.errors import EngineError
+from gateway.admission import Admission
 from gateway.cli.options import DocumentArgument, OutputOption, TokenOption, calling, read_document
 from gateway.cli.output import Exit, Output, error_document, fail, print_errors, print_json
 from gateway.cli.plan_view import print_draft, print_plan
 from gateway.config import Config, load_config
 from gateway.identity import Principal
 from gateway.missions.views import PlanPreview
-from gateway.pipeline import Admission
 from gateway.rules import local_admission
 
 
@@ -85,7 +85,8 @@ def _plan_here(raw: bytes, home: Path | None, roles: tuple[str, ...]) -> dict[st
     sanitized = admission.sanitize(raw)
     caller = Principal(subject="local", tenant="default", roles=roles)
     decision = asyncio.run(admission.ask(sanitized, caller))
-    return PlanPreview.of(sanitized, decision).document()
+    preview = PlanPreview.of(sanitized, decision).document()
+    return {**preview, "screens_not_asked": list(admission.unasked)} if admission.unasked else preview
 
 
 def _refusals(decisions: list[dict[str, Any]]) -> list[dict[str, object]]:

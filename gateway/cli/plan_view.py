@@ -33,6 +33,8 @@ def print_plan(preview: Mapping[str, Any]) -> None:
         verdict = Text("allowed", style="green") if decision["allow"] else Text("denied", style="red")
         more = Text("  (steps and effects are decided when they run)" if decision["allow"] else "", style="dim")
         OUT.print(Text.assemble(said(f"policy, {decision['entrypoint']}: "), verdict, more))
+    if unasked := preview.get("screens_not_asked"):
+        OUT.print(said(f"screens, not asked here: {', '.join(unasked)}", "dim"))
 
 
 def print_draft(draft: Mapping[str, Any], source: str) -> None:

@@ -11,6 +11,7 @@ import orjson
 
 from engine.result import MissionState, StepFailure, StepResult
 from engine.values import JsonObject
+from gateway.admission import Admission
 from gateway.drafts import Draft
 from gateway.errors import ConflictError, NotFoundError
 from gateway.identity import Principal
@@ -25,7 +26,7 @@ from gateway.missions.recovery import PARENT_ENDED, Recovered, recover, stop_of
 from gateway.missions.submissions import Submissions
 from gateway.missions.tree import Trees
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission, result_document, view_of
-from gateway.pipeline import Admission, actor
+from gateway.pipeline import actor
 from gateway.store.records import MissionRecord
 
 REQUEST_ID_MAX: Final = 128  # characters

@@ -17,6 +17,7 @@ from engine.errors import FaultError
 from engine.outcome import Stop
 from engine.result import OverallStatus
 from engine.values import JsonObject, JsonValue
+from gateway.admission import Admission
 from gateway.errors import ConflictError
 from gateway.events import Audit, EventType, Trail, digest, refusal_document
 from gateway.identity import Principal
@@ -27,7 +28,7 @@ from gateway.missions.floor import Floor
 from gateway.missions.kept import record_kept
 from gateway.missions.tree import Trees
 from gateway.missions.views import Submission
-from gateway.pipeline import Admission, actor, note, require
+from gateway.pipeline import actor, note, require
 from gateway.policy.decision import Decision
 from gateway.stages import SanitizedMission
 from gateway.store.records import MissionRecord, NewMission
@@ -176,9 +177,10 @@ class Submissions:
         return (await self._sanitize(document, above, frozenset())).level.name
 
     async def _ask(self, sanitized: SanitizedMission, principal: Principal, evidence: dict[str, JsonValue]) -> Decision:
-        decision = await self._admission.ask(sanitized, principal)
+        decision = await self._admission.ask(sanitized, principal, evidence)
         note(decision, evidence)
         require(decision)
+        self._admission.observe(sanitized, principal)
         return decision
 
     async def _create(

@@ -51,12 +51,12 @@ def mission_document(
                 "name": mission.name,
                 "digest": digest,
                 "labels": dict(mission.labels),
-                "config": _config(mission.config),
+                "config": config_document(mission.config),
                 "security_level": security_level,
                 "variables": mission.variables,
                 "steps": [_planned(step, labels) for step, labels in zip(mission.steps, taint, strict=True)],
                 "levels": len(plan.graph.levels),
-                "runs": sum(_runs(step) for step in mission.steps),
+                "runs": sum(runs_of(step) for step in mission.steps),
             },
         }
     )
@@ -132,12 +132,13 @@ def _items(step: MissionStep) -> int | None:
     return len(step.foreach.items) if step.foreach is not None and isinstance(step.foreach.items, list) else None
 
 
-def _runs(step: MissionStep) -> int:
+def runs_of(step: MissionStep) -> int:
     """Return how often a step is run as far as the mission says, retries not counted: at least once."""
     return _items(step) or 1
 
 
-def _config(config: MissionConfig) -> dict[str, object]:
+def config_document(config: MissionConfig) -> dict[str, object]:
+    """Return how a mission is to be executed, as policy and hooks see it."""
     return {
         "timeout_seconds": config.timeout_seconds,
         "fail_fast": config.fail_fast,

@@ -79,6 +79,12 @@ def test_limits_reach_the_engine(tmp_path: Path) -> None:
         (f"[[tokens]]\nsha256 = '{SHA}'\nsubject = 'b'\ntenant = 'a/b'", "tokens.0.tenant"),
         (f"[[tokens]]\nsha256 = '{SHA}'\nsubject = 'ann'\n[[tokens]]\nsha256 = '{SHA}'\nsubject = 'bob'", "tokens"),
         ("[[hooks]]\npath = 'x'", "hooks.0.sha256"),
+        (f"[[hooks]]\nbuiltin = 'x'\nsha256 = '{SHA}'", "hooks.0.sha256"),
+        ("[[hooks]]\norder = 1", "hooks.0.builtin"),
+        (f"[[hooks]]\npath = 'x'\nbuiltin = 'x'\nsha256 = '{SHA}'", "hooks.0.builtin"),
+        ("[[hooks]]\nbuiltin = 'x'\norder = 1.5", "hooks.0.order"),
+        ("[[hooks]]\nbuiltin = 'x'\nlabels = {a = 1}", "hooks.0.labels.a"),
+        ("[[hooks]]\nbuiltin = 'x'\nstep_types = 'http'", "hooks.0.step_types"),
     ],
 )
 def test_a_broken_rule_names_its_key(tmp_path: Path, text: str, where: str) -> None:
@@ -143,7 +149,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from keys(inner, f"{prefix}{name}[]." if inner is not field.annotation else f"{prefix}{name}.")
         else:
             default = field.get_default(call_default_factory=True)
-            yield f"{prefix}{name}", None if default is PydanticUndefined else default
+            yield f"{prefix}{name}", default
 
 
 def test_the_documentation_has_every_key_with_its_default() -> None:
@@ -152,6 +158,8 @@ def test_the_documentation_has_every_key_with_its_default() -> None:
     rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
     spelled = {
         name: "required"
+        if default is PydanticUndefined
+        else "none"
         if default is None
         else f"`{list(default) if isinstance(default, tuple) else default!r}`".replace("'", '"').replace(
             "False", "false"

@@ -1,11 +1,13 @@
-//! The SDK of a step kind in Zig: a pure function of its input, exported under version 1 of the hook ABI (abi.md).
+//! The SDK of hooks in Zig: pure functions of their input, exported under version 1 of the hook ABI (abi.md).
 //!
-//! A step is a file that says `comptime { mission.exportStep(run); }` and has a function `run`. Whatever goes wrong
-//! becomes an error document; nothing traps.
+//! A step is a file that says `comptime { mission.exportStep(run); }` and has a function `run`; `exportScreen`,
+//! `exportRewrite` and `exportObserve` are for the other kinds. Whatever goes wrong becomes an error document; nothing
+//! traps.
 
 const std = @import("std");
 
 pub const failure = @import("failure.zig");
+const hook = @import("hook.zig");
 pub const index = @import("index.zig");
 pub const json = @import("json.zig");
 pub const memory = @import("memory.zig");
@@ -14,6 +16,22 @@ pub const strings = @import("strings.zig");
 pub const write = @import("write.zig");
 pub const Fields = @import("fields.zig").Fields;
 pub const parse = @import("parse.zig");
+
+const observing = @import("observe.zig");
+const rewriting = @import("rewrite.zig");
+const screening = @import("screen.zig");
+
+pub const Observe = observing.Observe;
+pub const exportObserve = observing.exportObserve;
+pub const Rewrite = rewriting.Rewrite;
+pub const exportRewrite = rewriting.exportRewrite;
+pub const Narrow = screening.Narrow;
+pub const Reason = screening.Reason;
+pub const Screen = screening.Screen;
+pub const Verdict = screening.Verdict;
+pub const deny = screening.deny;
+pub const exportScreen = screening.exportScreen;
+pub const exportTextScreen = screening.exportTextScreen;
 
 pub const Error = failure.Error;
 pub const refuse = failure.refuse;
@@ -74,46 +92,22 @@ pub fn pick(outcome: json.Value, comptime names: []const []const u8) Error!json.
     return json.object(&members);
 }
 
-/// Exports the three functions of the ABI; `run` is called once per `mission_run`.
+/// Exports the ABI of a step; `run` is called once per `mission_run`.
 pub fn exportStep(comptime run: fn (Step) Error!Answer) void {
-    const abi = struct {
-        fn version() callconv(.c) void {}
-
-        fn alloc(len: u32) callconv(.c) u32 {
-            const room = memory.bytes(len) catch return 0;
-            return @intFromPtr(room.ptr);
-        }
-
-        fn call(ptr: u32, len: u32) callconv(.c) u64 {
-            const text = answer(ptr, len) catch |problem| problemText(problem);
-            return @as(u64, @intFromPtr(text.ptr)) << 32 | text.len;
-        }
-
-        fn answer(ptr: u32, len: u32) Problem![]const u8 {
-            return write.text(try document(try run(try input(ptr, len))));
+    const step = struct {
+        fn answer(text: []const u8) hook.Problem![]const u8 {
+            return write.text(try document(try run(try input(text))));
         }
     };
-    @export(&abi.version, .{ .name = "mission_abi_v1" });
-    @export(&abi.alloc, .{ .name = "mission_alloc" });
-    @export(&abi.call, .{ .name = "mission_run" });
+    hook.exportText(step.answer);
 }
 
-fn input(ptr: u32, len: u32) Error!Step {
-    if (!memory.holds(ptr, len)) return malformed("the input lies outside of memory");
-    const text = @as([*]const u8, @ptrFromInt(ptr))[0..len];
-    const root = parse.value(text, parse.document_depth_max) catch |problem| switch (problem) {
-        error.OutOfMemory => return error.OutOfMemory,
-        error.Malformed => return malformed("the input is not JSON"),
-    };
-    const version = root.get("abi") orelse return malformed("abi: missing");
-    if (!std.mem.eql(u8, version.raw, "1")) return malformed("abi: 1 is needed");
-    const kind = root.get("kind") orelse return malformed("kind: missing");
-    if (!std.mem.eql(u8, kind.raw, "\"step\"")) return malformed("kind: step is needed");
-    const parameters = root.get("parameters") orelse return malformed("parameters: missing");
-    if (parameters.data != .object) return malformed("parameters: an object is needed");
-    const journal = root.get("journal") orelse return malformed("journal: missing");
+fn input(text: []const u8) Error!Step {
+    const root = try hook.document(text, "step");
+    const parameters = try hook.object(root, "parameters");
+    const journal = try hook.member(root, "journal");
     if (journal.data != .array) return malformed("journal: an array is needed");
-    return .{ .parameters = .{ .members = parameters.data.object }, .journal = journal.data.array };
+    return .{ .parameters = parameters, .journal = journal.data.array };
 }
 
 fn document(answer: Answer) memory.Error!json.Value {
@@ -127,29 +121,4 @@ fn document(answer: Answer) memory.Error!json.Value {
             return json.object(&.{.{ .key = "effects", .value = try json.array(&.{one}) }});
         },
     }
-}
-
-const Problem = Error || write.Error;
-
-fn problemText(problem: Problem) []const u8 {
-    return switch (problem) {
-        error.OutOfMemory => problemDocument("memory", "the memory limit is reached"),
-        error.TooDeep => problemDocument("output.too_deep", "the output is nested too deeply"),
-        error.Refused => failureText() catch problemText(error.OutOfMemory),
-    };
-}
-
-/// A document that needs no memory.
-fn problemDocument(comptime code: []const u8, comptime message: []const u8) []const u8 {
-    return "{\"error\":{\"code\":\"" ++ code ++ "\",\"message\":\"" ++ message ++ "\",\"retryable\":false}}";
-}
-
-fn failureText() memory.Error![]const u8 {
-    const fault = try json.object(&.{
-        .{ .key = "code", .value = json.string(failure.last.code) },
-        .{ .key = "message", .value = json.string(failure.last.message) },
-        .{ .key = "retryable", .value = json.boolean(failure.last.retryable) },
-    });
-    const root = try json.object(&.{.{ .key = "error", .value = fault }});
-    return write.text(root) catch error.OutOfMemory;
 }
