@@ -58,7 +58,14 @@ class Floor:
     async def one(self) -> None:
         """Decide once and run once."""
         asked = document.step_document(
-            CALLER, "m", self._mission, self._mission.steps[0], profile="wasm", parameters={}, taint=()
+            CALLER,
+            "m",
+            self._mission,
+            self._mission.steps[0],
+            profile="wasm",
+            parameters={},
+            taint=(),
+            security_level="balanced",
         )
         await self._gateway.policy.decide("step", asked)
         await self._gateway.sandbox.run("transform", self._step, WASM)

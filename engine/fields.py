@@ -156,10 +156,16 @@ def names(value: JsonValue, path: Path, findings: Findings) -> tuple[str, ...]:
     return () if wrong else tuple(value)
 
 
+def step_type_spellings(known: Collection[str]) -> dict[str, str]:
+    """Return which of `known` each accepted spelling means: `create_file` and `CreateFile`."""
+    return {name: name for name in known} | {
+        "".join(word.capitalize() for word in name.split("_")): name for name in known
+    }
+
+
 def step_type(known: Collection[str]) -> Reader:
     """One of `known`, spelled `create_file` or `CreateFile`; the former is returned."""
-    spellings = {name: name for name in known}
-    spellings |= {"".join(word.capitalize() for word in name.split("_")): name for name in known}
+    spellings = step_type_spellings(known)
 
     def read(value: JsonValue, path: Path, findings: Findings) -> str | None:
         if not isinstance(value, str):

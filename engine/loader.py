@@ -224,9 +224,10 @@ class _Loading:
         """Report the output of a step that may not have ended when it is used."""
         for number in not_ancestors(graph, pairs):
             path, reference = used[number]
-            message = f"{reference}: this step does not wait for '{reference.name}'; add it to depends_on"
             if pairs[number][0] == pairs[number][1]:
-                message = f"{reference}: a step cannot use its own output"
+                self._findings.add(path, "reference.own_output", f"{reference}: a step cannot use its own output")
+                continue
+            message = f"{reference}: this step does not wait for '{reference.name}'; add it to depends_on"
             self._findings.add(path, "reference.not_a_dependency", message)
 
     def _check_item(self, path: Path, reference: Reference, *, in_fan_out: bool) -> None:

@@ -90,6 +90,7 @@ class MissionConfig:
     strategy: Strategy = Strategy.PARALLEL
     priority: int = PRIORITY_DEFAULT  # 0 to 9, higher first, within one tenant
     concurrency_key: str | None = None  # of the tenant's missions with one key, one runs at a time
+    security_level: str | None = None  # a word of whoever runs the mission; None: theirs to choose
     supervision: Supervision | None = None  # None: what its own retries cannot mend has failed
 
     def document(self) -> dict[str, JsonValue]:
@@ -103,6 +104,8 @@ class MissionConfig:
         }
         if self.concurrency_key is not None:
             out["concurrency_key"] = self.concurrency_key
+        if self.security_level is not None:
+            out["security_level"] = self.security_level
         if self.supervision is not None:
             out["supervision"] = self.supervision.document()
         return out

@@ -79,6 +79,7 @@ def _config(limits: MissionLimits) -> Reader:
             "strategy": Field(fields.one_of(Strategy)),
             "priority": Field(fields.count(PRIORITY_MAX, minimum=0)),
             "concurrency_key": Field(fields.concurrency_key),
+            "security_level": Field(fields.identifier),
             "supervision": Field(
                 _object(
                     {

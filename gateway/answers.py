@@ -106,6 +106,22 @@ def step_document(step: mission_pb2.StepResult) -> dict[str, Any]:
     return out
 
 
+def draft_document(draft: mission_pb2.CheckDraftResponse) -> dict[str, Any]:
+    """Return what is said of a draft as JSON."""
+    wrong, missing = ([_finding(finding) for finding in findings] for findings in (draft.wrong, draft.missing))
+    return {"complete": not wrong and not missing, "wrong": wrong, "missing": missing}
+
+
+def _finding(finding: mission_pb2.Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "message": finding.message,
+        "field": finding.field,
+        "line": finding.line or None,
+        "column": finding.column or None,
+    }
+
+
 def decision_document(decision: mission_pb2.Decision) -> dict[str, Any]:
     """Return a decision as JSON."""
     return {

@@ -1,8 +1,9 @@
 """Wires the gateway: the one module that knows every part, and the order in which they start and stop."""
 
 import asyncio
+import secrets
 import sys
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -17,6 +18,7 @@ from engine.exclusive import ExclusiveKeys
 from engine.slots import MEMBERS_MAX, SharedSlots
 from engine.values import JsonObject
 from gateway.addresses import AddressPolicy
+from gateway.admission import Admission
 from gateway.config import Config
 from gateway.effects.blocking import BlockingPool
 from gateway.effects.files import FileLimits, FileRead, FileWrite
@@ -28,6 +30,8 @@ from gateway.effects.timer import TimerSleep
 from gateway.effects.workspace import Workspaces
 from gateway.errors import ConfigurationError, HookRefusedError
 from gateway.events import EventType
+from gateway.hook_failures import HookFailures
+from gateway.hookset import FixedHooks, HookSet
 from gateway.identity import TokenTable
 from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
@@ -35,20 +39,25 @@ from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
 from gateway.missions.recovery import Recovered
 from gateway.missions.retention import Retention
+from gateway.observing import Observers
 from gateway.performing import Performing
-from gateway.pipeline import Admission, StepPipeline
+from gateway.pipeline import StepPipeline
 from gateway.policy.bundle import Bundle
 from gateway.policy.pool import WorkerPolicy
 from gateway.rpc.gate import PolicyGate
 from gateway.rpc.server import Ports, RpcServer
 from gateway.rules import Rules, load_rules, named
 from gateway.sandbox.artefact import Artefact
+from gateway.sandbox.classes import ClassedSandbox
 from gateway.sandbox.compile import compile_module
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.sandbox.pool import PooledSandbox
+from gateway.sandbox.port import Sandbox
 from gateway.sanitizer.schema import ParameterSchema
+from gateway.screening import Screening
 from gateway.store.store import Store
+from gateway.workers.isolation import Isolation, of_this_kernel
 from gateway.workers.supervisor import Zygote
 
 KEY_FILE: Final = "keys/log.key"
@@ -56,6 +65,7 @@ AUDIT_FOLDER: Final = "audit"
 STORE_FILE: Final = "missions.db"
 DRAIN_SECONDS: Final = 10.0
 _STOP_GRACE_SECONDS: Final = 2.0
+_OBSERVERS_DRAIN_SECONDS: Final = 2.0
 _SWITCH_SECONDS: Final = 1e-4
 _SANDBOX_DEPTH: Final = (
     4  # runs handed to one worker: it need not wait for us between two, and only the first is blamed
@@ -77,6 +87,7 @@ class Gateway:
     bundle: Bundle
     hooks: tuple[Hook, ...]
     verifier_key: str
+    isolation: Isolation  # what binds every worker
     recovered: Recovered  # missions that an earlier process left unfinished
 
 
@@ -110,6 +121,8 @@ async def running_gateway(
         EngineError: it cannot start; what had been started is stopped again.
     """
     _check_listen(config)
+    isolation = of_this_kernel()
+    config.workers.check(isolation)
     # An event loop that never idles gives the interpreter up only every switch interval; at the default of 5 ms the
     # audit writer's thread starves, and with it everything that waits for a checkpoint (docs/adr/0004).
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -118,19 +131,33 @@ async def running_gateway(
         workers = await _start_workers(stack, config, rules)
         records = await _open_records(stack, home, clock or SystemClock())
         approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
+        hooks = _hook_stages(stack, workers, records)
         pipeline = _pipeline(
-            stack, config, rules, workers, records, {"approval.request": approvals, "mission.run": children}
+            stack, config, rules, workers, records, hooks, {"approval.request": approvals, "mission.run": children}
         )
         ground = _ground(config, records, pipeline, approvals)
         desk = Desk(
-            admission=Admission(kinds=rules.kinds, policy=workers.policy, limits=ground.limits),
+            admission=Admission(
+                hooks=FixedHooks(workers.hooks),
+                levels=rules.levels,
+                policy=workers.policy,
+                limits=ground.limits,
+                screening=hooks.screening,
+                observers=hooks.observers,
+            ),
             ground=ground,
             children=children,
             running_max=config.limits.missions_running_max,
         )
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
-        await _record(records.audit, EventType.GATEWAY_STARTED, {"bundle": rules.bundle.digest, "hooks": rules.pins()})
+        started: JsonObject = {
+            "bundle": rules.bundle.digest,
+            "hooks": rules.pins(),
+            "isolation": list(isolation.in_force),
+            "missing": [str(layer) for layer in isolation.missing],
+        }
+        await _record(records.audit, EventType.GATEWAY_STARTED, started)
         server = _server(config, desk, workers, records)
         await server.start(config.listen)
         pruning = asyncio.create_task(Retention(ground, days=rules.retention_days).run())
@@ -144,6 +171,7 @@ async def running_gateway(
                 bundle=rules.bundle,
                 hooks=rules.hooks,
                 verifier_key=records.verifier_key,
+                isolation=isolation,
                 recovered=recovered,
             )
         finally:
@@ -161,6 +189,15 @@ class _Workers:
 
     sandbox: PooledSandbox
     policy: WorkerPolicy
+    hooks: HookSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HookStages:
+    """What runs hooks beside the steps' own modules."""
+
+    screening: Screening
+    observers: Observers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +234,7 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules) ->
     """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
     # Policy workers import their engine after the fork: sandbox workers come from the same zygote, and must inherit
     # neither its code nor the address space that its allocator takes.
-    zygote = await Zygote.start(SANDBOX_PRELOAD)
+    zygote = await Zygote.start(SANDBOX_PRELOAD, without=config.workers.accept_without)
     stack.push_async_callback(zygote.close)
     compiled = await _all(_compile(zygote, hook) for hook in rules.hooks)
     modules = {hook.name: artefact for hook, artefact in zip(rules.hooks, compiled, strict=True)}
@@ -205,8 +242,41 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules) ->
     policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy)
     stack.push_async_callback(sandbox.close)
     stack.push_async_callback(policy.close)
-    await _all((sandbox.start(), policy.start()))
-    return _Workers(sandbox=sandbox, policy=policy)
+    pools: dict[str, Sandbox] = dict.fromkeys(modules, sandbox)
+    # What stands in front of every step shares no worker with what may keep one busy: an observer delays nothing.
+    observers = [placed.hook for placed in rules.placed if placed.hook.kind == "observe"]
+    screens = [placed.hook for placed in rules.placed if placed.hook.kind != "observe"]
+    others = [
+        await _class_of(stack, zygote, hooks, size, pools)
+        for hooks, size in ((screens, config.workers.screens), (observers, config.workers.observers))
+        if hooks
+    ]
+    await _all((sandbox.start(), policy.start(), *(other.start() for other in others)))
+    classed = ClassedSandbox(pools) if others else sandbox
+    return _Workers(
+        sandbox=sandbox, policy=policy, hooks=HookSet(kinds=rules.kinds, sandbox=classed, placed=rules.placed)
+    )
+
+
+async def _class_of(
+    stack: AsyncExitStack, zygote: Zygote, hooks: Sequence[Hook], size: int, pools: dict[str, Sandbox]
+) -> PooledSandbox:
+    """Return a pool of its own for these hooks, which has not started, and enter them in `pools`."""
+    compiled = await _all(_compile(zygote, hook) for hook in hooks)
+    modules = {hook.key: artefact for hook, artefact in zip(hooks, compiled, strict=True)}
+    pool = PooledSandbox(zygote, modules, size, depth=_SANDBOX_DEPTH)
+    stack.push_async_callback(pool.close)
+    pools.update(dict.fromkeys(modules, pool))
+    return pool
+
+
+def _hook_stages(stack: AsyncExitStack, workers: _Workers, records: _Records) -> _HookStages:
+    """Return what runs screens, rewrites and observers; what observers have not seen when all else has ended, waits."""
+    failures = HookFailures(records.audit, records.clock)
+    observers = Observers(failures, secrets.SystemRandom().random)
+    if workers.hooks.placed:
+        stack.push_async_callback(observers.close, _OBSERVERS_DRAIN_SECONDS)
+    return _HookStages(screening=Screening(failures, records.clock), observers=observers)
 
 
 async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock) -> _Records:
@@ -241,6 +311,7 @@ def _pipeline(
     rules: Rules,
     workers: _Workers,
     records: _Records,
+    hooks: _HookStages,
     waits: Mapping[str, Performer],
 ) -> StepPipeline:
     """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
@@ -248,10 +319,11 @@ def _pipeline(
         op: ParameterSchema.compile(schema, addresses=rules.addresses) for op, schema in ARGUMENT_SCHEMAS.items()
     }
     return StepPipeline(
-        kinds=rules.kinds,
+        hooks=FixedHooks(workers.hooks),
         profiles=rules.profiles,
         policy=workers.policy,
-        sandbox=workers.sandbox,
+        screening=hooks.screening,
+        observers=hooks.observers,
         performing=Performing(_effects(stack, rules.addresses, waits), records.audit),
         effect_schemas=schemas,
         breakers=Breakers(config.breakers.settings(), records.clock),

@@ -13,7 +13,14 @@ import orjson
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
-from gateway.answers import approval_document, decision_document, event_document, step_document, view_document
+from gateway.answers import (
+    approval_document,
+    decision_document,
+    draft_document,
+    event_document,
+    step_document,
+    view_document,
+)
 from gateway.errors import ConfigurationError
 from gateway.rpc.details import DETAILS_KEY
 from gateway.v1 import error_pb2, mission_pb2, mission_pb2_grpc
@@ -120,6 +127,11 @@ class Client:
             "levels": [list(level.step_ids) for level in answer.levels],
             "decisions": [decision_document(decision) for decision in answer.decisions],
         }
+
+    def check_draft(self, document: bytes) -> dict[str, Any]:
+        """Check a document that may not be finished; return `{"complete","wrong","missing"}`."""
+        answer = self._call(self._missions.CheckDraft, mission_pb2.CheckDraftRequest(document=document))
+        return draft_document(answer)
 
     def get(self, mission_id: str, *, document: bool = False) -> dict[str, Any]:
         """Return a mission's view; with `document`, its member `mission` is the canonical mission."""

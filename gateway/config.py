@@ -1,22 +1,26 @@
 """The gateway's configuration: one TOML file in the home directory, parsed into one frozen, typed value."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal, TokenEntry
+from gateway.security_levels import ALLOWED_DEFAULT
+from gateway.workers.isolation import Isolation
 
 CONFIG_NAME: Final = "missiongate.toml"
 CONFIG_BYTES_MAX: Final = 1024 * 1024
 PORT_MAX: Final = 65_535
 
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+_Level = Literal["strict", "balanced", "relaxed", "none"]
 _Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$")]  # no "/": events say tenant/subject
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")]
 
@@ -40,10 +44,38 @@ class TokenConfig(_Section):
 
 
 class HookConfig(_Section):
-    """A step kind beside the built-in ones, pinned by the SHA-256 of its module."""
+    """A hook: a step kind beside the built-in ones, or a screen, a rewrite or an observer in its place.
 
-    path: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    It is the site's own, pinned by the SHA-256 of its module, or one that the package ships.
+    """
+
+    path: str | None = None
+    sha256: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$", validate_default=True)] = None
+    builtin: Annotated[str | None, Field(validate_default=True)] = None
+    profile: str | None = None  # instead of the one that the hook names
+    order: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    step_types: Annotated[list[_Name], Field(max_length=256)] = Field(default_factory=list)
+    labels: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("builtin")
+    @classmethod
+    def _says_where_it_is(cls, builtin: str | None, info: ValidationInfo) -> str | None:
+        if "path" in info.data and (info.data["path"] is None) == (builtin is None):
+            raise ValueError("write either path and sha256, or builtin")
+        return builtin
+
+    @field_validator("sha256")
+    @classmethod
+    def _pins_its_module(cls, sha256: str | None, info: ValidationInfo) -> str | None:
+        if "path" in info.data and (info.data["path"] is None) != (sha256 is None):
+            raise ValueError("required beside path, and beside nothing else")
+        return sha256
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it says what only a screen, a rewrite or an observer has."""
+        return bool(self.order or self.step_types or self.labels or self.settings or self.profile)
 
 
 class WorkersConfig(_Section):
@@ -51,6 +83,24 @@ class WorkersConfig(_Section):
 
     sandbox: Annotated[int, Field(ge=1, le=64)] = 2
     policy: Annotated[int, Field(ge=1, le=64)] = 1
+    accept_without: list[Literal["landlock", "seccomp"]] = Field(default_factory=list)
+
+    def check(self, isolation: Isolation) -> None:
+        """Refuse a kernel that lacks a layer which `accept_without` does not name; one that is there always applies.
+
+        Raises:
+            ConfigurationError: `config.isolation`, with what is missing and the key.
+        """
+        lacking = [str(layer) for layer in isolation.missing if layer not in self.accept_without]
+        if lacking:
+            raise ConfigurationError(
+                f"workers.accept_without: this kernel lacks {' and '.join(lacking)}, which hold a worker that a module "
+                f"or a policy has taken over; to run without, say accept_without = {json.dumps(lacking)}",
+                code="config.isolation",
+            )
+
+    screens: Annotated[int, Field(ge=1, le=64)] = 1  # for screens and rewrites, where there are any
+    observers: Annotated[int, Field(ge=1, le=64)] = 1  # likewise
 
 
 class LimitsConfig(_Section):
@@ -85,6 +135,12 @@ class BreakersConfig(_Section):
         )
 
 
+class SecurityConfig(_Section):
+    """Which security levels missions may have; `none` only where it is named here."""
+
+    levels: Annotated[tuple[_Level, ...], Field(min_length=1, strict=False)] = ALLOWED_DEFAULT
+
+
 class Config(_Section):
     """The whole file. Paths are relative to the home directory."""
 
@@ -96,6 +152,7 @@ class Config(_Section):
     workers: WorkersConfig = Field(default_factory=WorkersConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     breakers: BreakersConfig = Field(default_factory=BreakersConfig)
+    security: SecurityConfig = Field(default_factory=SecurityConfig)
 
     @field_validator("listen")
     @classmethod

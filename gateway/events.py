@@ -5,6 +5,11 @@
 - an attempt at a step, or at an item of it, that a mission began has one `step.allowed` or `step.refused`, unless it
   was cancelled before there was a verdict; only an allowed one is run; after a wait for a person, for another mission
   or for a time there is one more, marked `again`;
+- a verdict names, in `screens` and `rewrites`, every screen that was asked and every rewrite that ran for it, in order;
+  a refused one was refused by the last screen of the list where that says `deny`, and a screen with a `fault` beside an
+  `abstain` has failed open, of which `hook.failed_open` tells too, at most once a minute for each hook, with counts;
+- an output that rewrites have passed has one `step.output_rewritten`, after the attempt's verdict and before
+  `step.ended`; of the attempt that completes a step, the last digest `after` is that of the output in `step.ended`;
 - an effect that a module asks for has one `effect.allowed` or `effect.refused`, with the same exception, and one more,
   marked `again`, where an effect of the same batch has waited before it;
 - an `effect.intended` stands under a signed checkpoint before anything is done, and has one `effect.performed` or
@@ -57,6 +62,7 @@ class EventType(StrEnum):
     MISSION_PRUNED = "mission.pruned"  # their records are gone, as retention says; the log stays
     STEP_REFUSED = "step.refused"
     STEP_ALLOWED = "step.allowed"
+    OUTPUT_REWRITTEN = "step.output_rewritten"  # before anybody has seen the output
     STEP_ENDED = "step.ended"
     STEP_SKIPPED = "step.skipped"  # names many: steps that never began
     EFFECT_REFUSED = "effect.refused"
@@ -65,6 +71,7 @@ class EventType(StrEnum):
     EFFECT_PERFORMED = "effect.performed"
     EFFECT_REPLAYED = "effect.replayed"  # not performed: an earlier attempt has, and this one was told the same
     EFFECT_FAILED = "effect.failed"
+    HOOK_FAILED_OPEN = "hook.failed_open"  # a screen or an observer failed, and stopped nothing
     APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_DECIDED = "approval.decided"  # by a person, or by the clock: `state` says which way
     APPROVAL_REFUSED = "approval.refused"  # somebody tried to decide who may not, or too late

@@ -1,96 +1,47 @@
-"""The way of a step: every check between a client's bytes and an effect, in order, in one place.
+"""The way of a step: every check between a ready step and an effect, in order, in one place.
 
-The numbers are those of docs/architecture.md. Whatever a stage raises ends the way: nothing here catches in order
-to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is in the log before it has a consequence
-(`gateway.events` has the laws).
+The numbers are those of docs/architecture.md; (1) to (3) are in `gateway.admission`. Whatever a stage raises ends
+the way: nothing here catches in order to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is
+in the log before it has a consequence (`gateway.events` has the laws).
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from itertools import islice
+from functools import partial
 from typing import Final
 
 from engine.attempt import StepAttempt
 from engine.breaker import Breakers
 from engine.clock import Clock
-from engine.document import document_of, parse_document
-from engine.errors import EngineError, RefusalError, StepError, Violation
+from engine.errors import EngineError, StepError, Violation
 from engine.escaping import escaped_scope
-from engine.loader import load_mission_value
-from engine.mission import Mission, MissionLimits
-from engine.reference import has_reference, resolve
-from engine.values import JsonObject, JsonValue
+from engine.reference import resolve
+from engine.values import JsonValue
 from gateway.effects.performer import EffectRequest
-from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError, is_violation
+from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError
 from gateway.events import Audit, EventType, Verdict, digest, reasons_document
+from gateway.hookset import Hooks
 from gateway.identity import Principal
 from gateway.journal import StepJournal
+from gateway.observing import Observers
 from gateway.performing import Performing
-from gateway.policy import document
 from gateway.policy.decision import Decision
 from gateway.policy.engine import PolicyEngine
 from gateway.sandbox.abi import EffectAsked, StepEffects, StepFault, StepOutput, decode_step_output, encode_step
+from gateway.sandbox.abi_hooks import encode_value
 from gateway.sandbox.constraints import ExecutionConstraints
-from gateway.sandbox.port import Sandbox
 from gateway.sandbox.profile import Profile
-from gateway.sanitizer.names import check_names
-from gateway.sanitizer.positions import with_positions
 from gateway.sanitizer.schema import ParameterSchema
-from gateway.stages import AdmittedMission, AllowedEffect, Given, ReadyStep, SanitizedMission, StepKind
-from gateway.taint import taint_of
+from gateway.screening import Screening
+from gateway.stages import AdmittedMission, AllowedEffect, Given, ReadyStep
+from gateway.stepfaults import own_fault, step_error
 
 EFFECTS_MAX: Final = 64  # of one step
-VIOLATIONS_MAX: Final = 64  # of one mission
 UNSIGNED_EVENTS_MAX: Final = 16_384  # a step waits while the log has more to sign; a quarter of the log's own queue
 
 # What waits, for a person, for another mission, for a time: policy is asked again after it.
 _WAITS: Final = frozenset({"approval.request", "mission.run", "timer.sleep"})
-_FAULT_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
-# What only the host may say of a step. `effect` is not among them: a module passes on what the journal told it.
-_HOST_CODES: Final = frozenset(
-    {"approval", "audit", "breaker", "condition", "constraint", "context", "foreach", "internal", "interrupted",
-     "mission", "policy", "reference", "sandbox", "sanitize", "schema", "step", "store", "worker"}
-)  # fmt: skip
-# A resource of this gateway is used up: the breaker of such steps opens at once.
-_EXHAUSTION_CODES: Final = frozenset(
-    {"effect.disk_full", "effect.overloaded", "effect.workspace_full", "sandbox.overloaded", "worker.overloaded"}
-)
-
-
-class Admission:
-    """Stages 1 to 3: from a client's bytes to a mission that may start."""
-
-    def __init__(self, *, kinds: Mapping[str, StepKind], policy: PolicyEngine, limits: MissionLimits) -> None:
-        self._kinds = kinds
-        self._effects = {name: kind.hook.effects for name, kind in kinds.items()}
-        self._policy = policy
-        self._limits = limits
-
-    def sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
-        """Stage 1: parse within bounds, check every rule of a mission, and every name and parameter against its type.
-
-        Raises:
-            MissionInvalidError: not a mission, or one over a limit.
-            SanitizationError: a name or a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
-        """
-        parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
-        plan = load_mission_value(parsed, limits=self._limits, step_types=self._kinds)  # (1) shape, size, graph
-        if violations := list(islice(self._violations(plan.mission), VIOLATIONS_MAX)):
-            raise SanitizationError(with_positions(violations, parsed))
-        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint_of(plan, self._effects))
-
-    def _violations(self, mission: Mission) -> Iterator[Violation]:
-        yield from check_names(mission)
-        for i, step in enumerate(mission.steps):
-            schema = self._kinds[step.step_type].schema
-            yield from schema.check(step.parameters, field=f"steps[{i}].parameters", pending=has_reference)
-
-    async def ask(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
-        """Stages 2 and 3: ask Rego about the whole mission, and return the answer whatever it is; see `require`."""
-        asked = document.mission_document(caller, sanitized.plan, sanitized.digest, sanitized.taint)
-        return await self._policy.decide("mission", asked)  # (2) the whole plan; (3) screens come here
 
 
 class StepPipeline:
@@ -99,22 +50,22 @@ class StepPipeline:
     def __init__(
         self,
         *,
-        kinds: Mapping[str, StepKind],
+        hooks: Hooks,
         profiles: Mapping[str, Profile],
         policy: PolicyEngine,
-        sandbox: Sandbox,
+        screening: Screening,
+        observers: Observers,
         performing: Performing,
         effect_schemas: Mapping[str, ParameterSchema],
         breakers: Breakers,
         audit: Audit,
         clock: Clock,
     ) -> None:
-        self._kinds = kinds
-        self._waiting = frozenset(name for name, kind in kinds.items() if not _WAITS.isdisjoint(kind.hook.effects))
-        self._only_waiting = frozenset(name for name in self._waiting if _WAITS.issuperset(kinds[name].hook.effects))
+        self._hooks = hooks
         self._profiles = profiles
         self._policy = policy
-        self._sandbox = sandbox
+        self._screening = screening
+        self._observers = observers
         self._performing = performing
         self._effect_schemas = effect_schemas
         self._breakers = breakers
@@ -130,11 +81,12 @@ class StepPipeline:
         try:
             ready, constraints, journal = await self._decided(admitted, index, attempt)  # (4), (5)
             with self._breaker(ready):
-                return await self._run(ready, constraints, journal)  # (6) sandbox, (7) effects
+                output = await self._run(ready, constraints, journal)  # (6) sandbox, (7) effects
+            return await self._told(ready, output)  # rewritten before anybody hears of it
         except StepError:
             raise
         except EngineError as error:
-            raise _step_error(error) from error
+            raise step_error(error) from error
 
     def _breaker(self, ready: ReadyStep) -> AbstractContextManager[None]:
         """Return the breaker of the step, for the time of its run.
@@ -142,11 +94,12 @@ class StepPipeline:
         A step that only waits has none: nothing there could be down, whatever people and other missions do. Where one
         waits among other things, a deadline says nothing of the others.
         """
-        kind = ready.step.step_type
-        if kind in self._only_waiting:
+        effects = ready.kind.hook.effects
+        waits = not _WAITS.isdisjoint(effects)
+        if waits and _WAITS.issuperset(effects):
             return nullcontext()
-        breaker = self._breakers.of(ready.admitted.caller.tenant, kind, ready.far_end)
-        return breaker.call(limit_seconds=None if kind in self._waiting else ready.step.timeout_seconds)
+        breaker = self._breakers.of(ready.admitted.caller.tenant, ready.step.step_type, ready.far_end)
+        return breaker.call(limit_seconds=None if waits else ready.step.timeout_seconds)
 
     async def _decided(
         self, admitted: AdmittedMission, index: int, attempt: StepAttempt
@@ -166,8 +119,10 @@ class StepPipeline:
             journal = admitted.journal.empty(step.id, attempt.item) or await admitted.journal.of(step.id, attempt.item)
             given = Given.of(admitted, target, self._clock.now(), journal.given)
             evidence |= {"now": given.now, "seed": given.seed}
-            ready = self._resolve(admitted, index, attempt, given)  # (4) inputs, sanitized again
-            constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step
+            ready = await self._resolve(admitted, index, attempt, given, evidence)  # (4) inputs, sanitized again
+            constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step; screens
+        if ready.hooks.at("observe", "step"):
+            self._observers.observe(ready.hooks, "step", ready.seen.subject, ready.document, given)
         await self._keep_pace(verdict.seq)
         return ready, constraints, journal
 
@@ -176,15 +131,26 @@ class StepPipeline:
         if seq - self._audit.size > UNSIGNED_EVENTS_MAX:
             await self._audit.durable(seq - UNSIGNED_EVENTS_MAX)
 
-    def _resolve(self, admitted: AdmittedMission, index: int, attempt: StepAttempt, given: Given) -> ReadyStep:
-        """Stage 4: put values for references, and check the result as if a stranger had sent it."""
+    async def _resolve(
+        self,
+        admitted: AdmittedMission,
+        index: int,
+        attempt: StepAttempt,
+        given: Given,
+        evidence: dict[str, JsonValue],
+    ) -> ReadyStep:
+        """Stage 4: put values for references, let rewrites change them, and check the result as a stranger's."""
         plan = admitted.sanitized.plan
-        step, template = plan.mission.steps[index], plan.templates[index]
-        kind = self._kinds[step.step_type]
+        step, template, hooks = plan.mission.steps[index], plan.templates[index], self._hooks.current
+        kind, taint = hooks.kind(step.step_type), admitted.sanitized.taint[index]
         scope = attempt.scope
         if "mission.run" in kind.hook.effects:
             scope = escaped_scope(scope)  # what is resolved will be parsed again, as a mission
         parameters = step.parameters if template is None else resolve(template, scope)
+        if hooks.at("rewrite", "parameters"):
+            parameters = await self._screening.rewrite(
+                hooks, "parameters", parameters, admitted.step_seen(step, attempt, taint), given, evidence
+            )
         field = f"steps[{index}].parameters"
         if not isinstance(parameters, Mapping):
             raise SanitizationError([Violation(code="schema.type", message="must be an object", field=field)])
@@ -194,9 +160,10 @@ class StepPipeline:
         return ReadyStep(
             admitted=admitted,
             step=step,
+            hooks=hooks,
             kind=kind,
             parameters=parameters,
-            taint=admitted.sanitized.taint[index],
+            taint=taint,
             profile=step.profile or kind.hook.profile,
             attempt=attempt,
             given=given,
@@ -205,7 +172,10 @@ class StepPipeline:
     async def _authorize(
         self, ready: ReadyStep, constraints: ExecutionConstraints, evidence: dict[str, JsonValue]
     ) -> ExecutionConstraints:
-        """Stage 5: ask Rego about the step with its inputs; return what a run of it gets, never more than it had."""
+        """Stage 5: ask Rego about the step with its inputs, then the screens of steps.
+
+        Returns what a run of it gets, never more than it had.
+        """
         asked = ready.document()
         evidence["module"] = ready.kind.hook.sha256
         evidence["document"] = digest(asked)
@@ -214,6 +184,7 @@ class StepPipeline:
         require(decision)
         granted = decision.profile or ready.profile
         evidence["profile"] = granted
+        _require_open(ready.admitted.sanitized.level.profile_violation(granted, "profile"))
         constraints = constraints.narrow(self._profile(granted))
         of_mission = ready.admitted.decision
         if of_mission.profile is not None:
@@ -221,6 +192,13 @@ class StepPipeline:
         for limits in (of_mission.constraints, decision.constraints):
             if limits:
                 constraints = constraints.narrow_by(limits)
+        if ready.hooks.at("screen", "step"):
+            screened = await self._screening.screen(
+                ready.hooks, "step", ready.seen.subject, asked, ready.given, evidence
+            )
+            if screened.denied:
+                raise PolicyDeniedError(screened.denied)
+            constraints = constraints.narrow_by(screened.limits)
         evidence["fuel_max"] = constraints.fuel_max
         evidence["memory_bytes_max"] = constraints.memory_bytes_max
         return constraints
@@ -251,15 +229,29 @@ class StepPipeline:
                 seed=ready.given.seed,
             )
             # (6) the module, alone
-            report = await self._sandbox.run(ready.kind.hook.name, encoded, constraints, given)
+            report = await ready.hooks.sandbox.run(ready.kind.hook.name, encoded, constraints, given)
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
                 return answer.output
             if isinstance(answer, StepFault):
-                raise _own_fault(answer)
+                raise own_fault(answer)
             constraints = _spend(constraints, report.fuel_used)
             # (7) checked, decided, intended, performed, journalled
             constraints = await self._act(ready, constraints, answer, journal)
+
+    async def _told(self, ready: ReadyStep, output: JsonValue) -> JsonValue:
+        """Return the output as rewrites leave it, which is all that anybody sees; let observers see that, later."""
+        hooks = ready.hooks
+        if hooks.at("rewrite", "output"):
+            evidence: dict[str, JsonValue] = {}
+            output = await self._screening.rewrite(hooks, "output", output, ready.seen, ready.given, evidence)
+            if evidence:
+                ready.admitted.trail.require_open(ready.target)
+                ready.admitted.trail.record(EventType.OUTPUT_REWRITTEN, ready.target, evidence)
+        if hooks.at("observe", "output"):
+            document = partial(encode_value, "output", output, ready.seen.facts)
+            self._observers.observe(hooks, "output", ready.seen.subject, document, ready.given)
+        return output
 
     async def _act(
         self, ready: ReadyStep, constraints: ExecutionConstraints, asked: StepEffects, journal: StepJournal
@@ -331,6 +323,7 @@ class StepPipeline:
         if call.op not in ready.kind.hook.effects:
             message = f"{call.op!r} is not among the effects that the hook {ready.kind.hook.name!r} declares"
             raise PolicyDeniedError([Reason("effect.undeclared", message)])
+        _require_open(ready.admitted.sanitized.level.effect_violation(call.op, f"effects[{index}].op"))
         schema = self._effect_schemas.get(call.op)
         if schema is None:
             raise PolicyDeniedError([Reason("effect.unknown_op", f"{call.op!r} is no effect of this gateway")])
@@ -339,24 +332,10 @@ class StepPipeline:
             raise SanitizationError(violations)
 
 
-def _step_error(error: EngineError) -> StepError:
-    """Return what a step fails with where a stage said no, or could not answer."""
-    return StepError(
-        error.message,
-        code=error.code,
-        halts_mission=is_violation(error),
-        retryable=not isinstance(error, RefusalError),
-        exhausted=error.code in _EXHAUSTION_CODES,
-    )
-
-
-def _own_fault(answer: StepFault) -> StepError:
-    """Return the failure that a module reports; one that speaks with the host's voice is no answer at all."""
-    if not _FAULT_CODE.fullmatch(answer.code) or answer.code.partition(".")[0] in _HOST_CODES:
-        raise SandboxError(f"a module cannot fail with the code {answer.code!r}", code="sandbox.output_invalid")
-    return StepError(
-        answer.message, code=answer.code, retryable=answer.retryable, exhausted=answer.code in _EXHAUSTION_CODES
-    )
+def _require_open(violation: Violation | None) -> None:
+    """Refuse what the mission's security level closes, whatever policy has said."""
+    if violation is not None:
+        raise SanitizationError([violation])
 
 
 def _spend(constraints: ExecutionConstraints, fuel_used: int) -> ExecutionConstraints:

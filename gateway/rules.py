@@ -7,17 +7,20 @@ from pathlib import Path
 
 from engine.values import JsonValue
 from gateway.addresses import AddressPolicy
-from gateway.config import Config, HookConfig
+from gateway.admission import Admission
+from gateway.config import Config
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.errors import HookRefusedError, PolicyInvalidError
+from gateway.hookset import FixedHooks, HookSet, PlacedHook, StepKind
 from gateway.missions.retention import retention_days
-from gateway.pipeline import Admission
+from gateway.placing import load_site_hooks, place_hooks
 from gateway.policy.bundle import Bundle
 from gateway.policy.regorus_engine import RegorusEngine
-from gateway.sandbox.hooks import Hook, builtin_hooks, load_hook
+from gateway.sandbox.absent import AbsentSandbox
+from gateway.sandbox.hooks import Hook, builtin_hooks
 from gateway.sandbox.profile import Profile, profiles_from
 from gateway.sanitizer.schema import ParameterSchema
-from gateway.stages import StepKind
+from gateway.security_levels import SecurityLevels, security_levels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +32,14 @@ class Rules:
     addresses: AddressPolicy
     hooks: tuple[Hook, ...]
     kinds: Mapping[str, StepKind]
+    levels: SecurityLevels
+    placed: tuple[PlacedHook, ...]  # screens, rewrites, observers
     retention_days: int
 
     def pins(self) -> dict[str, JsonValue]:
         """Return the SHA-256 of each hook's module."""
-        return {hook.name: hook.sha256 for hook in self.hooks}
+        hooks = (*self.hooks, *(placed.hook for placed in self.placed))
+        return {hook.name: hook.sha256 for hook in hooks}
 
 
 def load_rules(home: Path | None, config: Config) -> Rules:
@@ -49,25 +55,20 @@ def load_rules(home: Path | None, config: Config) -> Rules:
             code="policy.entrypoint_missing",
         )
     profiles, addresses = profiles_from(bundle.data), address_policy(bundle)
-    hooks = builtin_hooks()
-    if home is not None:
-        hooks += tuple(_load_site_hook(home, at, hook) for at, hook in enumerate(config.hooks))
+    loaded = load_site_hooks(home, config.hooks) if home is not None else []
+    hooks = (*builtin_hooks(), *(hook for _, hook in loaded if hook.kind == "step"))
     kinds = prepare_kinds(hooks, profiles, addresses)
+    placed = place_hooks(loaded, profiles, kinds)
     return Rules(
         bundle=bundle,
         profiles=profiles,
         addresses=addresses,
         hooks=hooks,
         kinds=kinds,
+        levels=security_levels(bundle.data, config.security.levels),
+        placed=placed,
         retention_days=retention_days(bundle.data),
     )
-
-
-def _load_site_hook(home: Path, at: int, entry: HookConfig) -> Hook:
-    try:
-        return load_hook(home / entry.path, sha256=entry.sha256)
-    except HookRefusedError as error:
-        raise named(error, f"hooks[{at}]", entry.path) from error
 
 
 def prepare_kinds(
@@ -116,12 +117,21 @@ def named(error: HookRefusedError, field: str, what: str) -> HookRefusedError:
 
 
 def local_admission(home: Path | None, config: Config) -> Admission:
-    """Return stages 1 to 3 without a gateway: policy is evaluated in this process, and nothing is recorded.
+    """Return stages 1 and 2 without a gateway: policy is evaluated in this process, and nothing is recorded.
 
+    Screens are not asked, since foreign modules run in workers only; `unasked` names those that a gateway would ask.
     Without a home, the default bundle decides.
 
     Raises:
         EngineError: bundle or hooks are not accepted.
     """
     rules = load_rules(home, config)
-    return Admission(kinds=rules.kinds, policy=RegorusEngine(rules.bundle), limits=config.limits.mission_limits())
+    hooks = HookSet(kinds=rules.kinds, sandbox=AbsentSandbox())
+    screens = HookSet(kinds={}, sandbox=hooks.sandbox, placed=rules.placed).at("screen", "mission")
+    return Admission(
+        hooks=FixedHooks(hooks),
+        levels=rules.levels,
+        policy=RegorusEngine(rules.bundle),
+        limits=config.limits.mission_limits(),
+        unasked=tuple(placed.hook.key for placed in screens),
+    )

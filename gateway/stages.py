@@ -1,6 +1,6 @@
 """What the stages of the pipeline hand on: a value of one of these types proves that its stage was passed.
 
-`gateway.pipeline` is their only maker, except for `StepKind`, which assembly prepares.
+`gateway.pipeline` is their only maker.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from engine.attempt import StepAttempt
 from engine.clock import rfc3339
 from engine.mission import MissionStep
 from engine.plan import Plan
-from engine.values import JsonObject
+from engine.values import JsonObject, JsonValue
 from gateway.effects.described import described
 from gateway.effects.keys import effect_key
 from gateway.effects.performer import EffectRequest, EffectScope
@@ -20,27 +20,17 @@ from gateway.effects.target import HttpTarget
 from gateway.effects.workspace import Workspace
 from gateway.errors import EffectError
 from gateway.events import Trail, digest
+from gateway.hookset import HookSet, StepKind, Subject
 from gateway.identity import Principal
 from gateway.journal import MissionJournal
 from gateway.policy import document
 from gateway.policy.decision import Decision
 from gateway.sandbox.abi import EffectAsked
-from gateway.sandbox.constraints import ExecutionConstraints
-from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import RunGiven
-from gateway.sanitizer.schema import ParameterSchema
+from gateway.security_levels import SecurityLevel
 from gateway.taint import brought_to
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepKind:
-    """A step kind, prepared: its hook, the compiled schema of its parameters, and what a run of it gets at most."""
-
-    hook: Hook
-    schema: ParameterSchema
-    constraints: ExecutionConstraints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +40,7 @@ class SanitizedMission:
     plan: Plan
     digest: str
     taint: tuple[frozenset[str], ...]  # labels by step index
+    level: SecurityLevel
     inherited: frozenset[str] = frozenset()  # of those, what every step has because the mission is a part of another
 
     def inheriting(self, labels: frozenset[str]) -> "SanitizedMission":
@@ -60,6 +51,14 @@ class SanitizedMission:
     def brought_to(self, step_id: str) -> frozenset[str]:
         """Return the labels of what a step is given, and may give on to a mission that it runs."""
         return brought_to(self.plan, self.taint, self.plan.graph.index[step_id]) | self.inherited
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSeen:
+    """A step, or an item of it, as rewrites and observers see it beside its parameters or its output."""
+
+    subject: Subject
+    facts: JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +77,18 @@ class AdmittedMission:
     def target(self, step_id: str, item: int | None) -> str:
         """Return a step, or an item of it, as audit events name it."""
         return f"{self.mission_id}/{step_id}" if item is None else f"{self.mission_id}/{step_id}[{item}]"
+
+    def step_seen(self, step: MissionStep, attempt: StepAttempt, taint: frozenset[str]) -> StepSeen:
+        """Return one attempt at a step as hooks see it; `taint` are the labels of its data."""
+        facts: dict[str, JsonValue] = {
+            "id": step.id,
+            "name": step.name,
+            "step_type": step.step_type,
+            "attempt": attempt.number,
+            "item": attempt.item,
+        }
+        subject = Subject(step_types=frozenset({step.step_type}), labels=self.sanitized.plan.mission.labels)
+        return StepSeen(subject=subject, facts={"step": facts, "taint": sorted(taint)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +120,7 @@ class ReadyStep:
 
     admitted: AdmittedMission
     step: MissionStep
+    hooks: HookSet  # those that were active when the attempt began
     kind: StepKind
     parameters: JsonObject
     taint: frozenset[str]
@@ -120,6 +132,11 @@ class ReadyStep:
     def target(self) -> str:
         """The step as audit events name it."""
         return self.admitted.target(self.step.id, self.attempt.item)
+
+    @property
+    def seen(self) -> "StepSeen":
+        """The step as hooks see it."""
+        return self.admitted.step_seen(self.step, self.attempt, self.taint)
 
     @property
     def far_end(self) -> str:
@@ -143,6 +160,7 @@ class ReadyStep:
             profile=self.profile,
             parameters=self.parameters,
             taint=self.taint,
+            security_level=admitted.sanitized.level.name,
             attempt=self.attempt.number,
             item=self.attempt.item,
         )
@@ -158,6 +176,7 @@ class ReadyStep:
             profile=self.profile,
             parameters=self.parameters,
             taint=self.taint,
+            security_level=admitted.sanitized.level.name,
             op=call.op,
             index=index,
             args=described(call.op, call.args),

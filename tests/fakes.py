@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from engine.errors import FaultError
+from engine.errors import FaultError, Violation
 from engine.result import MissionState, StepResult
 from engine.values import JsonObject
+from gateway.drafts import Draft
 from gateway.errors import ConflictError, NotFoundError
 from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
@@ -123,6 +124,11 @@ class FakeDesk:
         if self.block is not None:
             await self.block.wait()
         return Submission(mission_id=f"m-{request_id}", digest=DIGEST, created=True, decision=DECISION)
+
+    async def check_draft(self, form: bytes | JsonObject) -> Draft:
+        self.forms.append(form)
+        missing = Violation(code="schema.required", message="is missing", field="steps[0].parameters.url", line=3)
+        return Draft(wrong=(), missing=(missing,))
 
     async def plan(self, principal: Principal, form: bytes | JsonObject) -> PlanPreview:
         self._called(principal)

@@ -44,6 +44,7 @@ def mission(steps: int, *, roles: Sequence[str] = ("submitter",)) -> bytes:
                     "concurrency_key": None,
                     "max_restarts": 0,
                 },
+                "security_level": "balanced",
                 "variables": {},
                 "steps": [
                     {
@@ -85,7 +86,7 @@ def _step(kind: str, parameters: dict[str, Any], roles: Sequence[str], profile: 
     return {
         "version": 1,
         "principal": principal(roles),
-        "mission": {"id": "m1", "name": "nightly", "labels": {"team": "red"}},
+        "mission": {"id": "m1", "name": "nightly", "labels": {"team": "red"}, "security_level": "balanced"},
         "step": {
             "id": "a",
             "name": "A",

@@ -22,23 +22,29 @@ from engine.errors import EngineError
 from engine.exclusive import ExclusiveKeys
 from engine.mission import MissionLimits
 from engine.slots import SharedSlots
+from gateway.admission import Admission
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
+from gateway.hook_failures import HookFailures
+from gateway.hookset import FixedHooks, HookSet, PlacedHook, StepKind
 from gateway.identity import Principal
 from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
+from gateway.observing import Observers
 from gateway.performing import Performing
-from gateway.pipeline import Admission, StepPipeline
+from gateway.pipeline import StepPipeline
 from gateway.policy.decision import Decision
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport
 from gateway.sandbox.profile import profiles_from
 from gateway.sanitizer.schema import ParameterSchema
-from gateway.stages import AdmittedMission, StepKind
+from gateway.screening import Screening
+from gateway.security_levels import SecurityLevels, security_levels
+from gateway.stages import AdmittedMission
 from tests.inline_store import InlineStore
 
 ANN = Principal(subject="ann", tenant="acme", roles=("submitter",))
@@ -153,6 +159,9 @@ class FakeSandbox:
     def __init__(self, faults: Faults) -> None:
         self.runs: list[tuple[str, Mapping[str, Any], ExecutionConstraints]] = []
         self.given: list[RunGiven] = []
+        self.runs: list[tuple[str, Mapping[str, Any], ExecutionConstraints]] = []  # of steps
+        self.hook_runs: list[tuple[str, Mapping[str, Any], ExecutionConstraints]] = []  # of the other kinds
+        self.hooks: dict[str, Callable[[Mapping[str, Any]], Any]] = {}  # what they answer, by key
         self.answer: Callable[[Mapping[str, Any]], Any] = scripted
         self.fuel_used = 1
         self.on_run: Callable[[str], None] = lambda _step_id: None
@@ -163,12 +172,21 @@ class FakeSandbox:
     ) -> RunReport:
         asked = json.loads(document)
         self.given.append(given)
+        if asked["kind"] != "step":
+            return await self._run_hook(module, asked, constraints)
         self.runs.append((module, asked, constraints))
         self.on_run(asked["step"]["id"])
         await self._faults.at("sandbox.run")
         answer = self.answer(asked)
         output = answer if isinstance(answer, bytes) else orjson.dumps(answer)
         return RunReport(output, fuel_used=self.fuel_used, memory_bytes=65_536, wall_us=1)
+
+    async def _run_hook(self, key: str, asked: Mapping[str, Any], constraints: ExecutionConstraints) -> RunReport:
+        self.hook_runs.append((key, asked, constraints))
+        await self._faults.at(f"hook.{asked['kind']}.{asked['at']}")
+        answer = self.hooks[key](asked)
+        output = answer if isinstance(answer, bytes) else orjson.dumps(answer)
+        return RunReport(output, fuel_used=1, memory_bytes=65_536, wall_us=1)
 
 
 def scripted(document: Mapping[str, Any]) -> Any:
@@ -263,6 +281,8 @@ def kind_of(name: str, effects: Sequence[str] = (), profile: str = "wasm") -> St
     return StepKind(hook=hook, schema=ParameterSchema.compile(SCHEMA), constraints=constraints)
 
 
+_ALL = {"profiles": ["*"], "effects": ["*"]}
+LEVELS = security_levels({"security": {"levels": {"balanced": _ALL, "relaxed": _ALL}}})
 KINDS = {
     "asking": kind_of("asking", ["approval.request"]),
     "nesting": kind_of("nesting", ["mission.run"]),
@@ -302,6 +322,9 @@ class World:
     running_max: int = 10
     steps_running_max: int = 1_000
     failures_max: int = 1_000
+    levels: SecurityLevels = LEVELS
+    placed: tuple[PlacedHook, ...] = ()  # screens, rewrites and observers
+    chance: float = 0.5  # what the samples of observers are drawn from
 
     def __post_init__(self) -> None:
         self.faults = Faults()
@@ -313,7 +336,18 @@ class World:
         self.performer = FakePerformer(self.faults, self.log)
         self.store = InlineStore(self.faults, self.clock)
         self.workspaces = FakeWorkspaces(self.faults)
-        self.admission = Admission(kinds=KINDS, policy=self.policy, limits=self.limits)
+        self.hooks = FixedHooks(HookSet(kinds=KINDS, sandbox=self.sandbox, placed=self.placed))
+        self.failures = HookFailures(self.log, self.clock)
+        self.screening = Screening(self.failures, self.clock)
+        self.observers = Observers(self.failures, lambda: self.chance)
+        self.admission = Admission(
+            hooks=self.hooks,
+            levels=self.levels,
+            policy=self.policy,
+            limits=self.limits,
+            screening=self.screening,
+            observers=self.observers,
+        )
         self.acknowledged: list[str] = []
         self.begun: Counter[str] = Counter()  # attempts, by their target in the log
         self.judged: Counter[str] = Counter()  # those of them that were not cancelled, and so must have a verdict
@@ -337,10 +371,11 @@ class World:
             }
         )
         self.pipeline = CountingPipeline(
-            kinds=KINDS,
+            hooks=self.hooks,
             profiles=profiles_from({}),
             policy=self.policy,
-            sandbox=self.sandbox,
+            screening=self.screening,
+            observers=self.observers,
             performing=Performing(self.effects, self.log),
             effect_schemas={op: ParameterSchema.compile(schema) for op, schema in ARGUMENT_SCHEMAS.items()},
             breakers=Breakers(BreakerSettings(failures_max=self.failures_max), self.clock),

@@ -7,7 +7,7 @@ import orjson
 from rich.text import Text
 
 from engine.mission import MissionConfig
-from gateway.cli.output import OUT, said
+from gateway.cli.output import OUT, print_errors, said
 
 _STEPS_SHOWN: Final = 12  # of a level
 _SPECIAL_SHOWN: Final = 12  # of a level: steps with a condition, a fan-out, retries
@@ -33,6 +33,26 @@ def print_plan(preview: Mapping[str, Any]) -> None:
         verdict = Text("allowed", style="green") if decision["allow"] else Text("denied", style="red")
         more = Text("  (steps and effects are decided when they run)" if decision["allow"] else "", style="dim")
         OUT.print(Text.assemble(said(f"policy, {decision['entrypoint']}: "), verdict, more))
+    if unasked := preview.get("screens_not_asked"):
+        OUT.print(said(f"screens, not asked here: {', '.join(unasked)}", "dim"))
+
+
+def print_draft(draft: Mapping[str, Any], source: str) -> None:
+    """Print what is said of a mission that may not be finished: first what is wrong, then what is to come."""
+    wrong, missing = draft["wrong"], draft["missing"]
+    if wrong:
+        OUT.print(Text(f"wrong, whatever is added ({len(wrong)})", style="bold"))
+        print_errors(wrong, source, console=OUT)
+    if missing:
+        OUT.print(Text(f"not there yet ({len(missing)})", style="bold"))
+        for finding in missing:
+            line = Text.assemble(("○ ", "yellow"))
+            if finding["line"]:
+                line.append_text(said(f"{source}:{finding['line']}: ", "bold"))
+            line.append_text(said(f"{finding['field'] or 'document'}: ", "cyan")).append_text(said(finding["message"]))
+            OUT.print(line)
+    if draft["complete"]:
+        OUT.print(Text("complete: nothing is missing, and nothing is wrong", style="green"))
 
 
 def _print_level(head: Text, level: Sequence[str], steps: Mapping[str, Mapping[str, Any]]) -> None:
@@ -65,6 +85,8 @@ def _execution(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"priority {config['priority']}"
     if key := config.get("concurrency_key"):
         yield f"one at a time of key {key}"
+    if level := config.get("security_level"):
+        yield f"security {level}"
     if supervision := config.get("supervision"):
         limit, seconds = supervision["max_restarts"], supervision["within_seconds"]
         yield f"crashes restart {supervision['strategy']}, {limit} in {seconds:g} s"

@@ -5,8 +5,8 @@ from typing import Final
 
 from engine.lru import LruCache
 from engine.values import JsonObject
+from gateway.admission import Admission
 from gateway.events import digest
-from gateway.pipeline import Admission
 from gateway.stages import SanitizedMission
 
 REMEMBERED_MAX: Final = 1_024

@@ -11,6 +11,8 @@ import orjson
 
 from engine.result import MissionState, StepFailure, StepResult
 from engine.values import JsonObject
+from gateway.admission import Admission
+from gateway.drafts import Draft
 from gateway.errors import ConflictError, NotFoundError
 from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
@@ -24,7 +26,7 @@ from gateway.missions.recovery import PARENT_ENDED, Recovered, recover, stop_of
 from gateway.missions.submissions import Submissions
 from gateway.missions.tree import Trees
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission, result_document, view_of
-from gateway.pipeline import Admission, actor
+from gateway.pipeline import actor
 from gateway.store.records import MissionRecord
 
 REQUEST_ID_MAX: Final = 128  # characters
@@ -78,6 +80,14 @@ class Desk:
         sanitized = await self._submissions.sanitize(form)
         decision = await self._admission.ask(sanitized, principal)
         return PlanPreview.of(sanitized, decision)
+
+    async def check_draft(self, form: bytes | JsonObject) -> Draft:
+        """Say what is wrong in a mission that may not be finished, and what is not there yet; nobody is asked.
+
+        Raises:
+            MissionInvalidError: it is no document at all.
+        """
+        return await asyncio.to_thread(self._admission.draft, form)
 
     async def get(self, principal: Principal, mission_id: str, *, document: bool = False) -> MissionView:
         """Return one mission, with its canonical document where that is asked for.

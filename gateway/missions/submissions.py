@@ -17,6 +17,7 @@ from engine.errors import FaultError
 from engine.outcome import Stop
 from engine.result import OverallStatus
 from engine.values import JsonObject, JsonValue
+from gateway.admission import Admission
 from gateway.errors import ConflictError
 from gateway.events import Audit, EventType, Trail, digest, refusal_document
 from gateway.identity import Principal
@@ -27,7 +28,7 @@ from gateway.missions.floor import Floor
 from gateway.missions.kept import record_kept
 from gateway.missions.tree import Trees
 from gateway.missions.views import Submission
-from gateway.pipeline import Admission, actor, note, require
+from gateway.pipeline import actor, note, require
 from gateway.policy.decision import Decision
 from gateway.stages import SanitizedMission
 from gateway.store.records import MissionRecord, NewMission
@@ -69,7 +70,7 @@ class Submissions:
         if isinstance(form, bytes):
             evidence["document"] = digest(form)
         async with _recorded(self._ground.audit, actor(principal), "mission", evidence):
-            sanitized = (await self.sanitize(form)).inheriting(taint)  # (1)
+            sanitized = await self._sanitize(form, parent, taint)  # (1)
             evidence["mission"] = sanitized.digest
             # Requests of one id take turns: the second hears of the first one's mission once its admission is durable.
             async with self._turn(principal.tenant, principal.subject, request_id):
@@ -156,15 +157,30 @@ class Submissions:
     ) -> tuple[SanitizedMission, Principal, Decision]:
         """Take a recorded mission through stages 1 to 3 once more, on behalf of who submitted it."""
         document = await self._ground.store.get_document(record.id)
-        sanitized = (await self.sanitize(document)).inheriting(record.taint)  # (1)
+        parent = None if record.parent_id is None else await self._ground.store.get_mission(record.parent_id)
+        sanitized = await self._sanitize(document, parent, record.taint)  # (1)
         evidence["mission"] = sanitized.digest
         caller = _submitter_of(record)
         return sanitized, caller, await self._ask(sanitized, caller, evidence)  # (2), (3)
 
+    async def _sanitize(
+        self, form: bytes | JsonObject, parent: MissionRecord | None, taint: frozenset[str]
+    ) -> SanitizedMission:
+        """Stage 1, with what a part of a mission has of that one: the labels of its data, and its security level."""
+        sanitized = await self.sanitize(form)
+        return sanitized if parent is None else self._admission.as_part(sanitized, taint, await self._level_of(parent))
+
+    async def _level_of(self, record: MissionRecord) -> str:
+        """Return the security level of a recorded mission, as it is under the rules of now."""
+        above = None if record.parent_id is None else await self._ground.store.get_mission(record.parent_id)
+        document = await self._ground.store.get_document(record.id)
+        return (await self._sanitize(document, above, frozenset())).level.name
+
     async def _ask(self, sanitized: SanitizedMission, principal: Principal, evidence: dict[str, JsonValue]) -> Decision:
-        decision = await self._admission.ask(sanitized, principal)
+        decision = await self._admission.ask(sanitized, principal, evidence)
         note(decision, evidence)
         require(decision)
+        self._admission.observe(sanitized, principal)
         return decision
 
     async def _create(

@@ -30,7 +30,9 @@ def rpc_document(principal: Principal, *, service: str, method: str, resource: M
     )
 
 
-def mission_document(principal: Principal, plan: Plan, digest: str, taint: Sequence[Collection[str]]) -> bytes:
+def mission_document(
+    principal: Principal, plan: Plan, digest: str, taint: Sequence[Collection[str]], security_level: str
+) -> bytes:
     """Return the document of a whole plan, before anything runs; references in it are not resolved.
 
     Args:
@@ -38,6 +40,7 @@ def mission_document(principal: Principal, plan: Plan, digest: str, taint: Seque
         plan: the mission, validated.
         digest: `plan.mission.digest()`, which the caller has already.
         taint: source labels by step index.
+        security_level: which the mission has, asked for or not.
     """
     mission = plan.mission
     return orjson.dumps(
@@ -48,11 +51,12 @@ def mission_document(principal: Principal, plan: Plan, digest: str, taint: Seque
                 "name": mission.name,
                 "digest": digest,
                 "labels": dict(mission.labels),
-                "config": _config(mission.config),
+                "config": config_document(mission.config),
+                "security_level": security_level,
                 "variables": mission.variables,
                 "steps": [_planned(step, labels) for step, labels in zip(mission.steps, taint, strict=True)],
                 "levels": len(plan.graph.levels),
-                "runs": sum(_runs(step) for step in mission.steps),
+                "runs": sum(runs_of(step) for step in mission.steps),
             },
         }
     )
@@ -67,6 +71,7 @@ def step_document(
     profile: str,
     parameters: JsonObject,
     taint: Collection[str],
+    security_level: str,
     attempt: int = 1,
     item: int | None = None,
 ) -> bytes:
@@ -74,7 +79,9 @@ def step_document(
 
     `parameters` are resolved and sanitized, `attempt` counts from 1, and `item` from 0.
     """
-    return orjson.dumps(_step(principal, mission_id, mission, step, profile, parameters, taint, attempt, item))
+    return orjson.dumps(
+        _step(principal, mission_id, mission, step, profile, parameters, taint, security_level, attempt, item)
+    )
 
 
 def effect_document(
@@ -86,6 +93,7 @@ def effect_document(
     profile: str,
     parameters: JsonObject,
     taint: Collection[str],
+    security_level: str,
     op: str,
     index: int,
     args: JsonObject,
@@ -97,7 +105,7 @@ def effect_document(
     `index` counts from 0 over all effects of the step, or of the item; `args` are sanitized, and completed by the host
     (`gateway.effects.described`).
     """
-    document = _step(principal, mission_id, mission, step, profile, parameters, taint, attempt, item)
+    document = _step(principal, mission_id, mission, step, profile, parameters, taint, security_level, attempt, item)
     document["effect"] = {"op": op, "index": index, "args": args}
     return orjson.dumps(document)
 
@@ -124,12 +132,13 @@ def _items(step: MissionStep) -> int | None:
     return len(step.foreach.items) if step.foreach is not None and isinstance(step.foreach.items, list) else None
 
 
-def _runs(step: MissionStep) -> int:
+def runs_of(step: MissionStep) -> int:
     """Return how often a step is run as far as the mission says, retries not counted: at least once."""
     return _items(step) or 1
 
 
-def _config(config: MissionConfig) -> dict[str, object]:
+def config_document(config: MissionConfig) -> dict[str, object]:
+    """Return how a mission is to be executed, as policy and hooks see it."""
     return {
         "timeout_seconds": config.timeout_seconds,
         "fail_fast": config.fail_fast,
@@ -149,13 +158,19 @@ def _step(
     profile: str,
     parameters: JsonObject,
     taint: Collection[str],
+    security_level: str,
     attempt: int,
     item: int | None,
 ) -> dict[str, object]:
     return {
         "version": VERSION,
         "principal": principal.document(),
-        "mission": {"id": mission_id, "name": mission.name, "labels": dict(mission.labels)},
+        "mission": {
+            "id": mission_id,
+            "name": mission.name,
+            "labels": dict(mission.labels),
+            "security_level": security_level,
+        },
         "step": {
             "id": step.id,
             "name": step.name,

@@ -7,8 +7,10 @@ from typing import Any, Final, cast
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from engine.errors import Violation
 from engine.result import MissionState, OverallStatus, StepResult, StepState
 from engine.values import JsonObject
+from gateway.drafts import Draft
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview
 from gateway.policy.decision import Decision
@@ -47,6 +49,21 @@ def preview_message(preview: PlanPreview) -> mission_pb2.PlanMissionResponse:
         digest=preview.digest,
         levels=[mission_pb2.Level(step_ids=level) for level in preview.levels],
         decisions=[decision_message("mission", preview.decision)],
+    )
+
+
+def draft_message(draft: Draft) -> mission_pb2.CheckDraftResponse:
+    """Return what is said of a draft."""
+    return mission_pb2.CheckDraftResponse(wrong=map(_finding, draft.wrong), missing=map(_finding, draft.missing))
+
+
+def _finding(violation: Violation) -> mission_pb2.Finding:
+    return mission_pb2.Finding(
+        code=violation.code,
+        message=violation.message,
+        field=violation.field,
+        line=violation.line or 0,
+        column=violation.column or 0,
     )
 
 

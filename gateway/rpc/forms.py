@@ -71,7 +71,9 @@ def mission_value(message: mission_pb2.Mission, limits: MissionLimits) -> JsonOb
 
 
 def _config_value(config: mission_pb2.MissionConfig) -> JsonObject:
-    out = _present(config, "timeout_seconds", "fail_fast", "parallel_limit", "priority", "concurrency_key")
+    out = _present(
+        config, "timeout_seconds", "fail_fast", "parallel_limit", "priority", "concurrency_key", "security_level"
+    )
     if config.strategy:
         out["strategy"] = _word("STRATEGY", config.strategy, "config.strategy")
     if config.HasField("supervision"):

@@ -50,6 +50,12 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         """Say what SubmitMission would decide."""
         return codec.preview_message(await self._desk.plan(CALLER.get(), await self._form(request)))
 
+    async def CheckDraft(
+        self, request: mission_pb2.CheckDraftRequest, _context: Context
+    ) -> mission_pb2.CheckDraftResponse:
+        """Say what is wrong in a draft, and what is not there yet."""
+        return codec.draft_message(await self._desk.check_draft(request.document))
+
     async def GetMission(
         self, request: mission_pb2.GetMissionRequest, _context: Context
     ) -> mission_pb2.GetMissionResponse:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from engine.result import MissionState, StepResult
 from engine.values import JsonObject
+from gateway.drafts import Draft
 from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
@@ -15,6 +16,9 @@ class MissionDesk(Protocol):
 
     async def submit(self, principal: Principal, form: "bytes | JsonObject", request_id: str) -> Submission:
         """Admit a mission and start it; what was admitted is not cancelled with the call."""
+
+    async def check_draft(self, form: "bytes | JsonObject") -> Draft:
+        """Say what is wrong in a mission that may not be finished, and what is not there yet."""
 
     async def plan(self, principal: Principal, form: "bytes | JsonObject") -> PlanPreview:
         """Say what `submit` would decide."""

@@ -103,14 +103,9 @@ def decode_step_output(data: bytes) -> StepAnswer:
     Raises:
         SandboxError: `sandbox.output_invalid`, it is not UTF-8 JSON, or not exactly one of the three shapes.
     """
-    try:
-        document = orjson.loads(data)
-        if _LONG_NUMBER.search(data):  # orjson makes a float of an integer beyond 64 bits: here that is a refusal
-            document = read_json(data.decode(), _LIMITS)
-    except (orjson.JSONDecodeError, MissionInvalidError) as error:
-        raise _invalid("it is not JSON in UTF-8 with integers of at most 64 bits") from error
+    document = read_answer(data)
     if not isinstance(document, dict) or len(document) != 1:
-        raise _invalid("it must be an object with one of the fields effects, output, error")
+        raise invalid_answer("it must be an object with one of the fields effects, output, error")
     [(kind, value)] = document.items()
     match kind:
         case "output":
@@ -118,9 +113,24 @@ def decode_step_output(data: bytes) -> StepAnswer:
         case "effects":
             return _effects(value)
         case "error":
-            return _fault(value)
+            return fault_of(value)
         case _:
-            raise _invalid("its one field must be effects, output or error")
+            raise invalid_answer("its one field must be effects, output or error")
+
+
+def read_answer(data: bytes) -> JsonValue:
+    """Return the value that a module's answer is.
+
+    Raises:
+        SandboxError: `sandbox.output_invalid`, it is not UTF-8 JSON.
+    """
+    try:
+        document: JsonValue = orjson.loads(data)
+        if _LONG_NUMBER.search(data):  # orjson makes a float of an integer beyond 64 bits: here that is a refusal
+            document = read_json(data.decode(), _LIMITS)
+    except (orjson.JSONDecodeError, MissionInvalidError) as error:
+        raise invalid_answer("it is not JSON in UTF-8 with integers of at most 64 bits") from error
+    return document
 
 
 def reports_memory(data: bytes) -> bool:
@@ -134,34 +144,45 @@ def reports_memory(data: bytes) -> bool:
 
 def _effects(value: JsonValue) -> StepEffects:
     if not isinstance(value, list) or not 1 <= len(value) <= EFFECTS_MAX:
-        raise _invalid(f"effects must be a list of 1 to {EFFECTS_MAX}")
+        raise invalid_answer(f"effects must be a list of 1 to {EFFECTS_MAX}")
     return StepEffects(tuple(_effect(entry) for entry in value))
 
 
 def _effect(entry: JsonValue) -> EffectAsked:
     if not isinstance(entry, Mapping) or set(entry) != {"op", "args"}:
-        raise _invalid("an effect has exactly the fields op and args")
+        raise invalid_answer("an effect has exactly the fields op and args")
     args = entry["args"]
     if not isinstance(args, Mapping):
-        raise _invalid("an effect's args must be an object")
-    return EffectAsked(_text(entry["op"], "op", OP_CHARS_MAX), args)
+        raise invalid_answer("an effect's args must be an object")
+    return EffectAsked(text_of(entry["op"], "op", OP_CHARS_MAX), args)
 
 
-def _fault(value: JsonValue) -> StepFault:
+def fault_of(value: JsonValue) -> StepFault:
+    """Return the failure that an answer's `error` spells.
+
+    Raises:
+        SandboxError: `sandbox.output_invalid`, it has not exactly the fields of one.
+    """
     if not isinstance(value, Mapping) or not {"code", "message"} <= set(value) <= {"code", "message", "retryable"}:
-        raise _invalid("an error has the fields code and message, and may have retryable")
+        raise invalid_answer("an error has the fields code and message, and may have retryable")
     retryable = value.get("retryable", False)
     if not isinstance(retryable, bool):
-        raise _invalid("an error's retryable must be true or false")
-    code = _text(value["code"], "code", CODE_CHARS_MAX)
-    return StepFault(code, _text(value["message"], "message", MESSAGE_CHARS_MAX), retryable)
+        raise invalid_answer("an error's retryable must be true or false")
+    code = text_of(value["code"], "code", CODE_CHARS_MAX)
+    return StepFault(code, text_of(value["message"], "message", MESSAGE_CHARS_MAX), retryable)
 
 
-def _text(value: JsonValue, field: str, chars_max: int) -> str:
+def text_of(value: JsonValue, field: str, chars_max: int) -> str:
+    """Return a text of 1 to `chars_max` characters.
+
+    Raises:
+        SandboxError: `sandbox.output_invalid`, it is none.
+    """
     if not isinstance(value, str) or not value or len(value) > chars_max:
-        raise _invalid(f"{field} must be text of 1 to {chars_max} characters")
+        raise invalid_answer(f"{field} must be text of 1 to {chars_max} characters")
     return value
 
 
-def _invalid(rule: str) -> SandboxError:
+def invalid_answer(rule: str) -> SandboxError:
+    """Return the refusal of an answer that breaks `rule`."""
     return SandboxError(f"the module's answer is not of the ABI: {rule}", code="sandbox.output_invalid")

@@ -29,15 +29,21 @@ _SCHEMA_LIMITS: Final = MissionLimits()
 class Hook:
     """A module with its manifest and the schema of its parameters, as loaded; not yet compiled."""
 
-    name: str  # the step type that it implements
+    name: str  # of a step, the step type that it implements
     version: str
     abi: int
     kind: str
     profile: str
     effects: tuple[str, ...]
-    schema: JsonObject
+    schema: JsonObject  # of a step's parameters; empty for the other kinds, which have none
     module: bytes
     sha256: str  # of `module`, lower-case hex
+    at: str | None = None  # where a screen, a rewrite or an observer runs
+
+    @property
+    def key(self) -> str:
+        """What a sandbox knows the module by."""
+        return f"{self.name}@{self.version}"
 
 
 def load_hook(folder: Path, *, sha256: str | None = None) -> Hook:
@@ -65,6 +71,7 @@ def load_hook(folder: Path, *, sha256: str | None = None) -> Hook:
         version=manifest.version,
         abi=manifest.abi,
         kind=manifest.kind,
+        at=manifest.at,
         profile=manifest.profile,
         effects=manifest.effects,
         schema=schema,
@@ -81,6 +88,16 @@ def builtin_hooks() -> tuple[Hook, ...]:
         HookRefusedError: as `load_hook`.
     """
     return _packaged("steps")
+
+
+def shipped_hooks() -> dict[str, Hook]:
+    """Return, by name, the screens, rewrites and observers of the package: none runs before a site says so.
+
+    Raises:
+        ConfigurationError: `config.hooks_missing`, the package was not built.
+        HookRefusedError: as `load_hook`.
+    """
+    return {hook.name: hook for group in ("screens", "rewrites", "observers") for hook in _packaged(group)}
 
 
 def demo_hooks() -> tuple[Hook, ...]:

@@ -137,7 +137,8 @@ class Host:
         total = sum(size for _, size in vectors)
         guest.charge(min(total, LOG_BYTES_MAX - len(self._log)) * BYTE_FUEL)
         for at, size in vectors:
-            self._log += guest.read(at, min(size, LOG_BYTES_MAX - len(self._log)))
+            if (kept := min(size, LOG_BYTES_MAX - len(self._log))) > 0:
+                self._log += guest.read(at, kept)
         return _write(guest, (written_at, _U32.pack(total)))
 
     def _fd_status(self, guest: Guest, fd: int, at: int) -> int:

@@ -40,11 +40,22 @@ def compile_here(wasm: bytes) -> Artefact:
     return Artefact(outcome, hashlib.sha256(wasm).hexdigest())
 
 
-def _compile(engine: Engine, wasm: bytes) -> bytes | Violation:
+def examine(engine: Engine, wasm: bytes) -> Violation | None:
+    """Return the first rule of registration that `wasm` breaks, as far as no compiler is needed to see it."""
     try:
         Module.validate(engine, wasm)
-        violation = read_shape(wasm).violation()
-        return violation or bytes(Module(engine, wasm).serialize())
+        return read_shape(wasm).violation()
     except (WasmtimeError, ValueError) as error:
-        reason = str(error).strip().splitlines() or ["no reason given"]
-        return Violation("hook.invalid", f"the module is not valid: {reason[-1].strip()[:500]}")
+        return _invalid(error)
+
+
+def _compile(engine: Engine, wasm: bytes) -> bytes | Violation:
+    try:
+        return examine(engine, wasm) or bytes(Module(engine, wasm).serialize())
+    except WasmtimeError as error:
+        return _invalid(error)
+
+
+def _invalid(error: Exception) -> Violation:
+    reason = str(error).strip().splitlines() or ["no reason given"]
+    return Violation("hook.invalid", f"the module is not valid: {reason[-1].strip()[:500]}")

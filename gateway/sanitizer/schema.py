@@ -7,7 +7,7 @@ docs/adr/0006-sanitizer.md). Types (`x-type`) are judged by this package, wherev
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -15,6 +15,7 @@ import jsonschema_rs
 import orjson
 
 from engine.errors import Violation
+from engine.reference import has_reference
 from engine.values import JsonObject
 from gateway.addresses import PUBLIC_ONLY, AddressPolicy
 from gateway.errors import HookRefusedError
@@ -35,6 +36,11 @@ _DEPENDS_ON_VALUES: Final = frozenset(
     {"anyOf", "oneOf", "not", "const", "enum", "uniqueItems", "contains", "maxContains", "minContains",
      "unevaluatedProperties", "unevaluatedItems"}
 )  # fmt: skip
+# What growth mends: of these a value that is being written has broken none for good.
+_GROWING: Final = frozenset(
+    {"required", "minLength", "minItems", "minProperties", "contains", "minContains", "dependentRequired"}
+)
+_EMPTY: Final = "is not filled in yet"
 _LIMIT_KEYWORDS: Final = frozenset({"maxLength", "maxItems", "maxProperties", "maximum", "exclusiveMaximum"})
 # The library's messages repeat names, which are the client's; values are masked already.
 _ABOUT_NAMES: Final = {
@@ -42,6 +48,14 @@ _ABOUT_NAMES: Final = {
     "unevaluatedProperties": "has a member that is not allowed here",
 }
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class DraftFindings:
+    """What is wrong whatever is added, and what is not there yet."""
+
+    wrong: tuple[Violation, ...]
+    missing: tuple[Violation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,24 @@ class ParameterSchema:
             found += self._check_shape(parameters, field, pending)
         return tuple(found[:VIOLATIONS_MAX])
 
+    def check_draft(self, parameters: JsonObject, *, field: str) -> "DraftFindings":
+        """Return what is wrong with parameters that are still being written, apart from what is not there yet.
+
+        References wait as in `check`; each sort of finding is at most `VIOLATIONS_MAX`.
+        """
+        if finding := check_limits(parameters, self._limits):
+            return DraftFindings((violation("parameters", finding, field),), ())
+        empty = set(_empty_fields(parameters, field))
+        wrong: list[Violation] = []
+        missing: list[Violation] = []
+        for found in self._check_types(parameters, field, has_reference):
+            (missing if found.field in empty else wrong).append(found)
+        for error in islice(self._shape.iter_errors(parameters), VIOLATIONS_MAX * 4):
+            if not _waits(error, has_reference):
+                (missing if _may_come(error) else wrong).extend(_violations(error, field))
+        told = {found.field: replace(found, message=_EMPTY) if found.field in empty else found for found in missing}
+        return DraftFindings(tuple(wrong[:VIOLATIONS_MAX]), tuple(told.values())[:VIOLATIONS_MAX])
+
     def _check_types(self, parameters: JsonObject, field: str, pending: Pending | None) -> Iterator[Violation]:
         for string in typed_strings(self._types, parameters):
             finding = CHECKS[string.type_name](string.value, self._addresses)
@@ -108,6 +140,29 @@ class ParameterSchema:
                 continue
             found += _violations(error, field)
         return found
+
+
+def _empty_fields(value: object, field: str) -> Iterator[str]:
+    """Yield the fields that are null or an empty string, at any depth."""
+    waiting: list[tuple[str, object]] = [(field, value)]
+    while waiting:
+        at, held = waiting.pop()
+        if held is None or held == "":
+            yield at
+        elif isinstance(held, dict):
+            waiting += [(field_path(at, (name,)), inner) for name, inner in held.items()]
+        elif isinstance(held, list):
+            waiting += [(field_path(at, (index,)), inner) for index, inner in enumerate(held)]
+
+
+def _may_come(error: jsonschema_rs.ValidationError) -> bool:
+    """Return whether what `error` says may come right by something being filled in, rather than changed."""
+    kind = error.kind
+    if kind.name in _GROWING or error.instance is None or error.instance == "":
+        return True
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.OneOfNotValid | jsonschema_rs.ValidationErrorKind.AnyOf):
+        return any(all(map(_may_come, branch)) for branch in kind.context)
+    return False
 
 
 def _private_copy(schema: JsonObject) -> dict[str, object]:

@@ -282,6 +282,7 @@ class MissionConfig(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     CONCURRENCY_KEY_FIELD_NUMBER: _builtins.int
     SUPERVISION_FIELD_NUMBER: _builtins.int
+    SECURITY_LEVEL_FIELD_NUMBER: _builtins.int
     timeout_seconds: _builtins.float
     fail_fast: _builtins.bool
     parallel_limit: _builtins.int
@@ -290,6 +291,10 @@ class MissionConfig(_message.Message):
     """0 to 9, higher first among the missions of a tenant."""
     concurrency_key: _builtins.str
     """Of the tenant's missions with one key, one runs at a time."""
+    security_level: _builtins.str
+    """Which profiles and effects are open: strict, balanced, relaxed or none. Unset takes the gateway's default, or, in a
+    part of another mission, the level of that one where it is stricter.
+    """
     @_builtins.property
     def supervision(self) -> Global___Supervision: ...
     def __init__(
@@ -302,10 +307,11 @@ class MissionConfig(_message.Message):
         priority: _builtins.int | None = ...,
         concurrency_key: _builtins.str | None = ...,
         supervision: Global___Supervision | None = ...,
+        security_level: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency_key", b"_concurrency_key", "_fail_fast", b"_fail_fast", "_parallel_limit", b"_parallel_limit", "_priority", b"_priority", "_timeout_seconds", b"_timeout_seconds", "concurrency_key", b"concurrency_key", "fail_fast", b"fail_fast", "parallel_limit", b"parallel_limit", "priority", b"priority", "supervision", b"supervision", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency_key", b"_concurrency_key", "_fail_fast", b"_fail_fast", "_parallel_limit", b"_parallel_limit", "_priority", b"_priority", "_security_level", b"_security_level", "_timeout_seconds", b"_timeout_seconds", "concurrency_key", b"concurrency_key", "fail_fast", b"fail_fast", "parallel_limit", b"parallel_limit", "priority", b"priority", "security_level", b"security_level", "supervision", b"supervision", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency_key", b"_concurrency_key", "_fail_fast", b"_fail_fast", "_parallel_limit", b"_parallel_limit", "_priority", b"_priority", "_timeout_seconds", b"_timeout_seconds", "concurrency_key", b"concurrency_key", "fail_fast", b"fail_fast", "parallel_limit", b"parallel_limit", "priority", b"priority", "strategy", b"strategy", "supervision", b"supervision", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency_key", b"_concurrency_key", "_fail_fast", b"_fail_fast", "_parallel_limit", b"_parallel_limit", "_priority", b"_priority", "_security_level", b"_security_level", "_timeout_seconds", b"_timeout_seconds", "concurrency_key", b"concurrency_key", "fail_fast", b"fail_fast", "parallel_limit", b"parallel_limit", "priority", b"priority", "security_level", b"security_level", "strategy", b"strategy", "supervision", b"supervision", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__concurrency_key: _TypeAlias = _typing.Literal["concurrency_key"]  # noqa: Y015
     _WhichOneofArgType__concurrency_key: _TypeAlias = _typing.Literal["_concurrency_key", b"_concurrency_key"]  # noqa: Y015
@@ -315,6 +321,8 @@ class MissionConfig(_message.Message):
     _WhichOneofArgType__parallel_limit: _TypeAlias = _typing.Literal["_parallel_limit", b"_parallel_limit"]  # noqa: Y015
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    _WhichOneofReturnType__security_level: _TypeAlias = _typing.Literal["security_level"]  # noqa: Y015
+    _WhichOneofArgType__security_level: _TypeAlias = _typing.Literal["_security_level", b"_security_level"]  # noqa: Y015
     _WhichOneofReturnType__timeout_seconds: _TypeAlias = _typing.Literal["timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__timeout_seconds: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds"]  # noqa: Y015
     @_typing.overload
@@ -325,6 +333,8 @@ class MissionConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel_limit) -> _WhichOneofReturnType__parallel_limit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__security_level) -> _WhichOneofReturnType__security_level | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_seconds) -> _WhichOneofReturnType__timeout_seconds | None: ...
 
@@ -1050,6 +1060,94 @@ class PlanMissionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanMissionResponse: _TypeAlias = PlanMissionResponse  # noqa: Y015
+
+@_typing.final
+class CheckDraftRequest(_message.Message):
+    """CheckDraftRequest holds a mission that may lack anything."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    document: _builtins.bytes
+    """A YAML or JSON document."""
+    def __init__(
+        self,
+        *,
+        document: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckDraftRequest: _TypeAlias = CheckDraftRequest  # noqa: Y015
+
+@_typing.final
+class Finding(_message.Message):
+    """Finding is one rule that a draft breaks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    COLUMN_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """Stable, such as "schema.required"."""
+    message: _builtins.str
+    field: _builtins.str
+    """Such as "steps[3].parameters.path"."""
+    line: _builtins.int
+    """Both from 1; 0 where there is no place in the document."""
+    column: _builtins.int
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        message: _builtins.str = ...,
+        field: _builtins.str = ...,
+        line: _builtins.int = ...,
+        column: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "column", b"column", "field", b"field", "line", b"line", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class CheckDraftResponse(_message.Message):
+    """CheckDraftResponse is what can be said of a draft; without findings it could be submitted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRONG_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def wrong(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """What is wrong, whatever is added."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """What is absent, null or empty, or may come right by something that is added."""
+
+    def __init__(
+        self,
+        *,
+        wrong: _abc.Iterable[Global___Finding] | None = ...,
+        missing: _abc.Iterable[Global___Finding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "wrong", b"wrong"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckDraftResponse: _TypeAlias = CheckDraftResponse  # noqa: Y015
 
 @_typing.final
 class GetMissionRequest(_message.Message):

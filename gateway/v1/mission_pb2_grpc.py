@@ -46,6 +46,11 @@ class MissionServiceStub:
                 request_serializer=gateway_dot_v1_dot_mission__pb2.PlanMissionRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_mission__pb2.PlanMissionResponse.FromString,
                 _registered_method=True)
+        self.CheckDraft = channel.unary_unary(
+                '/gateway.v1.MissionService/CheckDraft',
+                request_serializer=gateway_dot_v1_dot_mission__pb2.CheckDraftRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_mission__pb2.CheckDraftResponse.FromString,
+                _registered_method=True)
         self.GetMission = channel.unary_unary(
                 '/gateway.v1.MissionService/GetMission',
                 request_serializer=gateway_dot_v1_dot_mission__pb2.GetMissionRequest.SerializeToString,
@@ -113,6 +118,13 @@ class MissionServiceServicer:
 
     def PlanMission(self, request, context):
         """Says what SubmitMission would decide, and runs nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckDraft(self, request, context):
+        """Says what is wrong in a mission that is still being written, and what is not there yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,6 +212,11 @@ def add_MissionServiceServicer_to_server(servicer, server):
                     servicer.PlanMission,
                     request_deserializer=gateway_dot_v1_dot_mission__pb2.PlanMissionRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_mission__pb2.PlanMissionResponse.SerializeToString,
+            ),
+            'CheckDraft': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckDraft,
+                    request_deserializer=gateway_dot_v1_dot_mission__pb2.CheckDraftRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_mission__pb2.CheckDraftResponse.SerializeToString,
             ),
             'GetMission': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMission,
@@ -308,6 +325,33 @@ class MissionService:
             '/gateway.v1.MissionService/PlanMission',
             gateway_dot_v1_dot_mission__pb2.PlanMissionRequest.SerializeToString,
             gateway_dot_v1_dot_mission__pb2.PlanMissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckDraft(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.MissionService/CheckDraft',
+            gateway_dot_v1_dot_mission__pb2.CheckDraftRequest.SerializeToString,
+            gateway_dot_v1_dot_mission__pb2.CheckDraftResponse.FromString,
             options,
             channel_credentials,
             insecure,

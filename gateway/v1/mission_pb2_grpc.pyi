@@ -41,6 +41,8 @@ class MissionServiceStub:
     """
     PlanMission: _grpc.UnaryUnaryMultiCallable[_mission_pb2.PlanMissionRequest, _mission_pb2.PlanMissionResponse]
     """Says what SubmitMission would decide, and runs nothing."""
+    CheckDraft: _grpc.UnaryUnaryMultiCallable[_mission_pb2.CheckDraftRequest, _mission_pb2.CheckDraftResponse]
+    """Says what is wrong in a mission that is still being written, and what is not there yet."""
     GetMission: _grpc.UnaryUnaryMultiCallable[_mission_pb2.GetMissionRequest, _mission_pb2.GetMissionResponse]
     """Returns one mission, and its result once it has ended."""
     ListMissions: _grpc.UnaryUnaryMultiCallable[_mission_pb2.ListMissionsRequest, _mission_pb2.ListMissionsResponse]
@@ -75,6 +77,8 @@ class MissionServiceAsyncStub(MissionServiceStub):
     """
     PlanMission: _aio.UnaryUnaryMultiCallable[_mission_pb2.PlanMissionRequest, _mission_pb2.PlanMissionResponse]  # type: ignore[assignment]
     """Says what SubmitMission would decide, and runs nothing."""
+    CheckDraft: _aio.UnaryUnaryMultiCallable[_mission_pb2.CheckDraftRequest, _mission_pb2.CheckDraftResponse]  # type: ignore[assignment]
+    """Says what is wrong in a mission that is still being written, and what is not there yet."""
     GetMission: _aio.UnaryUnaryMultiCallable[_mission_pb2.GetMissionRequest, _mission_pb2.GetMissionResponse]  # type: ignore[assignment]
     """Returns one mission, and its result once it has ended."""
     ListMissions: _aio.UnaryUnaryMultiCallable[_mission_pb2.ListMissionsRequest, _mission_pb2.ListMissionsResponse]  # type: ignore[assignment]
@@ -118,6 +122,14 @@ class MissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_mission_pb2.PlanMissionResponse, _abc.Awaitable[_mission_pb2.PlanMissionResponse]]:
         """Says what SubmitMission would decide, and runs nothing."""
+
+    @_abc_1.abstractmethod
+    def CheckDraft(
+        self,
+        request: _mission_pb2.CheckDraftRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mission_pb2.CheckDraftResponse, _abc.Awaitable[_mission_pb2.CheckDraftResponse]]:
+        """Says what is wrong in a mission that is still being written, and what is not there yet."""
 
     @_abc_1.abstractmethod
     def GetMission(

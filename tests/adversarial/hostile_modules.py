@@ -49,6 +49,37 @@ ALLOC_NULL = module(_NOTHING, alloc="(i32.const 0)")
 ALLOC_PAST_THE_END = module(_NOTHING, alloc=f"(i32.const {2 * PAGE})")
 ALLOC_NEGATIVE = module(_NOTHING, alloc="(i32.const -1)")
 
+# Grows a table until that is refused, then gives up: tables have a limit of their own, beside the memory's.
+TABLE_BOMB = module(
+    "(loop $l (br_if $l (i32.ne (table.grow (ref.null func) (i32.const 1000)) (i32.const -1)))) (unreachable)",
+    extra="(table 1 funcref)",
+)
+FULL_TABLES = module("(unreachable)", extra="(table 10000 funcref)" * 4)
+DATA_PAST_THE_END = module(_NOTHING, extra=f'(data (i32.const {2 * PAGE - 2}) "abc")')
+ELEMENTS_PAST_THE_END = module(_NOTHING, extra="(table 1 funcref) (elem (i32.const 1) func $run)")
+START_BOMB = module(
+    _NOTHING,
+    extra="(func $s (loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) (unreachable))",
+    start="(start $s)",
+)
+
+BULK = {
+    "memory.fill": "(memory.fill (i32.const 0) (i32.const 1) (i32.const 5242880))",
+    "memory.copy": "(memory.copy (i32.const 0) (i32.const 1) (i32.const 5242879))",
+    "memory.init": "(memory.init 0 (i32.const 0) (i32.const 0) (i32.const 60000))",
+    "table.fill": "(table.fill (i32.const 0) (ref.null func) (i32.const 10000))",
+    "table.copy": "(table.copy (i32.const 0) (i32.const 1) (i32.const 9999))",
+    "table.grow": "(drop (table.grow (ref.null func) (i32.const 0)))",
+    "memory.grow": "(drop (memory.grow (i32.const 60000)))",
+}
+
+
+def bulk(operation: str) -> bytes:
+    """Return a module that does one operation of `BULK`, on all that there is, again and again."""
+    extra = f'(table 10000 funcref) (data "{"a" * 60_000}")'
+    return module(f"(loop $l {operation} (br $l)) (unreachable)", memory="80", extra=extra)
+
+
 RUNS = {
     "alloc loop": (ALLOC_LOOP, "constraint.cpu_exceeded"),
     "start loop": (START_LOOP, "constraint.cpu_exceeded"),
@@ -62,6 +93,11 @@ RUNS = {
     "wrong signature": (BAD_SIGNATURE, "sandbox.trap"),
     "memory bomb": (MEMORY_BOMB, "constraint.memory_exceeded"),
     "memory reported": (MEMORY_REPORTED, "constraint.memory_exceeded"),
+    "table bomb": (TABLE_BOMB, "sandbox.trap"),
+    "full tables": (FULL_TABLES, "sandbox.trap"),
+    "data past the end": (DATA_PAST_THE_END, "sandbox.trap"),
+    "elements past the end": (ELEMENTS_PAST_THE_END, "sandbox.trap"),
+    "memory bomb at the start": (START_BOMB, "sandbox.trap"),  # no instance came of it whose memory could be asked
     "memory claimed": (CLAIMS_TOO_MUCH, "constraint.memory_exceeded"),
     "output past the end": (OUTPUT_PAST_THE_END, "sandbox.output_invalid"),
     "output far away": (OUTPUT_FAR_AWAY, "sandbox.output_invalid"),

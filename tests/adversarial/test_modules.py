@@ -1,5 +1,6 @@
 """Hostile modules, and bytes that are none: each is refused with its code, or stopped with its code."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,7 +8,7 @@ from wasmtime import wat2wasm
 
 from gateway.errors import HookRefusedError, SandboxError
 from gateway.sandbox.compile import MODULE_BYTES_MAX, compile_module
-from gateway.sandbox.constraints import MEMORY_BYTES_CEILING
+from gateway.sandbox.constraints import FUEL_CEILING, MEMORY_BYTES_CEILING
 from gateway.sandbox.jail import compile_here
 from gateway.sandbox.native import NativeCaller
 from gateway.sandbox.pool import PRELOAD, PooledSandbox
@@ -15,7 +16,7 @@ from gateway.sandbox.profile import profiles_from
 from gateway.sandbox.public import PublicCaller
 from gateway.sandbox.runtime import Runtime
 from gateway.workers.supervisor import Zygote
-from tests.adversarial.hostile_modules import GROW_REFUSED, RUNS, compile_bomb
+from tests.adversarial.hostile_modules import BULK, GROW_REFUSED, RUNS, bulk, compile_bomb
 from tests.unit.gateway.sandbox.modules import ECHO, LOOP, module
 
 WASM = profiles_from({})["wasm"].constraints
@@ -161,6 +162,21 @@ def test_a_hostile_run_is_stopped_with_its_code(name: str, caller: type[NativeCa
             runtime.run("hostile", b"{}", WASM)
         assert caught.value.code == code
         assert runtime.run("echo", b"still here", WASM).output == b"still here"
+
+
+@pytest.mark.parametrize("operation", BULK)
+def test_bulk_operations_are_paid_by_size_and_end_at_the_wall(
+    operation: str, caller: type[NativeCaller | PublicCaller]
+) -> None:
+    """An instruction that moves megabytes is no way around the limits: fuel ends it, and so does time."""
+    runtime = Runtime({"m": compile_here(bulk(BULK[operation])).code}, caller=caller)
+    for constraints, code in (
+        (dataclasses.replace(WASM, wall_ms_max=10_000), "constraint.cpu_exceeded"),
+        (dataclasses.replace(WASM, wall_ms_max=20, fuel_max=FUEL_CEILING), "constraint.timeout_exceeded"),
+    ):
+        with pytest.raises(SandboxError) as caught:
+            runtime.run("m", b"{}", constraints)
+        assert caught.value.code == code
 
 
 def test_a_refused_grow_is_the_guest_s_to_handle(caller: type[NativeCaller | PublicCaller]) -> None:

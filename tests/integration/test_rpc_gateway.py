@@ -134,6 +134,19 @@ async def test_roles_open_methods(tmp_path: Path, who: str, method: str, allowed
         assert [e["actor"] for e in await w.events("rpc.denied")] == [f"default/{who}"]
 
 
+async def test_a_draft_is_checked_against_the_kinds_of_the_gateway(tmp_path: Path) -> None:
+    """Over gRPC: nothing is admitted, nothing recorded, and who may not plan may not ask."""
+    draft = b'version: "1.0"\nsteps: [{id: a, name: A, step_type: delay, parameters: {ms: soon}}]\n'
+    request = mission_pb2.CheckDraftRequest(document=draft)
+    async with world(tmp_path) as w:
+        answer = await w.missions.CheckDraft(request, metadata=as_("ann"))
+        assert [(f.code, f.field, f.line) for f in answer.wrong] == [("schema.type", "steps[0].parameters.ms", 2)]
+        assert [(f.code, f.field) for f in answer.missing] == [("mission.missing_field", "name")]
+        assert (await refused(w.missions.CheckDraft(request, metadata=as_("vic")))).code() is (
+            grpc.StatusCode.PERMISSION_DENIED
+        )
+
+
 async def test_one_may_cancel_ones_own_missions_only(tmp_path: Path) -> None:
     """A submitter's role opens CancelMission for missions of their own; a colleague's stays running."""
     async with world(tmp_path) as w:

@@ -7,7 +7,7 @@ import data.gateway.effect
 asked(kind, op, args) := {
 	"version": 1,
 	"principal": {"subject": "ann", "tenant": "red", "roles": ["submitter"], "anonymous": false},
-	"mission": {"id": "m1", "name": "nightly", "labels": {}},
+	"mission": {"id": "m1", "name": "nightly", "labels": {}, "security_level": "balanced"},
 	"step": {"id": "a", "name": "a", "step_type": kind, "profile": "wasm", "attempt": 1},
 	"parameters": {},
 	"taint": [],

@@ -31,6 +31,7 @@ default allow := false
 allow if {
 	count([1 | some _ in described]) == step_count
 	count(sizing_roles) > 0
+	count(leveling_roles) > 0
 	every use in uses {
 		kinds.fits(use.kind, use.profile)
 		principals.runs(roles, use.kind)
@@ -55,6 +56,12 @@ sizing_roles contains role if {
 	input.mission.config.parallel_limit <= config.roles[role].parallel_limit_max
 }
 
+# The roles with which the principal may run missions of this security level.
+leveling_roles contains role if {
+	some role in roles
+	input.mission.security_level in config.roles[role].security_levels
+}
+
 role_names := concat(", ", input.principal.roles)
 
 # A step of `kind`, to name in a reason.
@@ -66,6 +73,16 @@ deny contains {
 	"rule": "data.gateway.mission.deny",
 } if {
 	count(sizing_roles) == 0
+}
+
+deny contains {
+	"code": "mission.level_not_granted",
+	"message": sprintf("none of your roles (%s) may run missions of the security level \"%v\"; see security_levels of roles in data.gateway.config", [role_names, level]),
+	"rule": "data.gateway.mission.deny",
+} if {
+	count(sizing_roles) > 0 # whom no role lets run anything is told that
+	level := input.mission.security_level
+	count(leveling_roles) == 0
 }
 
 deny contains {

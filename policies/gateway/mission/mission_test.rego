@@ -37,6 +37,7 @@ plan(roles, steps) := {
 			"concurrency_key": null,
 			"max_restarts": 0,
 		},
+		"security_level": "balanced",
 		"variables": {},
 		"steps": steps,
 		"levels": 1,
@@ -146,3 +147,17 @@ test_closed_taint if {
 test_without_data_everything_is_denied if {
 	not mission.decision.allow with input as plan(["admin"], two_steps) with data.gateway.config as {}
 }
+
+of_level(level) := object.union(plan(["submitter"], two_steps), {"mission": {"security_level": level}})
+
+test_stricter_level if mission.decision.allow with input as of_level("strict")
+
+test_level_that_no_role_grants if {
+	decision := mission.decision with input as of_level("none")
+	not decision.allow
+	codes(decision) == {"mission.level_not_granted"}
+}
+
+test_admin_runs_without_a_level if mission.decision.allow with input as object.union(plan(["admin"], two_steps), {"mission": {"security_level": "none"}})
+
+test_no_level_is_none_that_is_granted if not mission.decision.allow with input as json.remove(plan(["admin"], two_steps), ["mission/security_level"])

@@ -7,7 +7,7 @@ import data.gateway.step
 asked(roles, kind, parameters) := {
 	"version": 1,
 	"principal": {"subject": "ann", "tenant": "red", "roles": roles, "anonymous": false},
-	"mission": {"id": "m1", "name": "nightly", "labels": {}},
+	"mission": {"id": "m1", "name": "nightly", "labels": {}, "security_level": "balanced"},
 	"step": {"id": "a", "name": "a", "step_type": kind, "profile": "wasm", "attempt": 1},
 	"parameters": parameters,
 	"taint": ["client"],

@@ -7,12 +7,15 @@ import pytest
 
 from engine.errors import MissionInvalidError, Violation
 from engine.mission import MissionLimits
+from gateway.admission import Admission
 from gateway.errors import SanitizationError
-from gateway.pipeline import Admission, StepKind
+from gateway.hookset import FixedHooks, HookSet, StepKind
 from gateway.policy.decision import Decision
+from gateway.sandbox.absent import AbsentSandbox
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.profile import profiles_from
 from gateway.sanitizer.schema import ParameterSchema
+from gateway.security_levels import security_levels
 
 LIMITS = MissionLimits()
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"path": {"type": "string", "x-type": "path"}}}
@@ -37,11 +40,17 @@ class NoPolicy:
 
 
 ADMISSION = Admission(
-    kinds={
-        "pure": StepKind(
-            hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"].constraints
+    hooks=FixedHooks(
+        HookSet(
+            kinds={
+                "pure": StepKind(
+                    hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"].constraints
+                )
+            },
+            sandbox=AbsentSandbox(),
         )
-    },
+    ),
+    levels=security_levels({}),
     policy=NoPolicy(),
     limits=LIMITS,
 )

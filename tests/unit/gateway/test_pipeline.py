@@ -8,10 +8,11 @@ import pytest
 
 from engine.errors import MissionInvalidError
 from engine.result import MissionState
+from gateway.admission import VIOLATIONS_MAX
 from gateway.errors import EffectError, PolicyDeniedError, Reason, SanitizationError
 from gateway.events import REASON_CHARS_MAX, REASONS_MAX
 from gateway.identity import ANONYMOUS, Principal
-from gateway.pipeline import EFFECTS_MAX, UNSIGNED_EVENTS_MAX, VIOLATIONS_MAX, actor, require
+from gateway.pipeline import EFFECTS_MAX, UNSIGNED_EVENTS_MAX, actor, require
 from gateway.policy.decision import Decision
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.profile import profiles_from

@@ -237,3 +237,45 @@ def test_special_steps_of_a_wide_level_are_counted() -> None:
     out = run("plan", "-", stdin=wide).out
     assert out.count("idempotent") == 12
     assert "and 8 more such steps" in out
+
+
+DRAFT = b"""\
+version: "1.0"
+name: ""
+steps:
+  - id: a
+    step_type: create_file
+    parameters: {path: "../x"}
+"""
+
+
+def test_a_partial_plan_tells_what_is_wrong_from_what_is_to_come() -> None:
+    """Exit 3 where something is wrong whatever is added, 0 where things are only missing; both sorts are printed."""
+    done = run("plan", "-", "--partial", stdin=DRAFT)
+    assert done.code == 3
+    wrong, _, missing = done.out.partition("not there yet (3)")
+    assert "wrong, whatever is added (1)" in wrong
+    assert "sanitize.path.traversal" in wrong
+    assert [line.split(": ")[1] for line in missing.splitlines() if line] == [
+        "name",
+        "steps[0].name",
+        "steps[0].parameters.content",
+    ]
+    mended = run("plan", "-", "--partial", "-o", "json", stdin=DRAFT.replace(b"../x", b"x"))
+    assert mended.code == 0
+    assert (mended.json["complete"], mended.json["wrong"]) == (False, [])
+    assert [finding["line"] for finding in mended.json["missing"]] == [1, 4, 6]
+    whole = run("plan", "-", "--partial", "-o", "json", stdin=GOOD)
+    assert (whole.code, whole.json) == (0, {"complete": True, "wrong": [], "missing": []})
+
+
+def test_a_partial_plan_asks_a_gateway_where_one_is_named() -> None:
+    """Its kinds are the gateway's; the answer is printed as one of here would be."""
+    desk = FakeDesk()
+    with served_aside(desk) as address:
+        env = {"MISSIONGATE_TOKEN": "ann-token"}
+        done = run("plan", "-", "--partial", "--server", address, "-o", "json", stdin=DRAFT, env=env)
+    assert done.code == 0
+    assert desk.forms == [DRAFT]
+    [missing] = done.json["missing"]
+    assert (missing["field"], missing["line"], missing["column"]) == ("steps[0].parameters.url", 3, None)

@@ -7,16 +7,23 @@ import pytest
 
 from engine.errors import MissionInvalidError
 from engine.mission import MissionLimits
+from gateway.admission import Admission
+from gateway.hookset import FixedHooks, HookSet
 from gateway.missions.definitions import REMEMBERED_MAX, Definitions
-from gateway.pipeline import Admission
-from tests.worlds import KINDS, FakePolicy, Faults, mission, step
+from gateway.sandbox.absent import AbsentSandbox
+from tests.worlds import KINDS, LEVELS, FakePolicy, Faults, mission, step
 
 
 class Counting(Admission):
     """Counts how often stage 1 is passed."""
 
     def __init__(self) -> None:
-        super().__init__(kinds=KINDS, policy=FakePolicy(Faults()), limits=MissionLimits())
+        super().__init__(
+            hooks=FixedHooks(HookSet(kinds=KINDS, sandbox=AbsentSandbox())),
+            levels=LEVELS,
+            policy=FakePolicy(Faults()),
+            limits=MissionLimits(),
+        )
         self.calls = 0
 
     def sanitize(self, form: Any) -> Any:

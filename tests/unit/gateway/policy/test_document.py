@@ -52,25 +52,31 @@ def test_rpc_documents_have_the_published_shape(resource: dict[str, str]) -> Non
 def test_mission_documents_have_the_published_shape(plan: Plan) -> None:
     """The whole plan: unresolved parameters, profiles as asked, taint sorted, integers exact."""
     taint = (frozenset({"workspace", "client"}), frozenset[str]())
-    value = valid("mission", document.mission_document(ANN, plan, "sha256:ab", taint))
+    value = valid("mission", document.mission_document(ANN, plan, "sha256:ab", taint, "balanced"))
     mission = value["mission"]
     assert [step["profile"] for step in mission["steps"]] == [None, "fast"]
     assert [step["taint"] for step in mission["steps"]] == [["client", "workspace"], []]
     assert mission["steps"][1]["parameters"] == {"input": "${steps.a.output}"}
     assert mission["variables"] == {"n": 9007199254740993}
     assert mission["levels"] == 2
+    assert mission["security_level"] == "balanced"
 
 
 def test_a_missing_taint_is_an_error(plan: Plan) -> None:
     """Labels are given for every step, or there is no document."""
     with pytest.raises(ValueError, match="shorter"):
-        document.mission_document(ANN, plan, "sha256:ab", (frozenset(),))
+        document.mission_document(ANN, plan, "sha256:ab", (frozenset(),), "balanced")
 
 
 def test_step_and_effect_documents_have_the_published_shape(plan: Plan) -> None:
     """The effect document is the step document and the effect."""
     step = plan.mission.steps[0]
-    facts: dict[str, Any] = {"profile": "wasm", "parameters": {"path": "in.json"}, "taint": {"workspace"}}
+    facts: dict[str, Any] = {
+        "profile": "wasm",
+        "parameters": {"path": "in.json"},
+        "taint": {"workspace"},
+        "security_level": "relaxed",
+    }
     asked = valid("step", document.step_document(ANN, "m1", plan.mission, step, **facts))
     effect = valid(
         "effect",
@@ -80,6 +86,7 @@ def test_step_and_effect_documents_have_the_published_shape(plan: Plan) -> None:
     )
     assert effect.pop("effect") == {"op": "file.read", "index": 3, "args": {"path": "in.json"}}
     assert effect == asked
+    assert asked["mission"]["security_level"] == "relaxed"
     assert asked["step"] == {
         "id": "a",
         "name": "A",
@@ -94,7 +101,14 @@ def test_step_and_effect_documents_have_the_published_shape(plan: Plan) -> None:
 def test_an_item_and_an_attempt_are_told(plan: Plan) -> None:
     """In the document of the step and in those of its effects alike."""
     step = dataclasses.replace(plan.mission.steps[0], idempotent=True)
-    facts: dict[str, Any] = {"profile": "wasm", "parameters": {}, "taint": (), "attempt": 2, "item": 0}
+    facts: dict[str, Any] = {
+        "profile": "wasm",
+        "parameters": {},
+        "taint": (),
+        "attempt": 2,
+        "item": 0,
+        "security_level": "none",
+    }
     asked = valid("step", document.step_document(ANN, "m1", plan.mission, step, **facts))
     effect = valid(
         "effect", document.effect_document(ANN, "m1", plan.mission, step, **facts, op="file.read", index=0, args={})
@@ -128,7 +142,7 @@ steps:
 def test_what_controls_a_mission_is_told(plan: Plan) -> None:
     """How it is run, and how often its steps are, as far as the mission says; defaults are said, too."""
     controlled = load_mission(CONTROLLED, limits=MissionLimits(), step_types={"transform"})
-    value = valid("mission", document.mission_document(ANN, controlled, "sha256:ab", [()] * 4))["mission"]
+    value = valid("mission", document.mission_document(ANN, controlled, "sha256:ab", [()] * 4, "balanced"))["mission"]
     config = {name: value["config"][name] for name in ("strategy", "priority", "concurrency_key", "max_restarts")}
     assert config == {"strategy": "levels", "priority": 9, "concurrency_key": "a/b", "max_restarts": 7}
     told = ("conditional", "fan_out", "items", "max_attempts", "idempotent")
@@ -139,7 +153,7 @@ def test_what_controls_a_mission_is_told(plan: Plan) -> None:
         (True, True, None, 1, False),
     ]
     assert value["runs"] == 1 + 3 + 1 + 1
-    plain = valid("mission", document.mission_document(ANN, plan, "sha256:ab", [()] * 2))["mission"]
+    plain = valid("mission", document.mission_document(ANN, plan, "sha256:ab", [()] * 2, "strict"))["mission"]
     assert (plain["runs"], plain["config"]["concurrency_key"], plain["config"]["max_restarts"]) == (2, None, 0)
 
 
@@ -147,7 +161,14 @@ def test_integers_beyond_64_bits_are_no_document(plan: Plan) -> None:
     """Regorus would round them, so they never reach it."""
     with pytest.raises(TypeError, match="64-bit"):
         document.step_document(
-            ANN, "m1", plan.mission, plan.mission.steps[0], profile="wasm", parameters={"n": 2**70}, taint=()
+            ANN,
+            "m1",
+            plan.mission,
+            plan.mission.steps[0],
+            profile="wasm",
+            parameters={"n": 2**70},
+            taint=(),
+            security_level="none",
         )
 
 
@@ -155,7 +176,9 @@ def test_documents_are_stable(plan: Plan) -> None:
     """Equal values give equal bytes, whatever the order of labels in a set: digests of documents are compared."""
     step = dataclasses.replace(plan.mission.steps[0])
     first, second = (
-        document.step_document(ANN, "m1", plan.mission, step, profile="wasm", parameters={}, taint=labels)
+        document.step_document(
+            ANN, "m1", plan.mission, step, profile="wasm", parameters={}, taint=labels, security_level="balanced"
+        )
         for labels in (["network", "client"], ["client", "network"])
     )
     assert first == second

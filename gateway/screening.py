@@ -1,0 +1,196 @@
+"""Runs the screens and the rewrites of a site: what a mission and a step must pass beside policy, in wasm.
+
+A screen may say no, or give less; it cannot lift a no, nor give more. Whatever it does but answer is a no, unless
+policy data says that it fails open: then it is an abstention, and recorded as a failure. A rewrite never fails open.
+Which hooks ran, on which bytes, and what they said is evidence of the verdict, so that each can be run again.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
+
+from engine.clock import Clock, rfc3339
+from engine.values import JsonValue
+from gateway.errors import PolicyDeniedError, Reason, SandboxError
+from gateway.events import digest
+from gateway.hook_failures import HookFailures
+from gateway.hookset import HookSet, PlacedHook, Subject
+from gateway.policy.decision import Decision
+from gateway.sandbox.abi import StepFault
+from gateway.sandbox.abi_hooks import (
+    RewritePlace,
+    ScreenReason,
+    ScreenVerdict,
+    decode_rewrite,
+    decode_screen,
+    encode_value,
+)
+from gateway.sandbox.port import Sandbox
+from gateway.stages import Given, StepSeen
+
+# What the same run might not meet again; every other failure is a function of its input.
+_TRANSIENT: Final = frozenset({"constraint.timeout_exceeded", "sandbox.crashed", "sandbox.unavailable"})
+_MS_PER_SECOND: Final = 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """What the screens of a place have said together: `denied` is empty where none says no."""
+
+    denied: tuple[Reason, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)  # the strictest of all, by name
+
+
+class Screening:
+    """Runs screens and rewrites, one after the other, in their order."""
+
+    def __init__(self, failures: HookFailures, clock: Clock) -> None:
+        self._failures = failures
+        self._clock = clock
+
+    def given(self) -> Given:
+        """Return clock and chance for hooks that look at a mission; a step's hooks have those of its attempt."""
+        return Given(rfc3339(self._clock.now()), secrets.token_hex(16))
+
+    async def screen(
+        self,
+        hooks: HookSet,
+        place: str,
+        subject: Subject,
+        document: bytes,
+        given: Given,
+        evidence: dict[str, JsonValue],
+    ) -> Screened:
+        """Ask the screens of a place about a document, up to the first no; `evidence` is told of each that ran.
+
+        Raises:
+            FaultError: none could be asked; whatever it is, it is a no.
+        """
+        told: list[JsonValue] = []
+        limits: dict[str, int] = {}
+        for placed in hooks.at("screen", place):
+            if not placed.is_about(subject):
+                continue
+            evidence["screens"] = told
+            denied = await self._pass(placed, hooks.sandbox, document, given, limits, told)
+            if denied:
+                return Screened(denied)
+        return Screened((), limits)
+
+    async def screen_mission(
+        self,
+        hooks: HookSet,
+        subject: Subject,
+        document: bytes,
+        decision: Decision,
+        evidence: dict[str, JsonValue],
+    ) -> Decision:
+        """Return policy's yes as the screens leave it: narrowed, or a no."""
+        given = self.given()
+        evidence |= {"now": given.now, "seed": given.seed, "summary": digest(document)}
+        screened = await self.screen(hooks, "mission", subject, document, given, evidence)
+        if screened.denied:
+            return replace(decision, allow=False, reasons=screened.denied)
+        limits = dict(decision.constraints)
+        _narrow(limits, screened.limits)
+        return replace(decision, constraints=MappingProxyType(limits))
+
+    async def rewrite(
+        self,
+        hooks: HookSet,
+        place: RewritePlace,
+        value: JsonValue,
+        seen: StepSeen,
+        given: Given,
+        evidence: dict[str, JsonValue],
+    ) -> JsonValue:
+        """Return a step's value as the rewrites of a place leave it; each is given what the one before has made.
+
+        Raises:
+            PolicyDeniedError: one of them says no. SandboxError: one of them cannot answer.
+        """
+        told: list[JsonValue] = []
+        for placed in hooks.at("rewrite", place):
+            if not placed.is_about(seen.subject):
+                continue
+            evidence["rewrites"] = told
+            entry: dict[str, JsonValue] = {"hook": placed.hook.key, "module": placed.hook.sha256}
+            told.append(entry)
+            document = encode_value(place, value, seen.facts)
+            entry["before"] = digest(value)
+            answer = decode_rewrite(await _run(placed, hooks.sandbox, document, given), place)
+            if isinstance(answer, StepFault):
+                raise PolicyDeniedError([_own_reason(placed, ScreenReason(answer.code, answer.message))])
+            [value] = answer
+            entry["after"] = digest(value)
+        return value
+
+    async def _pass(
+        self,
+        placed: PlacedHook,
+        sandbox: Sandbox,
+        document: bytes,
+        given: Given,
+        limits: dict[str, int],
+        told: list[JsonValue],
+    ) -> tuple[Reason, ...]:
+        """Ask one screen; narrow `limits` by what it says, and return why it says no, if it does."""
+        entry: dict[str, JsonValue] = {"hook": placed.hook.key, "module": placed.hook.sha256, "verdict": "deny"}
+        told.append(entry)
+        try:
+            verdict = await self._ask(placed, sandbox, document, given)
+        except SandboxError as error:
+            entry["fault"] = error.code
+            if not placed.fails_open:
+                message = f"the screen {placed.hook.key} could not answer: {error.message}"
+                return (Reason(error.code, message, placed.hook.key),)
+            entry["verdict"] = "abstain"
+            self._failures.failed(placed, error.code)
+            return ()
+        entry["verdict"] = verdict.word
+        if verdict.word == "deny":
+            reasons = verdict.reasons or (ScreenReason("denied", f"denied by the screen {placed.hook.key}"),)
+            return tuple(_own_reason(placed, reason) for reason in reasons)
+        if verdict.narrow:
+            entry["narrow"] = dict(verdict.narrow)
+            _narrow(limits, verdict.narrow)
+        return ()
+
+    async def _ask(self, placed: PlacedHook, sandbox: Sandbox, document: bytes, given: Given) -> ScreenVerdict:
+        """Return what a screen says; what may pass is tried again, as often as its profile says.
+
+        Raises:
+            SandboxError: it broke a limit, lied, or cannot say.
+        """
+        profile, attempt = placed.profile, 0
+        while True:
+            try:
+                answer = decode_screen(await _run(placed, sandbox, document, given))
+            except SandboxError as error:
+                if error.code not in _TRANSIENT or attempt >= profile.retries_max:
+                    raise
+            else:
+                if isinstance(answer, ScreenVerdict):
+                    return answer
+                if not answer.retryable or attempt >= profile.retries_max:
+                    raise SandboxError(answer.message, code=placed.own_code(answer.code))
+            attempt += 1
+            await asyncio.sleep(profile.backoff_ms / _MS_PER_SECOND)
+
+
+async def _run(placed: PlacedHook, sandbox: Sandbox, document: bytes, given: Given) -> bytes:
+    framed = placed.framed(document, given.now, given.seed)
+    return (await sandbox.run(placed.hook.key, framed, placed.constraints, given.for_run())).output
+
+
+def _own_reason(placed: PlacedHook, reason: ScreenReason) -> Reason:
+    return Reason(placed.own_code(reason.code), reason.message, placed.hook.key)
+
+
+def _narrow(limits: dict[str, int], more: Mapping[str, int]) -> None:
+    """Make each limit the stricter of both."""
+    for name, limit in more.items():
+        limits[name] = min(limit, limits.get(name, limit))
