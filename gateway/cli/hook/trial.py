@@ -6,21 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.cli.hook.cases import Case, Expected
+from gateway.cli.hook.cases import SEED, Case, Expected
 from gateway.config import load_config
 from gateway.errors import ConfigurationError, SandboxError
 from gateway.policy.bundle import Bundle
 from gateway.rules import bundled_policies
 from gateway.sandbox.abi import decode_step_output
+from gateway.sandbox.abi_hooks import decode_observer, decode_rewrite, decode_screen
 from gateway.sandbox.compile import compile_module
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.manifest import Manifest
 from gateway.sandbox.pool import PRELOAD, PooledSandbox
+from gateway.sandbox.port import RunGiven
 from gateway.sandbox.profile import profiles_from
 from gateway.sandbox.shape import Shape, read_shape
 from gateway.workers.supervisor import Zygote
 
 _MODULE: Final = "hook"
+_GIVEN: Final = RunGiven(1_767_225_600_000_000, bytes.fromhex(SEED))  # as the documents of the cases say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,7 @@ class Trial:
 
     async def _once(self, document: bytes, constraints: ExecutionConstraints) -> Ended:
         try:
-            report = await self._sandbox.run(_MODULE, document, constraints)
+            report = await self._sandbox.run(_MODULE, document, constraints, _GIVEN)
         except SandboxError as error:
             return Ended(code=error.code, message=error.message, log=error.log)
         code, message = "", ""
@@ -116,8 +119,15 @@ class Trial:
         Raises:
             SandboxError: `sandbox.output_invalid`, it is none of the ABI.
         """
-        if self._manifest.kind == "step":
-            decode_step_output(answer)
+        match self._manifest.kind:
+            case "step":
+                decode_step_output(answer)
+            case "screen":
+                decode_screen(answer)
+            case "rewrite":
+                decode_rewrite(answer, "parameters" if self._manifest.at == "parameters" else "output")
+            case _:  # whatever an observer answers, nothing is made of it but an error's code
+                decode_observer(answer)
 
 
 @asynccontextmanager

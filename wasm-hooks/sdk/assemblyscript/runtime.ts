@@ -55,7 +55,8 @@ function grow(end: u64, have: u64): bool {
   const pages = <i32>((end - have + PAGE_BYTES - 1) / PAGE_BYTES);
   if (memory.grow(pages) >= 0) return true;
   // Take what is left up to the limit: the host tells a run that hit its memory limit by its memory's size.
-  for (let rest = pages; rest > 0; rest >>= 1) memory.grow(rest);
+  // Less than `pages` is left, so each power of two below it is tried once.
+  for (let rest = 1 << (31 - clz(pages)); rest > 0; rest >>= 1) memory.grow(rest);
   return false;
 }
 

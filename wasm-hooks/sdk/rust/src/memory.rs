@@ -85,7 +85,8 @@ fn grow(end: u64, have: u64) -> bool {
         return true;
     }
     // Take what is left up to the limit: the host tells a run that hit its memory limit by its memory's size.
-    let mut rest = pages;
+    // Less than `pages` is left, so each power of two below it is tried once.
+    let mut rest = 1 << (usize::BITS - 1 - pages.leading_zeros());
     while rest > 0 {
         memory_grow(0, rest);
         rest /= 2;
