@@ -5,9 +5,9 @@ import tomllib
 import pytest
 
 from gateway.cli.hook.folder import Language, open_folder
-from gateway.sanitizer.schema import ParameterSchema
 from gateway.sandbox.hooks import load_hook
 from gateway.sandbox.shape import read_shape
+from gateway.sanitizer.schema import ParameterSchema
 from tests.cli_runner import run
 from tests.toolchains import EXAMPLES, ROOT, built_example, environment, need
 
