@@ -156,10 +156,15 @@ def names(value: JsonValue, path: Path, findings: Findings) -> tuple[str, ...]:
     return () if wrong else tuple(value)
 
 
+def camel_case(name: str) -> str:
+    """Return the other spelling of a step type: `CreateFile` for `create_file`."""
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
 def step_type(known: Collection[str]) -> Reader:
     """One of `known`, spelled `create_file` or `CreateFile`; the former is returned."""
     spellings = {name: name for name in known}
-    spellings |= {"".join(word.capitalize() for word in name.split("_")): name for name in known}
+    spellings |= {camel_case(name): name for name in known}
 
     def read(value: JsonValue, path: Path, findings: Findings) -> str | None:
         if not isinstance(value, str):

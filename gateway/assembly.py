@@ -2,12 +2,12 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from engine.audit.keys import Ed25519Signer
 from engine.audit.log import AuditLog
@@ -26,7 +26,7 @@ from gateway.effects.resolver import SystemResolver
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
 from gateway.effects.workspace import Workspaces
-from gateway.errors import ConfigurationError, HookRefusedError
+from gateway.errors import ConfigurationError
 from gateway.events import EventType
 from gateway.identity import TokenTable
 from gateway.missions.approvals import Approvals
@@ -39,14 +39,13 @@ from gateway.performing import Performing
 from gateway.pipeline import Admission, StepPipeline
 from gateway.policy.bundle import Bundle
 from gateway.policy.pool import WorkerPolicy
+from gateway.registry.registry import Registry, RegistryParts
 from gateway.rpc.gate import PolicyGate
 from gateway.rpc.server import Ports, RpcServer
-from gateway.rules import Rules, load_rules, named
-from gateway.sandbox.artefact import Artefact
-from gateway.sandbox.compile import compile_module
+from gateway.rules import Rules, load_rules
+from gateway.sandbox.fleet import Fleet, all_of
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
-from gateway.sandbox.pool import PooledSandbox
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.store.store import Store
 from gateway.workers.supervisor import Zygote
@@ -57,12 +56,7 @@ STORE_FILE: Final = "missions.db"
 DRAIN_SECONDS: Final = 10.0
 _STOP_GRACE_SECONDS: Final = 2.0
 _SWITCH_SECONDS: Final = 1e-4
-_SANDBOX_DEPTH: Final = (
-    4  # runs handed to one worker: it need not wait for us between two, and only the first is blamed
-)
 _ACTOR: Final = "gateway"
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +66,17 @@ class Gateway:
     address: str
     desk: Desk
     audit: AuditLog
-    sandbox: PooledSandbox
+    sandbox: Fleet
     policy: WorkerPolicy
     bundle: Bundle
-    hooks: tuple[Hook, ...]
+    registry: Registry
     verifier_key: str
     recovered: Recovered  # missions that an earlier process left unfinished
+
+    @property
+    def hooks(self) -> tuple[Hook, ...]:
+        """The hooks in force."""
+        return self.registry.hooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +114,24 @@ async def running_gateway(
     sys.setswitchinterval(_SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
         rules = load_rules(home, config)
-        workers = await _start_workers(stack, config, rules)
-        records = await _open_records(stack, home, clock or SystemClock())
+        records = await _open_records(stack, home, clock or SystemClock())  # it knows which hooks are enabled
+        workers = await _start_workers(stack, config, rules, records)
+        # Before any step: what is in force is in the log first, also where a killed gateway could not say so.
+        pins = workers.registry.pins()
+        await _record(records.audit, EventType.GATEWAY_STARTED, {"bundle": rules.bundle.digest, "hooks": pins})
         approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
         pipeline = _pipeline(
             stack, config, rules, workers, records, {"approval.request": approvals, "mission.run": children}
         )
         ground = _ground(config, records, pipeline, approvals)
         desk = Desk(
-            admission=Admission(kinds=rules.kinds, policy=workers.policy, limits=ground.limits),
+            admission=Admission(hooks=workers.registry, policy=workers.policy, limits=ground.limits),
             ground=ground,
             children=children,
             running_max=config.limits.missions_running_max,
         )
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
-        await _record(records.audit, EventType.GATEWAY_STARTED, {"bundle": rules.bundle.digest, "hooks": rules.pins()})
         server = _server(config, desk, workers, records)
         await server.start(config.listen)
         pruning = asyncio.create_task(Retention(ground, days=rules.retention_days).run())
@@ -142,7 +143,7 @@ async def running_gateway(
                 sandbox=workers.sandbox,
                 policy=workers.policy,
                 bundle=rules.bundle,
-                hooks=rules.hooks,
+                registry=workers.registry,
                 verifier_key=records.verifier_key,
                 recovered=recovered,
             )
@@ -159,8 +160,9 @@ async def running_gateway(
 class _Workers:
     """The processes in which untrusted code and policy run."""
 
-    sandbox: PooledSandbox
+    sandbox: Fleet
     policy: WorkerPolicy
+    registry: Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,39 +176,29 @@ class _Records:
     clock: Clock
 
 
-async def _compile(zygote: Zygote, hook: Hook) -> Artefact:
-    try:
-        return await compile_module(zygote, hook.module)
-    except HookRefusedError as error:
-        raise named(error, f"hook {hook.name}", "its module") from error
-
-
-async def _all(works: Iterable[Awaitable[_T]]) -> list[_T]:
-    """Return what all return, or raise what the first of them has raised, once every one of them has ended.
-
-    What `asyncio.gather` leaves running where one fails would find the zygote closed under its feet.
-    """
-    outcomes = await asyncio.gather(*works, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
-
-
-async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules) -> _Workers:
+async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules, records: _Records) -> _Workers:
     """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
     # Policy workers import their engine after the fork: sandbox workers come from the same zygote, and must inherit
     # neither its code nor the address space that its allocator takes.
     zygote = await Zygote.start(SANDBOX_PRELOAD)
     stack.push_async_callback(zygote.close)
-    compiled = await _all(_compile(zygote, hook) for hook in rules.hooks)
-    modules = {hook.name: artefact for hook, artefact in zip(rules.hooks, compiled, strict=True)}
-    sandbox = PooledSandbox(zygote, modules, config.workers.sandbox, depth=_SANDBOX_DEPTH)
+    fleet = Fleet(zygote, config.workers.sandbox)
     policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy)
-    stack.push_async_callback(sandbox.close)
+    registry = Registry(
+        RegistryParts(
+            store=records.store.hooks,
+            audit=records.audit,
+            fleet=fleet,
+            base=rules.base,
+            publishers=rules.publishers,
+            compose=rules.compose,
+        )
+    )
+    stack.push_async_callback(fleet.close)
+    stack.push_async_callback(registry.close)
     stack.push_async_callback(policy.close)
-    await _all((sandbox.start(), policy.start()))
-    return _Workers(sandbox=sandbox, policy=policy)
+    await all_of((registry.start(), policy.start()))
+    return _Workers(sandbox=fleet, policy=policy, registry=registry)
 
 
 async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock) -> _Records:
@@ -226,6 +218,7 @@ def _server(config: Config, desk: Desk, workers: _Workers, records: _Records) ->
     return RpcServer(
         Ports(
             desk=desk,
+            hooks=workers.registry,
             gate=PolicyGate(workers.policy, records.audit),
             audit=LogReader(records.audit, (records.verifier_key,)),
             tokens=TokenTable([token.entry() for token in config.tokens]),
@@ -248,10 +241,9 @@ def _pipeline(
         op: ParameterSchema.compile(schema, addresses=rules.addresses) for op, schema in ARGUMENT_SCHEMAS.items()
     }
     return StepPipeline(
-        kinds=rules.kinds,
+        hooks=workers.registry,
         profiles=rules.profiles,
         policy=workers.policy,
-        sandbox=workers.sandbox,
         performing=Performing(_effects(stack, rules.addresses, waits), records.audit),
         effect_schemas=schemas,
         breakers=Breakers(config.breakers.settings(), records.clock),

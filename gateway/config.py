@@ -3,14 +3,16 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from engine.audit.keys import VerifierKey
 from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal, TokenEntry
+from gateway.sandbox.signature import RESERVED, Publisher
 
 CONFIG_NAME: Final = "missiongate.toml"
 CONFIG_BYTES_MAX: Final = 1024 * 1024
@@ -18,6 +20,8 @@ PORT_MAX: Final = 65_535
 
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 _Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$")]  # no "/": events say tenant/subject
+_HookName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+_Pattern = Annotated[str, Field(pattern=r"^(?:\*|[a-z][a-z0-9_.]{0,127}\*?)$")]  # a name, or the beginning of one
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")]
 
 
@@ -40,10 +44,39 @@ class TokenConfig(_Section):
 
 
 class HookConfig(_Section):
-    """A step kind beside the built-in ones, pinned by the SHA-256 of its module."""
+    """A hook beside the built-in ones, pinned by the SHA-256 of its module. A step has neither order nor scope."""
 
     path: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    order: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    step_types: list[_HookName] = Field(default_factory=list, max_length=64)
+    labels: dict[str, str] = Field(default_factory=dict, max_length=16)
+
+
+class PublisherConfig(_Section):
+    """Whose signature makes a hook acceptable, and for what. A list that is empty limits nothing."""
+
+    key: str
+    kinds: list[Literal["step", "screen", "rewrite", "observe"]] = Field(default_factory=list)
+    effects: list[_Pattern] = Field(default_factory=list, max_length=64)
+    names: list[_Pattern] = Field(default_factory=list, max_length=64)
+
+    @field_validator("key")
+    @classmethod
+    def _key_is_one(cls, key: str) -> str:
+        name = VerifierKey.parse(key).name
+        if name in RESERVED:
+            raise ValueError(f"a publisher's key may not be named {name!r}")
+        return key
+
+    def publisher(self) -> Publisher:
+        """Return it as signatures are checked with."""
+        return Publisher(
+            key=VerifierKey.parse(self.key),
+            kinds=frozenset(self.kinds),
+            effects=tuple(self.effects),
+            names=tuple(self.names),
+        )
 
 
 class WorkersConfig(_Section):
@@ -93,6 +126,7 @@ class Config(_Section):
     policies: str = "policies"
     tokens: list[TokenConfig] = Field(default_factory=list)
     hooks: list[HookConfig] = Field(default_factory=list)
+    publishers: list[PublisherConfig] = Field(default_factory=list, max_length=32)
     workers: WorkersConfig = Field(default_factory=WorkersConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     breakers: BreakersConfig = Field(default_factory=BreakersConfig)
@@ -111,6 +145,14 @@ class Config(_Section):
         if len({token.sha256 for token in tokens}) < len(tokens):
             raise ValueError("two entries have the same sha256, so one token would name two principals")
         return tokens
+
+    @field_validator("publishers")
+    @classmethod
+    def _publishers_differ(cls, publishers: list[PublisherConfig]) -> list[PublisherConfig]:
+        """One name is one publisher: what two of them ship would share workers, and a name would be two owners'."""
+        if len({entry.publisher().name for entry in publishers}) < len(publishers):
+            raise ValueError("two entries have keys of the same name")
+        return publishers
 
 
 def load_config(home: Path, *, listen: str | None = None, anonymous: bool | None = None) -> Config:

@@ -25,6 +25,7 @@ from engine.values import JsonObject, JsonValue
 from gateway.effects.performer import EffectRequest
 from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError, is_violation
 from gateway.events import Audit, EventType, Verdict, digest, reasons_document
+from gateway.hookset import Hooks, HookSet
 from gateway.identity import Principal
 from gateway.journal import StepJournal
 from gateway.performing import Performing
@@ -62,9 +63,8 @@ _EXHAUSTION_CODES: Final = frozenset(
 class Admission:
     """Stages 1 to 3: from a client's bytes to a mission that may start."""
 
-    def __init__(self, *, kinds: Mapping[str, StepKind], policy: PolicyEngine, limits: MissionLimits) -> None:
-        self._kinds = kinds
-        self._effects = {name: kind.hook.effects for name, kind in kinds.items()}
+    def __init__(self, *, hooks: Hooks, policy: PolicyEngine, limits: MissionLimits) -> None:
+        self.hooks = hooks
         self._policy = policy
         self._limits = limits
 
@@ -76,15 +76,18 @@ class Admission:
             SanitizationError: a name or a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
         """
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
-        plan = load_mission_value(parsed, limits=self._limits, step_types=self._kinds)  # (1) shape, size, graph
-        if violations := list(islice(self._violations(plan.mission), VIOLATIONS_MAX)):
+        kinds, effects = (hooks := self.hooks.current).kinds, hooks.effects
+        plan = load_mission_value(parsed, limits=self._limits, step_types=kinds)  # (1) shape, size, graph
+        if violations := list(islice(self._violations(plan.mission, kinds), VIOLATIONS_MAX)):
             raise SanitizationError(with_positions(violations, parsed))
-        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint_of(plan, self._effects))
+        taint = taint_of(plan, effects)
+        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint, effects=effects)
 
-    def _violations(self, mission: Mission) -> Iterator[Violation]:
+    @staticmethod
+    def _violations(mission: Mission, kinds: Mapping[str, StepKind]) -> Iterator[Violation]:
         yield from check_names(mission)
         for i, step in enumerate(mission.steps):
-            schema = self._kinds[step.step_type].schema
+            schema = kinds[step.step_type].schema
             yield from schema.check(step.parameters, field=f"steps[{i}].parameters", pending=has_reference)
 
     async def ask(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
@@ -99,22 +102,18 @@ class StepPipeline:
     def __init__(
         self,
         *,
-        kinds: Mapping[str, StepKind],
+        hooks: Hooks,
         profiles: Mapping[str, Profile],
         policy: PolicyEngine,
-        sandbox: Sandbox,
         performing: Performing,
         effect_schemas: Mapping[str, ParameterSchema],
         breakers: Breakers,
         audit: Audit,
         clock: Clock,
     ) -> None:
-        self._kinds = kinds
-        self._waiting = frozenset(name for name, kind in kinds.items() if not _WAITS.isdisjoint(kind.hook.effects))
-        self._only_waiting = frozenset(name for name in self._waiting if _WAITS.issuperset(kinds[name].hook.effects))
+        self._hooks = hooks
         self._profiles = profiles
         self._policy = policy
-        self._sandbox = sandbox
         self._performing = performing
         self._effect_schemas = effect_schemas
         self._breakers = breakers
@@ -127,10 +126,11 @@ class StepPipeline:
         Raises:
             StepError: a stage said no, could not answer, or the module failed. A refusal halts the mission.
         """
+        hooks = self._hooks.current  # for the whole of the step: what changes meanwhile is for steps that begin later
         try:
-            ready, constraints, journal = await self._decided(admitted, index, attempt)  # (4), (5)
+            ready, constraints, journal = await self._decided(hooks, admitted, index, attempt)  # (4), (5)
             with self._breaker(ready):
-                return await self._run(ready, constraints, journal)  # (6) sandbox, (7) effects
+                return await self._run(hooks.sandbox, ready, constraints, journal)  # (6) sandbox, (7) effects
         except StepError:
             raise
         except EngineError as error:
@@ -142,14 +142,15 @@ class StepPipeline:
         A step that only waits has none: nothing there could be down, whatever people and other missions do. Where one
         waits among other things, a deadline says nothing of the others.
         """
-        kind = ready.step.step_type
-        if kind in self._only_waiting:
+        effects = ready.kind.hook.effects
+        waits = not _WAITS.isdisjoint(effects)
+        if waits and _WAITS.issuperset(effects):
             return nullcontext()
-        breaker = self._breakers.of(ready.admitted.caller.tenant, kind, ready.far_end)
-        return breaker.call(limit_seconds=None if kind in self._waiting else ready.step.timeout_seconds)
+        breaker = self._breakers.of(ready.admitted.caller.tenant, ready.step.step_type, ready.far_end)
+        return breaker.call(limit_seconds=None if waits else ready.step.timeout_seconds)
 
     async def _decided(
-        self, admitted: AdmittedMission, index: int, attempt: StepAttempt
+        self, hooks: HookSet, admitted: AdmittedMission, index: int, attempt: StepAttempt
     ) -> tuple[ReadyStep, ExecutionConstraints, StepJournal]:
         """Stages 4 and 5, under one verdict: it is in the log before the module runs.
 
@@ -166,7 +167,7 @@ class StepPipeline:
             journal = admitted.journal.empty(step.id, attempt.item) or await admitted.journal.of(step.id, attempt.item)
             given = Given.of(admitted, target, self._clock.now(), journal.given)
             evidence |= {"now": given.now, "seed": given.seed}
-            ready = self._resolve(admitted, index, attempt, given)  # (4) inputs, sanitized again
+            ready = self._resolve(hooks, admitted, index, attempt, given)  # (4) inputs, sanitized again
             constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step
         await self._keep_pace(verdict.seq)
         return ready, constraints, journal
@@ -176,11 +177,14 @@ class StepPipeline:
         if seq - self._audit.size > UNSIGNED_EVENTS_MAX:
             await self._audit.durable(seq - UNSIGNED_EVENTS_MAX)
 
-    def _resolve(self, admitted: AdmittedMission, index: int, attempt: StepAttempt, given: Given) -> ReadyStep:
+    @staticmethod
+    def _resolve(
+        hooks: HookSet, admitted: AdmittedMission, index: int, attempt: StepAttempt, given: Given
+    ) -> ReadyStep:
         """Stage 4: put values for references, and check the result as if a stranger had sent it."""
-        plan = admitted.sanitized.plan
-        step, template = plan.mission.steps[index], plan.templates[index]
-        kind = self._kinds[step.step_type]
+        sanitized = admitted.sanitized
+        step, template = sanitized.plan.mission.steps[index], sanitized.plan.templates[index]
+        kind = hooks.kind_of(step.step_type, sanitized.effects)
         scope = attempt.scope
         if "mission.run" in kind.hook.effects:
             scope = escaped_scope(scope)  # what is resolved will be parsed again, as a mission
@@ -188,15 +192,14 @@ class StepPipeline:
         field = f"steps[{index}].parameters"
         if not isinstance(parameters, Mapping):
             raise SanitizationError([Violation(code="schema.type", message="must be an object", field=field)])
-        violations = kind.schema.check(parameters, field=field, pending=None)
-        if violations:
+        if violations := kind.schema.check(parameters, field=field, pending=None):
             raise SanitizationError(violations)
         return ReadyStep(
             admitted=admitted,
             step=step,
             kind=kind,
             parameters=parameters,
-            taint=admitted.sanitized.taint[index],
+            taint=sanitized.taint[index],
             profile=step.profile or kind.hook.profile,
             attempt=attempt,
             given=given,
@@ -231,7 +234,9 @@ class StepPipeline:
             raise PolicyDeniedError([Reason("policy.unknown_profile", f"there is no profile {name!r}")])
         return profile.constraints
 
-    async def _run(self, ready: ReadyStep, constraints: ExecutionConstraints, journal: StepJournal) -> JsonValue:
+    async def _run(
+        self, sandbox: Sandbox, ready: ReadyStep, constraints: ExecutionConstraints, journal: StepJournal
+    ) -> JsonValue:
         """Stages 6 and 7: run the module, perform what it asks for, run it again with the longer journal, until done.
 
         What is given is the same in every round, and fuel is counted over all of them, so that the rounds together are
@@ -249,7 +254,7 @@ class StepPipeline:
                 now=ready.given.now,
                 seed=ready.given.seed,
             )
-            report = await self._sandbox.run(ready.kind.hook.name, encoded, constraints)  # (6) the module, alone
+            report = await sandbox.run(ready.kind.hook.key, encoded, constraints)  # (6) the module, alone
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
                 return answer.output

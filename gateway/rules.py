@@ -1,23 +1,32 @@
 """What is decided before anything starts: the bundle, and what its data makes of hooks, addresses and records."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
-from engine.values import JsonValue
+from engine.fields import camel_case
 from gateway.addresses import AddressPolicy
 from gateway.config import Config, HookConfig
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.errors import HookRefusedError, PolicyInvalidError
+from gateway.hookset import ActiveHook, FixedHooks, HookSet, PlacedHook
 from gateway.missions.retention import retention_days
 from gateway.pipeline import Admission
 from gateway.policy.bundle import Bundle
 from gateway.policy.regorus_engine import RegorusEngine
+from gateway.registry.placement import Placement
 from gateway.sandbox.hooks import Hook, builtin_hooks, load_hook
+from gateway.sandbox.port import Sandbox
 from gateway.sandbox.profile import Profile, profiles_from
+from gateway.sandbox.routing import RoutedSandbox
+from gateway.sandbox.signature import Publisher
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.stages import StepKind
+
+_NO_SANDBOX: Final = RoutedSandbox({})  # where nothing runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +36,34 @@ class Rules:
     bundle: Bundle
     profiles: Mapping[str, Profile]
     addresses: AddressPolicy
-    hooks: tuple[Hook, ...]
-    kinds: Mapping[str, StepKind]
+    base: tuple[ActiveHook, ...]  # of the package and of the configuration
+    publishers: tuple[Publisher, ...]
     retention_days: int
 
-    def pins(self) -> dict[str, JsonValue]:
-        """Return the SHA-256 of each hook's module."""
-        return {hook.name: hook.sha256 for hook in self.hooks}
+    def compose(self, active: Sequence[ActiveHook], sandbox: Sandbox) -> HookSet:
+        """Return what these hooks are together; `sandbox` has their modules.
+
+        Raises:
+            HookRefusedError: two of one name, an unknown profile, a schema or an effect that does not exist.
+        """
+        if double := next((name for name, n in Counter(each.hook.name for each in active).items() if n > 1), None):
+            raise HookRefusedError(f"there are two hooks named {double!r}", code="hook.duplicate")
+        steps = tuple(each.hook for each in active if each.hook.kind == "step")
+        placed = [self._placed(each) for each in active if each.hook.kind != "step"]
+        return HookSet(
+            kinds=prepare_kinds(steps, self.profiles, self.addresses),
+            placed=tuple(sorted(placed, key=lambda each: (each.order, each.hook.name))),
+            sandbox=sandbox,
+        )
+
+    def _placed(self, active: ActiveHook) -> PlacedHook:
+        return PlacedHook(
+            hook=active.hook,
+            constraints=_profile_of(active.hook, self.profiles).constraints,
+            order=active.order,
+            step_types=active.step_types,
+            labels=active.labels,
+        )
 
 
 def load_rules(home: Path | None, config: Config) -> Rules:
@@ -48,24 +78,26 @@ def load_rules(home: Path | None, config: Config) -> Rules:
             f"nothing decides data.gateway.{missing[0]}.decision: every such request would be denied",
             code="policy.entrypoint_missing",
         )
-    profiles, addresses = profiles_from(bundle.data), address_policy(bundle)
-    hooks = builtin_hooks()
+    publishers = tuple(entry.publisher() for entry in config.publishers)
+    base = tuple(ActiveHook(hook=hook) for hook in builtin_hooks())
     if home is not None:
-        hooks += tuple(_load_site_hook(home, at, hook) for at, hook in enumerate(config.hooks))
-    kinds = prepare_kinds(hooks, profiles, addresses)
-    return Rules(
+        base += tuple(_load_site_hook(home, at, hook, publishers) for at, hook in enumerate(config.hooks))
+    rules = Rules(
         bundle=bundle,
-        profiles=profiles,
-        addresses=addresses,
-        hooks=hooks,
-        kinds=kinds,
+        profiles=profiles_from(bundle.data),
+        addresses=address_policy(bundle),
+        base=base,
+        publishers=publishers,
         retention_days=retention_days(bundle.data),
     )
+    rules.compose(base, _NO_SANDBOX)
+    return rules
 
 
-def _load_site_hook(home: Path, at: int, entry: HookConfig) -> Hook:
+def _load_site_hook(home: Path, at: int, entry: HookConfig, publishers: Sequence[Publisher]) -> ActiveHook:
     try:
-        return load_hook(home / entry.path, sha256=entry.sha256)
+        hook = load_hook(home / entry.path, sha256=entry.sha256, publishers=publishers)
+        return Placement(order=entry.order, step_types=entry.step_types, labels=entry.labels).of(hook)
     except HookRefusedError as error:
         raise named(error, f"hooks[{at}]", entry.path) from error
 
@@ -76,21 +108,30 @@ def prepare_kinds(
     """Return each step kind with its compiled schema and what a run of it gets.
 
     Raises:
-        HookRefusedError: two hooks of one name, an unknown profile, a schema or an effect that does not exist.
+        HookRefusedError: two names that a mission may spell alike, an unknown profile, a schema or an effect that does
+            not exist.
     """
     kinds: dict[str, StepKind] = {}
+    spelled: dict[str, str] = {}
     for hook in hooks:
-        if hook.name in kinds:
-            raise HookRefusedError(f"there are two hooks named {hook.name!r}", code="hook.duplicate")
-        if hook.profile not in profiles:
-            raise HookRefusedError(
-                f"hook {hook.name!r}: there is no profile {hook.profile!r}", code="hook.unknown_profile"
-            )
+        # `create__file` would be CreateFile as well, and take the missions that are written so.
+        other = spelled.setdefault(camel_case(hook.name), hook.name)
+        if other != hook.name:
+            message = f"the hooks {other!r} and {hook.name!r} have the same name in another spelling"
+            raise HookRefusedError(message, code="hook.duplicate")
+        profile = _profile_of(hook, profiles)
         if unknown := sorted(set(hook.effects) - set(ARGUMENT_SCHEMAS)):
             raise HookRefusedError(f"hook {hook.name!r}: no effect is {unknown[0]!r}", code="hook.unknown_effect")
         schema = ParameterSchema.compile(hook.schema, addresses=addresses)
-        kinds[hook.name] = StepKind(hook=hook, schema=schema, constraints=profiles[hook.profile].constraints)
+        kinds[hook.name] = StepKind(hook=hook, schema=schema, constraints=profile.constraints)
     return kinds
+
+
+def _profile_of(hook: Hook, profiles: Mapping[str, Profile]) -> Profile:
+    profile = profiles.get(hook.profile)
+    if profile is None:
+        raise HookRefusedError(f"hook {hook.name!r}: there is no profile {hook.profile!r}", code="hook.unknown_profile")
+    return profile
 
 
 def address_policy(bundle: Bundle) -> AddressPolicy:
@@ -124,4 +165,5 @@ def local_admission(home: Path | None, config: Config) -> Admission:
         EngineError: bundle or hooks are not accepted.
     """
     rules = load_rules(home, config)
-    return Admission(kinds=rules.kinds, policy=RegorusEngine(rules.bundle), limits=config.limits.mission_limits())
+    hooks = FixedHooks(rules.compose(rules.base, _NO_SANDBOX))
+    return Admission(hooks=hooks, policy=RegorusEngine(rules.bundle), limits=config.limits.mission_limits())

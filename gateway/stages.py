@@ -3,6 +3,7 @@
 `gateway.pipeline` is their only maker, except for `StepKind`, which assembly prepares.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
@@ -46,6 +47,7 @@ class SanitizedMission:
     plan: Plan
     digest: str
     taint: tuple[frozenset[str], ...]  # labels by step index
+    effects: Mapping[str, tuple[str, ...]]  # what each step kind could ask for then, of which the taint was computed
     inherited: frozenset[str] = frozenset()  # of those, what every step has because the mission is a part of another
 
     def inheriting(self, labels: frozenset[str]) -> "SanitizedMission":

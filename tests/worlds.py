@@ -25,6 +25,7 @@ from engine.slots import SharedSlots
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
+from gateway.hookset import FixedHooks, HookSet
 from gateway.identity import Principal
 from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
@@ -309,7 +310,8 @@ class World:
         self.performer = FakePerformer(self.faults, self.log)
         self.store = InlineStore(self.faults, self.clock)
         self.workspaces = FakeWorkspaces(self.faults)
-        self.admission = Admission(kinds=KINDS, policy=self.policy, limits=self.limits)
+        self.hooks = FixedHooks(HookSet(kinds=KINDS, placed=(), sandbox=self.sandbox))
+        self.admission = Admission(hooks=self.hooks, policy=self.policy, limits=self.limits)
         self.acknowledged: list[str] = []
         self.begun: Counter[str] = Counter()  # attempts, by their target in the log
         self.judged: Counter[str] = Counter()  # those of them that were not cancelled, and so must have a verdict
@@ -333,10 +335,9 @@ class World:
             }
         )
         self.pipeline = CountingPipeline(
-            kinds=KINDS,
+            hooks=self.hooks,
             profiles=profiles_from({}),
             policy=self.policy,
-            sandbox=self.sandbox,
             performing=Performing(self.effects, self.log),
             effect_schemas={op: ParameterSchema.compile(schema) for op, schema in ARGUMENT_SCHEMAS.items()},
             breakers=Breakers(BreakerSettings(failures_max=self.failures_max), self.clock),

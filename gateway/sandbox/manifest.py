@@ -14,7 +14,12 @@ from gateway.errors import HookRefusedError
 MANIFEST_BYTES_MAX: Final = 64 * 1024
 EFFECTS_MAX: Final = 64
 ABI_VERSION: Final = 1
-KINDS: Final = ("step",)
+KINDS: Final = ("step", "screen", "rewrite", "observe")
+PLACES: Final = {  # what `at` may say, by kind; a step is where its mission puts it
+    "screen": ("mission", "step"),
+    "rewrite": ("parameters", "output"),
+    "observe": ("mission", "step", "output"),
+}
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _VERSION: Final = re.compile(r"(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[1-9][0-9]{0,5})){2}")
@@ -27,13 +32,14 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 class Manifest:
     """What a hook says of itself."""
 
-    name: str  # the step type that it implements
+    name: str  # of a step, the step type that it implements
     version: str  # major.minor.patch
     abi: int
     kind: str
     profile: str  # of gateway.sandbox.profile, or of policy data
-    effects: tuple[str, ...]  # all that it may ask for
-    schema: str  # a file beside the manifest
+    effects: tuple[str, ...] = ()  # all that a step may ask for; the other kinds ask for nothing
+    schema: str | None = None  # a file beside the manifest; of a step alone, since the others take no parameters
+    at: str | None = None  # one of PLACES; None for a step
     sha256: str | None = None  # the module's pin, lower-case hex
 
 
@@ -48,11 +54,32 @@ def parse_manifest(data: bytes) -> Manifest:
     if unknown := sorted(set(fields) - set(_CHECKS)):
         raise _refused("unknown_field", unknown[0], f"is not a field; there are {', '.join(_CHECKS)}")
     for name in _CHECKS:
-        if name not in fields and name != "sha256":
+        if name not in fields and name not in _OF_SOME:
             raise _refused("missing_field", name, "is missing")
     for name, value in fields.items():
         _CHECKS[name](name, value)
-    return Manifest(**{**fields, "effects": tuple(fields["effects"])})
+    _check_of_kind(fields)
+    return Manifest(**{**fields, "effects": tuple(fields.get("effects", ()))})
+
+
+def _check_of_kind(fields: dict[str, Any]) -> None:
+    """Apply the rules that depend on the kind: what a step must say the others must not, and the other way round."""
+    kind = fields["kind"]
+    if kind == "step":
+        if "at" in fields:
+            raise _refused("bad_value", "at", "a step has no such field: its mission says where it runs")
+        for name in ("effects", "schema"):
+            if name not in fields:
+                raise _refused("missing_field", name, "is missing")
+        return
+    if "at" not in fields:
+        raise _refused("missing_field", "at", f"is missing; a {kind} is at {' or '.join(PLACES[kind])}")
+    if fields["at"] not in PLACES[kind]:
+        raise _refused("bad_value", "at", f"must be one of {', '.join(PLACES[kind])} for a {kind}")
+    if "schema" in fields:
+        raise _refused("bad_value", "schema", f"a {kind} takes no parameters, so it has no schema")
+    if fields.get("effects"):
+        raise _refused("bad_value", "effects", f"a {kind} asks for no effects")
 
 
 def _read(data: bytes) -> dict[str, Any]:
@@ -110,8 +137,10 @@ _CHECKS: Final[dict[str, Callable[[str, object], None]]] = {
     "profile": _matches(_NAME, "the name of a profile"),
     "effects": _check_effects,
     "schema": _matches(_FILE, "the name of a file in the same folder"),
+    "at": _matches(_NAME, "where it runs"),
     "sha256": _matches(_SHA256, "64 hexadecimal digits in lower case"),
 }
+_OF_SOME: Final = frozenset({"effects", "schema", "at", "sha256"})  # optional, or a matter of the kind
 
 
 def _refused(rule: str, field: str, message: str) -> HookRefusedError:

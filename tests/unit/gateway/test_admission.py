@@ -8,10 +8,12 @@ import pytest
 from engine.errors import MissionInvalidError, Violation
 from engine.mission import MissionLimits
 from gateway.errors import SanitizationError
+from gateway.hookset import FixedHooks, HookSet
 from gateway.pipeline import Admission, StepKind
 from gateway.policy.decision import Decision
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.profile import profiles_from
+from gateway.sandbox.routing import RoutedSandbox
 from gateway.sanitizer.schema import ParameterSchema
 
 LIMITS = MissionLimits()
@@ -36,12 +38,9 @@ class NoPolicy:
         raise AssertionError(f"stage 1 has asked {entrypoint} of {document!r}")
 
 
+KIND = StepKind(hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"].constraints)
 ADMISSION = Admission(
-    kinds={
-        "pure": StepKind(
-            hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"].constraints
-        )
-    },
+    hooks=FixedHooks(HookSet(kinds={"pure": KIND}, placed=(), sandbox=RoutedSandbox({}))),
     policy=NoPolicy(),
     limits=LIMITS,
 )
