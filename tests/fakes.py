@@ -285,11 +285,11 @@ class FakeHooks:
         self._called("enable", principal.subject, name, version, placement)
         return replace(self.view, enabled=True)
 
-    async def disable(self, principal: Principal, name: str) -> None:
-        self._called("disable", principal.subject, name)
+    async def disable(self, principal: Principal, name: str, version: str) -> None:
+        self._called("disable", principal.subject, name, version)
 
-    async def rollback(self, principal: Principal, name: str) -> HookView | None:
-        self._called("rollback", principal.subject, name)
+    async def rollback(self, principal: Principal, name: str, version: str) -> HookView | None:
+        self._called("rollback", principal.subject, name, version)
         return None
 
     def _called(self, *call: object) -> None:

@@ -39,8 +39,8 @@ class Served:
     desk: FakeDesk
     gate: FakeGate
     audit: FakeAudit
-    hooks: FakeHooks
     channel: grpc.aio.Channel = field(repr=False)
+    hooks: FakeHooks = field(default_factory=FakeHooks)
 
     @property
     def missions(self) -> Any:

@@ -169,18 +169,20 @@ class Registry:
             await self._change(after, commit, EventType.HOOK_ENABLED, new.by, new.name)
         return view_of(stored.record, active)
 
-    async def disable(self, principal: Principal, name: str) -> None:
+    async def disable(self, principal: Principal, name: str, version: str = "") -> None:
         """Take a published hook out of force; a mission's step of that kind which begins later fails.
 
         Raises:
-            ConflictError: `hook.not_enabled`; `hook.not_published`, it is the gateway's own.
+            ConflictError: `hook.not_enabled`; `hook.changed`, another version than `version` is in force;
+                `hook.not_published`, it is the gateway's own.
             FaultError: as `enable`.
         """
-        await self._calls.run(self._disable(actor(principal), name))
+        await self._calls.run(self._disable(actor(principal), name, version))
 
-    async def _disable(self, by: str, name: str) -> None:
+    async def _disable(self, by: str, name: str, version: str) -> None:
         self._require_published(name)
         async with self._changing:
+            self._require_in_force(name, version)
             if name not in self._active:
                 raise ConflictError(f"{name} is not enabled", code="hook.not_enabled")
             none = NewActivation(name=name, version=None, order=0, step_types=(), labels={}, by=by)
@@ -191,18 +193,20 @@ class Registry:
             after = {key: active for key, active in self._active.items() if key != name}
             await self._change(after, commit, EventType.HOOK_DISABLED, by, name)
 
-    async def rollback(self, principal: Principal, name: str) -> HookView | None:
+    async def rollback(self, principal: Principal, name: str, version: str = "") -> HookView | None:
         """Let hold again what held for a name before its last change; None where that was nothing.
 
         Raises:
-            ConflictError: `hook.nothing_before`, there was no change before; `hook.not_published`.
+            ConflictError: `hook.nothing_before`, there was no change before; `hook.changed`, `hook.not_published`, as
+                `disable`.
             HookRefusedError, FaultError: as `enable`.
         """
-        return await self._calls.run(self._rollback(actor(principal), name))
+        return await self._calls.run(self._rollback(actor(principal), name, version))
 
-    async def _rollback(self, by: str, name: str) -> HookView | None:
+    async def _rollback(self, by: str, name: str, version: str) -> HookView | None:
         self._require_published(name)
         async with self._changing:
+            self._require_in_force(name, version)
             present, before = await self._store.before(name)
             after = {key: active for key, active in self._active.items() if key != name}
             stored: StoredHook | None = None
@@ -291,6 +295,13 @@ class Registry:
         if name in self._names:
             message = f"{name} comes with the package or the configuration, and is not changed here"
             raise ConflictError(message, code="hook.not_published")
+
+    def _require_in_force(self, name: str, version: str) -> None:
+        """Hold a caller to what it has looked at; "" has looked at nothing."""
+        active = self._active.get(name)
+        if version and (active is None or active.hook.version != version):
+            now = "nothing is" if active is None else f"{active.hook.version} is"
+            raise ConflictError(f"{name} {version} is not in force: {now}", code="hook.changed")
 
     def _hook(self, stored: StoredHook) -> Hook:
         """Return a stored hook, verified again: trust may have changed since, and so may a file on a disk."""

@@ -74,7 +74,8 @@ class HookService(hook_pb2_grpc.HookServiceServicer):
     ) -> hook_pb2.DisableHookResponse:
         """Take a hook out of force."""
         _name(request.name)
-        await self._hooks.disable(CALLER.get(), request.name)
+        _version(request.version, least=0)
+        await self._hooks.disable(CALLER.get(), request.name, request.version)
         return hook_pb2.DisableHookResponse()
 
     async def RollbackHook(
@@ -82,7 +83,8 @@ class HookService(hook_pb2_grpc.HookServiceServicer):
     ) -> hook_pb2.RollbackHookResponse:
         """Take back the last change of a name."""
         _name(request.name)
-        view = await self._hooks.rollback(CALLER.get(), request.name)
+        _version(request.version, least=0)
+        view = await self._hooks.rollback(CALLER.get(), request.name, request.version)
         return hook_pb2.RollbackHookResponse(hook=hook_message(view) if view is not None else None)
 
 

@@ -93,11 +93,11 @@ class HookDesk(Protocol):
     async def enable(self, principal: Principal, name: str, version: str, placement: Placement) -> HookView:
         """Put a published version in force."""
 
-    async def disable(self, principal: Principal, name: str) -> None:
-        """Take a published hook out of force."""
+    async def disable(self, principal: Principal, name: str, version: str) -> None:
+        """Take a published hook out of force; with a version, only that one."""
 
-    async def rollback(self, principal: Principal, name: str) -> HookView | None:
-        """Let hold again what held for a name before; None where that was nothing."""
+    async def rollback(self, principal: Principal, name: str, version: str) -> HookView | None:
+        """Let hold again what held for a name before, None where that was nothing; with a version, only that one's."""
 
 
 class RpcGate(Protocol):

@@ -64,6 +64,11 @@ class Fleet:
         """Process ids of the ready workers, of sets no longer in force too."""
         return tuple(pid for workers in self._all for pid in workers.pids)
 
+    def pids_of(self, name: str) -> tuple[int, ...]:
+        """Process ids of the ready workers of one trust class, as far as it is in force."""
+        squad = self._formation.squads.get(name)
+        return squad.workers.pids if squad is not None else ()
+
     async def check(self, hook: Hook) -> None:
         """Compile a hook in the jail, and throw the result away.
 

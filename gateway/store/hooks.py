@@ -48,7 +48,7 @@ def publish(connection: sqlite3.Connection, hook: NewHook, now: datetime) -> Pub
     )
     row = connection.execute(
         "INSERT INTO hooks (name, version, kind, publisher, sha256, manifest, schema, signature, published_at,"
-        f" published_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {_RECORD}",
+        " published_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
         (
             hook.name,
             hook.version,
