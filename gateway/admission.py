@@ -53,7 +53,7 @@ class Admission:
         `unasked` names the screens that a gateway would ask, where this is none.
         """
         self.unasked = unasked
-        self._hooks = hooks
+        self.hooks = hooks
         self._levels = levels
         self._policy = policy
         self._limits = limits
@@ -68,14 +68,16 @@ class Admission:
             SanitizationError: a name or a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
         """
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
-        hooks = self._hooks.current
+        hooks = self.hooks.current
         plan = load_mission_value(parsed, limits=self._limits, step_types=hooks.kinds)  # (1) shape, size, graph
         level = self._levels.of(plan.mission.config.security_level)
         violations = list(islice(_violations(plan.mission, hooks, level), VIOLATIONS_MAX))
         if violations or isinstance(level, Violation):
             raise SanitizationError(with_positions(violations, parsed))
         taint = taint_of(plan, hooks.effects)
-        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint, level=level)
+        return SanitizedMission(
+            plan=plan, digest=plan.mission.digest(), taint=taint, effects=hooks.effects, level=level
+        )
 
     def as_part(self, sanitized: SanitizedMission, taint: frozenset[str], within: str) -> SanitizedMission:
         """Stage 1 of a mission that is a part of another, of the level `within`, which fills it with tainted data.
@@ -85,7 +87,7 @@ class Admission:
         """
         mission = sanitized.plan.mission
         level = self._levels.of(mission.config.security_level, within=within)
-        violations = list(islice(_level_violations(mission, self._hooks.current, level), VIOLATIONS_MAX))
+        violations = list(islice(_level_violations(mission, self.hooks.current, level), VIOLATIONS_MAX))
         if violations or isinstance(level, Violation):
             raise SanitizationError(violations)
         return replace(sanitized.inheriting(taint), level=level)
@@ -97,7 +99,7 @@ class Admission:
             MissionInvalidError: it is no document at all, or one over a limit.
         """
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
-        schemas = {name: kind.schema for name, kind in self._hooks.current.kinds.items()}
+        schemas = {name: kind.schema for name, kind in self.hooks.current.kinds.items()}
         draft = read_draft(parsed, schemas=schemas, levels=self._levels, limits=self._limits)
         if draft.complete:
             try:
@@ -117,7 +119,7 @@ class Admission:
             caller, sanitized.plan, sanitized.digest, sanitized.taint, sanitized.level.name
         )
         decision = await self._policy.decide("mission", asked)  # (2) the whole plan
-        hooks = self._hooks.current
+        hooks = self.hooks.current
         if decision.allow is not True or not hooks.at("screen", "mission"):
             return decision
         if self._screening is None:
@@ -128,7 +130,7 @@ class Admission:
 
     def observe(self, sanitized: SanitizedMission, caller: Principal) -> None:
         """Let observers see, later, a mission that is allowed."""
-        hooks = self._hooks.current
+        hooks = self.hooks.current
         if self._observers is not None and self._screening is not None and hooks.at("observe", "mission"):
             subject, given = mission_subject(sanitized), self._screening.given()
             self._observers.observe(hooks, "mission", subject, lambda: mission_summary(caller, sanitized), given)

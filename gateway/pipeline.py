@@ -142,7 +142,8 @@ class StepPipeline:
         """Stage 4: put values for references, let rewrites change them, and check the result as a stranger's."""
         plan = admitted.sanitized.plan
         step, template, hooks = plan.mission.steps[index], plan.templates[index], self._hooks.current
-        kind, taint = hooks.kind(step.step_type), admitted.sanitized.taint[index]
+        kind = hooks.kind_of(step.step_type, admitted.sanitized.effects)
+        taint = admitted.sanitized.taint[index]
         scope = attempt.scope
         if "mission.run" in kind.hook.effects:
             scope = escaped_scope(scope)  # what is resolved will be parsed again, as a mission
@@ -192,10 +193,9 @@ class StepPipeline:
         for limits in (of_mission.constraints, decision.constraints):
             if limits:
                 constraints = constraints.narrow_by(limits)
-        if ready.hooks.at("screen", "step"):
-            screened = await self._screening.screen(
-                ready.hooks, "step", ready.seen.subject, asked, ready.given, evidence
-            )
+        hooks = self._hooks.current  # after a wait as well: a screen that is new holds for what is under way
+        if hooks.at("screen", "step"):
+            screened = await self._screening.screen(hooks, "step", ready.seen.subject, asked, ready.given, evidence)
             if screened.denied:
                 raise PolicyDeniedError(screened.denied)
             constraints = constraints.narrow_by(screened.limits)
@@ -229,7 +229,7 @@ class StepPipeline:
                 seed=ready.given.seed,
             )
             # (6) the module, alone
-            report = await ready.hooks.sandbox.run(ready.kind.hook.name, encoded, constraints, given)
+            report = await ready.hooks.sandbox.run(ready.kind.hook.key, encoded, constraints, given)
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
                 return answer.output

@@ -3,6 +3,7 @@
 `gateway.pipeline` is their only maker.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -41,6 +42,7 @@ class SanitizedMission:
     digest: str
     taint: tuple[frozenset[str], ...]  # labels by step index
     level: SecurityLevel
+    effects: Mapping[str, tuple[str, ...]]  # what each step kind could ask for then, of which the taint was computed
     inherited: frozenset[str] = frozenset()  # of those, what every step has because the mission is a part of another
 
     def inheriting(self, labels: frozenset[str]) -> "SanitizedMission":

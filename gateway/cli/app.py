@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import approvals, audit, control, demo, home, missions, plan, sanitize
+from gateway.cli import approvals, audit, control, demo, home, keys, missions, plan, sanitize
+from gateway.cli.hook import app as hook_app
 
 app = typer.Typer(
     name="missiongate",
@@ -49,3 +50,5 @@ app.command("approvals")(approvals.approvals)
 app.command("approve")(approvals.approve)
 app.command("sanitize")(sanitize.sanitize)
 app.add_typer(audit.app, name="audit")
+app.add_typer(hook_app.app, name="hook")
+app.add_typer(keys.app, name="keys")

@@ -161,7 +161,7 @@ class TestStepPolicy:
         [allowed] = world.log.of("step.allowed")
         assert allowed.details["now"] == document["now"]
         assert allowed.details["seed"] == document["seed"]
-        assert allowed.details["kind"] == module
+        assert f"{allowed.details['kind']}@1.0.0" == module
         assert allowed.details["memory_bytes_max"] == constraints.memory_bytes_max
 
     def test_many_long_reasons_fit_the_log(self) -> None:
