@@ -1,8 +1,8 @@
 """The way of a step: every check between a ready step and an effect, in order, in one place.
 
 The numbers are those of docs/architecture.md; (1) to (3) are in `gateway.admission`. Whatever a stage raises ends the
-way: nothing here catches in order to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is in the
-log before it has a consequence (`gateway.events` has the laws).
+way: nothing here catches in order to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is in
+the log before it has a consequence (`gateway.events` has the laws).
 """
 
 from collections.abc import Mapping, Sequence
