@@ -36,6 +36,7 @@ SECTIONS: Final = (
     "sanitizer",
     "policy",
     "sandbox",
+    "hooks",
     "effects",
     "store",
     "audit",
