@@ -427,7 +427,7 @@ class World:
 
 
 VERDICTS = {"step.allowed", "step.refused"}
-BEGINNINGS = {*VERDICTS, "effect.allowed", "effect.refused", "effect.intended"}
+BEGINNINGS = {*VERDICTS, "step.output_rewritten", "effect.allowed", "effect.refused", "effect.intended"}
 ENDS = {"mission.ended", "mission.interrupted", "mission.suspended"}
 
 
@@ -457,6 +457,7 @@ class _Laws:
             self.over.discard(mission_id)
             for names in (self.ended, self.verdicts):
                 names -= {name for name in names if name.startswith(f"{mission_id}/")}
+            self.rewritten = {name: of for name, of in self.rewritten.items() if not name.startswith(f"{mission_id}/")}
             self.allowed = {name: ops for name, ops in self.allowed.items() if not name.startswith(f"{mission_id}/")}
         elif kind.startswith(("step.", "effect.")) and step_id:
             assert mission_id in self.admitted, f"{event}: not admitted"

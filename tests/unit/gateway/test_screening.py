@@ -195,6 +195,23 @@ class TestScreens:
         assert (document["now"], document["seed"]) == (allowed.details["now"], allowed.details["seed"])
         assert constraints == screen().constraints
 
+    def test_what_a_step_screen_gives_less_of_its_run_gets_less_of(self) -> None:
+        """Of all screens the strictest, below what policy gives, and in the verdict; more than that changes nothing."""
+        world = world_of(
+            screen("a"),
+            screen("b"),
+            a={"verdict": "allow", "narrow": {"fuel_max": 900, "memory_bytes_max": 2**53}},
+            b={"verdict": "abstain", "narrow": {"fuel_max": 800, "wall_ms_max": 9_999}},
+        )
+        world.policy.answers["step"] = Decision(allow=True, bundle=BUNDLE, constraints={"wall_ms_max": 4})
+        results(world, step("a"))
+        [(_, _, constraints)] = world.sandbox.runs
+        assert (constraints.fuel_max, constraints.wall_ms_max) == (800, 4)
+        assert constraints.memory_bytes_max == 5 * 1024 * 1024
+        [allowed] = world.log.of("step.allowed")
+        assert allowed.details["fuel_max"] == 800
+        assert [each["narrow"]["fuel_max"] for each in allowed.details["screens"]] == [900, 800]
+
     def test_a_denied_step_halts_the_mission_and_does_not_run(self) -> None:
         """As where policy denies it: a security violation, whatever the error mode."""
         world = world_of(screen("s", step_types=frozenset({"acting"})), s=DENY)
@@ -413,6 +430,25 @@ class TestRewrites:
         assert (first["now"], first["seed"]) == (second["now"], second["seed"])
         assert [first["step"]["attempt"], second["step"]["attempt"]] == [1, 2]
         assert len(world.performer.performed) == 1
+
+    def test_an_attempt_that_outlives_its_step_tells_of_no_output(self) -> None:
+        """A rewrite that ignores its cancellation comes too late: after the step's end nothing of it begins."""
+
+        async def stubborn() -> None:
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                await asyncio.sleep(5)
+
+        async def main() -> None:
+            world = world_of(rewrite("o", "output"), o={"output": 1})
+            world.faults.put("hook.rewrite.output", stubborn)
+            await world.run(mission(step("a", timeout_seconds=1)))
+            await asyncio.sleep(20)
+            assert world.log.of("step.output_rewritten") == []
+            world.laws_hold()
+
+        run(main())
 
     def test_a_module_cannot_speak_in_a_hook_s_voice(self) -> None:
         """A step that fails with the code of a screen has given no answer."""
