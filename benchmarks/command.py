@@ -37,6 +37,7 @@ SECTIONS: Final = (
     "policy",
     "sandbox",
     "boundary",
+    "hooks",
     "effects",
     "store",
     "audit",

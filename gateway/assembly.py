@@ -151,6 +151,7 @@ async def running_gateway(
             await asyncio.wait([pruning])
             await server.not_serving()
             await desk.close(drain_seconds)
+            await hooks.observers.close(_OBSERVERS_DRAIN_SECONDS)
             await server.stop(_STOP_GRACE_SECONDS)
             await _record(records.audit, EventType.GATEWAY_STOPPED, {})
 
