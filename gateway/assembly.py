@@ -127,7 +127,7 @@ async def running_gateway(
         records = await _open_records(stack, home, clock or SystemClock())  # it knows which hooks are enabled
         workers = await _start_workers(stack, config, rules, records)
         await _record_start(records.audit, rules, workers, isolation)
-        desk, ground = _desk(stack, config, rules, workers, records)
+        desk, ground, hooks = _desk(stack, config, rules, workers, records)
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
         server = _server(config, desk, workers, records)
@@ -246,8 +246,8 @@ def _server(config: Config, desk: Desk, workers: _Workers, records: _Records) ->
 
 def _desk(
     stack: AsyncExitStack, config: Config, rules: Rules, workers: _Workers, records: _Records
-) -> tuple[Desk, Ground]:
-    """Return the desk, which runs nothing yet, and what its missions stand on."""
+) -> tuple[Desk, Ground, _HookStages]:
+    """Return the desk, which runs nothing yet, what its missions stand on, and what runs hooks for them."""
     approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
     hooks = _hook_stages(stack, records)
     pipeline = _pipeline(
@@ -263,7 +263,7 @@ def _desk(
         observers=hooks.observers,
     )
     running_max = config.limits.missions_running_max
-    return Desk(admission=admission, ground=ground, children=children, running_max=running_max), ground
+    return Desk(admission=admission, ground=ground, children=children, running_max=running_max), ground, hooks
 
 
 def _pipeline(

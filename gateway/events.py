@@ -22,9 +22,9 @@
 - after `step.ended` nothing of that step begins, until the mission is retried or resumed;
 - after `mission.ended`, `mission.suspended` or `mission.interrupted` nothing of that mission begins, until
   `mission.retried` or `mission.resumed`;
-- a hook is in force only after `gateway.started` that names it, or after `hook.enabled` or `hook.rolled_back` to it,
-  and no step begins with it after `hook.disabled`, or after another version of it was enabled or rolled back to;
-- a hook that is enabled has a `hook.published` before.
+- a module of a hook runs only after `gateway.started`, `hook.enabled` or `hook.rolled_back` that names it;
+- a hook that is enabled has a `hook.published` before, unless the gateway was killed as it published it: nobody was
+  told that it had.
 """
 
 import hashlib

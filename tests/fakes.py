@@ -273,6 +273,7 @@ class FakeHooks:
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.view = hook_view()
+        self.pages: list[tuple[HookView, ...]] = []
         self.error: Exception | None = None
 
     async def publish(self, principal: Principal, files: HookFiles) -> Published:
@@ -281,7 +282,9 @@ class FakeHooks:
 
     async def list_hooks(self, *, page_size: int, page_token: str) -> tuple[tuple[HookView, ...], str]:
         self._called("list", page_size, page_token)
-        return (self.view,), "next"
+        pages = self.pages or [(self.view,)]
+        at = int(page_token or 0)
+        return pages[at], str(at + 1) if at + 1 < len(pages) else ""
 
     async def get(self, name: str, version: str) -> HookDetail:
         self._called("get", name, version)

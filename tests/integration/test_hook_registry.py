@@ -73,6 +73,11 @@ async def test_versions_change_under_running_missions_and_none_fails(made: NewHo
         builtin, acme = gateway.sandbox.pids_of(BUILTIN), gateway.sandbox.pids_of(f"publisher:{ACME.name}")
         assert sorted(gateway.sandbox.pids) == sorted((*builtin, *acme))  # of the sets before nothing is left
     verified(made)
+    announced: set[object] = set()
+    for event in events_of(made):
+        announced |= set(event.details["hooks"].values()) if event.event_type == "gateway.started" else set()
+        announced |= {event.details["sha256"]} if event.event_type in {"hook.enabled", "hook.rolled_back"} else set()
+        assert event.event_type != "step.allowed" or event.details["module"] in announced
 
 
 async def test_a_restart_keeps_what_is_in_force(made: NewHome) -> None:
@@ -125,6 +130,25 @@ async def test_a_step_whose_kind_was_disabled_meanwhile_fails_with_a_code(made: 
         assert await refusal(gateway, made.token, lambda c: c.plan(form)) == "mission.unknown_step_type"
     [refused] = [e for e in events_of(made) if e.event_type == "step.refused"]
     assert refused.details["code"] == "hook.disabled"
+
+
+async def test_a_mission_of_an_earlier_process_ends_where_its_hook_is_gone(made: NewHome) -> None:
+    """It is admitted anew against the hooks that are in force then, and told which step has no kind any more."""
+    delay = {"id": "a", "name": "a", "step_type": "delay", "parameters": {"ms": 60_000}}
+    after = {"id": "b", "name": "b", "step_type": "resize", "depends_on": ["a"], "parameters": {}}
+    form = orjson.dumps({"version": "1.0", "name": "m", "steps": [delay, after]})
+    async with serving(made, drain_seconds=0.1, sandbox=1) as gateway:
+        await published(gateway, made, files_of())
+        await enabled(gateway, made, "resize", "1.0.0")
+        mission_id = (await asked(gateway, made.token, lambda c: c.submit(form, "r")))["mission_id"]
+        await until(lambda: any(e.event_type == "effect.intended" for e in events_of(made)))
+        await asked(gateway, made.token, lambda c: c.disable_hook("resize"))
+    async with serving(made, sandbox=1) as gateway:
+        assert gateway.recovered.interrupted == (mission_id,)
+        view = await asked(gateway, made.token, lambda c: c.get(mission_id))
+        assert view["result"]["error"]["code"] == "mission.unknown_step_type"
+    [interrupted] = [e for e in events_of(made) if e.event_type == "mission.interrupted"]
+    assert interrupted.details["code"] == "mission.unknown_step_type"
 
 
 async def test_each_publisher_has_workers_of_its_own(made: NewHome) -> None:
