@@ -134,13 +134,7 @@ async def running_gateway(
         )
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
-        started: JsonObject = {
-            "bundle": rules.bundle.digest,
-            "hooks": rules.pins(),
-            "isolation": list(isolation.in_force),
-            "missing": [str(layer) for layer in isolation.missing],
-        }
-        await _record(records.audit, EventType.GATEWAY_STARTED, started)
+        await _record(records.audit, EventType.GATEWAY_STARTED, _started(rules, isolation))
         server = _server(config, desk, workers, records)
         await server.start(config.listen)
         pruning = asyncio.create_task(Retention(ground, days=rules.retention_days).run())
@@ -317,6 +311,16 @@ def _check_listen(config: Config) -> None:
             "in the clear; listen on 127.0.0.1 behind something that ends TLS",
             code="config.listen",
         )
+
+
+def _started(rules: Rules, isolation: Isolation) -> JsonObject:
+    """Return what the log is told of a start."""
+    return {
+        "bundle": rules.bundle.digest,
+        "hooks": rules.pins(),
+        "isolation": list(isolation.in_force),
+        "missing": [str(layer) for layer in isolation.missing],
+    }
 
 
 async def _record(audit: AuditLog, event: EventType, details: JsonObject) -> None:
