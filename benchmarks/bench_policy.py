@@ -17,6 +17,7 @@ from benchmarks.command import main
 from benchmarks.table import Row, timed_row
 from benchmarks.timing import FULL, Effort, Work, calls, in_turn, in_turn_async
 from gateway.policy.bundle import Bundle, unpack
+from gateway.policy.calls import WORKER
 from gateway.policy.engine import Entrypoint
 from gateway.policy.evaluator import Evaluator
 from gateway.policy.pool import PRELOAD, WorkerPolicy
@@ -108,7 +109,9 @@ async def ask_calls(server: opa.Connection) -> None:
 async def worker_rows(bundle: Bundle, effort: Effort) -> AsyncIterator[Row]:
     """Measure a decision as the gateway sees it, with one worker, beside OPA's server and a worker that only echoes."""
     zygote = await Zygote.start((*PRELOAD, "benchmarks.policy_echo"))
-    spec = WorkerSpec(entry="benchmarks.policy_echo:serve", limits=ResourceLimits(address_space_bytes_max=1 << 29))
+    spec = WorkerSpec(
+        entry="benchmarks.policy_echo:serve", limits=ResourceLimits(address_space_bytes_max=1 << 29), calls=WORKER
+    )
     policy, echo = WorkerPolicy(zygote, bundle, 1), WorkerPool(zygote, spec, 1, AT_ONCE)
     await policy.start()
     await echo.start()

@@ -10,6 +10,7 @@ from typing import Final
 from gateway.errors import WorkerError
 from gateway.policy import answer
 from gateway.policy.bundle import Bundle
+from gateway.policy.calls import WORKER
 from gateway.policy.decision import ANSWER_BYTES_MAX, Decision, denied
 from gateway.policy.engine import Entrypoint
 from gateway.workers.limits import ResourceLimits
@@ -29,6 +30,7 @@ A decision takes a tenth of a millisecond: this is for one that does not end, an
 
 # 70 MB before the first decision, 75 MB with a mission of 10,000 steps, 200 MB with one of a million lists.
 ADDRESS_SPACE_BYTES_MAX: Final = 512 * 1024 * 1024
+SPARES: Final = 1  # an engine takes 30 ms to build: decisions do not wait for it when a worker dies
 DEPTH: Final = 16  # requests under way at one worker
 _DENY_CODES: Final = {"worker.deadline": "policy.timeout", "worker.crashed": "policy.crashed"}
 
@@ -49,10 +51,11 @@ class WorkerPolicy:
         spec = WorkerSpec(
             entry=ENTRY,
             config=bundle.packed,
-            limits=ResourceLimits(address_space_bytes_max=address_space_bytes_max),
+            limits=ResourceLimits(address_space_bytes_max=address_space_bytes_max, processes_max=0),
+            calls=WORKER,
             answer_bytes_max=ANSWER_BYTES_MAX + 1,
         )
-        self._pool = WorkerPool(zygote, spec, size, depth)
+        self._pool = WorkerPool(zygote, spec, size, depth, spares=SPARES)
         self._digest = bundle.digest
         self._deadlines_ms = {**DEADLINES_MS, **deadlines_ms}
 

@@ -12,6 +12,7 @@ import orjson
 
 from gateway.errors import HookRefusedError, SandboxError, WorkerError
 from gateway.sandbox.artefact import COMPILED, REFUSED, Artefact
+from gateway.sandbox.calls import JAIL
 from gateway.workers.frame import printable
 from gateway.workers.limits import ResourceLimits
 from gateway.workers.pool import WorkerPool
@@ -22,8 +23,8 @@ MODULE_BYTES_MAX: Final = 8 * 1024 * 1024
 MAGIC: Final = b"\0asm\1\0\0\0"  # wasmtime's API would accept text too
 REFUSAL_CODES: Final = ("hook.invalid", "hook.import", "hook.export_missing", "hook.export_type", "hook.memory")
 COMPILE_MS_MAX: Final = 20_000  # wall; the CPU limit comes first unless the host is busy
-_LIMITS: Final = ResourceLimits(address_space_bytes_max=1_500_000_000, cpu_seconds_max=10)
-_SPEC: Final = WorkerSpec(entry="gateway.sandbox.jail:serve", limits=_LIMITS)
+_LIMITS: Final = ResourceLimits(address_space_bytes_max=1_500_000_000, cpu_seconds_max=10, processes_max=0)
+_SPEC: Final = WorkerSpec(entry="gateway.sandbox.jail:serve", limits=_LIMITS, calls=JAIL)
 
 
 async def compile_module(zygote: Zygote, wasm: bytes) -> Artefact:

@@ -8,6 +8,7 @@ import orjson
 
 from gateway.errors import SandboxError, WorkerError
 from gateway.sandbox.artefact import Artefact
+from gateway.sandbox.calls import WORKER
 from gateway.sandbox.constraints import STARVED_REPEATS_MAX, ExecutionConstraints
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.wire import ANSWER_BYTES_MAX, MODULES_MAX, REQUEST_BYTES_MAX, decode_answer, encode_run
@@ -20,6 +21,7 @@ from gateway.workers.supervisor import Zygote
 PRELOAD: Final = ("gateway.sandbox.worker", "gateway.sandbox.jail")
 """What a zygote should have imported, for workers and the jail to start in milliseconds."""
 
+SPARES: Final = 1  # ready to answer the step of a worker that dies: without one it waits for a fork
 RETRIES_MAX: Final = 2  # of a run whose worker died: it is pure, and none of the step's attempts
 # Past the wall limit of the run and its repetitions. The worker ends a late run by itself, to the
 # millisecond; this is for a worker that is stuck, and one that an overloaded host did not run must not look like it.
@@ -54,15 +56,21 @@ class PooledSandbox:
             limits=ResourceLimits(
                 address_space_bytes_max=_ADDRESS_SPACE_BYTES_MAX, open_files_max=_OPEN_FILES_MIN + len(modules)
             ),
+            calls=WORKER,
             frame_bytes_max=REQUEST_BYTES_MAX,
             answer_bytes_max=ANSWER_BYTES_MAX,
         )
-        self._pool = WorkerPool(zygote, spec, size, depth)
+        self._pool = WorkerPool(zygote, spec, size, depth, spares=SPARES)
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Process ids of the ready workers."""
+        """Process ids of the workers that run modules."""
         return self._pool.pids
+
+    @property
+    def spare_pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that wait for one of those to die."""
+        return self._pool.spare_pids
 
     async def start(self) -> None:
         """Fork the workers; return once all have loaded the modules.

@@ -1,4 +1,4 @@
-"""The life of a worker, from the fork to its end: cut loose, load, lock down, answer, until the gateway hangs up."""
+"""The life of a worker: cut loose, import, cut off, load, bind, answer, until the gateway hangs up."""
 
 import contextlib
 import gc
@@ -8,15 +8,17 @@ import signal
 import socket
 from collections.abc import Sequence
 
+from gateway.errors import WorkerError
 from gateway.workers.frame import FrameReader, frame, note
-from gateway.workers.limits import ResourceLimits, die_with_parent, lock_down
+from gateway.workers.limits import die_with_parent
+from gateway.workers.lockdown import Lockdown
 from gateway.workers.spec import Entry, Handler
 
 _READ_BYTES = 256 * 1024
 _EXIT_FAILED = 70  # EX_SOFTWARE of sysexits.h
 
 
-def live(*, parent_pid: int, channel: int, fds: Sequence[int], entry: str, limits: ResourceLimits) -> int:
+def live(*, parent_pid: int, channel: int, fds: Sequence[int], entry: str, lockdown: Lockdown) -> int:
     """Serve until end of file; return the exit status. It is the child's only work: the caller passes it to `_exit`.
 
     An exception of the handler ends the worker with a note: state after an unforeseen error is not trusted again.
@@ -31,9 +33,11 @@ def live(*, parent_pid: int, channel: int, fds: Sequence[int], entry: str, limit
         config = requests.next()
         if config is None:
             return 0
-        handler = _resolve(entry)(config, tuple(fds))
+        build = _resolve(entry)  # imports read files: the last that this process opens
+        lockdown.cut_off()
+        handler = build(config, tuple(fds))
         gc.freeze()  # what is loaded stays: a collection during a run need not walk it
-        lock_down(limits)
+        lockdown.bind()
         link.sendall(frame(b""))  # ready
         _answer(link, requests, handler)
     except (BrokenPipeError, ConnectionResetError):
@@ -99,6 +103,6 @@ def _last_words(link: socket.socket, error: BaseException) -> None:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f" at {trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else ""
-    detail = f": {error}" if isinstance(error, ImportError | OSError) else ""
+    detail = f": {error}" if isinstance(error, ImportError | OSError | WorkerError) else ""
     with contextlib.suppress(OSError):  # nobody listens any more
         link.sendall(note(f"{type(error).__name__}{where}{detail}"))

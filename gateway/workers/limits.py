@@ -1,4 +1,4 @@
-"""What a worker process may take of the machine, and giving up what it does not need."""
+"""What a worker process may take of the machine, and what it does for its parent's sake."""
 
 import ctypes
 import resource
@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import Final
 
+_RLIMIT_SIGPENDING: Final = 11  # linux/resource.h; the module has no name for it
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -19,6 +20,9 @@ class ResourceLimits:
     cpu_seconds_max: int | None = None  # over the whole life of the process; None: it lives as long as the pool
     open_files_max: int = 64
     file_bytes_max: int = 0  # a worker writes no files
+    # Counts every thread of the user, the gateway's too, and does not count for root: 0 where a worker starts no
+    # thread, None (the hard limit as it was) where it does. What holds a worker to its own threads is its filter.
+    processes_max: int | None = None
 
     def apply(self) -> None:
         """Bind this process, for good: soft and hard limits are the same.
@@ -30,6 +34,11 @@ class ResourceLimits:
         _limit(resource.RLIMIT_NOFILE, self.open_files_max)
         _limit(resource.RLIMIT_FSIZE, self.file_bytes_max)
         _limit(resource.RLIMIT_CORE, 0)  # a core file would hold the documents of missions
+        _limit(resource.RLIMIT_MEMLOCK, 0)  # locked pages could not be taken back from it
+        _limit(resource.RLIMIT_MSGQUEUE, 0)
+        _limit(_RLIMIT_SIGPENDING, 0)  # queued signals are kernel memory; the timer of a run has its own already
+        if self.processes_max is not None:
+            _limit(resource.RLIMIT_NPROC, self.processes_max)
         if self.cpu_seconds_max is not None:
             _limit(resource.RLIMIT_CPU, self.cpu_seconds_max)
 
@@ -50,15 +59,12 @@ def die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
-def lock_down(limits: ResourceLimits) -> None:
-    """Bind this process before it sees the first byte that is not ours; called once its code is loaded.
-
-    Landlock and a seccomp allow-list come here, last, because they are what loading code could not live with.
+def no_new_privileges() -> None:
+    """Make every execve that may follow one that gains nothing: no setuid file, no file capability.
 
     Raises:
         OSError: the kernel refused; the worker must not go on.
     """
-    limits.apply()
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 

@@ -17,7 +17,7 @@ from gateway.workers.supervisor import Process
 
 _READ_BYTES = 64 * 1024
 
-DeathCause: TypeAlias = Literal["crashed", "deadline", "undelivered", "closed"]
+DeathCause: TypeAlias = Literal["crashed", "deadline", "undelivered", "retired", "closed"]
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +30,7 @@ class Request:
     future: asyncio.Future[bytes]
 
 
-def _nothing() -> None:
+def _nothing(_: "Link") -> None:
     return
 
 
@@ -46,9 +46,12 @@ class Link:
         "_reader",
         "_timer",
         "alive",
+        "answered",
         "in_flight",
+        "look_at",
         "on_answer",
         "on_death",
+        "resident_bytes",
     )
 
     def __init__(
@@ -67,7 +70,10 @@ class Link:
         self._cause: DeathCause = "crashed"
         self.alive = True
         self.on_death = on_death  # told once, with the cause and the worker's last words
-        self.on_answer: Callable[[], None] = _nothing  # told when the worker may have room again
+        self.on_answer: Callable[[Link], None] = _nothing  # told when the worker may have room again
+        self.answered = 0  # requests
+        self.look_at = 0  # answers after which its pool looks whether it should retire, and what it held
+        self.resident_bytes = 0  # when the pool looked first
         self.in_flight: deque[Request] = deque()
         self._loop.add_reader(process.socket, self._readable)
 
@@ -151,6 +157,7 @@ class Link:
                 self.end("crashed")
                 return
             request = self.in_flight.popleft()
+            self.answered += 1
             if self.in_flight:
                 self._start_clock(self.in_flight[0])
             if not request.future.done():
@@ -160,7 +167,7 @@ class Link:
         elif self._reader.note is not None or (self._reader.unfinished and not self.in_flight):
             self.end("crashed")
         elif frames:
-            self.on_answer()
+            self.on_answer(self)
 
     def _writable(self) -> None:
         self._write()

@@ -1,7 +1,9 @@
 """A pool of like workers: each call to a free one, a replacement for each that dies, a bound on all that waits.
 
-States of a worker: forked → ready → (busy ⇄ idle) → dead; a dead one is replaced at once. A pool whose workers keep
-dying without having answered anything backs off, and tells callers so instead of letting them wait.
+States of a worker: forked → ready → (spare) → (busy ⇄ idle) → (tired) → dead. A spare takes no calls; it takes the
+place of one that dies, at once, and what is forked then is the next spare. One that has answered enough calls, or has
+grown, is tired: a spare takes its place as soon as there is one, it ends what it has, and it goes. A pool whose workers
+keep dying without having answered anything backs off, and tells callers so instead of letting them wait.
 """
 
 import asyncio
@@ -9,6 +11,7 @@ import contextlib
 import logging
 import os
 from collections import deque
+from pathlib import Path
 
 from gateway.errors import WorkerError
 from gateway.workers.frame import frame
@@ -22,12 +25,17 @@ _FREE_DEATHS = 6  # in a row, without an answer between them, before replacement
 _BACKOFF_SECONDS_MIN = 0.05
 _BACKOFF_SECONDS_MAX = 5.0
 _END_SECONDS_MAX = 5.0
+_LOOK_CALLS = 1_024  # answers of a worker between two looks at its memory
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_GROWTH_BYTES_MAX = 64 * 1024 * 1024  # of resident memory, since the first look: a leak, and no guest's 16 MiB
 
 
 class WorkerPool:
     """Workers of one specification. Bound to the event loop that calls `start`."""
 
-    def __init__(self, zygote: Zygote, spec: WorkerSpec, size: int, depth: int = 1, *, queue_max: int = 4096) -> None:
+    def __init__(
+        self, zygote: Zygote, spec: WorkerSpec, size: int, depth: int = 1, *, spares: int = 0, queue_max: int = 4096
+    ) -> None:
         """Describe a pool.
 
         Args:
@@ -35,13 +43,16 @@ class WorkerPool:
             spec: how to make one.
             size: workers to keep.
             depth: requests sent to one worker at a time; the ones behind the head save a round trip.
+            spares: workers to keep ready beside them, for when one dies.
             queue_max: calls that may wait for a worker; more are refused as `worker.overloaded`.
         """
-        if size < 1 or depth < 1 or queue_max < 0:
-            raise ValueError("size and depth are at least 1, queue_max at least 0")
+        if size < 1 or depth < 1 or spares < 0 or queue_max < 0:
+            raise ValueError("size and depth are at least 1, spares and queue_max at least 0")
         self._zygote, self._spec = zygote, spec
-        self._size, self._depth, self._queue_max = size, depth, queue_max
-        self._links: list[Link] = []
+        self._size, self._depth, self._spares_max, self._queue_max = size, depth, spares, queue_max
+        self._links: list[Link] = []  # those that take calls
+        self._spares: deque[Link] = deque()
+        self._tired: set[Link] = set()  # some still among the links; for each a replacement is on its way, or there
         self._queue: deque[Request] = deque()
         self._replacing: set[asyncio.Task[None]] = set()
         self._deaths = 0  # in a row, without an answer between them
@@ -49,7 +60,7 @@ class WorkerPool:
         self._idle: asyncio.Event | None = None  # set while draining, once nothing is left
 
     async def start(self) -> None:
-        """Fork the workers; return once all are ready.
+        """Fork the workers; return once all that take calls are ready. The spares come up behind them.
 
         Raises:
             WorkerError: `worker.start_failed`, with the worker's own words; nothing is left running.
@@ -60,6 +71,8 @@ class WorkerPool:
         if failures:
             await self.close(drain_seconds=0)
             raise failures[0]
+        for _ in range(self._spares_max):
+            self._replace()
 
     async def close(self, *, drain_seconds: float = 5.0) -> None:
         """Refuse new calls, let those under way end within `drain_seconds`, then end every worker."""
@@ -71,13 +84,18 @@ class WorkerPool:
         for task in tuple(self._replacing):
             task.cancel()
         await asyncio.gather(*self._replacing, return_exceptions=True)
-        await asyncio.gather(*(self._end(link) for link in tuple(self._links)))
+        await asyncio.gather(*(self._end(link) for link in {*self._links, *self._spares, *self._tired}))
         self._fail_waiting("the pool is closed", "worker.closed")
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Process ids of the ready workers."""
+        """Process ids of the workers that take calls."""
         return tuple(link.pid for link in self._links)
+
+    @property
+    def spare_pids(self) -> tuple[int, ...]:
+        """Process ids of the spares that are ready."""
+        return tuple(link.pid for link in self._spares)
 
     @property
     def waiting(self) -> int:
@@ -136,19 +154,39 @@ class WorkerPool:
         if self._idle is not None and not self._busy:
             self._idle.set()
 
-    def _on_answer(self) -> None:
+    def _on_answer(self, link: Link) -> None:
         self._deaths = 0
+        if link.answered >= link.look_at:
+            self._look(link)
         if self._queue or self._idle is not None:
             self._dispatch()
 
+    def _look(self, link: Link) -> None:
+        """Let a worker go that has answered enough, or has grown: once another can take its place, and it is idle."""
+        if link not in self._tired:
+            link.look_at = min(link.answered + _LOOK_CALLS, self._spec.calls_max)
+            if link.answered < self._spec.calls_max and not _has_grown(link):
+                return
+            link.look_at = 0  # from now on at each answer
+            self._tired.add(link)
+            self._replace()
+        if link in self._links and self._spares:
+            self._links.remove(link)
+            self._links.append(self._spares.popleft())
+        if link not in self._links and not link.in_flight:
+            link.end("retired")
+
     @property
     def _busy(self) -> bool:
-        return bool(self._queue) or any(link.in_flight for link in self._links)
+        return bool(self._queue) or any(link.in_flight for link in {*self._links, *self._tired})
 
     def _on_death(self, link: Link, cause: DeathCause, note: str) -> None:
-        self._links.remove(link)
+        replaced = link in self._tired
+        self._forget(link)
         requests = link.in_flight
-        if cause != "closed":
+        if cause == "retired":
+            _LOG.info("worker %d of %s: %s", link.pid, self._spec.entry, cause)
+        elif cause != "closed":
             _LOG.warning("worker %d of %s: %s %s", link.pid, self._spec.entry, cause, note)
         if cause in {"crashed", "undelivered"}:
             self._deaths += 1
@@ -160,9 +198,19 @@ class WorkerPool:
             while requests:
                 self._fail(requests.popleft(), "the pool is closed", "worker.closed")
         self._queue.extendleft(reversed(requests))  # they were here first, and lose nothing
-        if cause != "closed":
+        if cause != "closed" and not replaced:
             self._replace()
         self._dispatch()
+
+    def _forget(self, link: Link) -> None:
+        """Take a dead worker off every list; a spare takes its place."""
+        self._tired.discard(link)
+        if link in self._spares:
+            self._spares.remove(link)
+        elif link in self._links:
+            self._links.remove(link)
+            if self._spares:
+                self._links.append(self._spares.popleft())
 
     def _blame(self, requests: deque[Request], note: str) -> None:
         """The head was at work when the worker died: it pays with a retry, or with its life."""
@@ -179,17 +227,19 @@ class WorkerPool:
         task.add_done_callback(self._replacing.discard)
 
     async def _replacement(self) -> None:
+        failures = 0
         while self._open or self._busy:
-            if self._deaths > _FREE_DEATHS:
-                if not self._links:
+            over = max(self._deaths - _FREE_DEATHS, failures - 1)  # one failure is free: the zygote may have died
+            if over > 0:
+                if not self._links and self._deaths > _FREE_DEATHS:
                     self._fail_waiting("the workers keep dying", "worker.unavailable")
-                exponent = min(self._deaths - _FREE_DEATHS - 1, 16)
-                await asyncio.sleep(min(_BACKOFF_SECONDS_MAX, _BACKOFF_SECONDS_MIN * 2**exponent))
+                await asyncio.sleep(min(_BACKOFF_SECONDS_MAX, _BACKOFF_SECONDS_MIN * 2 ** min(over - 1, 16)))
             try:
                 await self._add()
             except (WorkerError, OSError) as error:
                 _LOG.warning("no replacement for %s: %s", self._spec.entry, error)
                 self._deaths += 1
+                failures += 1
                 if isinstance(error, WorkerError) and error.code == "worker.closed":
                     self._fail_waiting(error.message, error.code)
                     return
@@ -217,7 +267,9 @@ class WorkerPool:
         if not link.alive:
             raise WorkerError(f"{self._spec.entry} ended as soon as it was ready", code="worker.start_failed")
         link.on_death, link.on_answer = self._on_death, self._on_answer
-        self._links.append(link)
+        link.answered = 0  # that it is ready was no answer
+        link.look_at = min(_LOOK_CALLS, self._spec.calls_max)
+        (self._links if len(self._links) < self._size else self._spares).append(link)
 
     @staticmethod
     async def _end(link: Link) -> None:
@@ -236,3 +288,15 @@ class WorkerPool:
     def _fail(request: Request, message: str, code: str) -> None:
         if not request.future.done():
             request.future.set_exception(WorkerError(message, code=code))
+
+
+def _has_grown(link: Link) -> bool:
+    """Whether a worker holds much more than when it was looked at first; one that cannot be looked at has not."""
+    try:
+        pages = int(Path(f"/proc/{link.pid}/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):  # /proc may hide other processes; RLIMIT_AS holds it all the same
+        return False
+    held = pages * _PAGE_BYTES
+    if not link.resident_bytes:
+        link.resident_bytes = held
+    return held - link.resident_bytes > _GROWTH_BYTES_MAX

@@ -7,12 +7,15 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
 from gateway.errors import WorkerError
+from gateway.workers.calls import Calls
+from gateway.workers.seccomp import program
 from gateway.workers.spec import WorkerSpec
+from gateway.workers.syscalls import here
 from gateway.workers.zygote import FDS_MAX, PACKET_BYTES_MAX, spawn
 
 _START_SECONDS_MAX = 30.0
@@ -40,8 +43,9 @@ class Zygote:
     Bound to the event loop that started it, and to that loop's thread (PR_SET_PDEATHSIG is about the thread).
     """
 
-    def __init__(self, preload: Sequence[str]) -> None:
+    def __init__(self, preload: Sequence[str], without: Collection[str] = ()) -> None:
         self._preload = tuple(preload)
+        self._without = sorted(without)
         self._channel: socket.socket | None = None
         self._pid = 0
         self._pidfd = -1
@@ -50,13 +54,16 @@ class Zygote:
         self._closed = False
 
     @classmethod
-    async def start(cls, preload: tuple[str, ...] = ()) -> Self:
+    async def start(cls, preload: tuple[str, ...] = (), *, without: Collection[str] = ()) -> Self:
         """Start a zygote that has imported the modules `preload`: what is loaded once need not be loaded per worker.
+
+        `without` names the layers (`gateway.workers.isolation.Layer`) that may be missing: a worker that lacks any
+        other never becomes ready, and a layer that is there binds it all the same.
 
         Raises:
             WorkerError: `worker.start_failed`, the process did not come up.
         """
-        zygote = cls(preload)
+        zygote = cls(preload, without)
         await zygote._ensure()
         return zygote
 
@@ -71,7 +78,14 @@ class Zygote:
         Raises:
             WorkerError: `worker.start_failed`, there is no process.
         """
-        request = json.dumps({"entry": spec.entry, "limits": asdict(spec.limits)}).encode()
+        request = json.dumps(
+            {
+                "entry": spec.entry,
+                "limits": asdict(spec.limits),
+                "filter": _filter_program(spec.calls).hex(),
+                "without": self._without,
+            }
+        ).encode()
         if len(spec.fds) >= FDS_MAX or len(request) > PACKET_BYTES_MAX:
             raise WorkerError("the worker's specification is too large", code="worker.start_failed")
         channel = await self._ensure()
@@ -182,6 +196,12 @@ class Zygote:
             future = self._answers.popleft()
             if not future.done():
                 future.set_exception(WorkerError("the zygote ended", code="worker.start_failed"))
+
+
+def _filter_program(calls: Calls) -> bytes:
+    """Return the filter for this machine; none where it has no table: a worker then lacks that layer."""
+    machine = here()
+    return b"" if machine is None else program(calls.allowed, machine, refused=calls.refused)
 
 
 def _close_all(fds: Sequence[int]) -> None:

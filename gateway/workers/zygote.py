@@ -20,6 +20,7 @@ from typing import Final, NoReturn
 
 from gateway.workers import child
 from gateway.workers.limits import ResourceLimits, die_with_parent, hide_memory
+from gateway.workers.lockdown import Lockdown
 
 CHANNEL_FD: Final = 3
 PACKET_BYTES_MAX: Final = 16 * 1024
@@ -149,7 +150,11 @@ def _become_worker(zygote: int, request: dict[str, object], fds: Sequence[int]) 
             channel=fds[0],
             fds=fds[1:],
             entry=str(request["entry"]),
-            limits=ResourceLimits(**request["limits"]),  # type: ignore[arg-type]
+            lockdown=Lockdown(
+                limits=ResourceLimits(**request["limits"]),  # type: ignore[arg-type]
+                filter_program=bytes.fromhex(str(request["filter"])),
+                without=frozenset(request["without"]),  # type: ignore[call-overload]
+            ),
         )
     finally:
         os._exit(status)  # never unwinds into the zygote's loop

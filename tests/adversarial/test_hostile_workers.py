@@ -15,16 +15,17 @@ from gateway.workers.limits import ResourceLimits
 from gateway.workers.pool import WorkerPool
 from gateway.workers.spec import WorkerSpec
 from gateway.workers.supervisor import Zygote
+from tests.worker_calls import ENTRIES
 
 DEADLINE_MS = 5_000
 LIMITS = ResourceLimits(address_space_bytes_max=1 << 30)
-ENTRIES = "tests.adversarial.hostile_workers"
-ECHO = WorkerSpec(entry="tests.unit.gateway.workers.entries:echo", config=b">", limits=LIMITS)
+HOSTILE = "tests.adversarial.hostile_workers"
+ECHO = WorkerSpec(entry="tests.unit.gateway.workers.entries:echo", config=b">", limits=LIMITS, calls=ENTRIES)
 
 
 @pytest.fixture
 async def zygote() -> AsyncIterator[Zygote]:
-    zygote = await Zygote.start((ENTRIES, "tests.unit.gateway.workers.entries"))
+    zygote = await Zygote.start((HOSTILE, "tests.unit.gateway.workers.entries"))
     yield zygote
     await zygote.close()
 
@@ -32,7 +33,7 @@ async def zygote() -> AsyncIterator[Zygote]:
 @pytest.mark.parametrize("flood", ["notes", "header", "byte", "answers"])
 async def test_a_worker_that_talks_unasked_is_ended(zygote: Zygote, flood: str) -> None:
     """Whatever comes while nothing is asked, an endless stream of last words too, ends the worker at once."""
-    pool = WorkerPool(zygote, WorkerSpec(entry=f"{ENTRIES}:idle_talker", limits=LIMITS), 1)
+    pool = WorkerPool(zygote, WorkerSpec(entry=f"{HOSTILE}:idle_talker", limits=LIMITS, calls=ENTRIES), 1)
     await pool.start()
     [before] = pool.pids
     assert await pool.call(flood.encode(), deadline_ms=DEADLINE_MS) == b">" + flood.encode()
@@ -47,7 +48,7 @@ async def test_a_worker_that_talks_unasked_is_ended(zygote: Zygote, flood: str) 
 
 async def test_no_byte_is_kept_for_the_next_request(zygote: Zygote) -> None:
     """What follows an answer, in the same read, is nobody's: the next request goes to another worker."""
-    pool = WorkerPool(zygote, WorkerSpec(entry=f"{ENTRIES}:early_answerer", limits=LIMITS), 1)
+    pool = WorkerPool(zygote, WorkerSpec(entry=f"{HOSTILE}:early_answerer", limits=LIMITS, calls=ENTRIES), 1)
     await pool.start()
     before = pool.pids
     first = asyncio.ensure_future(pool.call(b"twice", deadline_ms=DEADLINE_MS))
@@ -61,7 +62,7 @@ async def test_no_byte_is_kept_for_the_next_request(zygote: Zygote) -> None:
 @pytest.mark.parametrize(("words", "said"), [(b"large note", "no last words"), (b"note", "?[2Jforged?line")])
 async def test_last_words_are_bounded_and_printable(zygote: Zygote, words: bytes, said: str) -> None:
     """They reach logs and callers: no control character does, and nobody waits for a megabyte of them."""
-    pool = WorkerPool(zygote, WorkerSpec(entry=f"{ENTRIES}:early_answerer", limits=LIMITS), 1)
+    pool = WorkerPool(zygote, WorkerSpec(entry=f"{HOSTILE}:early_answerer", limits=LIMITS, calls=ENTRIES), 1)
     await pool.start()
     with pytest.raises(WorkerError) as caught:
         await pool.call(words, deadline_ms=DEADLINE_MS)
@@ -72,7 +73,7 @@ async def test_last_words_are_bounded_and_printable(zygote: Zygote, words: bytes
 
 async def test_workers_that_take_no_request_become_unavailable(zygote: Zygote) -> None:
     """A request that cannot be delivered does not start workers for ever: the pool backs off and says so."""
-    pool = WorkerPool(zygote, WorkerSpec(entry=f"{ENTRIES}:deaf", limits=LIMITS), 1)
+    pool = WorkerPool(zygote, WorkerSpec(entry=f"{HOSTILE}:deaf", limits=LIMITS, calls=ENTRIES), 1)
     await pool.start()
     with pytest.raises(WorkerError) as caught:
         await asyncio.wait_for(pool.call(b"x", deadline_ms=DEADLINE_MS), 5)
@@ -93,7 +94,7 @@ async def test_an_answer_has_a_limit_of_its_own(zygote: Zygote) -> None:
 
 async def test_the_process_that_forks_workers_is_closed_to_them(zygote: Zygote) -> None:
     """The zygote cannot be traced, nor its memory read, by what runs as the same user."""
-    pool = WorkerPool(zygote, WorkerSpec(entry=f"{ENTRIES}:dumpable", limits=LIMITS), 1)
+    pool = WorkerPool(zygote, WorkerSpec(entry=f"{HOSTILE}:dumpable", limits=LIMITS, calls=ENTRIES), 1)
     await pool.start()
     assert await pool.call(b"", deadline_ms=DEADLINE_MS) == b"0"
     await pool.close()
@@ -153,7 +154,9 @@ async def test_a_jail_that_was_taken_over_can_only_refuse(
     zygote: Zygote, monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
     """Whatever is neither machine code nor a refusal of the jail's own is a typed fault."""
-    monkeypatch.setattr("gateway.sandbox.compile._SPEC", WorkerSpec(entry=f"{ENTRIES}:lying_jail", limits=LIMITS))
+    monkeypatch.setattr(
+        "gateway.sandbox.compile._SPEC", WorkerSpec(entry=f"{HOSTILE}:lying_jail", limits=LIMITS, calls=ENTRIES)
+    )
     with pytest.raises(SandboxError) as caught:
         await compile_module(zygote, MAGIC + answer)
     assert caught.value.code == "sandbox.crashed"

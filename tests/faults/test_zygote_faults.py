@@ -13,12 +13,14 @@ from gateway.workers.limits import ResourceLimits
 from gateway.workers.pool import WorkerPool
 from gateway.workers.spec import WorkerSpec
 from gateway.workers.supervisor import Zygote
+from tests.worker_calls import ENTRIES
 
 DEADLINE_MS = 5_000
 ECHO = WorkerSpec(
     entry="tests.unit.gateway.workers.entries:echo",
     config=b">",
     limits=ResourceLimits(address_space_bytes_max=1 << 30),
+    calls=ENTRIES,
 )
 
 

@@ -5,6 +5,7 @@ import pytest
 from gateway.workers.limits import ResourceLimits
 from gateway.workers.spec import WorkerSpec
 from gateway.workers.supervisor import Zygote
+from tests.worker_calls import ENTRIES
 
 LIMITS = ResourceLimits(address_space_bytes_max=1 << 30)
 
@@ -18,14 +19,14 @@ async def zygote() -> AsyncIterator[Zygote]:
 
 @pytest.fixture
 def echo() -> WorkerSpec:
-    return WorkerSpec(entry="tests.unit.gateway.workers.entries:echo", config=b">", limits=LIMITS)
+    return WorkerSpec(entry="tests.unit.gateway.workers.entries:echo", config=b">", limits=LIMITS, calls=ENTRIES)
 
 
 @pytest.fixture
 def look() -> WorkerSpec:
-    return WorkerSpec(entry="tests.unit.gateway.workers.entries:look", limits=LIMITS)
+    return WorkerSpec(entry="tests.unit.gateway.workers.entries:look", limits=LIMITS, calls=ENTRIES)
 
 
 @pytest.fixture
 def broken() -> WorkerSpec:
-    return WorkerSpec(entry="tests.unit.gateway.workers.entries:broken", limits=LIMITS)
+    return WorkerSpec(entry="tests.unit.gateway.workers.entries:broken", limits=LIMITS, calls=ENTRIES)

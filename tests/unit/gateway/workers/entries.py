@@ -6,13 +6,13 @@ import signal
 import stat
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 Handler = Callable[[bytes], bytes]
 
 
 def echo(config: bytes, _fds: tuple[int, ...]) -> Handler:
     """Answer `config + request`; words of command do what they say."""
+    kept: list[bytes] = []
 
     def handle(request: bytes) -> bytes:
         command, _, argument = request.partition(b" ")
@@ -24,6 +24,8 @@ def echo(config: bytes, _fds: tuple[int, ...]) -> Handler:
             os.kill(os.getpid(), signal.SIGKILL)
         elif command == b"pid":
             return str(os.getpid()).encode()
+        elif command == b"keep":
+            kept.append(b"x" * int(argument))
         elif command == b"large":
             return b"x" * int(argument)
         return config + request
@@ -48,8 +50,6 @@ def look(_config: bytes, _fds: tuple[int, ...]) -> Handler:
             pass
         if request == b"environ":
             return repr(dict(os.environ)).encode()
-        if request == b"status":
-            return Path("/proc/self/status").read_bytes()
         return b""
 
     return handle
