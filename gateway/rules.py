@@ -8,6 +8,8 @@ from pathlib import Path
 from engine.values import JsonValue
 from gateway.addresses import AddressPolicy
 from gateway.config import Config, HookConfig
+from gateway.effects.commands.data import commands_from
+from gateway.effects.commands.rule import CommandRule
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.errors import HookRefusedError, PolicyInvalidError
 from gateway.missions.retention import retention_days
@@ -30,6 +32,7 @@ class Rules:
     hooks: tuple[Hook, ...]
     kinds: Mapping[str, StepKind]
     retention_days: int
+    commands: Mapping[str, CommandRule]
 
     def pins(self) -> dict[str, JsonValue]:
         """Return the SHA-256 of each hook's module."""
@@ -60,6 +63,7 @@ def load_rules(home: Path | None, config: Config) -> Rules:
         hooks=hooks,
         kinds=kinds,
         retention_days=retention_days(bundle.data),
+        commands=commands_from(bundle.data),
     )
 
 

@@ -3,6 +3,7 @@
 `gateway.pipeline` is their only maker, except for `StepKind`, which assembly prepares.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
@@ -114,7 +115,10 @@ class ReadyStep:
 
     @property
     def far_end(self) -> str:
-        """The host that the step is about to ask for something, as far as its parameters say so: a breaker's target."""
+        """The host or command that the step is about to ask, as far as its parameters say so: a breaker's target."""
+        argv = self.parameters.get("argv")
+        if isinstance(argv, Sequence) and argv and isinstance(argv[0], str):
+            return argv[0]
         url = self.parameters.get("url")
         if not isinstance(url, str):
             return ""

@@ -2,7 +2,7 @@
 
 1. a session and a process group of its own, which the filter keeps it in; it dies with its worker;
 2. standard streams, working directory, signals and limits;
-3. every other descriptor is closed, every capability dropped, no_new_privs set: no set-id program gives more;
+3. every other descriptor is closed; capabilities and the way to new ones the worker has given up before;
 4. Landlock: the workspace, the libraries, the program; no other file, no TCP, no signal outside;
 5. seccomp, last: what it forbids is needed above;
 6. the program, by the descriptor that was checked, with an empty environment.
@@ -12,16 +12,14 @@ import os
 import resource
 import signal
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from gateway.effects.commands import prctl
 from gateway.effects.commands.filter import command_filter
 from gateway.effects.commands.kernel import LANDLOCK_ABI_MIN
+from gateway.effects.commands.limits import OPEN_FILES_MAX, READS
 from gateway.effects.commands.order import CommandOrder
 from gateway.effects.commands.program import interpreter_of
-from gateway.effects.commands.rule import OPEN_FILES_MAX, READS
 from gateway.workers import seccomp
 from gateway.workers.landlock import Grant, Right, restrict
 from gateway.workers.limits import die_with_parent
@@ -40,8 +38,6 @@ _DEVICES: Final = (
     Grant("/dev/zero", Right.READ_FILE),
     Grant("/dev/urandom", Right.READ_FILE),
 )
-_SECUREBITS: Final = 0b1110_1111  # NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE, all locked; KEEP_CAPS locked off
-_CAPABILITIES_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +63,6 @@ def become(order: CommandOrder, streams: Streams, worker_pid: int) -> NoReturn:
         interpreter = interpreter_of(streams.program)
         _arrange(order, streams)  # (2)
         _close_but(streams.program, streams.report)  # (3)
-        _drop_capabilities()
-        prctl.prctl(prctl.SET_NO_NEW_PRIVS, 1)
         restrict(_grants(order, streams.program, interpreter), abi_min=LANDLOCK_ABI_MIN)  # (4)
         machine = here()
         if machine is None:
@@ -116,17 +110,6 @@ def _close_but(*kept: int) -> None:
         os.set_inheritable(descriptor, False)
         start = descriptor + 1
     os.closerange(start, 1 << 20)
-
-
-def _drop_capabilities() -> None:
-    """Give up every capability, also those that an exec by user 0 would bring back."""
-    for capability in range(_CAPABILITIES_MAX):
-        with suppress(OSError):  # the kernel has fewer; and who has none to begin with may not, and need not
-            prctl.prctl(prctl.CAPBSET_DROP, capability)
-    with suppress(OSError):  # likewise
-        prctl.prctl(prctl.SET_SECUREBITS, _SECUREBITS)
-    prctl.prctl(prctl.CAP_AMBIENT, prctl.CAP_AMBIENT_CLEAR_ALL)
-    prctl.capset_nothing()
 
 
 def _grants(order: CommandOrder, program: int, interpreter: str | None) -> Sequence[Grant]:

@@ -7,17 +7,9 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from engine.values import JsonObject, JsonValue
+from gateway.effects.commands.limits import OUTPUT_BYTES_MAX, WALL_MS_MAX, CommandLimits
 from gateway.effects.commands.pattern import TokenPattern
-from gateway.effects.commands.rule import (
-    NAME,
-    OUTPUT_BYTES_MAX,
-    TOKEN_CHARS_MAX,
-    WALL_MS_MAX,
-    CommandLimits,
-    CommandRule,
-    Form,
-    OptionRule,
-)
+from gateway.effects.commands.rule import NAME, TOKEN_CHARS_MAX, CommandRule, Form, OptionRule
 from gateway.errors import PolicyInvalidError
 
 COMMANDS_MAX: Final = 256

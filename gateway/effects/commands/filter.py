@@ -10,8 +10,9 @@ that cannot ends by itself. Left out on purpose, beside everything that administ
   which C libraries fall back to clone), mounts, chroot;
 - ptrace, process_vm_*, pidfd_getfd, kcmp, perf_event_open, bpf, userfaultfd, io_uring, keyctl: each has been a way to
   another process or into the kernel;
-- chmod, chown, utimes and their like, and extended attributes: Landlock does not look at them, and the gateway's user
-  owns more than the workspace, the programs of the machine included where it is root;
+- chmod, chown, utimes and extended attributes: Landlock does not look at them, and the gateway's user owns more than
+  the workspace, the programs of the machine included where it is root. Modes and times are answered as if they had been
+  set, since programs that unpack or copy give up otherwise; a file keeps the mode that it was made with;
 - inotify, mincore and fcntl's leases, for the same reason: they work on whatever can be named or read;
 - memfd_create, because Landlock does not stop memory from being executed; fallocate, because it takes
   disk that a walk over the workspace does not see; shared memory, semaphores and queues, because they outlive
@@ -82,7 +83,7 @@ rt_sigtimedwait rt_tgsigqueueinfo sigaltstack pidfd_open pidfd_send_signal
 _PROGRAMS: Final = """
 execve execveat wait4 waitid
 """
-_ALWAYS: Final = allow(*"".join((_FILES, _WAITING, _STREAMS, _MEMORY, _ITSELF, _SIGNALS, _PROGRAMS)).split())
+_ALWAYS: Final = allow(*f"{_FILES}{_WAITING}{_STREAMS}{_MEMORY}{_ITSELF}{_SIGNALS}{_PROGRAMS}".split())
 _CHECKED: Final = (
     Allow("socketpair", (Check(0, WORD, (_AF_UNIX,)), Check(1, _SOCK_TYPE, (_SOCK_STREAM,)))),
     Allow("prctl", (Check(0, WORD, (*_PR_ALLOWED, _PR_SET_VMA)),)),
@@ -93,6 +94,7 @@ _CHECKED: Final = (
 )
 _FORKS: Final = (*allow("fork", "vfork"), Allow("clone", (Check(0, _CLONE_NEW, (0,)),)))
 _THREADS: Final = (Allow("clone", (Check(0, _CLONE_NEW | _CLONE_THREAD, (_CLONE_THREAD,)),)),)
+_IGNORED: Final = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "futimesat", "utimensat")
 _FALL_BACK: Final = {
     "clone3": errno.ENOSYS,
     "fallocate": errno.EOPNOTSUPP,
@@ -108,4 +110,6 @@ _FALL_BACK: Final = {
 def command_filter(machine: Machine, *, forks: bool) -> bytes:
     """Return the filter of a command; without `forks` it may have threads, and no other process."""
     children = _FORKS if forks else _THREADS
-    return program((*_ALWAYS, *_CHECKED, *children), machine, refused=_FALL_BACK, otherwise=errno.EPERM)
+    return program(
+        (*_ALWAYS, *_CHECKED, *children), machine, refused=_FALL_BACK, ignored=_IGNORED, otherwise=errno.EPERM
+    )

@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from gateway.effects.commands.limits import ERRORS_BYTES_MAX
 from gateway.effects.commands.order import CommandEnd, CommandOrder, How
-from gateway.effects.commands.rule import ERRORS_BYTES_MAX
 from gateway.effects.tree import extent_of
 
 THREADS_MAX: Final = 256  # of all processes of one command together, beside one each

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 import orjson
 
-from gateway.effects.commands.rule import CommandLimits
+from gateway.effects.commands.limits import CommandLimits
 from gateway.errors import WorkerError
 
 How: TypeAlias = Literal["exited", "signalled", "timeout", "cpu", "memory", "processes", "disk", "stopped"]

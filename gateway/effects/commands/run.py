@@ -24,8 +24,9 @@ from gateway.effects.arguments import integer, invalid, only_fields, payload
 from gateway.effects.blocking import BlockingPool
 from gateway.effects.commands import kernel
 from gateway.effects.commands.argv import judged, refused
+from gateway.effects.commands.limits import OUTPUT_BYTES_MAX, STDIN_BYTES_MAX, WALL_MS_MAX, CommandLimits
 from gateway.effects.commands.order import CommandEnd, CommandOrder
-from gateway.effects.commands.rule import OUTPUT_BYTES_MAX, STDIN_BYTES_MAX, WALL_MS_MAX, CommandLimits, CommandRule
+from gateway.effects.commands.rule import CommandRule
 from gateway.effects.commands.runner import CommandRunner
 from gateway.effects.performer import SECONDS_MAX, EffectRequest, EffectScope
 from gateway.effects.workspace import Workspace

@@ -52,7 +52,7 @@ class CommandRunner:
         process: Process | None = None
         try:
             with theirs:
-                spec = WorkerSpec(entry=_ENTRY, limits=_LIMITS, fds=(theirs.fileno(), root))
+                spec = WorkerSpec(entry=_ENTRY, limits=_LIMITS, calls=None, fds=(theirs.fileno(), root))
                 process = await self._zygote.fork(spec)
             await asyncio.get_running_loop().sock_sendall(process.socket, frame(order.encode()))
             seconds = order.limits.wall_ms_max / 1000 + self._grace_seconds

@@ -1,7 +1,8 @@
-"""The entry of a command's worker: a process for one command, forked by the zygote, that ends when it has told of it.
+"""The entry of a command's worker: a process for one command, forked by the zygote, that ends once it has told of it.
 
-It is none of the workers that answer requests behind a lock: it has to start a program, and it reads nothing that is
-hostile but bytes that it hands on. Descriptors: the gateway's socket for this command, and the workspace.
+It is a launcher (`gateway.workers.spec`), not locked down but for its capabilities: it has to start a program, and it
+reads nothing that is hostile but bytes that it hands on. Descriptors: the gateway's socket for this command, and the
+workspace.
 """
 
 import os
@@ -11,12 +12,14 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Final
 
-from gateway.effects.commands import prctl
 from gateway.effects.commands.confine import Streams, become
 from gateway.effects.commands.guard import Guard
 from gateway.effects.commands.order import FAILED, STARTED, CommandEnd, CommandOrder
+from gateway.effects.commands.prctl import adopt_orphans, end_with_parent
 from gateway.effects.commands.program import ProgramError, open_program
 from gateway.errors import WorkerError
+from gateway.workers.capabilities import drop_all
+from gateway.workers.limits import no_new_privileges
 
 _REPORT_BYTES_MAX: Final = 512
 
@@ -25,11 +28,13 @@ def serve(config: bytes, fds: tuple[int, ...]) -> Callable[[bytes], bytes]:
     """Run the command of `config` to its end, and tell the gateway; the handler that is returned takes no request."""
     channel, root = fds
     control = socket.socket(fileno=channel)
-    prctl.prctl(prctl.SET_CHILD_SUBREAPER, 1)
+    no_new_privileges()
+    drop_all()
+    adopt_orphans()
     # SIGKILL would leave the command's processes to nobody: the zygote's end is told to this process, which then ends
     # them as it does when the gateway hangs up.
     signal.signal(signal.SIGTERM, lambda *_: control.shutdown(socket.SHUT_RDWR))
-    prctl.prctl(prctl.SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
     try:
         message = _run(CommandOrder.decode(config), control, root).encode()
     except ProgramError as error:
