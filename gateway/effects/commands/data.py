@@ -78,10 +78,9 @@ def _options(where: str, value: JsonValue) -> Mapping[str, OptionRule]:
         raise _invalid(where, f"must be an object of at most {OPTIONS_MAX} entries")
     options = {name: _option(f"{where}.{name}", name, entry) for name, entry in value.items()}
     for name in options:
-        # "-ov" is "-o" with the value "v" to the program: it must not be another option to us.
+        # "-ov" is "-o" with the value "v" to most programs: it must not be another option to us.
         short = options.get(name[:_SHORT_CHARS])
-        attaches = short is not None and short.value is not None and short.form != "separate"
-        if attaches and not name.startswith("--") and len(name) > _SHORT_CHARS:
+        if short is not None and short.value is not None and not name.startswith("--") and len(name) > _SHORT_CHARS:
             raise _invalid(f"{where}.{name}", f"reads as {name[:_SHORT_CHARS]} with an attached value")
     return MappingProxyType(options)
 

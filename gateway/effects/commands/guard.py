@@ -181,7 +181,7 @@ class Guard:
             exit_code=os.WEXITSTATUS(status) if how == "exited" else None,
             signal=number,
             duration_ms=int(seconds * 1000),
-            truncated=self._output.truncated or self._errors.truncated,
+            cut=(self._output.truncated, self._errors.truncated),
             output=bytes(self._output.data),
             errors=bytes(self._errors.data),
         )

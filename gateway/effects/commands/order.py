@@ -53,13 +53,13 @@ class CommandEnd:
     exit_code: int | None  # where it exited by itself
     signal: int | None  # where one ended it, the worker's included
     duration_ms: int
-    truncated: bool  # it wrote more than is kept
     output: bytes
     errors: bytes
+    cut: tuple[bool, bool]  # whether it wrote more output, and more errors, than is kept
 
     def encode(self) -> bytes:
         """Return the end as one message, for `decode`."""
-        head = orjson.dumps([self.how, self.exit_code, self.signal, self.duration_ms, self.truncated, len(self.output)])
+        head = orjson.dumps([self.how, self.exit_code, self.signal, self.duration_ms, self.cut, len(self.output)])
         return _ENDED + head + b"\n" + self.output + self.errors
 
     @classmethod
@@ -71,7 +71,7 @@ class CommandEnd:
         """
         head, found, body = message.removeprefix(_ENDED).partition(b"\n")
         try:
-            how, exit_code, signal, duration_ms, truncated, size = orjson.loads(head)
+            how, exit_code, signal, duration_ms, (output_cut, errors_cut), size = orjson.loads(head)
         except (ValueError, TypeError) as error:
             raise WorkerError("the command's worker says nothing that is known", code="worker.protocol") from error
         if not found or not message.startswith(_ENDED) or how not in HOWS or type(size) is not int:
@@ -81,7 +81,7 @@ class CommandEnd:
             exit_code=exit_code,
             signal=signal,
             duration_ms=duration_ms,
-            truncated=truncated,
+            cut=(output_cut, errors_cut),
             output=body[:size],
             errors=body[size:],
         )

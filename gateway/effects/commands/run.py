@@ -158,10 +158,10 @@ def _outcome(rule: CommandRule, end: CommandEnd) -> JsonObject:
         "ended": end.how,
         "exit_code": end.exit_code,
         "signal": _signal_name(end.signal),
-        "truncated": end.truncated,
+        "truncated": any(end.cut),
         "duration_ms": end.duration_ms,
     }
-    return outcome | _stream("stdout", end.output, end.truncated) | _stream("stderr", end.errors, end.truncated)
+    return outcome | _stream("stdout", end.output, cut=end.cut[0]) | _stream("stderr", end.errors, cut=end.cut[1])
 
 
 def _signal_name(number: int | None) -> str | None:
@@ -173,7 +173,7 @@ def _signal_name(number: int | None) -> str | None:
         return f"SIG{number}"
 
 
-def _stream(name: str, raw: bytes, truncated: bool) -> dict[str, JsonValue]:
+def _stream(name: str, raw: bytes, *, cut: bool) -> dict[str, JsonValue]:
     """Return text as text, anything else as base64.
 
     Control characters would be six bytes each as JSON, so that 64 KiB of them were more than a journal holds.
@@ -181,8 +181,7 @@ def _stream(name: str, raw: bytes, truncated: bool) -> dict[str, JsonValue]:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        cut = truncated and error.end == len(raw) and len(raw) - error.start < _CHARACTER_BYTES_MAX
-        if not cut:
+        if not (cut and error.end == len(raw) and len(raw) - error.start < _CHARACTER_BYTES_MAX):
             return {f"{name}_base64": base64.b64encode(raw).decode("ascii")}
         text = raw[: error.start].decode("utf-8")  # the bound fell into a character
     if any(char < " " and char not in "\t\n\r" for char in text):
