@@ -4,13 +4,11 @@ Each attack is Python that a command runs. It prints `held` where the kernel sto
 """
 
 import asyncio
+import hashlib
 import os
 import shutil
 import socket
 import stat
-import subprocess
-import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -56,6 +54,14 @@ def descendants() -> list[int]:
     return found
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def status(path: Path) -> os.stat_result:
+    return path.stat()
+
+
 def exited(outcome: JsonObject) -> str:
     """Return what a command wrote that came to its end by itself."""
     assert (outcome["ended"], outcome["exit_code"]) == ("exited", 0), outcome
@@ -69,6 +75,8 @@ def attempt(act):
         print("got", act())
     except (OSError, MemoryError) as error:
         print("held" if isinstance(error, OSError) and error.errno in {1, 13, 38, 95} else error)
+    except ValueError as error:  # how Python tells of a limit that cannot be raised
+        print("held" if "not allowed to raise" in str(error) else error)
 """
 
 READS = {
@@ -164,17 +172,17 @@ async def test_nothing_outside_is_read(held: World, outside: Path, name: str) ->
 @pytest.mark.parametrize("name", sorted(WRITES))
 async def test_nothing_outside_is_written(held: World, outside: Path, name: str) -> None:
     """And no name in the workspace becomes one of something else."""
-    before = sorted(path.name for path in outside.parent.iterdir())
+    before = names(outside.parent)
     text = ATTEMPT + f"attempt(lambda: {WRITES[name].format(path=str(outside))})"
     said = exited(await held.script(text))
     assert said == "held\n" or (name in {"a second name of it", "its name"} and "cross-device" in said)
-    assert sorted(path.name for path in outside.parent.iterdir()) == before
+    assert names(outside.parent) == before
     assert outside.read_text() == "kept outside"
 
 
 async def test_modes_and_times_outside_stay(held: World, outside: Path) -> None:
     """Landlock does not look at chmod and utime; the filter answers them, and nothing is done, inside nor outside."""
-    before = outside.stat()
+    before = status(outside)
     text = f"""
 import os
 for path in ({str(outside)!r}, "."):
@@ -183,9 +191,9 @@ for path in ({str(outside)!r}, "."):
 print(oct(os.stat({str(outside)!r}).st_mode & 0o7777))
 """
     assert exited(await held.script(text)) == "0o600\n"
-    after = outside.stat()
+    after = status(outside)
     assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
-    assert stat.S_IMODE(held.workspace.path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(status(held.workspace.path).st_mode) == 0o700
 
 
 @pytest.fixture
@@ -317,8 +325,8 @@ BOMBS = {
     ),
     "threads": (
         "processes",
-        "import threading, time\nthreading.stack_size(65536)\n"
-        "while True:\n    threading.Thread(target=time.sleep, args=(60,)).start()\n",
+        "import threading, time\nthreading.stack_size(65536)\nwhile True:\n"
+        + "    threading.Thread(target=time.sleep, args=(60,)).start()\n",
     ),
     "files": ("disk", "n = 0\nwhile True:\n    n += 1\n    open(f'f{n}', 'wb').write(bytes(1 << 20))\n"),
     "names": ("disk", "n = 0\nwhile True:\n    n += 1\n    open(f'f{n}', 'wb').close()\n"),
@@ -371,11 +379,15 @@ async def test_memory_has_an_end_for_one_process(held: World) -> None:
 
 
 async def test_a_file_has_an_end(tmp_path: Path) -> None:
-    """A write over the limit of one file ends the program."""
+    """Beyond the limit of one file a write fails, and ends a program that has not asked to hear of it."""
     async with world(tmp_path, {"python": python(file_bytes=1000)}) as opened:
-        outcome = await opened.script("open('x', 'wb', buffering=0).write(bytes(2000)); open('x', 'ab').write(b'x')")
-        assert outcome["ended"] == "signalled" or outcome["exit_code"] == 1
-        assert (opened.workspace.path / "x").stat().st_size == 1000
+        outcome = await opened.script(
+            "import os, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
+            "fd = os.open('x', os.O_CREAT | os.O_WRONLY)\nprint(os.write(fd, bytes(2000)), flush=True)\n"
+            "os.write(fd, b'x')"
+        )
+        assert (outcome["ended"], outcome["signal"], outcome["stdout"]) == ("signalled", "SIGXFSZ", "1000\n")
+        assert status(opened.workspace.path / "x").st_size == 1000
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
@@ -412,12 +424,13 @@ async def test_links_that_a_command_makes_lead_no_file_effect_out(held: World, o
     reading, writing = FileRead(pool, FileLimits()), FileWrite(pool, FileLimits())
     try:
         for path in ("l", "m", "l/secret", "m/passwd"):
+            ask = EffectRequest(op="file.read", args={"path": path}, key="k", timeout_seconds=5)
             with pytest.raises(EffectError):
-                args: JsonObject = {"path": path}
-                await reading.perform(EffectRequest(op="file.read", args=args, key="k", timeout_seconds=5), scope)
+                await reading.perform(ask, scope)
+            args: JsonObject = {"path": path, "content": "owned", "mode": "replace"}
+            ask = EffectRequest(op="file.write", args=args, key="k", timeout_seconds=5)
             with pytest.raises(EffectError):
-                args = {"path": path, "content": "owned", "mode": "replace"}
-                await writing.perform(EffectRequest(op="file.write", args=args, key="k", timeout_seconds=5), scope)
+                await writing.perform(ask, scope)
     finally:
         pool.close()
     assert outside.read_text() == "kept outside"
@@ -430,16 +443,16 @@ async def test_a_folder_that_shuts_its_owner_out_hides_nothing(tmp_path: Path) -
         text = "import os\nos.mkdir('d')\nopen('d/x', 'w').write('x' * 900)\nos.mkdir('e', 0)"
         assert exited(await opened.script(text)) == ""
         assert (opened.workspace.usage.entries, opened.workspace.usage.bytes) == (3, 900)
-        assert stat.S_IMODE((opened.workspace.path / "e").stat().st_mode) == 0o700
+        assert stat.S_IMODE(status(opened.workspace.path / "e").st_mode) == 0o700
         opened.workspaces.remove("m1")
-        assert not opened.workspace.path.exists()
+        assert opened.workspaces.names() == []
 
 
 async def test_a_program_that_is_exchanged_is_not_run(tmp_path: Path) -> None:
     """What is pinned is checked on the very descriptor that is executed, at each run."""
     path = tmp_path / "tool"
     shutil.copy("/bin/true", path)
-    digest = subprocess.run(["sha256sum", path], capture_output=True, check=True, text=True).stdout.split()[0]
+    digest = hashlib.sha256(Path("/bin/true").read_bytes()).hexdigest()  # noqa: ASYNC240 - before anything runs
     async with world(tmp_path, {"tool": {"executable": str(path), "sha256": digest}}) as opened:
         assert (await opened.perform("tool"))["exit_code"] == 0
         path.unlink()
@@ -470,7 +483,7 @@ async def test_a_program_that_is_none_is_not_run(tmp_path: Path, fault: str) -> 
 
 
 async def test_many_at_once_are_held_at_once(tmp_path: Path) -> None:
-    """Bombs side by side, each in a workspace of its own, all end with their own limit, and the loop goes on turning."""
+    """Bombs side by side, each in its own workspace, all end with their own limit, and the loop goes on turning."""
     text, turns = "import os\nwhile True:\n    os.fork()\n", 0
     async with world(tmp_path) as opened:
 
@@ -491,12 +504,6 @@ async def test_many_at_once_are_held_at_once(tmp_path: Path) -> None:
         assert [(await task)["ended"] for task in running] == ["processes"] * 4
     assert turns > 0
     assert descendants() == []
-
-
-def test_this_module_runs_where_threads_are_few() -> None:
-    """The listeners above leave no thread behind, which would hide a leak."""
-    assert threading.active_count() < 32
-    assert sys.version_info >= (3, 11)
 
 
 async def test_programs_of_the_machine_are_held_as_well(tmp_path: Path, outside: Path) -> None:
