@@ -58,6 +58,10 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def text_of(path: Path) -> str:
+    return path.read_text()
+
+
 def status(path: Path) -> os.stat_result:
     return path.stat()
 
@@ -177,7 +181,7 @@ async def test_nothing_outside_is_written(held: World, outside: Path, name: str)
     said = exited(await held.script(text))
     assert said == "held\n" or (name in {"a second name of it", "its name"} and "cross-device" in said)
     assert names(outside.parent) == before
-    assert outside.read_text() == "kept outside"
+    assert text_of(outside) == "kept outside"
 
 
 async def test_modes_and_times_outside_stay(held: World, outside: Path) -> None:
@@ -317,17 +321,19 @@ async def test_nobody_survives_the_end(held: World, name: str) -> None:
     assert descendants() == []
 
 
+THREADS = """
+import threading, time
+threading.stack_size(65536)
+while True:
+    threading.Thread(target=time.sleep, args=(60,)).start()
+"""
 BOMBS = {
     "forks": ("processes", "import os\nwhile True:\n    os.fork()\n"),
     "forks that daemonize": (
         "processes",
         "import os\nwhile True:\n    if os.fork() == 0 and os.fork():\n        os._exit(0)\n",
     ),
-    "threads": (
-        "processes",
-        "import threading, time\nthreading.stack_size(65536)\nwhile True:\n"
-        + "    threading.Thread(target=time.sleep, args=(60,)).start()\n",
-    ),
+    "threads": ("processes", THREADS),
     "files": ("disk", "n = 0\nwhile True:\n    n += 1\n    open(f'f{n}', 'wb').write(bytes(1 << 20))\n"),
     "names": ("disk", "n = 0\nwhile True:\n    n += 1\n    open(f'f{n}', 'wb').close()\n"),
     "folders": ("disk", "import os\nwhile True:\n    os.mkdir('d')\n    os.chdir('d')\n"),
@@ -433,7 +439,7 @@ async def test_links_that_a_command_makes_lead_no_file_effect_out(held: World, o
                 await writing.perform(ask, scope)
     finally:
         pool.close()
-    assert outside.read_text() == "kept outside"
+    assert text_of(outside) == "kept outside"
 
 
 async def test_a_folder_that_shuts_its_owner_out_hides_nothing(tmp_path: Path) -> None:
