@@ -52,6 +52,7 @@ from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.sandbox.pool import PooledSandbox
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.store.store import Store
+from gateway.workers.isolation import Isolation, of_this_kernel
 from gateway.workers.supervisor import Zygote
 
 KEY_FILE: Final = "keys/log.key"
@@ -80,6 +81,7 @@ class Gateway:
     bundle: Bundle
     hooks: tuple[Hook, ...]
     verifier_key: str
+    isolation: Isolation  # what binds every worker
     recovered: Recovered  # missions that an earlier process left unfinished
 
 
@@ -113,6 +115,8 @@ async def running_gateway(
         EngineError: it cannot start; what had been started is stopped again.
     """
     _check_listen(config)
+    isolation = of_this_kernel()
+    config.workers.check(isolation)
     # An event loop that never idles gives the interpreter up only every switch interval; at the default of 5 ms the
     # audit writer's thread starves, and with it everything that waits for a checkpoint (docs/adr/0004).
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -134,7 +138,7 @@ async def running_gateway(
         )
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
-        await _record(records.audit, EventType.GATEWAY_STARTED, {"bundle": rules.bundle.digest, "hooks": rules.pins()})
+        await _record(records.audit, EventType.GATEWAY_STARTED, _started(rules, isolation))
         server = _server(config, desk, workers, records)
         await server.start(config.listen)
         pruning = asyncio.create_task(Retention(ground, days=rules.retention_days).run())
@@ -148,6 +152,7 @@ async def running_gateway(
                 bundle=rules.bundle,
                 hooks=rules.hooks,
                 verifier_key=records.verifier_key,
+                isolation=isolation,
                 recovered=recovered,
             )
         finally:
@@ -202,7 +207,8 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules) ->
     """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
     # Policy workers import their engine after the fork: sandbox workers come from the same zygote, and must inherit
     # neither its code nor the address space that its allocator takes.
-    zygote = await Zygote.start((*SANDBOX_PRELOAD, *COMMANDS_PRELOAD))
+    preload = (*SANDBOX_PRELOAD, *COMMANDS_PRELOAD)
+    zygote = await Zygote.start(preload, without=config.workers.accept_without)
     stack.push_async_callback(zygote.close)
     compiled = await _all(_compile(zygote, hook) for hook in rules.hooks)
     modules = {hook.name: artefact for hook, artefact in zip(rules.hooks, compiled, strict=True)}
@@ -320,6 +326,16 @@ def _check_listen(config: Config) -> None:
             "in the clear; listen on 127.0.0.1 behind something that ends TLS",
             code="config.listen",
         )
+
+
+def _started(rules: Rules, isolation: Isolation) -> JsonObject:
+    """Return what the log is told of a start."""
+    return {
+        "bundle": rules.bundle.digest,
+        "hooks": rules.pins(),
+        "isolation": list(isolation.in_force),
+        "missing": [str(layer) for layer in isolation.missing],
+    }
 
 
 async def _record(audit: AuditLog, event: EventType, details: JsonObject) -> None:

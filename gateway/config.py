@@ -1,9 +1,10 @@
 """The gateway's configuration: one TOML file in the home directory, parsed into one frozen, typed value."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -11,6 +12,7 @@ from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal, TokenEntry
+from gateway.workers.isolation import Isolation
 
 CONFIG_NAME: Final = "missiongate.toml"
 CONFIG_BYTES_MAX: Final = 1024 * 1024
@@ -51,6 +53,21 @@ class WorkersConfig(_Section):
 
     sandbox: Annotated[int, Field(ge=1, le=64)] = 2
     policy: Annotated[int, Field(ge=1, le=64)] = 1
+    accept_without: list[Literal["landlock", "seccomp"]] = Field(default_factory=list)
+
+    def check(self, isolation: Isolation) -> None:
+        """Refuse a kernel that lacks a layer which `accept_without` does not name; one that is there always applies.
+
+        Raises:
+            ConfigurationError: `config.isolation`, with what is missing and the key.
+        """
+        lacking = [str(layer) for layer in isolation.missing if layer not in self.accept_without]
+        if lacking:
+            raise ConfigurationError(
+                f"workers.accept_without: this kernel lacks {' and '.join(lacking)}, which hold a worker that a module "
+                f"or a policy has taken over; to run without, say accept_without = {json.dumps(lacking)}",
+                code="config.isolation",
+            )
 
 
 class LimitsConfig(_Section):

@@ -14,6 +14,7 @@ from gateway.cli.audit import print_report
 from gateway.cli.output import OUT, Exit, Output, fail, fail_call, print_errors, said, steps_table, styled
 from gateway.client import CallError
 from gateway.demo.scenario import ACTS, Outcome, Stage, stage, verify
+from gateway.workers.isolation import Isolation
 
 
 def demo() -> None:
@@ -57,8 +58,18 @@ def _introduce(running: Stage) -> None:
     OUT.print(Text.assemble(("Missiongate", "bold"), (f"  serving on {running.gateway.address}", "dim")))
     _say(
         "Every step is sanitized, decided by Rego, run in a WebAssembly sandbox and recorded. "
-        "Modules cannot touch anything: they ask for effects, which are checked, decided, recorded, then performed.\n"
+        "Modules cannot touch anything: they ask for effects, which are checked, decided, recorded, then performed."
     )
+    _say(_held_by(running.gateway.isolation) + "\n")
+
+
+def _held_by(isolation: Isolation) -> str:
+    """Say in one line what binds the workers here."""
+    lacking = " and ".join(isolation.missing)
+    lack = (
+        f" This kernel lacks {lacking}: serve refuses that unless workers.accept_without names it." if lacking else ""
+    )
+    return f"Workers are held by {', '.join(isolation.in_force)}.{lack}"
 
 
 def _show(number: int, outcome: Outcome) -> None:

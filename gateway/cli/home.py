@@ -96,6 +96,7 @@ def _announce(gateway: Gateway, output: Output) -> None:
         "verifier_key": gateway.verifier_key,
         "bundle": gateway.bundle.digest,
         "kinds": [hook.name for hook in gateway.hooks],
+        "isolation": list(gateway.isolation.in_force),
         "resumed": list(gateway.recovered.resumed),
         "interrupted": list(gateway.recovered.interrupted),
     }
@@ -106,6 +107,7 @@ def _announce(gateway: Gateway, output: Output) -> None:
     shown: dict[str, object] = {
         "policy": gateway.bundle.digest,
         "step kinds": ", ".join(hook.name for hook in gateway.hooks),
+        "workers": ", ".join(gateway.isolation.in_force),
         "log key": gateway.verifier_key,
     }
     if resumed := gateway.recovered.resumed:

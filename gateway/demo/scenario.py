@@ -14,10 +14,11 @@ from typing import Any, Final
 from engine.audit.verify import VerificationReport, verify_log
 from gateway.assembly import AUDIT_FOLDER, Gateway, running_gateway
 from gateway.client import CallError, Client, Server
-from gateway.config import CONFIG_NAME, load_config
+from gateway.config import CONFIG_NAME, Config, load_config
 from gateway.demo.service import rate_service
 from gateway.home import NewHome, make_home
 from gateway.sandbox.hooks import demo_hooks
+from gateway.workers.isolation import Layer
 
 _TOKEN_BYTES: Final = 32
 _HOOKS: Final = Path(str(files("gateway"))) / "_hooks" / "demo"
@@ -176,11 +177,17 @@ def open_service(data: dict[str, Any], port: int) -> None:
         config["kinds"][hook.name] = {"profile": hook.profile, "effects": [], "closed_taint": []}
 
 
+def _anywhere(config: Config) -> Config:
+    """Return the configuration of a gateway that runs on any kernel, with what isolation there is."""
+    workers = config.workers.model_copy(update={"accept_without": [str(layer) for layer in Layer]})
+    return config.model_copy(update={"workers": workers})
+
+
 @asynccontextmanager
 async def stage(folder: Path) -> AsyncIterator[Stage]:
     """Run the service and the gateway."""
     async with rate_service() as port:
         reviewer_token = secrets.token_urlsafe(_TOKEN_BYTES)
         made = prepare(folder / "home", port, reviewer_token)
-        async with running_gateway(made.home, load_config(made.home)) as gateway:
+        async with running_gateway(made.home, _anywhere(load_config(made.home))) as gateway:
             yield Stage(home=made, gateway=gateway, service_port=port, reviewer_token=reviewer_token)

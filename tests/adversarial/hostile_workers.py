@@ -1,7 +1,10 @@
 """Entry points of workers that mean harm: code of an attacker who has taken one over, and holds its socket."""
 
+import collections
 import ctypes
+import itertools
 import os
+import signal
 import socket
 import stat
 import threading
@@ -56,6 +59,18 @@ def deaf(_config: bytes, _fds: tuple[int, ...]) -> Handler:
     """Say that it is ready, and take no request: whatever is sent cannot be delivered."""
     _link().shutdown(socket.SHUT_RD)
     return lambda request: request
+
+
+def stubborn(_config: bytes, _fds: tuple[int, ...]) -> Handler:
+    """Ignore everything that can be ignored: every signal blocked, the interpreter held, in a loop of C."""
+
+    def handle(request: bytes) -> bytes:
+        if request == b"spin":
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            collections.deque(itertools.repeat(0), maxlen=0)
+        return b">" + request
+
+    return handle
 
 
 def _link() -> socket.socket:

@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import gc
 import os
+import select
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -78,6 +80,23 @@ async def test_workers_that_take_no_request_become_unavailable(zygote: Zygote) -
     with pytest.raises(WorkerError) as caught:
         await asyncio.wait_for(pool.call(b"x", deadline_ms=DEADLINE_MS), 5)
     assert caught.value.code in {"worker.unavailable", "worker.crashed"}
+    await pool.close()
+
+
+@pytest.mark.parametrize("how", ["spinning in C", "stopped"])
+async def test_a_worker_that_ignores_everything_is_killed_at_its_deadline(zygote: Zygote, how: str) -> None:
+    """No signal that it could block, no lock that it could hold: its process is gone, and the spare answers."""
+    pool = WorkerPool(zygote, WorkerSpec(entry=f"{HOSTILE}:stubborn", limits=LIMITS, calls=ENTRIES), 1, spares=1)
+    await pool.start()
+    pidfd = os.pidfd_open(pool.pids[0])
+    if how == "stopped":
+        signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
+    with pytest.raises(WorkerError) as caught:
+        await pool.call(b"spin", deadline_ms=100)
+    assert caught.value.code == "worker.deadline"
+    assert await pool.call(b"x", deadline_ms=DEADLINE_MS) == b">x"
+    assert select.select([pidfd], [], [], 5)[0]
+    os.close(pidfd)
     await pool.close()
 
 

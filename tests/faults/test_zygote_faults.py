@@ -1,9 +1,11 @@
 """What goes wrong around the zygote is typed, leaves nothing behind, and is mended by the next fork."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,74 @@ async def test_a_pool_outlives_a_zygote_that_is_slow_to_come_back(monkeypatch: p
     await zygote.close()
 
 
+async def test_a_machine_without_processes_costs_a_pool_its_spare_first() -> None:
+    """Forks that fail with EAGAIN: the pool serves with what it has, says why, and is whole again when they succeed."""
+    zygote = await Zygote.start(("tests.faults.scarce_forks",))
+    pool = WorkerPool(zygote, ECHO, 1, spares=1)
+    await pool.start()
+    await _until(lambda: pool.spare_pids)
+    with pytest.raises(WorkerError) as caught:
+        await zygote.fork(ECHO)
+    assert caught.value.code == "worker.start_failed"
+    assert "Resource temporarily unavailable" in caught.value.message
+    os.kill(pool.pids[0], signal.SIGKILL)  # the spare steps in, and no fork succeeds for a while
+    answers = [await pool.call(str(n).encode(), deadline_ms=DEADLINE_MS, retries=1) for n in range(20)]
+    assert answers == [b">%d" % n for n in range(20)]
+    await _until(lambda: pool.spare_pids)
+    assert len(pool.pids) == 1
+    await pool.close()
+    await zygote.close()
+
+
+async def test_failing_forks_are_not_asked_for_in_a_loop(caplog: pytest.LogCaptureFixture) -> None:
+    """However busy the other workers are, attempts at a replacement are apart from each other."""
+    zygote = await Zygote.start(("tests.faults.scarce_forks",))
+    pool = WorkerPool(zygote, ECHO, 2)
+    await pool.start()
+    os.kill(pool.pids[0], signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.12):
+            while True:
+                await pool.call(b"x", deadline_ms=DEADLINE_MS, retries=1)
+    failed = [record for record in caplog.records if "no replacement" in record.getMessage()]
+    assert 0 < len(failed) < 4
+    await pool.close()
+    await zygote.close()
+
+
+async def test_all_workers_at_once_are_replaced() -> None:
+    """Workers and spare are killed in the same moment, with calls under way and waiting: each call is answered."""
+    zygote = await Zygote.start()
+    pool = WorkerPool(zygote, ECHO, 2, spares=1)
+    await pool.start()
+    await _until(lambda: pool.spare_pids)
+    killed = {*pool.pids, *pool.spare_pids}
+    calls = [asyncio.ensure_future(pool.call(b"sleep 0.1", deadline_ms=DEADLINE_MS, retries=2)) for _ in range(6)]
+    await asyncio.sleep(0.02)
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    assert await asyncio.gather(*calls) == [b">sleep 0.1"] * 6
+    await _until(lambda: pool.spare_pids)
+    assert not killed & {*pool.pids, *pool.spare_pids}
+    await pool.close()
+    await zygote.close()
+
+
+async def test_a_zygote_s_death_takes_the_spare_and_gives_it_back() -> None:
+    """A pool with a spare loses all its workers with the zygote, and has as many again."""
+    zygote = await Zygote.start()
+    pool = WorkerPool(zygote, ECHO, 2, spares=1)
+    await pool.start()
+    await _until(lambda: pool.spare_pids)
+    killed = {*pool.pids, *pool.spare_pids}
+    os.kill(zygote.pid, signal.SIGKILL)
+    await _until(lambda: len({*pool.pids, *pool.spare_pids} - killed) == 3)
+    assert await _eventually(pool) == b">x"
+    assert len(pool.pids) == 2
+    await pool.close()
+    await zygote.close()
+
+
 async def test_a_program_that_ignores_sigchld_recovers_too() -> None:
     """The kernel then reaps the zygote itself; that nobody can wait for it must not hang the forks."""
     zygote = await Zygote.start()
@@ -77,6 +147,12 @@ async def test_a_program_that_ignores_sigchld_recovers_too() -> None:
         await zygote.close()
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+async def _until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the pool tells nobody
+            await asyncio.sleep(0.01)
 
 
 async def _eventually(pool: WorkerPool) -> bytes:

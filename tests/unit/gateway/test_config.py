@@ -1,5 +1,6 @@
 """missiongate.toml: what is read, what is refused, and that the documentation knows every key."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from gateway.config import CONFIG_BYTES_MAX, CONFIG_NAME, Config, load_config
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal
+from gateway.workers.isolation import Isolation, Layer
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
 SHA = "a" * 64
@@ -67,6 +69,9 @@ def test_limits_reach_the_engine(tmp_path: Path) -> None:
         ("[workers]\nsandbox = 0", "workers.sandbox"),
         ("[workers]\nsandbox = 2.5", "workers.sandbox"),
         ("[workers]\nspare = 1", "workers.spare"),
+        ("[workers]\naccept_without = ['rlimits']", "workers.accept_without.0"),
+        ("[workers]\naccept_without = 'seccomp'", "workers.accept_without"),
+        ("[workers]\naccept_without = true", "workers.accept_without"),
         ("[limits]\ndocument_bytes_max = 4194305", "limits.document_bytes_max"),
         ("[[tokens]]\nsubject = 'ann'", "tokens.0.sha256"),
         (f"[[tokens]]\nsha256 = '{SHA.upper()}'\nsubject = 'ann'", "tokens.0.sha256"),
@@ -81,6 +86,23 @@ def test_a_broken_rule_names_its_key(tmp_path: Path, text: str, where: str) -> N
     error = refusal(written(tmp_path, text))
     assert error.code == "config.invalid"
     assert f": {where}: " in error.message
+
+
+@pytest.mark.parametrize("missing", [("landlock",), ("seccomp",), ("landlock", "seccomp")])
+def test_a_kernel_that_lacks_a_layer_is_refused_unless_it_is_named(tmp_path: Path, missing: tuple[str, ...]) -> None:
+    """Each layer by its own name; the refusal says what lacks, the key, and what to write there."""
+    kernel = Isolation(landlock_abi=0 if "landlock" in missing else 7, seccomp="seccomp" not in missing)
+    for count in range(len(missing)):
+        lacking = missing[count:]
+        config = load_config(written(tmp_path, f"[workers]\naccept_without = {json.dumps(missing[:count])}"))
+        with pytest.raises(ConfigurationError) as caught:
+            config.workers.check(kernel)
+        assert caught.value.code == "config.isolation"
+        assert f"workers.accept_without: this kernel lacks {' and '.join(lacking)}" in caught.value.message
+        assert json.dumps(lacking) in caught.value.message
+    load_config(written(tmp_path, f"[workers]\naccept_without = {json.dumps(missing)}")).workers.check(kernel)
+    Config().workers.check(Isolation(landlock_abi=1, seccomp=True))
+    assert {str(layer) for layer in Layer} == {"landlock", "seccomp"}
 
 
 def test_a_refused_token_is_not_repeated(tmp_path: Path) -> None:
