@@ -78,6 +78,7 @@ def test_what_is_declared_passes(argv: list[str]) -> None:
         (["git-log", "-n", "x"], 2, "option_value"),
         (["git-log", "-n", "-5"], 2, "option_value"),
         (["git-log", "-n", "--"], 2, "option_value"),
+        (["git-log", "--since", "-1"], 2, "option_value"),
         (["git-log", "-n"], 1, "option_value"),
         (["git-log", "--format", "short"], 1, "option_value"),
         (["git-log", "--format="], 1, "option_value"),
