@@ -17,10 +17,13 @@ from engine.clock import Clock, SystemClock
 from engine.exclusive import ExclusiveKeys
 from engine.slots import MEMBERS_MAX, SharedSlots
 from engine.values import JsonObject
-from gateway.addresses import AddressPolicy
 from gateway.admission import Admission
 from gateway.config import Config
 from gateway.effects.blocking import BlockingPool
+from gateway.effects.commands import kernel
+from gateway.effects.commands.run import CommandRun
+from gateway.effects.commands.runner import PRELOAD as COMMANDS_PRELOAD
+from gateway.effects.commands.runner import CommandRunner
 from gateway.effects.files import FileLimits, FileRead, FileWrite
 from gateway.effects.http import HttpLimits, HttpRequest, tls_context
 from gateway.effects.performer import Effects, Performer
@@ -124,6 +127,7 @@ async def running_gateway(
     sys.setswitchinterval(_SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
         rules = load_rules(home, config)
+        _check_commands(rules)
         records = await _open_records(stack, home, clock or SystemClock())  # it knows which hooks are enabled
         workers = await _start_workers(stack, config, rules, records)
         await _record_start(records.audit, rules, workers, isolation)
@@ -163,6 +167,7 @@ class _Workers:
     sandbox: Fleet
     policy: WorkerPolicy
     registry: Registry
+    commands: CommandRunner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +193,8 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules, re
     """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
     # Policy workers import their engine after the fork: sandbox workers come from the same zygote, and must inherit
     # neither its code nor the address space that its allocator takes.
-    zygote = await Zygote.start(SANDBOX_PRELOAD, without=config.workers.accept_without)
+    preload = (*SANDBOX_PRELOAD, *COMMANDS_PRELOAD)
+    zygote = await Zygote.start(preload, without=config.workers.accept_without)
     stack.push_async_callback(zygote.close)
     fleet = Fleet(zygote, config.workers.sizes())
     policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy)
@@ -206,7 +212,9 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules, re
     stack.push_async_callback(registry.close)
     stack.push_async_callback(policy.close)
     await all_of((registry.start(), policy.start()))
-    return _Workers(sandbox=fleet, policy=policy, registry=registry)
+    runner = CommandRunner(zygote)
+    stack.push_async_callback(runner.close)
+    return _Workers(sandbox=fleet, policy=policy, registry=registry, commands=runner)
 
 
 def _hook_stages(stack: AsyncExitStack, records: _Records) -> _HookStages:
@@ -285,7 +293,7 @@ def _pipeline(
         policy=workers.policy,
         screening=hooks.screening,
         observers=hooks.observers,
-        performing=Performing(_effects(stack, rules.addresses, waits), records.audit),
+        performing=Performing(_effects(stack, rules, workers.commands, waits), records.audit),
         effect_schemas=schemas,
         breakers=Breakers(config.breakers.settings(), records.clock),
         audit=records.audit,
@@ -309,7 +317,7 @@ def _ground(config: Config, records: _Records, pipeline: StepPipeline, approvals
     )
 
 
-def _effects(stack: AsyncExitStack, addresses: AddressPolicy, waits: Mapping[str, Performer]) -> Effects:
+def _effects(stack: AsyncExitStack, rules: Rules, commands: CommandRunner, waits: Mapping[str, Performer]) -> Effects:
     """Return every operation of this gateway; what blocks has threads of its own, a bounded number of them."""
     disk = BlockingPool("files", threads=4, waiting_max=4_096)
     names = BlockingPool("names", threads=4, waiting_max=256)
@@ -319,11 +327,18 @@ def _effects(stack: AsyncExitStack, addresses: AddressPolicy, waits: Mapping[str
         {
             "file.write": FileWrite(disk, FileLimits()),
             "file.read": FileRead(disk, FileLimits()),
-            "http.request": HttpRequest(addresses, SystemResolver(names), tls_context(), HttpLimits()),
+            "http.request": HttpRequest(rules.addresses, SystemResolver(names), tls_context(), HttpLimits()),
             "timer.sleep": TimerSleep(),
+            "command.run": CommandRun(rules.commands, commands, disk),
             **waits,
         }
     )
+
+
+def _check_commands(rules: Rules) -> None:
+    """Refuse to open commands on a kernel that cannot hold them; nothing in the configuration allows it."""
+    if rules.commands and (lacking := kernel.missing()):
+        raise ConfigurationError(f"commands in data.gateway.config need {lacking}", code="config.kernel")
 
 
 def _check_listen(config: Config) -> None:

@@ -11,6 +11,8 @@ from engine.fields import camel_case
 from gateway.addresses import AddressPolicy
 from gateway.admission import Admission
 from gateway.config import Config
+from gateway.effects.commands.data import commands_from
+from gateway.effects.commands.rule import CommandRule
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.errors import HookRefusedError, PolicyInvalidError
 from gateway.hookset import PLACED_MAX, ActiveHook, FixedHooks, HookSet, StepKind
@@ -40,6 +42,7 @@ class Rules:
     publishers: tuple[Publisher, ...]
     levels: SecurityLevels
     retention_days: int
+    commands: Mapping[str, CommandRule]
 
     def compose(self, active: Sequence[ActiveHook], sandbox: Sandbox) -> HookSet:
         """Return what these hooks are together; `sandbox` has their modules.
@@ -84,6 +87,7 @@ def load_rules(home: Path | None, config: Config) -> Rules:
         publishers=publishers,
         levels=security_levels(bundle.data, config.security.levels),
         retention_days=retention_days(bundle.data),
+        commands=commands_from(bundle.data),
     )
     rules.compose(base, _NO_SANDBOX)
     return rules

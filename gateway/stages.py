@@ -3,7 +3,7 @@
 `gateway.pipeline` is their only maker.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -142,7 +142,10 @@ class ReadyStep:
 
     @property
     def far_end(self) -> str:
-        """The host that the step is about to ask for something, as far as its parameters say so: a breaker's target."""
+        """The host or command that the step is about to ask, as far as its parameters say so: a breaker's target."""
+        argv = self.parameters.get("argv")
+        if isinstance(argv, Sequence) and argv and isinstance(argv[0], str):
+            return argv[0]
         url = self.parameters.get("url")
         if not isinstance(url, str):
             return ""

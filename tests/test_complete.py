@@ -103,9 +103,9 @@ def test_roles_open_no_method_that_is_not_there() -> None:
                 assert {(service, m) for m in methods if m != "*"} <= set(METHODS)
 
 
-def test_the_step_kinds_are_the_seven() -> None:
+def test_the_step_kinds_are_the_eight() -> None:
     """What the build has put into the package."""
-    assert sorted(KINDS) == ["approval", "create_file", "delay", "http", "mission", "read_file", "transform"]
+    assert sorted(KINDS) == ["approval", "command", "create_file", "delay", "http", "mission", "read_file", "transform"]
 
 
 @pytest.mark.parametrize("hook", HOOKS, ids=KINDS)

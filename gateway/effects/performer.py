@@ -9,6 +9,8 @@ effect.connect_failed, effect.tls_failed, effect.connection_lost, effect.protoco
 effect.approval_denied, effect.approval_expired, effect.approval_withdrawn,
 effect.approval_unbound                                                                        approvals
 effect.mission_failed, effect.mission_refused                                                  sub-missions
+effect.command_refused, effect.command_unavailable, effect.command_failed, effect.command_lost,
+effect.unavailable                                                                             commands
 """
 
 import logging

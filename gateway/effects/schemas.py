@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Final
 
 from engine.values import JsonObject
+from gateway.effects.commands.limits import OUTPUT_BYTES_MAX, WALL_MS_MAX
+from gateway.effects.commands.rule import TOKENS_MAX
 from gateway.effects.headers import FIELDS_MAX
 from gateway.effects.http import METHODS, TIMEOUT_MS_MAX
 from gateway.effects.paths import PATH_BYTES_MAX
@@ -108,6 +110,26 @@ _MISSION_RUN: Final[JsonObject] = {
     "additionalProperties": False,
 }
 
+_COMMAND_RUN: Final[JsonObject] = {
+    "$schema": _DIALECT,
+    "type": "object",
+    "properties": {
+        "argv": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": TOKENS_MAX,
+            "items": {"type": "string", "x-type": "argv"},
+        },
+        "stdin": _TEXT_PAYLOAD,
+        "stdin_base64": _BASE64_PAYLOAD,
+        "timeout_ms": {"type": "integer", "minimum": 1, "maximum": WALL_MS_MAX},
+        "output_bytes_max": {"type": "integer", "minimum": 1, "maximum": OUTPUT_BYTES_MAX},
+    },
+    "required": ["argv"],
+    "not": {"required": ["stdin", "stdin_base64"]},
+    "additionalProperties": False,
+}
+
 ARGUMENT_SCHEMAS: Final[Mapping[str, JsonObject]] = MappingProxyType(
     {
         "file.write": _FILE_WRITE,
@@ -116,5 +138,6 @@ ARGUMENT_SCHEMAS: Final[Mapping[str, JsonObject]] = MappingProxyType(
         "timer.sleep": _TIMER_SLEEP,
         "approval.request": _APPROVAL_REQUEST,
         "mission.run": _MISSION_RUN,
+        "command.run": _COMMAND_RUN,
     }
 )

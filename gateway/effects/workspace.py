@@ -8,9 +8,9 @@ Descriptors are opened once and duplicated for each use, so that a path above th
 a workspace that is closed meanwhile cannot hand a late thread somebody else's descriptor.
 """
 
+import asyncio
 import os
 import re
-import shutil
 import stat
 import threading
 from collections.abc import Iterator
@@ -21,10 +21,12 @@ from typing import Final
 
 from gateway.effects.openat2 import open_beneath
 from gateway.effects.rename import rename_into
+from gateway.effects.tree import Extent, extent_of, remove_beneath
 from gateway.errors import ConfigurationError, EffectError
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STAGING: Final = ".staging"
+_NOTHING: Final = Extent(0, 0, whole=True)
 _MISSION_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -61,6 +63,30 @@ class Usage:
             self.entries += entries
             self.bytes += size_bytes
 
+    @property
+    def limits(self) -> WorkspaceLimits:
+        """What it may hold at most."""
+        return self._limits
+
+    @property
+    def left_bytes(self) -> int:
+        """How many bytes may still be added; below 0 where there are too many."""
+        return self._limits.bytes_max - self.bytes
+
+    @property
+    def over(self) -> bool:
+        """Whether there is more than there may be: a command writes first and is counted afterwards."""
+        return self.bytes > self._limits.bytes_max or self.entries > self._limits.entries_max
+
+    def recount(self, extent: Extent) -> None:
+        """Take what was found on the disk; a tree that could not be seen in whole counts as more than there may be.
+
+        What a write has claimed and not placed yet is forgotten, until the next count: at most one file a thread.
+        """
+        with self._lock:
+            self.entries = extent.entries if extent.whole else self._limits.entries_max + 1
+            self.bytes = extent.size_bytes
+
     def release(self, *, entries: int, size_bytes: int) -> None:
         """Give back what was claimed and not used, or was replaced."""
         with self._lock:
@@ -82,6 +108,7 @@ class Workspace:
     def __init__(self, path: Path, root: int, staging: int, limits: WorkspaceLimits) -> None:
         self.path = path  # for people; code goes through `hold`
         self.usage = Usage(limits)
+        self.commanding = asyncio.Lock()  # held by the one command that has the workspace
         self.placing = threading.Lock()  # held while a name changes its meaning, so that `usage` stays exact
         self._held: HeldWorkspace | None = HeldWorkspace(root, staging)
         self._lock = threading.Lock()
@@ -102,6 +129,16 @@ class Workspace:
                 staging = os.dup(self._held.staging)
                 opened.callback(os.close, staging)
             yield HeldWorkspace(root, staging)
+
+    def recount(self) -> None:
+        """Count what is on the disk, after something else than an effect of the gateway's own may have changed it.
+
+        Raises:
+            EffectError: `effect.workspace_closed`, the mission has ended.
+        """
+        with self.hold() as held, self.placing:
+            extent = extent_of(held.root, entries_max=self.usage.limits.entries_max, mend=True)
+            self.usage.recount(extent)
 
     def close(self) -> None:
         """Refuse further use; the files stay. Closing twice is harmless."""
@@ -171,13 +208,13 @@ class Workspaces:
                 undo.callback(os.close, root)
                 staging = os.dup(self._staging)
                 undo.callback(os.close, staging)
-                entries, size_bytes = (0, 0) if new else _measured(root)
+                extent = _NOTHING if new else extent_of(root, entries_max=self._limits.entries_max, mend=True)
             except OSError as err:
                 message = f"the workspace of {mission_id} cannot be made: {err.strerror}"
                 raise EffectError(message, code="effect.workspace_unavailable") from err
             undo.pop_all()
         workspace = Workspace(self._path / mission_id, root, staging, self._limits)
-        workspace.usage.entries, workspace.usage.bytes = entries, size_bytes
+        workspace.usage.recount(extent)
         return workspace
 
     def names(self) -> list[str]:
@@ -202,7 +239,12 @@ class Workspaces:
         if not _MISSION_ID.fullmatch(mission_id):
             raise EffectError("a mission id has letters, digits, - and _", code="effect.workspace_unavailable")
         try:
-            shutil.rmtree(mission_id, dir_fd=self._root)
+            root = open_beneath(self._root, mission_id, _DIRECTORY)
+            try:
+                remove_beneath(root)
+            finally:
+                os.close(root)
+            os.rmdir(mission_id, dir_fd=self._root)
         except FileNotFoundError:
             return
         except OSError as err:
@@ -213,15 +255,6 @@ class Workspaces:
         """Close the descriptors; workspaces that were handed out keep theirs."""
         os.close(self._root)
         os.close(self._staging)
-
-
-def _measured(root: int) -> tuple[int, int]:
-    """Return how many files and directories are beneath `root`, and the bytes of all files; no link is followed."""
-    entries = size_bytes = 0
-    for _, folders, names, folder in os.fwalk(".", dir_fd=root, follow_symlinks=False):
-        entries += len(folders) + len(names)
-        size_bytes += sum(os.stat(name, dir_fd=folder, follow_symlinks=False).st_size for name in names)
-    return entries, size_bytes
 
 
 def _private_directory(path: Path) -> int:

@@ -63,6 +63,12 @@ open if {
 # What the nested mission may do, its own admission decides, as a mission of the same principal.
 open if op == "mission.run"
 
+# Which arguments the command takes, the host checks against the same entry.
+open if command
+
+# The entry of the command that is asked for, by the name that its command line begins with.
+command := config.commands[args.command] if op == "command.run"
+
 access := "write" if op == "file.write"
 
 access := "read" if op == "file.read"
@@ -97,6 +103,15 @@ deny contains {
 } if {
 	op == "http.request"
 	not host
+}
+
+deny contains {
+	"code": "effect.command_closed",
+	"message": sprintf("args.argv: commands in data.gateway.config has no entry for \"%s\"", [args.command]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	op == "command.run"
+	not command
 }
 
 deny contains {

@@ -111,6 +111,32 @@ test_mission_of_another_kind if {
 	codes(decision) == {"effect.not_declared"}
 }
 
+sort := asked("command", "command.run", {"argv": ["sort", "-n"], "command": "sort"})
+
+sorting := object.union(data.gateway.config, {"commands": {"sort": {"executable": "/usr/bin/sort"}}})
+
+test_no_command_is_open_by_default if {
+	decision := effect.decision with input as sort
+	not decision.allow
+	codes(decision) == {"effect.command_closed"}
+}
+
+test_open_command if effect.decision.allow with input as sort with data.gateway.config as sorting
+
+test_another_command_than_the_open_one if {
+	every name in ["/usr/bin/sort", "sort ", "Sort", "sortx"] {
+		decision := effect.decision with input as asked("command", "command.run", {"argv": [name], "command": name}) with data.gateway.config as sorting
+		codes(decision) == {"effect.command_closed"}
+	}
+}
+
+test_command_without_its_name if not effect.decision.allow with input as asked("command", "command.run", {"argv": ["sort"]}) with data.gateway.config as sorting
+
+test_command_of_another_kind if {
+	decision := effect.decision with input as asked("delay", "command.run", {"argv": ["sort"], "command": "sort"}) with data.gateway.config as sorting
+	codes(decision) == {"effect.not_declared"}
+}
+
 test_without_approval_data_approvals_are_denied if {
 	config := object.union(data.gateway.config, {"approvals": {"approvers": [], "expires_seconds_max": 0}})
 	not effect.decision.allow with input as approval(["approver"], 60) with data.gateway.config as config
