@@ -49,6 +49,8 @@ from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.sandbox.pool import PooledSandbox
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.store.store import Store
+from gateway.vault.reader import VaultReader
+from gateway.vault.step_secrets import Secrets
 from gateway.workers.supervisor import Zygote
 
 KEY_FILE: Final = "keys/log.key"
@@ -117,13 +119,14 @@ async def running_gateway(
         rules = load_rules(home, config)
         workers = await _start_workers(stack, config, rules)
         records = await _open_records(stack, home, clock or SystemClock())
+        secrets = _secrets(stack, home, config, rules)
         approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
         pipeline = _pipeline(
-            stack, config, rules, workers, records, {"approval.request": approvals, "mission.run": children}
+            stack, config, rules, workers, records, {"approval.request": approvals, "mission.run": children}, secrets
         )
         ground = _ground(config, records, pipeline, approvals)
         desk = Desk(
-            admission=Admission(kinds=rules.kinds, policy=workers.policy, limits=ground.limits),
+            admission=Admission(kinds=rules.kinds, policy=workers.policy, limits=ground.limits, secrets=secrets),
             ground=ground,
             children=children,
             running_max=config.limits.missions_running_max,
@@ -242,6 +245,7 @@ def _pipeline(
     workers: _Workers,
     records: _Records,
     waits: Mapping[str, Performer],
+    secrets: Secrets,
 ) -> StepPipeline:
     """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
     schemas = {
@@ -257,7 +261,15 @@ def _pipeline(
         breakers=Breakers(config.breakers.settings(), records.clock),
         audit=records.audit,
         clock=records.clock,
+        secrets=secrets,
     )
+
+
+def _secrets(stack: AsyncExitStack, home: Path, config: Config, rules: Rules) -> Secrets:
+    """Return the secrets of the home, whose keys are wiped at the end; a damaged vault says so when it is used."""
+    vault = VaultReader(config.secrets.source(home))
+    stack.callback(vault.close)
+    return Secrets(vault, rules.secrets)
 
 
 def _ground(config: Config, records: _Records, pipeline: StepPipeline, approvals: Approvals) -> Ground:

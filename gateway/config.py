@@ -11,6 +11,7 @@ from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal, TokenEntry
+from gateway.vault.master import MasterSource
 
 CONFIG_NAME: Final = "missiongate.toml"
 CONFIG_BYTES_MAX: Final = 1024 * 1024
@@ -85,6 +86,16 @@ class BreakersConfig(_Section):
         )
 
 
+class SecretsConfig(_Section):
+    """Where the master key of the secrets comes from: the home's key file, unless a passphrase is named."""
+
+    passphrase_file: str | None = None
+
+    def source(self, home: Path) -> MasterSource:
+        """Return it for a home."""
+        return MasterSource(home, None if self.passphrase_file is None else home / self.passphrase_file)
+
+
 class Config(_Section):
     """The whole file. Paths are relative to the home directory."""
 
@@ -96,6 +107,7 @@ class Config(_Section):
     workers: WorkersConfig = Field(default_factory=WorkersConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     breakers: BreakersConfig = Field(default_factory=BreakersConfig)
+    secrets: SecretsConfig = Field(default_factory=SecretsConfig)
 
     @field_validator("listen")
     @classmethod

@@ -5,7 +5,6 @@ to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is 
 (`gateway.events` has the laws).
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -16,14 +15,14 @@ from engine.attempt import StepAttempt
 from engine.breaker import Breakers
 from engine.clock import Clock
 from engine.document import document_of, parse_document
-from engine.errors import EngineError, RefusalError, StepError, Violation
+from engine.errors import EngineError, StepError, Violation
 from engine.escaping import escaped_scope
 from engine.loader import load_mission_value
 from engine.mission import Mission, MissionLimits
 from engine.reference import has_reference, resolve
 from engine.values import JsonObject, JsonValue
 from gateway.effects.performer import EffectRequest
-from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError, is_violation
+from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError
 from gateway.events import Audit, EventType, Verdict, digest, reasons_document
 from gateway.identity import Principal
 from gateway.journal import StepJournal
@@ -38,8 +37,19 @@ from gateway.sandbox.profile import Profile
 from gateway.sanitizer.names import check_names
 from gateway.sanitizer.positions import with_positions
 from gateway.sanitizer.schema import ParameterSchema
-from gateway.stages import AdmittedMission, AllowedEffect, Given, ReadyStep, SanitizedMission, StepKind
+from gateway.stages import (
+    AdmittedMission,
+    AllowedEffect,
+    Given,
+    ReadyStep,
+    SanitizedMission,
+    StepKind,
+    secret_claim,
+    without_missing,
+)
+from gateway.step_failures import own_fault, step_error
 from gateway.taint import taint_of
+from gateway.vault.step_secrets import NO_SECRETS, Secrets, StepSecrets
 
 EFFECTS_MAX: Final = 64  # of one step
 VIOLATIONS_MAX: Final = 64  # of one mission
@@ -47,26 +57,24 @@ UNSIGNED_EVENTS_MAX: Final = 16_384  # a step waits while the log has more to si
 
 # What waits, for a person, for another mission, for a time: policy is asked again after it.
 _WAITS: Final = frozenset({"approval.request", "mission.run", "timer.sleep"})
-_FAULT_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
-# What only the host may say of a step. `effect` is not among them: a module passes on what the journal told it.
-_HOST_CODES: Final = frozenset(
-    {"approval", "audit", "breaker", "condition", "constraint", "context", "foreach", "internal", "interrupted",
-     "mission", "policy", "reference", "sandbox", "sanitize", "schema", "step", "store", "worker"}
-)  # fmt: skip
-# A resource of this gateway is used up: the breaker of such steps opens at once.
-_EXHAUSTION_CODES: Final = frozenset(
-    {"effect.disk_full", "effect.overloaded", "effect.workspace_full", "sandbox.overloaded", "worker.overloaded"}
-)
 
 
 class Admission:
     """Stages 1 to 3: from a client's bytes to a mission that may start."""
 
-    def __init__(self, *, kinds: Mapping[str, StepKind], policy: PolicyEngine, limits: MissionLimits) -> None:
+    def __init__(
+        self,
+        *,
+        kinds: Mapping[str, StepKind],
+        policy: PolicyEngine,
+        limits: MissionLimits,
+        secrets: Secrets = NO_SECRETS,
+    ) -> None:
         self._kinds = kinds
         self._effects = {name: kind.hook.effects for name, kind in kinds.items()}
         self._policy = policy
         self._limits = limits
+        self._secrets = secrets
 
     def sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
         """Stage 1: parse within bounds, check every rule of a mission, and every name and parameter against its type.
@@ -76,7 +84,10 @@ class Admission:
             SanitizationError: a name or a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
         """
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
-        plan = load_mission_value(parsed, limits=self._limits, step_types=self._kinds)  # (1) shape, size, graph
+        names = self._secrets.rules  # of secrets that policy's data knows
+        plan = load_mission_value(
+            parsed, limits=self._limits, step_types=self._kinds, secrets=names
+        )  # (1) shape, graph
         if violations := list(islice(self._violations(plan.mission), VIOLATIONS_MAX)):
             raise SanitizationError(with_positions(violations, parsed))
         return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint_of(plan, self._effects))
@@ -90,7 +101,8 @@ class Admission:
     async def ask(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
         """Stages 2 and 3: ask Rego about the whole mission, and return the answer whatever it is; see `require`."""
         asked = document.mission_document(caller, sanitized.plan, sanitized.digest, sanitized.taint)
-        return await self._policy.decide("mission", asked)  # (2) the whole plan; (3) screens come here
+        decision = await self._policy.decide("mission", asked)  # (2) the whole plan; (3) screens come here
+        return without_missing(decision, await self._secrets.missing(caller.tenant, sanitized.plan))
 
 
 class StepPipeline:
@@ -108,6 +120,7 @@ class StepPipeline:
         breakers: Breakers,
         audit: Audit,
         clock: Clock,
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
         self._kinds = kinds
         self._waiting = frozenset(name for name, kind in kinds.items() if not _WAITS.isdisjoint(kind.hook.effects))
@@ -120,6 +133,7 @@ class StepPipeline:
         self._breakers = breakers
         self._audit = audit
         self._clock = clock
+        self._secrets = secrets
 
     async def run_step(self, admitted: AdmittedMission, index: int, attempt: StepAttempt) -> JsonValue:
         """Take one ready step, or one item of it, all the way and return its output.
@@ -134,7 +148,7 @@ class StepPipeline:
         except StepError:
             raise
         except EngineError as error:
-            raise _step_error(error) from error
+            raise step_error(error) from error
 
     def _breaker(self, ready: ReadyStep) -> AbstractContextManager[None]:
         """Return the breaker of the step, for the time of its run.
@@ -166,7 +180,8 @@ class StepPipeline:
             journal = admitted.journal.empty(step.id, attempt.item) or await admitted.journal.of(step.id, attempt.item)
             given = Given.of(admitted, target, self._clock.now(), journal.given)
             evidence |= {"now": given.now, "seed": given.seed}
-            ready = self._resolve(admitted, index, attempt, given)  # (4) inputs, sanitized again
+            held = await self._secrets.of_step(*secret_claim(admitted, index, attempt, given))
+            ready = self._resolve(admitted, index, attempt, given, held)  # (4) inputs, sanitized again
             constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step
         await self._keep_pace(verdict.seq)
         return ready, constraints, journal
@@ -176,7 +191,9 @@ class StepPipeline:
         if seq - self._audit.size > UNSIGNED_EVENTS_MAX:
             await self._audit.durable(seq - UNSIGNED_EVENTS_MAX)
 
-    def _resolve(self, admitted: AdmittedMission, index: int, attempt: StepAttempt, given: Given) -> ReadyStep:
+    def _resolve(
+        self, admitted: AdmittedMission, index: int, attempt: StepAttempt, given: Given, held: StepSecrets
+    ) -> ReadyStep:
         """Stage 4: put values for references, and check the result as if a stranger had sent it."""
         plan = admitted.sanitized.plan
         step, template = plan.mission.steps[index], plan.templates[index]
@@ -184,7 +201,7 @@ class StepPipeline:
         scope = attempt.scope
         if "mission.run" in kind.hook.effects:
             scope = escaped_scope(scope)  # what is resolved will be parsed again, as a mission
-        parameters = step.parameters if template is None else resolve(template, scope)
+        parameters = step.parameters if template is None else resolve(template, scope, secret=held.stand_in)
         field = f"steps[{index}].parameters"
         if not isinstance(parameters, Mapping):
             raise SanitizationError([Violation(code="schema.type", message="must be an object", field=field)])
@@ -200,6 +217,7 @@ class StepPipeline:
             profile=step.profile or kind.hook.profile,
             attempt=attempt,
             given=given,
+            secrets=held,
         )
 
     async def _authorize(
@@ -254,7 +272,7 @@ class StepPipeline:
             if isinstance(answer, StepOutput):
                 return answer.output
             if isinstance(answer, StepFault):
-                raise _own_fault(answer)
+                raise own_fault(answer)
             constraints = _spend(constraints, report.fuel_used)
             # (7) checked, decided, intended, performed, journalled
             constraints = await self._act(ready, constraints, answer, journal)
@@ -310,7 +328,8 @@ class StepPipeline:
             allowed=EventType.EFFECT_ALLOWED,
             refused=EventType.EFFECT_REFUSED,
         ):
-            self._check_effect(ready, call, index)
+            if used := self._check_effect(ready, call, index):
+                evidence["secrets"] = list(used)
             asked = ready.effect_document(call, index)
             evidence["document"] = digest(asked)
             decision = await self._policy.decide("effect", asked)
@@ -324,37 +343,18 @@ class StepPipeline:
         )
         return AllowedEffect(request=request, scope=ready.effect_scope(call, index, decision.bundle))
 
-    def _check_effect(self, ready: ReadyStep, call: EffectAsked, index: int) -> None:
-        """Refuse an effect that the manifest does not declare, or whose arguments are not of their types."""
+    def _check_effect(self, ready: ReadyStep, call: EffectAsked, index: int) -> tuple[str, ...]:
+        """Refuse an effect that is not declared, or whose arguments are not of their types; return its secrets."""
         if call.op not in ready.kind.hook.effects:
             message = f"{call.op!r} is not among the effects that the hook {ready.kind.hook.name!r} declares"
             raise PolicyDeniedError([Reason("effect.undeclared", message)])
         schema = self._effect_schemas.get(call.op)
         if schema is None:
             raise PolicyDeniedError([Reason("effect.unknown_op", f"{call.op!r} is no effect of this gateway")])
-        violations = schema.check(call.args, field=f"effects[{index}].args", pending=None)
-        if violations:
+        field = f"effects[{index}].args"
+        if violations := schema.check(call.args, field=field, pending=None):
             raise SanitizationError(violations)
-
-
-def _step_error(error: EngineError) -> StepError:
-    """Return what a step fails with where a stage said no, or could not answer."""
-    return StepError(
-        error.message,
-        code=error.code,
-        halts_mission=is_violation(error),
-        retryable=not isinstance(error, RefusalError),
-        exhausted=error.code in _EXHAUSTION_CODES,
-    )
-
-
-def _own_fault(answer: StepFault) -> StepError:
-    """Return the failure that a module reports; one that speaks with the host's voice is no answer at all."""
-    if not _FAULT_CODE.fullmatch(answer.code) or answer.code.partition(".")[0] in _HOST_CODES:
-        raise SandboxError(f"a module cannot fail with the code {answer.code!r}", code="sandbox.output_invalid")
-    return StepError(
-        answer.message, code=answer.code, retryable=answer.retryable, exhausted=answer.code in _EXHAUSTION_CODES
-    )
+        return ready.secrets.used(call.op, call.args, field=field)
 
 
 def _spend(constraints: ExecutionConstraints, fuel_used: int) -> ExecutionConstraints:

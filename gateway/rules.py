@@ -18,6 +18,9 @@ from gateway.sandbox.hooks import Hook, builtin_hooks, load_hook
 from gateway.sandbox.profile import Profile, profiles_from
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.stages import StepKind
+from gateway.vault.reader import VaultReader
+from gateway.vault.rules import SecretRule, secret_rules
+from gateway.vault.step_secrets import Secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,7 @@ class Rules:
     hooks: tuple[Hook, ...]
     kinds: Mapping[str, StepKind]
     retention_days: int
+    secrets: Mapping[str, SecretRule]
 
     def pins(self) -> dict[str, JsonValue]:
         """Return the SHA-256 of each hook's module."""
@@ -60,6 +64,7 @@ def load_rules(home: Path | None, config: Config) -> Rules:
         hooks=hooks,
         kinds=kinds,
         retention_days=retention_days(bundle.data),
+        secrets=secret_rules(bundle.data),
     )
 
 
@@ -124,4 +129,8 @@ def local_admission(home: Path | None, config: Config) -> Admission:
         EngineError: bundle or hooks are not accepted.
     """
     rules = load_rules(home, config)
-    return Admission(kinds=rules.kinds, policy=RegorusEngine(rules.bundle), limits=config.limits.mission_limits())
+    vault = None if home is None else VaultReader(config.secrets.source(home))
+    secrets = Secrets(vault, rules.secrets)
+    return Admission(
+        kinds=rules.kinds, policy=RegorusEngine(rules.bundle), limits=config.limits.mission_limits(), secrets=secrets
+    )

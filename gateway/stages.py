@@ -3,6 +3,7 @@
 `gateway.pipeline` is their only maker, except for `StepKind`, which assembly prepares.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
@@ -17,7 +18,7 @@ from gateway.effects.keys import effect_key
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.target import HttpTarget
 from gateway.effects.workspace import Workspace
-from gateway.errors import EffectError
+from gateway.errors import EffectError, Reason
 from gateway.events import Trail, digest
 from gateway.identity import Principal
 from gateway.journal import MissionJournal
@@ -28,6 +29,8 @@ from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.taint import brought_to
+from gateway.vault.reader import Attempt
+from gateway.vault.step_secrets import NO_STEP_SECRETS, StepSecrets, declared_secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,7 @@ class ReadyStep:
     profile: str
     attempt: StepAttempt
     given: Given
+    secrets: StepSecrets = NO_STEP_SECRETS
 
     @property
     def target(self) -> str:
@@ -136,6 +140,7 @@ class ReadyStep:
             taint=self.taint,
             attempt=self.attempt.number,
             item=self.attempt.item,
+            secrets=sorted(self.secrets.by_name),
         )
 
     def effect_document(self, call: EffectAsked, index: int, *, attempt: int | None = None) -> bytes:
@@ -154,6 +159,8 @@ class ReadyStep:
             args=described(call.op, call.args),
             attempt=self.attempt.number if attempt is None else attempt,
             item=self.attempt.item,
+            secrets=sorted(self.secrets.by_name),
+            used=self.secrets.used(call.op, call.args, field="args"),
         )
 
     def effect_key(self, call: EffectAsked, index: int) -> str:
@@ -190,6 +197,7 @@ class ReadyStep:
             taint=self.admitted.sanitized.brought_to(self.step.id) if call.op == "mission.run" else frozenset(),
             digest=self._bound_to(call, index),
             waiting=self.attempt.waiting,
+            secrets=self.secrets.of_effect(call.op, call.args),
         )
 
 
@@ -199,3 +207,29 @@ class AllowedEffect:
 
     request: EffectRequest
     scope: EffectScope
+
+
+def secret_claim(
+    admitted: AdmittedMission, index: int, attempt: StepAttempt, given: Given
+) -> tuple[Attempt, str, tuple[str, ...]]:
+    """Return for whom handles are made as an attempt begins: the attempt, its kind, the names that it declares."""
+    plan = admitted.sanitized.plan
+    step = plan.mission.steps[index]
+    claimant = Attempt(
+        tenant=admitted.caller.tenant,
+        mission_id=admitted.mission_id,
+        step_id=step.id,
+        item=attempt.item,
+        seed=given.seed,
+    )
+    return claimant, step.step_type, declared_secrets(plan, index)
+
+
+def without_missing(decision: Decision, missing: Sequence[str]) -> Decision:
+    """Return a decision about a plan as it was, or a no where a secret that policy opens has never been set."""
+    if decision.allow is not True or not missing:
+        return decision
+    reasons = tuple(
+        Reason("secret.unknown", f"no secret {name} has been set for this tenant", "host") for name in missing
+    )
+    return replace(decision, allow=False, reasons=reasons)

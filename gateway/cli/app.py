@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import approvals, audit, control, demo, home, missions, plan, sanitize
+from gateway.cli import approvals, audit, control, demo, home, missions, plan, sanitize, secret
 
 app = typer.Typer(
     name="missiongate",
@@ -49,3 +49,4 @@ app.command("approvals")(approvals.approvals)
 app.command("approve")(approvals.approve)
 app.command("sanitize")(sanitize.sanitize)
 app.add_typer(audit.app, name="audit")
+app.add_typer(secret.app, name="secret")

@@ -13,6 +13,7 @@ idempotent (RFC 9110, 9.2.2).
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,12 +30,16 @@ from gateway.effects.performer import SECONDS_MAX, EffectRequest, EffectScope
 from gateway.effects.resolver import Resolver
 from gateway.effects.target import HttpTarget
 from gateway.errors import EffectError
+from gateway.vault.opened import OpenedSecrets
+from gateway.vault.placement import body_form
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REPEATABLE_METHODS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 TIMEOUT_MS_MAX: Final = 600_000
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})  # a body there has no meaning (RFC 9110, 9.3.1) and smuggles
 _FIELDS: Final = frozenset({"method", "url", "host", "port", "headers", "body", "body_base64", "timeout_ms"})
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,20 +81,38 @@ class HttpRequest:
         """Return whether the method is one that may be sent again."""
         return args.get("method", "GET") in REPEATABLE_METHODS
 
-    async def perform(self, request: EffectRequest, _scope: EffectScope) -> JsonObject:
+    async def perform(self, request: EffectRequest, scope: EffectScope) -> JsonObject:
         """Send the request; return `{status, headers, body}`, with `body_base64` where it is not UTF-8."""
-        call = self._parse(request)  # (1)
+        target = HttpTarget.parse(text(request.args, "url"))  # (1)
+        async with scope.secrets.opened(request.op, target.host) as secrets:
+            try:
+                return await self._perform(self._parse(request, target, secrets), secrets)
+            except EffectError as err:
+                if secrets:  # nobody has to look whether what an error was raised from repeats a part of the request
+                    raise err from None
+                raise
+            except Exception as err:
+                if not secrets:
+                    raise
+                _log.error("an http.request with secrets failed unexpectedly: %s", type(err).__name__)
+                message = "the effect failed inside the gateway"
+                raise EffectError(message, code="effect.internal", in_doubt=True) from None
+
+    async def _perform(self, call: _Call, secrets: OpenedSecrets) -> JsonObject:
         dialer: CheckedDialer | None = None
         try:
             async with asyncio.timeout(call.seconds), self._places:
                 addresses = await self._checked_addresses(call.target)  # (2)
+                if secrets and call.target.scheme == "http" and not all(each.is_loopback for each in addresses):
+                    message = "a secret goes over TLS only, unless the service is on this machine"
+                    raise EffectError(message, code="effect.secret_plaintext")
                 dialer = CheckedDialer(
                     call.target,
                     addresses,
                     connect_seconds_max=self._limits.connect_seconds_max,
                     received_bytes_max=self._limits.response_bytes_max,
                 )
-                return await self._exchange(call, dialer)  # (3), (4)
+                return await self._exchange(call, dialer, secrets)  # (3), (4)
         except TimeoutError as err:
             raise _failed("effect.timeout", "the answer did not come in time", call, dialer) from err
         except AnswerTooLargeError as err:
@@ -105,13 +128,15 @@ class HttpRequest:
             if dialer is not None:
                 await dialer.close()
 
-    def _parse(self, request: EffectRequest) -> _Call:
+    def _parse(self, request: EffectRequest, target: HttpTarget, secrets: OpenedSecrets) -> _Call:
         args = request.args
         only_fields(args, _FIELDS)
         method = text(args, "method", default="GET")
         if method not in METHODS:
             raise invalid(f"'method' must be one of {', '.join(sorted(METHODS))}")
         body = payload(args, "body")
+        if secrets and isinstance(plain := args.get("body"), str):
+            body = secrets.in_body(plain, body_form(plain, args.get("headers")))
         if body is not None and method in _WITHOUT_BODY:
             raise invalid(f"{method} has no body")
         if body is not None and len(body) > self._limits.request_body_bytes_max:
@@ -121,13 +146,12 @@ class HttpRequest:
         headers = args.get("headers", {})
         if not isinstance(headers, Mapping):
             raise invalid("'headers' must be an object")
-        target = HttpTarget.parse(text(args, "url"))
         if args.get("host", target.host) != target.host or args.get("port", target.port) != target.port:
             raise invalid("'host' and 'port' are not those of 'url'")
         if body is None and method in {"POST", "PUT", "PATCH"}:
             body = b""  # said with Content-Length: 0 (RFC 9110, 8.6)
         size = None if body is None else len(body)
-        fields = request_fields(headers, target, key=request.key, body_bytes=size)
+        fields = request_fields(headers, target, key=request.key, body_bytes=size, secrets=secrets)
         timeout_ms = integer(args, "timeout_ms", maximum=TIMEOUT_MS_MAX, default=TIMEOUT_MS_MAX)
         seconds = min(timeout_ms / 1000, request.timeout_seconds)
         return _Call(method=method, target=target, fields=fields, body=body or b"", seconds=seconds)
@@ -147,8 +171,8 @@ class HttpRequest:
             )
         return addresses
 
-    async def _exchange(self, call: _Call, dialer: CheckedDialer) -> JsonObject:
-        """Send the request and read the answer."""
+    async def _exchange(self, call: _Call, dialer: CheckedDialer, secrets: OpenedSecrets) -> JsonObject:
+        """Send the request and read the answer, in which no value of a secret is left."""
         target = call.target
         origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
         url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target.path.encode())
@@ -156,7 +180,7 @@ class HttpRequest:
         connection = httpcore.AsyncHTTPConnection(origin=origin, ssl_context=self._tls, network_backend=dialer)
         request = httpcore.Request(call.method, url, headers=call.fields, content=call.body, extensions=sni)
         response = await connection.handle_async_request(request)
-        headers = response_headers(response.headers)
+        headers = response_headers([(await secrets.mask(n), await secrets.mask(v)) for n, v in response.headers])
         if headers is None:
             raise _failed("effect.response_too_large", "the answer has too many header fields", call, dialer)
         body = bytearray()
@@ -165,7 +189,8 @@ class HttpRequest:
             if len(body) > self._limits.response_body_bytes_max:
                 message = f"the answer has more than {self._limits.response_body_bytes_max} bytes"
                 raise _failed("effect.response_too_large", message, call, dialer)
-        return {"status": response.status, "headers": headers, **bytes_fields("body", bytes(body))}
+        content = await secrets.mask(bytes(body))
+        return {"status": response.status, "headers": headers, **bytes_fields("body", content)}
 
 
 def _failed(code: str, message: str, call: _Call, dialer: CheckedDialer | None) -> EffectError:

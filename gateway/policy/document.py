@@ -14,6 +14,7 @@ from engine.mission import Mission, MissionConfig, MissionStep
 from engine.plan import Plan
 from engine.values import JsonObject
 from gateway.identity import Principal
+from gateway.vault.step_secrets import declared_secrets
 
 VERSION: Final = 1
 
@@ -50,7 +51,10 @@ def mission_document(principal: Principal, plan: Plan, digest: str, taint: Seque
                 "labels": dict(mission.labels),
                 "config": _config(mission.config),
                 "variables": mission.variables,
-                "steps": [_planned(step, labels) for step, labels in zip(mission.steps, taint, strict=True)],
+                "steps": [
+                    _planned(step, labels, declared_secrets(plan, i))
+                    for i, (step, labels) in enumerate(zip(mission.steps, taint, strict=True))
+                ],
                 "levels": len(plan.graph.levels),
                 "runs": sum(_runs(step) for step in mission.steps),
             },
@@ -69,12 +73,15 @@ def step_document(
     taint: Collection[str],
     attempt: int = 1,
     item: int | None = None,
+    secrets: Sequence[str] = (),
 ) -> bytes:
     """Return the document of one ready step, or of one item of it.
 
-    `parameters` are resolved and sanitized, `attempt` counts from 1, and `item` from 0.
+    `parameters` are resolved and sanitized, `attempt` counts from 1, and `item` from 0; `secrets` are the names
+    that the step declares, whose handles stand in the parameters.
     """
-    return orjson.dumps(_step(principal, mission_id, mission, step, profile, parameters, taint, attempt, item))
+    document = _step(principal, mission_id, mission, step, profile, parameters, taint, attempt, item, secrets)
+    return orjson.dumps(document)
 
 
 def effect_document(
@@ -91,18 +98,20 @@ def effect_document(
     args: JsonObject,
     attempt: int = 1,
     item: int | None = None,
+    secrets: Sequence[str] = (),
+    used: Sequence[str] = (),
 ) -> bytes:
     """Return the document of one effect: the step's, and what the step asks the host to do.
 
     `index` counts from 0 over all effects of the step, or of the item; `args` are sanitized, and completed by the host
-    (`gateway.effects.described`).
+    (`gateway.effects.described`); `used` are the names of the secrets whose handles stand in `args`.
     """
-    document = _step(principal, mission_id, mission, step, profile, parameters, taint, attempt, item)
-    document["effect"] = {"op": op, "index": index, "args": args}
+    document = _step(principal, mission_id, mission, step, profile, parameters, taint, attempt, item, secrets)
+    document["effect"] = {"op": op, "index": index, "args": args, "secrets": used}
     return orjson.dumps(document)
 
 
-def _planned(step: MissionStep, taint: Collection[str]) -> dict[str, object]:
+def _planned(step: MissionStep, taint: Collection[str], secrets: Sequence[str]) -> dict[str, object]:
     return {
         "id": step.id,
         "name": step.name,
@@ -115,6 +124,7 @@ def _planned(step: MissionStep, taint: Collection[str]) -> dict[str, object]:
         "max_attempts": 1 if step.retry is None else step.retry.max_attempts,
         "idempotent": step.idempotent,
         "parameters": step.parameters,
+        "secrets": secrets,
         "taint": sorted(taint),
     }
 
@@ -151,6 +161,7 @@ def _step(
     taint: Collection[str],
     attempt: int,
     item: int | None,
+    secrets: Sequence[str],
 ) -> dict[str, object]:
     return {
         "version": VERSION,
@@ -164,6 +175,7 @@ def _step(
             "attempt": attempt,
             "item": item,
             "idempotent": step.idempotent,
+            "secrets": secrets,
         },
         "parameters": parameters,
         "taint": sorted(taint),
