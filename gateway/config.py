@@ -89,11 +89,11 @@ class BreakersConfig(_Section):
 class SecretsConfig(_Section):
     """Where the master key of the secrets comes from: the home's key file, unless a passphrase is named."""
 
-    passphrase_file: str | None = None
+    passphrase_file: str = ""
 
     def source(self, home: Path) -> MasterSource:
         """Return it for a home."""
-        return MasterSource(home, None if self.passphrase_file is None else home / self.passphrase_file)
+        return MasterSource(home, home / self.passphrase_file if self.passphrase_file else None)
 
 
 class Config(_Section):

@@ -1,7 +1,6 @@
 """secret set, list, remove, rotate-key: the vault of a home, changed beside a running gateway. No value is printed."""
 
 import os
-import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,7 +133,10 @@ def _keeping(home: Path, output: Output) -> Iterator[Keeper]:
 def _value(name: str, from_file: Path | None) -> bytearray:
     """Return the value from a file, from standard input where it is no terminal, or as it is typed without echo."""
     if from_file is not None and str(from_file) != _STDIN:
-        return _read(os.open(from_file, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            return _read(os.open(from_file, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            raise ConfigurationError(f"{from_file}: {error.strerror}", code="secret.unreadable") from error
     if from_file is not None or not sys.stdin.isatty():
         return _read(os.dup(sys.stdin.fileno()))
     typed = getpass(f"{name}: ")
@@ -146,8 +148,6 @@ def _value(name: str, from_file: Path | None) -> bytearray:
 def _read(descriptor: int) -> bytearray:
     """Return what a file or a pipe holds, up to one byte over the limit, without one line feed at its end."""
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise SecretRefusedError("a directory holds no value", code="secret.bad_value")
         value = bytearray(VALUE_BYTES_MAX + 2)
         size = 0
         while size < len(value) and (count := file.readinto(memoryview(value)[size:])):

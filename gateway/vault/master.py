@@ -63,7 +63,7 @@ class MasterSource:
 
     def _stretched(self, salt: bytes) -> bytearray:
         phrase = bytearray(read_private(self.passphrase_file or Path()))
-        while phrase[-1:] in {b"\n", b"\r"}:
+        while phrase.endswith((b"\n", b"\r")):
             del phrase[-1:]
         if len(phrase) < PASSPHRASE_BYTES_MIN:
             raise SecretRefusedError(

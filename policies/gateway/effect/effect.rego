@@ -143,12 +143,13 @@ deny contains {
 
 deny contains {
 	"code": "effect.secret_closed",
-	"message": sprintf("secrets in data.gateway.config does not open \"%s\" to %s towards \"%s\"", [name, op, target]),
+	"message": sprintf("secrets in data.gateway.config does not open \"%s\" to %s towards \"%s\"", [name, operation, target]),
 	"rule": "data.gateway.effect.deny",
 } if {
+	operation := op
 	target := args.host
 	some name in input.effect.secrets
-	not secrets.sends(name, op, target)
+	not secrets.sends(name, operation, target)
 }
 
 deny contains {
