@@ -25,7 +25,7 @@ from gateway.effects.performer import Effects, Performer
 from gateway.effects.resolver import SystemResolver
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
-from gateway.effects.workspace import Workspaces
+from gateway.effects.workspace import WorkspaceLimits, Workspaces
 from gateway.errors import ConfigurationError, HookRefusedError
 from gateway.events import EventType
 from gateway.identity import TokenTable
@@ -118,7 +118,7 @@ async def running_gateway(
     async with AsyncExitStack() as stack:
         rules = load_rules(home, config)
         workers = await _start_workers(stack, config, rules)
-        records = await _open_records(stack, home, clock or SystemClock())
+        records = await _open_records(stack, home, clock or SystemClock(), rules)
         secrets = _secrets(stack, home, config, rules)
         approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
         pipeline = _pipeline(
@@ -212,14 +212,14 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules) ->
     return _Workers(sandbox=sandbox, policy=policy)
 
 
-async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock) -> _Records:
+async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock, rules: Rules) -> _Records:
     """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust."""
     signer = Ed25519Signer.load(home / KEY_FILE)
     audit = await asyncio.to_thread(AuditLog.open, home / AUDIT_FOLDER, signer=signer, clock=clock)
     stack.push_async_callback(audit.close)
     store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
     stack.push_async_callback(store.close)
-    workspaces = Workspaces.open(home)
+    workspaces = Workspaces.open(home, limits=WorkspaceLimits.of(rules.limits.default))
     stack.callback(workspaces.close)
     return _Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
 
@@ -256,7 +256,7 @@ def _pipeline(
         profiles=rules.profiles,
         policy=workers.policy,
         sandbox=workers.sandbox,
-        performing=Performing(_effects(stack, rules.addresses, waits), records.audit),
+        performing=Performing(_effects(stack, rules.addresses, waits), records.audit, rules.limits),
         effect_schemas=schemas,
         breakers=Breakers(config.breakers.settings(), records.clock),
         audit=records.audit,

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.values import JsonValue
 from gateway.addresses import AddressPolicy
 from gateway.config import Config, HookConfig
+from gateway.effects.limits import LimitTable, limit_table
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.errors import HookRefusedError, PolicyInvalidError
 from gateway.missions.retention import retention_days
@@ -34,6 +35,7 @@ class Rules:
     kinds: Mapping[str, StepKind]
     retention_days: int
     secrets: Mapping[str, SecretRule]
+    limits: LimitTable
 
     def pins(self) -> dict[str, JsonValue]:
         """Return the SHA-256 of each hook's module."""
@@ -65,6 +67,7 @@ def load_rules(home: Path | None, config: Config) -> Rules:
         kinds=kinds,
         retention_days=retention_days(bundle.data),
         secrets=secret_rules(bundle.data),
+        limits=limit_table(bundle.data),
     )
 
 

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,8 +25,10 @@ import httpcore
 from engine.values import JsonObject
 from gateway.addresses import Address, AddressPolicy
 from gateway.effects.arguments import bytes_fields, integer, invalid, only_fields, payload, text
+from gateway.effects.blobs import INLINE_BYTES_MAX, content_fields, given_content
 from gateway.effects.dialer import AnswerTooLargeError, CheckedDialer
 from gateway.effects.headers import Fields, request_fields, response_headers
+from gateway.effects.limits import EffectLimits
 from gateway.effects.performer import SECONDS_MAX, EffectRequest, EffectScope
 from gateway.effects.resolver import Resolver
 from gateway.effects.target import HttpTarget
@@ -39,6 +42,8 @@ TIMEOUT_MS_MAX: Final = 600_000
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})  # a body there has no meaning (RFC 9110, 9.3.1) and smuggles
 _FIELDS: Final = frozenset({"method", "url", "host", "port", "headers", "body", "body_base64", "timeout_ms"})
 
+_LARGE_BYTES: Final = 256 * 1024
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,8 +52,9 @@ class HttpLimits:
     """What one request may take. Every field is a maximum."""
 
     request_body_bytes_max: int = 1024 * 1024
-    response_body_bytes_max: int = 256 * 1024
-    response_bytes_max: int = 2 * 1024 * 1024  # all that is received: framing and interim answers (1xx) as well
+    response_body_bytes_max: int = 64 * 1024 * 1024  # policy's data has less (blob_bytes_max)
+    response_bytes_max: int = 66 * 1024 * 1024  # all that is received: framing and interim answers (1xx) as well
+    large_max: int = 8  # bodies over 256 KiB that are received at once
     connect_seconds_max: float = 10.0  # all addresses of the name together
     resolve_seconds_max: float = 5.0
     concurrent_max: int = 256  # requests of the whole gateway; the others wait within their time
@@ -76,17 +82,22 @@ class HttpRequest:
         self._tls = tls
         self._limits = limits
         self._places = asyncio.Semaphore(limits.concurrent_max)
+        self._large = asyncio.Semaphore(limits.large_max)
 
     def repeatable(self, args: JsonObject) -> bool:
         """Return whether the method is one that may be sent again."""
         return args.get("method", "GET") in REPEATABLE_METHODS
 
     async def perform(self, request: EffectRequest, scope: EffectScope) -> JsonObject:
-        """Send the request; return `{status, headers, body}`, with `body_base64` where it is not UTF-8."""
+        """Send the request; return `{status, headers, body}`, with `body_base64` where it is not UTF-8.
+
+        A body over `INLINE_BYTES_MAX` is a blob, in both directions.
+        """
         target = HttpTarget.parse(text(request.args, "url"))  # (1)
         async with scope.secrets.opened(request.op, target.host) as secrets:
             try:
-                return await self._perform(self._parse(request, target, secrets), secrets)
+                call = self._parse(request, target, secrets, await _blob_body(request, scope))
+                return await self._perform(call, scope, secrets)
             except EffectError as err:
                 if secrets:  # nobody has to look whether what an error was raised from repeats a part of the request
                     raise err from None
@@ -98,7 +109,7 @@ class HttpRequest:
                 message = "the effect failed inside the gateway"
                 raise EffectError(message, code="effect.internal", in_doubt=True) from None
 
-    async def _perform(self, call: _Call, secrets: OpenedSecrets) -> JsonObject:
+    async def _perform(self, call: _Call, scope: EffectScope, secrets: OpenedSecrets) -> JsonObject:
         dialer: CheckedDialer | None = None
         try:
             async with asyncio.timeout(call.seconds), self._places:
@@ -112,7 +123,7 @@ class HttpRequest:
                     connect_seconds_max=self._limits.connect_seconds_max,
                     received_bytes_max=self._limits.response_bytes_max,
                 )
-                return await self._exchange(call, dialer, secrets)  # (3), (4)
+                return await self._exchange(call, dialer, scope, secrets)  # (3), (4)
         except TimeoutError as err:
             raise _failed("effect.timeout", "the answer did not come in time", call, dialer) from err
         except AnswerTooLargeError as err:
@@ -128,18 +139,18 @@ class HttpRequest:
             if dialer is not None:
                 await dialer.close()
 
-    def _parse(self, request: EffectRequest, target: HttpTarget, secrets: OpenedSecrets) -> _Call:
+    def _parse(self, request: EffectRequest, target: HttpTarget, secrets: OpenedSecrets, blob: bytes | None) -> _Call:
         args = request.args
         only_fields(args, _FIELDS)
         method = text(args, "method", default="GET")
         if method not in METHODS:
             raise invalid(f"'method' must be one of {', '.join(sorted(METHODS))}")
-        body = payload(args, "body")
+        body = payload(args, "body") if blob is None else blob
         if secrets and isinstance(plain := args.get("body"), str):
             body = secrets.in_body(plain, body_form(plain, args.get("headers")))
         if body is not None and method in _WITHOUT_BODY:
             raise invalid(f"{method} has no body")
-        if body is not None and len(body) > self._limits.request_body_bytes_max:
+        if blob is None and body is not None and len(body) > self._limits.request_body_bytes_max:
             raise EffectError(
                 f"a body has at most {self._limits.request_body_bytes_max} bytes", code="effect.too_large"
             )
@@ -171,7 +182,9 @@ class HttpRequest:
             )
         return addresses
 
-    async def _exchange(self, call: _Call, dialer: CheckedDialer, secrets: OpenedSecrets) -> JsonObject:
+    async def _exchange(
+        self, call: _Call, dialer: CheckedDialer, scope: EffectScope, secrets: OpenedSecrets
+    ) -> JsonObject:
         """Send the request and read the answer, in which no value of a secret is left."""
         target = call.target
         origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
@@ -183,14 +196,44 @@ class HttpRequest:
         headers = response_headers([(await secrets.mask(n), await secrets.mask(v)) for n, v in response.headers])
         if headers is None:
             raise _failed("effect.response_too_large", "the answer has too many header fields", call, dialer)
-        body = bytearray()
+        async with AsyncExitStack() as held:
+            content = await secrets.mask(await self._body(response, call, dialer, scope.limits, held))
+            if len(content) <= INLINE_BYTES_MAX:
+                return {"status": response.status, "headers": headers, **bytes_fields("body", content)}
+            try:
+                blobs = scope.workspace.blobs
+                fields = await asyncio.to_thread(content_fields, "body", content, blobs, scope.limits)
+            except EffectError as err:  # the request was answered, and only the answer cannot be kept
+                raise _failed(err.code, err.message, call, dialer) from err
+        return {"status": response.status, "headers": headers, **fields}
+
+    async def _body(
+        self,
+        response: httpcore.Response,
+        call: _Call,
+        dialer: CheckedDialer,
+        limits: EffectLimits,
+        held: AsyncExitStack,
+    ) -> bytes:
+        """Return the whole body; few large ones are in memory at once, and their places are `held` by the caller."""
+        bytes_max = min(self._limits.response_body_bytes_max, limits.blob_bytes_max)
+        body, large = bytearray(), False
         async for chunk in response.aiter_stream():
             body += chunk
-            if len(body) > self._limits.response_body_bytes_max:
-                message = f"the answer has more than {self._limits.response_body_bytes_max} bytes"
+            if len(body) > bytes_max:
+                message = f"the answer has more than {bytes_max} bytes (limits, blob_bytes_max)"
                 raise _failed("effect.response_too_large", message, call, dialer)
-        content = await secrets.mask(bytes(body))
-        return {"status": response.status, "headers": headers, **bytes_fields("body", content)}
+            if len(body) > _LARGE_BYTES and not large:
+                await held.enter_async_context(self._large)
+                large = True
+        return bytes(body)
+
+
+async def _blob_body(request: EffectRequest, scope: EffectScope) -> bytes | None:
+    """Return the body that a blob of the mission is, or None where it is none."""
+    if not isinstance(request.args.get("body"), Mapping):
+        return None
+    return await asyncio.to_thread(given_content, request.args, "body", scope.workspace.blobs)
 
 
 def _failed(code: str, message: str, call: _Call, dialer: CheckedDialer | None) -> EffectError:
