@@ -53,6 +53,8 @@ class Echo:
             said = base64.b64encode(said)
         elif path == b"/hex":
             said = said.hex().encode()
+        elif path == b"/large":
+            said = b"z" * 100_000
         elif path == b"/redirect":
             said = b""
         token = next((line[15:] for line in head.split(b"\r\n") if line[:15] == b"authorization: "), b"none")

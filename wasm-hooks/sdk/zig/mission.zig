@@ -5,6 +5,7 @@
 
 const std = @import("std");
 
+pub const blobs = @import("blobs.zig");
 pub const failure = @import("failure.zig");
 pub const index = @import("index.zig");
 pub const json = @import("json.zig");
