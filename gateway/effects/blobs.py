@@ -158,18 +158,18 @@ def content_fields(name: str, content: bytes, blobs: MissionBlobs, limits: Effec
     return {name: blobs.put(content, limits).document()}
 
 
-def given_content(args: JsonObject, name: str, blobs: MissionBlobs) -> bytes | None:
-    """Return a content that an effect is given: text, base64, or a blob of its mission; None where there is none.
+def given_content(args: JsonObject, name: str) -> bytes | BlobReference | None:
+    """Return a content that an effect is given: as text or base64, or by its reference; None where there is none.
 
     Raises:
-        EffectError: `effect.arguments`, `effect.blob_unknown`, `effect.blob_damaged`.
+        EffectError: `effect.arguments`.
     """
     value = args.get(name)
     if not isinstance(value, Mapping):
         return payload(args, name)
     if f"{name}_base64" in args:
         raise invalid(f"{name!r} and '{name}_base64' exclude each other")
-    return blobs.get(BlobReference.parse(value))
+    return BlobReference.parse(value)
 
 
 def _unknown() -> EffectError:

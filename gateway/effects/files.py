@@ -18,14 +18,13 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
 from engine.values import JsonObject
-from gateway.effects.arguments import invalid, only_fields, payload, text
-from gateway.effects.blobs import content_fields, given_content
+from gateway.effects.arguments import invalid, only_fields, text
+from gateway.effects.blobs import BlobReference, content_fields, given_content
 from gateway.effects.blocking import BlockingPool, DeadlineError
 from gateway.effects.failures import file_error
 from gateway.effects.limits import EffectLimits, over
@@ -54,7 +53,7 @@ class _WriteOrder:
     """The checked arguments of file.write, and a turn that the thread takes to place it, or its caller to stop that."""
 
     path: WorkspacePath
-    content: bytes
+    content: bytes | BlobReference
     replace: bool
     limits: EffectLimits
     turn: threading.Lock = field(default_factory=threading.Lock)  # never released
@@ -79,39 +78,31 @@ class FileWrite:
 
     async def perform(self, request: EffectRequest, scope: EffectScope) -> JsonObject:
         """Write the file; return `{path, bytes, sha256}`."""
-        order = await self._parse(request, scope)
+        order = self._parse(request.args, scope.limits)
         try:
-            await self._pool.run(lambda: _write(scope.workspace, order), timeout_seconds=request.timeout_seconds)
+            return await self._pool.run(lambda: _write(scope.workspace, order), timeout_seconds=request.timeout_seconds)
         except DeadlineError as err:
             in_doubt = not order.take_turn() and not order.replace
             raise EffectError(err.message, code=err.code, in_doubt=in_doubt) from err
         except asyncio.CancelledError:
             order.take_turn()
             raise
-        digest = hashlib.sha256(order.content).hexdigest()
-        return {"path": order.path.text, "bytes": len(order.content), "sha256": digest}
 
-    async def _parse(self, request: EffectRequest, scope: EffectScope) -> "_WriteOrder":
-        args, blobs = request.args, scope.workspace.blobs
+    def _parse(self, args: JsonObject, limits: EffectLimits) -> "_WriteOrder":
         only_fields(args, {"path", "content", "content_base64", "mode"})
-        if isinstance(args.get("content"), Mapping):
-            content = await self._pool.run(
-                lambda: given_content(args, "content", blobs), timeout_seconds=request.timeout_seconds
-            )
-        else:
-            content = payload(args, "content")
+        content = given_content(args, "content")
         if content is None:
             raise invalid("'content' or 'content_base64' is required")
-        bytes_max = min(self._limits.write_bytes_max, scope.limits.file_write_bytes_max)
-        if len(content) > bytes_max:
-            raise over("file_write_bytes_max", bytes_max, "bytes of a file that is written", code="effect.too_large")
+        bytes_max = min(self._limits.write_bytes_max, limits.file_write_bytes_max)
+        if (content.size if isinstance(content, BlobReference) else len(content)) > bytes_max:
+            raise over("file_write_bytes_max", bytes_max, "bytes of a file that is written", code=_TOO_LARGE)
         mode = text(args, "mode", default="create")
         if mode not in {"create", "replace"}:
             raise invalid("'mode' must be 'create' or 'replace'")
         path = WorkspacePath.parse(text(args, "path"))
-        if len(path.parents) >= scope.limits.workspace_depth_max:
-            raise over("workspace_depth_max", scope.limits.workspace_depth_max, "components of a path")
-        return _WriteOrder(path, content, mode == "replace", scope.limits)
+        if len(path.parents) >= limits.workspace_depth_max:
+            raise over("workspace_depth_max", limits.workspace_depth_max, "components of a path")
+        return _WriteOrder(path, content, mode == "replace", limits)
 
 
 class FileRead:
@@ -176,16 +167,20 @@ def _read_up_to(descriptor: int, count: int) -> bytes:
     return b"".join(chunks)
 
 
-def _write(workspace: Workspace, order: _WriteOrder) -> None:
-    """Steps 1 to 4 of the module; the quota is claimed before and given back if the file is not placed."""
-    size = len(order.content)
+def _write(workspace: Workspace, order: _WriteOrder) -> JsonObject:
+    """Steps 1 to 4 of the module; the quota is claimed before and given back if the file is not placed.
+
+    A blob is read here, where few calls are at work: those that wait for a thread hold its reference only.
+    """
+    content = workspace.blobs.get(order.content) if isinstance(order.content, BlobReference) else order.content
+    size = len(content)
     workspace.usage.claim(entries=1, size_bytes=size, limits=order.limits)
     placed = False
     try:
         with workspace.hold() as held, ExitStack() as opened:
             parent = _open_parent(held.root, order, workspace.usage)  # (1)
             opened.callback(os.close, parent)
-            staged = stage(held.staging, order.content, opened)  # (2)
+            staged = stage(held.staging, content, opened)  # (2)
             with workspace.placing:
                 replaced = _size_of_target(parent, order)
                 if not order.take_turn():
@@ -200,6 +195,7 @@ def _write(workspace: Workspace, order: _WriteOrder) -> None:
     finally:
         if not placed:
             workspace.usage.release(entries=1, size_bytes=size)
+    return {"path": order.path.text, "bytes": size, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _open_parent(root: int, order: _WriteOrder, usage: Usage) -> int:

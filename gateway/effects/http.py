@@ -25,7 +25,7 @@ import httpcore
 from engine.values import JsonObject
 from gateway.addresses import Address, AddressPolicy
 from gateway.effects.arguments import bytes_fields, integer, invalid, only_fields, payload, text
-from gateway.effects.blobs import INLINE_BYTES_MAX, content_fields, given_content
+from gateway.effects.blobs import INLINE_BYTES_MAX, BlobReference, content_fields, given_content
 from gateway.effects.dialer import AnswerTooLargeError, CheckedDialer
 from gateway.effects.headers import Fields, request_fields, response_headers
 from gateway.effects.limits import EffectLimits
@@ -54,7 +54,7 @@ class HttpLimits:
     request_body_bytes_max: int = 1024 * 1024
     response_body_bytes_max: int = 64 * 1024 * 1024  # policy's data has less (blob_bytes_max)
     response_bytes_max: int = 66 * 1024 * 1024  # all that is received: framing and interim answers (1xx) as well
-    large_max: int = 8  # bodies over 256 KiB that are received at once
+    large_max: int = 8  # blobs that are sent at once, and bodies over 256 KiB that are received
     connect_seconds_max: float = 10.0  # all addresses of the name together
     resolve_seconds_max: float = 5.0
     concurrent_max: int = 256  # requests of the whole gateway; the others wait within their time
@@ -82,7 +82,8 @@ class HttpRequest:
         self._tls = tls
         self._limits = limits
         self._places = asyncio.Semaphore(limits.concurrent_max)
-        self._large = asyncio.Semaphore(limits.large_max)
+        self._sending = asyncio.Semaphore(limits.large_max)
+        self._receiving = asyncio.Semaphore(limits.large_max)
 
     def repeatable(self, args: JsonObject) -> bool:
         """Return whether the method is one that may be sent again."""
@@ -94,10 +95,11 @@ class HttpRequest:
         A body over `INLINE_BYTES_MAX` is a blob, in both directions.
         """
         target = HttpTarget.parse(text(request.args, "url"))  # (1)
-        async with scope.secrets.opened(request.op, target.host) as secrets:
+        async with AsyncExitStack() as held:
+            secrets = await held.enter_async_context(scope.secrets.opened(request.op, target.host))
             try:
-                call = self._parse(request, target, secrets, await _blob_body(request, scope))
-                return await self._perform(call, scope, secrets)
+                blob = await self._blob_body(request, scope, held)
+                return await self._perform(self._parse(request, target, secrets, blob), scope, secrets)
             except EffectError as err:
                 if secrets:  # nobody has to look whether what an error was raised from repeats a part of the request
                     raise err from None
@@ -108,6 +110,18 @@ class HttpRequest:
                 _log.error("an http.request with secrets failed unexpectedly: %s", type(err).__name__)
                 message = "the effect failed inside the gateway"
                 raise EffectError(message, code="effect.internal", in_doubt=True) from None
+
+    async def _blob_body(self, request: EffectRequest, scope: EffectScope, held: AsyncExitStack) -> bytes | None:
+        """Return the body that is given as a blob, or None; few are in memory at once, and their places are `held`."""
+        body = given_content(request.args, "body")
+        if not isinstance(body, BlobReference):
+            return None
+        try:
+            async with asyncio.timeout(request.timeout_seconds):
+                await held.enter_async_context(self._sending)
+        except TimeoutError as err:
+            raise EffectError("too many large bodies are being sent", code="effect.timeout") from err
+        return await asyncio.to_thread(scope.workspace.blobs.get, body)
 
     async def _perform(self, call: _Call, scope: EffectScope, secrets: OpenedSecrets) -> JsonObject:
         dialer: CheckedDialer | None = None
@@ -224,16 +238,9 @@ class HttpRequest:
                 message = f"the answer has more than {bytes_max} bytes (limits, blob_bytes_max)"
                 raise _failed("effect.response_too_large", message, call, dialer)
             if len(body) > _LARGE_BYTES and not large:
-                await held.enter_async_context(self._large)
+                await held.enter_async_context(self._receiving)
                 large = True
         return bytes(body)
-
-
-async def _blob_body(request: EffectRequest, scope: EffectScope) -> bytes | None:
-    """Return the body that a blob of the mission is, or None where it is none."""
-    if not isinstance(request.args.get("body"), Mapping):
-        return None
-    return await asyncio.to_thread(given_content, request.args, "body", scope.workspace.blobs)
 
 
 def _failed(code: str, message: str, call: _Call, dialer: CheckedDialer | None) -> EffectError:
