@@ -98,11 +98,15 @@ class Admission:
             schema = self._kinds[step.step_type].schema
             yield from schema.check(step.parameters, field=f"steps[{i}].parameters", pending=has_reference)
 
-    async def ask(self, sanitized: SanitizedMission, caller: Principal) -> Decision:
-        """Stages 2 and 3: ask Rego about the whole mission, and return the answer whatever it is; see `require`."""
+    async def ask(self, sanitized: SanitizedMission, caller: Principal, *, again: bool = False) -> Decision:
+        """Stages 2 and 3: ask Rego about the whole mission, and return the answer whatever it is; see `require`.
+
+        Asked `again` about one that was admitted, it looks for no secrets: only steps that need one fail without it.
+        """
         asked = document.mission_document(caller, sanitized.plan, sanitized.digest, sanitized.taint)
         decision = await self._policy.decide("mission", asked)  # (2) the whole plan; (3) screens come here
-        return without_missing(decision, await self._secrets.missing(caller.tenant, sanitized.plan))
+        missing = [] if again else await self._secrets.missing(caller.tenant, sanitized.plan)
+        return without_missing(decision, missing)
 
 
 class StepPipeline:

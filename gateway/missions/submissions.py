@@ -159,10 +159,17 @@ class Submissions:
         sanitized = (await self.sanitize(document)).inheriting(record.taint)  # (1)
         evidence["mission"] = sanitized.digest
         caller = _submitter_of(record)
-        return sanitized, caller, await self._ask(sanitized, caller, evidence)  # (2), (3)
+        return sanitized, caller, await self._ask(sanitized, caller, evidence, again=True)  # (2), (3)
 
-    async def _ask(self, sanitized: SanitizedMission, principal: Principal, evidence: dict[str, JsonValue]) -> Decision:
-        decision = await self._admission.ask(sanitized, principal)
+    async def _ask(
+        self,
+        sanitized: SanitizedMission,
+        principal: Principal,
+        evidence: dict[str, JsonValue],
+        *,
+        again: bool = False,
+    ) -> Decision:
+        decision = await self._admission.ask(sanitized, principal, again=again)
         note(decision, evidence)
         require(decision)
         return decision

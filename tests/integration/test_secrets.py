@@ -356,31 +356,69 @@ async def test_a_vault_that_cannot_be_believed_gives_nothing(tmp_path: Path, dam
     assert len(echo.seen) == 1
 
 
+async def killed_in_the_act(made: NewHome, echo: Echo) -> str:
+    """Submit a GET with a secret, kill the gateway while the service has not answered, and return the mission's id."""
+    echo.hold.clear()
+    program = await asyncio.to_thread(Program.start, made)
+    with calling(program.address, made) as client:
+        form = json.dumps(mission(call("a", echo.port))).encode()
+        mission_id: str = (await asyncio.to_thread(client.submit, form, "r"))["mission_id"]
+        await until(lambda: len(echo.seen) == 1)
+    await asyncio.to_thread(program.kill)
+    echo.hold.set()
+    return mission_id
+
+
+async def end_of(gateway: Gateway, made: NewHome, mission_id: str) -> Any:
+    """Follow a mission to its end, and return the result of its step."""
+
+    def follow() -> Any:
+        with calling(gateway.address, made) as client:
+            for _ in client.watch(mission_id):
+                pass
+            return client.get(mission_id)["result"]["step_results"]["a"]
+
+    return await asyncio.to_thread(follow)
+
+
 async def test_an_effect_with_a_secret_is_known_again_after_a_kill(tmp_path: Path) -> None:
     """A gateway that is killed between intent and outcome repeats the GET under the same key, with the secret."""
     made = new_home(tmp_path)
     async with echoing() as echo:
         opened(made, echo.port)
         keep(made)
-        echo.hold.clear()
-        program = await asyncio.to_thread(Program.start, made)
-        with calling(program.address, made) as client:
-            form = mission(call("a", echo.port))
-            mission_id = (await asyncio.to_thread(client.submit, json.dumps(form).encode(), "r"))["mission_id"]
-            await until(lambda: len(echo.seen) == 1)
-        await asyncio.to_thread(program.kill)
-        echo.hold.set()
+        mission_id = await killed_in_the_act(made, echo)
         async with serving(made) as gateway:
-            with calling(gateway.address, made) as client:
-                await asyncio.to_thread(lambda: list(client.watch(mission_id)))
-                view = await asyncio.to_thread(client.get, mission_id)
-    assert view["result"]["step_results"]["a"]["status"] == "Completed", view
+            result = await end_of(gateway, made, mission_id)
+    assert result["status"] == "Completed", result
     keys = {re.findall(rb"Idempotency-Key: ([0-9a-f]{64})", request)[0] for request in echo.seen}
     assert len(echo.seen) == 2
     assert len(keys) == 1, "the handle, and with it the key, must be that of the first attempt"
     assert all(VALUE in request for request in echo.seen)
     (tmp_path / "value").unlink()
     assert leaks_below(tmp_path) == []
+
+
+async def test_a_restart_without_the_vault_fails_the_step_and_nothing_else(tmp_path: Path) -> None:
+    """The gateway starts; the step fails closed; with the key back, a retry goes on under the same key."""
+    made = new_home(tmp_path)
+    async with echoing() as echo:
+        opened(made, echo.port)
+        keep(made)
+        mission_id = await killed_in_the_act(made, echo)
+        key = made.home / "keys" / "secrets.key"
+        key.rename(tmp_path / "elsewhere")
+        async with serving(made) as gateway:
+            failed = await end_of(gateway, made, mission_id)
+            assert len(echo.seen) == 1
+            (tmp_path / "elsewhere").rename(key)
+            with calling(gateway.address, made) as client:
+                await asyncio.to_thread(client.retry, mission_id)
+            result = await end_of(gateway, made, mission_id)
+    assert failed["error"]["code"] == "secret.key_unreadable"
+    assert result["status"] == "Completed", result
+    assert len({re.findall(rb"Idempotency-Key: ([0-9a-f]{64})", request)[0] for request in echo.seen}) == 1
+    assert len(echo.seen) == 2
 
 
 def test_the_command_line_shows_names_only(tmp_path: Path) -> None:
