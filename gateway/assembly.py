@@ -1,13 +1,13 @@
 """Wires the gateway: the one module that knows every part, and the order in which they start and stop."""
 
 import asyncio
-import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from secrets import SystemRandom
 from typing import Final
 
 from engine.audit.keys import Ed25519Signer
@@ -30,7 +30,7 @@ from gateway.effects.performer import Effects, Performer
 from gateway.effects.resolver import SystemResolver
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
-from gateway.effects.workspace import Workspaces
+from gateway.effects.workspace import WorkspaceLimits, Workspaces
 from gateway.errors import ConfigurationError
 from gateway.events import EventType
 from gateway.hook_failures import HookFailures
@@ -56,6 +56,8 @@ from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.screening import Screening
 from gateway.store.store import Store
+from gateway.vault.reader import VaultReader
+from gateway.vault.step_secrets import Secrets
 from gateway.workers.isolation import Isolation, of_this_kernel
 from gateway.workers.supervisor import Zygote
 
@@ -128,10 +130,10 @@ async def running_gateway(
     async with AsyncExitStack() as stack:
         rules = load_rules(home, config)
         _check_commands(rules)
-        records = await _open_records(stack, home, clock or SystemClock())  # it knows which hooks are enabled
+        records = await _open_records(stack, home, clock or SystemClock(), rules)  # it knows which hooks are enabled
         workers = await _start_workers(stack, config, rules, records)
         await _record_start(records.audit, rules, workers, isolation)
-        desk, ground, hooks = _desk(stack, config, rules, workers, records)
+        desk, ground, hooks = _desk(stack, home, config, rules, workers, records)
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
         server = _server(config, desk, workers, records)
@@ -220,19 +222,19 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules, re
 def _hook_stages(stack: AsyncExitStack, records: _Records) -> _HookStages:
     """Return what runs screens, rewrites and observers; what observers have not seen when all else has ended, waits."""
     failures = HookFailures(records.audit, records.clock)
-    observers = Observers(failures, secrets.SystemRandom().random)
+    observers = Observers(failures, SystemRandom().random)
     stack.push_async_callback(observers.close, _OBSERVERS_DRAIN_SECONDS)
     return _HookStages(screening=Screening(failures, records.clock), observers=observers)
 
 
-async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock) -> _Records:
+async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock, rules: Rules) -> _Records:
     """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust."""
     signer = Ed25519Signer.load(home / KEY_FILE)
     audit = await asyncio.to_thread(AuditLog.open, home / AUDIT_FOLDER, signer=signer, clock=clock)
     stack.push_async_callback(audit.close)
     store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
     stack.push_async_callback(store.close)
-    workspaces = Workspaces.open(home)
+    workspaces = Workspaces.open(home, limits=WorkspaceLimits.of(rules.limits.default))
     stack.callback(workspaces.close)
     return _Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
 
@@ -253,14 +255,13 @@ def _server(config: Config, desk: Desk, workers: _Workers, records: _Records) ->
 
 
 def _desk(
-    stack: AsyncExitStack, config: Config, rules: Rules, workers: _Workers, records: _Records
+    stack: AsyncExitStack, home: Path, config: Config, rules: Rules, workers: _Workers, records: _Records
 ) -> tuple[Desk, Ground, _HookStages]:
     """Return the desk, which runs nothing yet, what its missions stand on, and what runs hooks for them."""
     approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
-    hooks = _hook_stages(stack, records)
-    pipeline = _pipeline(
-        stack, config, rules, workers, records, hooks, {"approval.request": approvals, "mission.run": children}
-    )
+    hooks, secrets = _hook_stages(stack, records), _secrets(stack, home, config, rules)
+    waits: dict[str, Performer] = {"approval.request": approvals, "mission.run": children}
+    pipeline = _pipeline(stack, config, rules, workers, records, hooks, waits, secrets)
     ground = _ground(config, records, pipeline, approvals)
     admission = Admission(
         hooks=workers.registry,
@@ -269,6 +270,7 @@ def _desk(
         limits=ground.limits,
         screening=hooks.screening,
         observers=hooks.observers,
+        secrets=secrets,
     )
     running_max = config.limits.missions_running_max
     return Desk(admission=admission, ground=ground, children=children, running_max=running_max), ground, hooks
@@ -282,6 +284,7 @@ def _pipeline(
     records: _Records,
     hooks: _HookStages,
     waits: Mapping[str, Performer],
+    secrets: Secrets,
 ) -> StepPipeline:
     """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
     schemas = {
@@ -293,12 +296,20 @@ def _pipeline(
         policy=workers.policy,
         screening=hooks.screening,
         observers=hooks.observers,
-        performing=Performing(_effects(stack, rules, workers.commands, waits), records.audit),
+        performing=Performing(_effects(stack, rules, workers.commands, waits), records.audit, rules.limits),
         effect_schemas=schemas,
         breakers=Breakers(config.breakers.settings(), records.clock),
         audit=records.audit,
         clock=records.clock,
+        secrets=secrets,
     )
+
+
+def _secrets(stack: AsyncExitStack, home: Path, config: Config, rules: Rules) -> Secrets:
+    """Return the secrets of the home, whose keys are wiped at the end; a damaged vault says so when it is used."""
+    vault = VaultReader(config.secrets.source(home))
+    stack.callback(vault.close)
+    return Secrets(vault, rules.secrets)
 
 
 def _ground(config: Config, records: _Records, pipeline: StepPipeline, approvals: Approvals) -> Ground:

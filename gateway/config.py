@@ -16,6 +16,7 @@ from gateway.identity import Principal, TokenEntry
 from gateway.sandbox.routing import Duty
 from gateway.sandbox.signature import RESERVED, Publisher
 from gateway.security_levels import ALLOWED_DEFAULT
+from gateway.vault.master import MasterSource
 from gateway.workers.isolation import Isolation
 
 CONFIG_NAME: Final = "missiongate.toml"
@@ -170,6 +171,16 @@ class SecurityConfig(_Section):
     levels: Annotated[tuple[_Level, ...], Field(min_length=1, strict=False)] = ALLOWED_DEFAULT
 
 
+class SecretsConfig(_Section):
+    """Where the master key of the secrets comes from: the home's key file, unless a passphrase is named."""
+
+    passphrase_file: str = ""
+
+    def source(self, home: Path) -> MasterSource:
+        """Return it for a home."""
+        return MasterSource(home, home / self.passphrase_file if self.passphrase_file else None)
+
+
 class Config(_Section):
     """The whole file. Paths are relative to the home directory."""
 
@@ -183,6 +194,7 @@ class Config(_Section):
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     breakers: BreakersConfig = Field(default_factory=BreakersConfig)
     security: SecurityConfig = Field(default_factory=SecurityConfig)
+    secrets: SecretsConfig = Field(default_factory=SecretsConfig)
 
     @field_validator("listen")
     @classmethod

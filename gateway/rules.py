@@ -13,6 +13,7 @@ from gateway.admission import Admission
 from gateway.config import Config
 from gateway.effects.commands.data import commands_from
 from gateway.effects.commands.rule import CommandRule
+from gateway.effects.limits import LimitTable, limit_table
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.errors import HookRefusedError, PolicyInvalidError
 from gateway.hookset import PLACED_MAX, ActiveHook, FixedHooks, HookSet, StepKind
@@ -27,6 +28,9 @@ from gateway.sandbox.routing import RoutedSandbox
 from gateway.sandbox.signature import Publisher
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.security_levels import SecurityLevels, security_levels
+from gateway.vault.reader import VaultReader
+from gateway.vault.rules import SecretRule, secret_rules
+from gateway.vault.step_secrets import Secrets
 
 _NO_SANDBOX: Final = RoutedSandbox({})  # where nothing runs
 
@@ -43,6 +47,8 @@ class Rules:
     levels: SecurityLevels
     retention_days: int
     commands: Mapping[str, CommandRule]
+    secrets: Mapping[str, SecretRule]
+    limits: LimitTable
 
     def compose(self, active: Sequence[ActiveHook], sandbox: Sandbox) -> HookSet:
         """Return what these hooks are together; `sandbox` has their modules.
@@ -88,6 +94,8 @@ def load_rules(home: Path | None, config: Config) -> Rules:
         levels=security_levels(bundle.data, config.security.levels),
         retention_days=retention_days(bundle.data),
         commands=commands_from(bundle.data),
+        secrets=secret_rules(bundle.data),
+        limits=limit_table(bundle.data),
     )
     rules.compose(base, _NO_SANDBOX)
     return rules
@@ -151,5 +159,6 @@ def local_admission(home: Path | None, config: Config) -> Admission:
         levels=rules.levels,
         policy=RegorusEngine(rules.bundle),
         limits=config.limits.mission_limits(),
+        secrets=Secrets(None if home is None else VaultReader(config.secrets.source(home)), rules.secrets),
         unasked=tuple(placed.hook.key for placed in composed.at("screen", "mission")),
     )

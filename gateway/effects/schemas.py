@@ -31,12 +31,24 @@ _BASE64_PAYLOAD: Final[JsonObject] = {
     "pattern": "^[A-Za-z0-9+/]*={0,2}$",
 }
 
+# What a content over 64 KiB is: its digest and size (`gateway.effects.blobs`). The host puts the bytes there.
+_BLOB: Final[JsonObject] = {
+    "type": "object",
+    "properties": {
+        "$blob": {"type": "string", "maxLength": 71, "pattern": "^sha256:[0-9a-f]{64}$"},
+        "size": {"type": "integer", "minimum": 0},
+    },
+    "required": ["$blob", "size"],
+    "additionalProperties": False,
+}
+_CONTENT: Final[JsonObject] = {"anyOf": [_TEXT_PAYLOAD, _BLOB]}
+
 _FILE_WRITE: Final[JsonObject] = {
     "$schema": _DIALECT,
     "type": "object",
     "properties": {
         "path": _PATH,
-        "content": _TEXT_PAYLOAD,
+        "content": _CONTENT,
         "content_base64": _BASE64_PAYLOAD,
         "mode": {"enum": ["create", "replace"]},
     },
@@ -67,7 +79,7 @@ _HTTP_REQUEST: Final[JsonObject] = {
             "propertyNames": {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"},
             "additionalProperties": {"type": "string", "x-type": "header", "maxLength": 8192},
         },
-        "body": _TEXT_PAYLOAD,
+        "body": _CONTENT,
         "body_base64": _BASE64_PAYLOAD,
         "timeout_ms": {"type": "integer", "minimum": 1, "maximum": TIMEOUT_MS_MAX},
     },

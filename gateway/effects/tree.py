@@ -15,11 +15,12 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE: Final = 0o700
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
     """How much there is."""
 
     entries: int  # files, directories, links and whatever else has a name
+    directories: int  # of the entries
     size_bytes: int  # of all regular files; one with two names counts twice
     whole: bool  # everything was seen
 
@@ -30,7 +31,7 @@ def extent_of(root: int, *, entries_max: int, mend: bool = False) -> Extent:
     With `mend`, directories that shut out their owner are opened again, which is only for trees that nobody is
     changing meanwhile: the mode is set by name.
     """
-    entries = size_bytes = 0
+    entries = directories = size_bytes = 0
     levels = [_walk(root, mend=mend)]
     try:
         while levels:
@@ -39,16 +40,17 @@ def extent_of(root: int, *, entries_max: int, mend: bool = False) -> Extent:
                 levels.pop()
                 continue
             entries += 1
+            directories += found.folder is not None
             size_bytes += found.size_bytes
             deep = found.folder is not None and len(levels) >= DEPTH_MAX
             if not found.seen or entries > entries_max or deep:
-                return Extent(entries, size_bytes, whole=False)
+                return Extent(entries=entries, directories=directories, size_bytes=size_bytes, whole=False)
             if found.folder is not None:
                 levels.append(_walk(found.folder, mend=mend))
     finally:
         for level in reversed(levels):
             level.close()
-    return Extent(entries, size_bytes, whole=True)
+    return Extent(entries=entries, directories=directories, size_bytes=size_bytes, whole=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ asked(kind, op, args) := {
 	"version": 1,
 	"principal": {"subject": "ann", "tenant": "red", "roles": ["submitter"], "anonymous": false},
 	"mission": {"id": "m1", "name": "nightly", "labels": {}, "security_level": "balanced"},
-	"step": {"id": "a", "name": "a", "step_type": kind, "profile": "wasm", "attempt": 1},
+	"step": {"id": "a", "name": "a", "step_type": kind, "profile": "wasm", "attempt": 1, "secrets": []},
 	"parameters": {},
 	"taint": [],
-	"effect": {"op": op, "index": 0, "args": args},
+	"effect": {"op": op, "index": 0, "args": args, "secrets": []},
 }
 
 get(host, port) := asked("http", "http.request", {
@@ -70,6 +70,37 @@ test_name_that_contains_an_open_one if {
 	every name in ["127.0.0.1.evil.example", "x127.0.0.1", "127.0.0.1."] {
 		decision := effect.decision with input as get(name, 8080) with data.gateway.config as opened
 		codes(decision) == {"effect.host_closed"}
+	}
+}
+
+with_secret(name) := object.union(get("127.0.0.1", 8080), {"step": {"secrets": [name]}, "effect": {"secrets": [name]}})
+
+holding(entry) := object.union(opened, {"secrets": {"TOKEN": object.union({"effects": ["http.request"], "hosts": ["127.0.0.1"], "kinds": ["http"], "tenants": ["red"]}, entry)}})
+
+test_open_secret if effect.decision.allow with input as with_secret("TOKEN") with data.gateway.config as holding({})
+
+test_no_secret_is_open_by_default if {
+	decision := effect.decision with input as with_secret("TOKEN") with data.gateway.config as opened
+	not decision.allow
+	codes(decision) == {"effect.secret_closed"}
+}
+
+test_secret_is_closed_to_all_that_its_entry_does_not_name if {
+	every entry in [{"effects": []}, {"hosts": ["127.0.0.2"]}, {"kinds": ["transform"]}, {"tenants": ["blue"]}] {
+		decision := effect.decision with input as with_secret("TOKEN") with data.gateway.config as holding(entry)
+		not decision.allow
+		codes(decision) == {"effect.secret_closed"}
+	}
+}
+
+test_other_name_than_an_open_one if {
+	not effect.decision.allow with input as with_secret("TOKEN2") with data.gateway.config as holding({})
+}
+
+test_without_its_secrets_an_effect_is_denied if {
+	base := get("127.0.0.1", 8080)
+	every said in [{}, {"first": "TOKEN"}] {
+		not effect.decision.allow with input as object.union(base, {"effect": {"secrets": said}}) with data.gateway.config as holding({})
 	}
 }
 

@@ -6,6 +6,7 @@
 
 const std = @import("std");
 
+pub const blobs = @import("blobs.zig");
 pub const failure = @import("failure.zig");
 const hook = @import("hook.zig");
 pub const index = @import("index.zig");
