@@ -36,13 +36,14 @@ class ModuleBuildHook(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile all modules; `artifacts` of pyproject.toml takes them into the wheel, and the default bundle too.
+        """Compile all modules; `artifacts` of pyproject.toml takes them into the wheel, the bundle and the SDKs too.
 
-        An editable install reads the bundle where it is edited, in `policies/`.
+        An editable install reads those two where they are edited, in `policies/` and `wasm-hooks/sdk/`.
         """
         root = Path(self.root)
         if version != "editable":
             build_data["force_include"]["policies"] = "gateway/_policies"
+            build_data["force_include"]["wasm-hooks/sdk"] = "gateway/_sdk"
         build_hooks(root / "wasm-hooks", root / "gateway" / "_hooks")
 
 

@@ -1,1 +1,1 @@
-"""hook: the commands for those who write hooks and those who put them in force."""
+"""hook: the commands for those who write hooks, and for those who put them in force."""

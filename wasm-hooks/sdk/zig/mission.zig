@@ -8,7 +8,8 @@ const std = @import("std");
 
 pub const blobs = @import("blobs.zig");
 pub const failure = @import("failure.zig");
-const hook = @import("hook.zig");
+/// For an SDK that is built upon this one.
+pub const hook = @import("hook.zig");
 pub const index = @import("index.zig");
 pub const json = @import("json.zig");
 pub const memory = @import("memory.zig");
@@ -41,8 +42,13 @@ const malformed = failure.malformed;
 /// What a run answers with, where it is not refused.
 pub const Answer = union(enum) {
     output: json.Value,
-    effect: struct { op: []const u8, args: json.Value },
+    effect: Effect,
+    /// A batch of at least one: it is performed in order, and the step run again with the outcomes in its journal.
+    effects: []const Effect,
 };
+
+/// One effect that is asked for; the manifest has to declare `op`.
+pub const Effect = struct { op: []const u8, args: json.Value };
 
 /// Codes of effects that may succeed when the step is tried again: nothing was done, and nothing is in doubt; of a
 /// mission that failed, what is done is kept, and the rest is tried again.
@@ -64,10 +70,15 @@ pub const Step = struct {
     ///
     /// A failed effect ends the run with the effect's own code and message.
     pub fn outcome(self: Step) Error!?json.Value {
-        if (self.journal.len == 0) return null;
         if (self.journal.len > 1) return malformed("journal: one entry is expected");
-        if (self.journal[0].get("ok")) |ok| return ok;
-        const fault = self.journal[0].get("error") orelse return malformed("journal: an entry has ok or error");
+        return self.outcomeAt(0);
+    }
+
+    /// Returns what the effect of that index, from 0, came to, or null where it has not been performed yet.
+    pub fn outcomeAt(self: Step, at: usize) Error!?json.Value {
+        if (at >= self.journal.len) return null;
+        if (self.journal[at].get("ok")) |ok| return ok;
+        const fault = self.journal[at].get("error") orelse return malformed("journal: an entry has ok or error");
         failure.last = .{ .code = try textOf(fault, "code"), .message = try textOf(fault, "message") };
         for (transient) |code| {
             if (std.mem.eql(u8, failure.last.code, code)) failure.last.retryable = true;
@@ -112,14 +123,18 @@ fn input(text: []const u8) Error!Step {
 }
 
 fn document(answer: Answer) memory.Error!json.Value {
-    switch (answer) {
-        .output => |value| return json.object(&.{.{ .key = "output", .value = value }}),
-        .effect => |effect| {
-            const one = try json.object(&.{
-                .{ .key = "op", .value = json.string(effect.op) },
-                .{ .key = "args", .value = effect.args },
-            });
-            return json.object(&.{.{ .key = "effects", .value = try json.array(&.{one}) }});
-        },
-    }
+    return switch (answer) {
+        .output => |value| json.object(&.{.{ .key = "output", .value = value }}),
+        .effect => |effect| batch(&.{effect}),
+        .effects => |effects| batch(effects),
+    };
+}
+
+fn batch(effects: []const Effect) memory.Error!json.Value {
+    const list = try memory.slice(json.Value, effects.len);
+    for (list, effects) |*to, effect| to.* = try json.object(&.{
+        .{ .key = "op", .value = json.string(effect.op) },
+        .{ .key = "args", .value = effect.args },
+    });
+    return json.object(&.{.{ .key = "effects", .value = .{ .data = .{ .array = list } } }});
 }
