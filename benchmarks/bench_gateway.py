@@ -50,6 +50,7 @@ class Floor:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._hooks = gateway.registry.current
         self._step = encode_step(
             step_id="s1", name="s1", step_type="transform", attempt=1, parameters={}, journal=[], now="", seed="0" * 32
         )
@@ -68,7 +69,7 @@ class Floor:
             security_level="balanced",
         )
         await self._gateway.policy.decide("step", asked)
-        await self._gateway.sandbox.run("transform", self._step, WASM)
+        await self._hooks.sandbox.run(self._hooks.kinds["transform"].hook.key, self._step, WASM)
 
     async def all(self, at_once: int) -> None:
         """Do it for every step, so many at a time."""

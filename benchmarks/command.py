@@ -36,6 +36,8 @@ SECTIONS: Final = (
     "sanitizer",
     "policy",
     "sandbox",
+    "boundary",
+    "hooks",
     "effects",
     "store",
     "audit",

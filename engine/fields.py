@@ -156,11 +156,14 @@ def names(value: JsonValue, path: Path, findings: Findings) -> tuple[str, ...]:
     return () if wrong else tuple(value)
 
 
+def camel_case(name: str) -> str:
+    """Return the other spelling of a step type: `CreateFile` for `create_file`."""
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
 def step_type_spellings(known: Collection[str]) -> dict[str, str]:
     """Return which of `known` each accepted spelling means: `create_file` and `CreateFile`."""
-    return {name: name for name in known} | {
-        "".join(word.capitalize() for word in name.split("_")): name for name in known
-    }
+    return {name: name for name in known} | {camel_case(name): name for name in known}
 
 
 def step_type(known: Collection[str]) -> Reader:

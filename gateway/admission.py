@@ -27,9 +27,10 @@ from gateway.sanitizer.names import check_names
 from gateway.sanitizer.positions import with_positions
 from gateway.screening import Screening
 from gateway.security_levels import SecurityLevel, SecurityLevels
-from gateway.stages import SanitizedMission
+from gateway.stages import SanitizedMission, without_missing
 from gateway.summary import mission_subject, mission_summary
 from gateway.taint import taint_of
+from gateway.vault.step_secrets import NO_SECRETS, Secrets
 
 VIOLATIONS_MAX: Final = 64  # of one mission
 
@@ -46,6 +47,7 @@ class Admission:
         limits: MissionLimits,
         screening: Screening | None = None,
         observers: Observers | None = None,
+        secrets: Secrets = NO_SECRETS,
         unasked: tuple[str, ...] = (),
     ) -> None:
         """Decide by `policy` and by the screens of `hooks`; without `screening` a screen is a no.
@@ -53,12 +55,13 @@ class Admission:
         `unasked` names the screens that a gateway would ask, where this is none.
         """
         self.unasked = unasked
-        self._hooks = hooks
+        self.hooks = hooks
         self._levels = levels
         self._policy = policy
         self._limits = limits
         self._screening = screening
         self._observers = observers
+        self._secrets = secrets
 
     def sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
         """Stage 1: parse within bounds, check every rule of a mission, and every name and parameter against its type.
@@ -68,14 +71,19 @@ class Admission:
             SanitizationError: a name or a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
         """
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
-        hooks = self._hooks.current
-        plan = load_mission_value(parsed, limits=self._limits, step_types=hooks.kinds)  # (1) shape, size, graph
+        hooks = self.hooks.current
+        names = self._secrets.rules  # of secrets that policy's data knows
+        plan = load_mission_value(
+            parsed, limits=self._limits, step_types=hooks.kinds, secrets=names
+        )  # (1) shape, graph
         level = self._levels.of(plan.mission.config.security_level)
         violations = list(islice(_violations(plan.mission, hooks, level), VIOLATIONS_MAX))
         if violations or isinstance(level, Violation):
             raise SanitizationError(with_positions(violations, parsed))
         taint = taint_of(plan, hooks.effects)
-        return SanitizedMission(plan=plan, digest=plan.mission.digest(), taint=taint, level=level)
+        return SanitizedMission(
+            plan=plan, digest=plan.mission.digest(), taint=taint, effects=hooks.effects, level=level
+        )
 
     def as_part(self, sanitized: SanitizedMission, taint: frozenset[str], within: str) -> SanitizedMission:
         """Stage 1 of a mission that is a part of another, of the level `within`, which fills it with tainted data.
@@ -85,7 +93,7 @@ class Admission:
         """
         mission = sanitized.plan.mission
         level = self._levels.of(mission.config.security_level, within=within)
-        violations = list(islice(_level_violations(mission, self._hooks.current, level), VIOLATIONS_MAX))
+        violations = list(islice(_level_violations(mission, self.hooks.current, level), VIOLATIONS_MAX))
         if violations or isinstance(level, Violation):
             raise SanitizationError(violations)
         return replace(sanitized.inheriting(taint), level=level)
@@ -97,8 +105,10 @@ class Admission:
             MissionInvalidError: it is no document at all, or one over a limit.
         """
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
-        schemas = {name: kind.schema for name, kind in self._hooks.current.kinds.items()}
-        draft = read_draft(parsed, schemas=schemas, levels=self._levels, limits=self._limits)
+        schemas = {name: kind.schema for name, kind in self.hooks.current.kinds.items()}
+        draft = read_draft(
+            parsed, schemas=schemas, levels=self._levels, limits=self._limits, secrets=self._secrets.rules
+        )
         if draft.complete:
             try:
                 self.sanitize(form)
@@ -107,17 +117,26 @@ class Admission:
         return draft
 
     async def ask(
-        self, sanitized: SanitizedMission, caller: Principal, evidence: dict[str, JsonValue] | None = None
+        self,
+        sanitized: SanitizedMission,
+        caller: Principal,
+        evidence: dict[str, JsonValue] | None = None,
+        *,
+        again: bool = False,
     ) -> Decision:
         """Stages 2 and 3: ask Rego about the whole mission, then screens; return the answer whatever it is.
 
         `evidence` is told which screens ran. Rego's no stands: no screen is asked then. See `gateway.pipeline.require`.
+
+        Asked `again` about one that was admitted, it looks for no secrets: only steps that need one fail without it.
         """
         asked = document.mission_document(
             caller, sanitized.plan, sanitized.digest, sanitized.taint, sanitized.level.name
         )
         decision = await self._policy.decide("mission", asked)  # (2) the whole plan
-        hooks = self._hooks.current
+        missing = [] if again else await self._secrets.missing(caller.tenant, sanitized.plan)
+        decision = without_missing(decision, missing)
+        hooks = self.hooks.current
         if decision.allow is not True or not hooks.at("screen", "mission"):
             return decision
         if self._screening is None:
@@ -128,7 +147,7 @@ class Admission:
 
     def observe(self, sanitized: SanitizedMission, caller: Principal) -> None:
         """Let observers see, later, a mission that is allowed."""
-        hooks = self._hooks.current
+        hooks = self.hooks.current
         if self._observers is not None and self._screening is not None and hooks.at("observe", "mission"):
             subject, given = mission_subject(sanitized), self._screening.given()
             self._observers.observe(hooks, "mission", subject, lambda: mission_summary(caller, sanitized), given)

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.clock import rfc3339
 from engine.result import MissionState, OverallStatus, StepState
-from gateway.v1 import mission_pb2
+from gateway.v1 import hook_pb2, mission_pb2
 
 
 def view_document(view: mission_pb2.MissionView) -> dict[str, Any]:
@@ -61,6 +61,37 @@ def approval_document(approval: mission_pb2.Approval) -> dict[str, Any]:
         "decided_by": approval.decided_by,
         "comment": approval.comment,
     }
+
+
+def hook_document(hook: hook_pb2.Hook) -> dict[str, Any]:
+    """Return a version of a hook as JSON; `placement` is null for a step, and where it is not in force."""
+    return {
+        "name": hook.name,
+        "version": hook.version,
+        "kind": hook.kind,
+        "publisher": hook.publisher,
+        "sha256": hook.sha256,
+        "enabled": hook.enabled,
+        "placement": _placement(hook.placement) if hook.HasField("placement") else None,
+        "published_at": _time(hook.published_at) if hook.HasField("published_at") else None,
+        "published_by": hook.published_by or None,
+    }
+
+
+def activation_document(activation: hook_pb2.HookActivation) -> dict[str, Any]:
+    """Return what was in force of a name as JSON; `version` is null where nothing was."""
+    return {
+        "version": activation.version or None,
+        "placement": _placement(activation.placement) if activation.HasField("placement") else None,
+        "activated_at": _time(activation.activated_at),
+        "activated_by": activation.activated_by,
+        "undone_at": _time(activation.undone_at) if activation.HasField("undone_at") else None,
+        "undone_by": activation.undone_by or None,
+    }
+
+
+def _placement(placement: hook_pb2.HookPlacement) -> dict[str, Any]:
+    return {"order": placement.order, "step_types": list(placement.step_types), "labels": dict(placement.labels)}
 
 
 def _result(result: mission_pb2.MissionResult) -> dict[str, Any]:

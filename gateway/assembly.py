@@ -1,14 +1,14 @@
 """Wires the gateway: the one module that knows every part, and the order in which they start and stop."""
 
 import asyncio
-import secrets
 import sys
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, TypeVar
+from secrets import SystemRandom
+from typing import Final
 
 from engine.audit.keys import Ed25519Signer
 from engine.audit.log import AuditLog
@@ -17,21 +17,23 @@ from engine.clock import Clock, SystemClock
 from engine.exclusive import ExclusiveKeys
 from engine.slots import MEMBERS_MAX, SharedSlots
 from engine.values import JsonObject
-from gateway.addresses import AddressPolicy
 from gateway.admission import Admission
 from gateway.config import Config
 from gateway.effects.blocking import BlockingPool
+from gateway.effects.commands import kernel
+from gateway.effects.commands.run import CommandRun
+from gateway.effects.commands.runner import PRELOAD as COMMANDS_PRELOAD
+from gateway.effects.commands.runner import CommandRunner
 from gateway.effects.files import FileLimits, FileRead, FileWrite
 from gateway.effects.http import HttpLimits, HttpRequest, tls_context
 from gateway.effects.performer import Effects, Performer
 from gateway.effects.resolver import SystemResolver
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
-from gateway.effects.workspace import Workspaces
-from gateway.errors import ConfigurationError, HookRefusedError
+from gateway.effects.workspace import WorkspaceLimits, Workspaces
+from gateway.errors import ConfigurationError
 from gateway.events import EventType
 from gateway.hook_failures import HookFailures
-from gateway.hookset import FixedHooks, HookSet
 from gateway.identity import TokenTable
 from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
@@ -44,19 +46,18 @@ from gateway.performing import Performing
 from gateway.pipeline import StepPipeline
 from gateway.policy.bundle import Bundle
 from gateway.policy.pool import WorkerPolicy
+from gateway.registry.registry import Registry, RegistryParts
 from gateway.rpc.gate import PolicyGate
 from gateway.rpc.server import Ports, RpcServer
-from gateway.rules import Rules, load_rules, named
-from gateway.sandbox.artefact import Artefact
-from gateway.sandbox.classes import ClassedSandbox
-from gateway.sandbox.compile import compile_module
+from gateway.rules import Rules, load_rules
+from gateway.sandbox.fleet import Fleet, all_of
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
-from gateway.sandbox.pool import PooledSandbox
-from gateway.sandbox.port import Sandbox
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.screening import Screening
 from gateway.store.store import Store
+from gateway.vault.reader import VaultReader
+from gateway.vault.step_secrets import Secrets
 from gateway.workers.isolation import Isolation, of_this_kernel
 from gateway.workers.supervisor import Zygote
 
@@ -67,12 +68,7 @@ DRAIN_SECONDS: Final = 10.0
 _STOP_GRACE_SECONDS: Final = 2.0
 _OBSERVERS_DRAIN_SECONDS: Final = 2.0
 _SWITCH_SECONDS: Final = 1e-4
-_SANDBOX_DEPTH: Final = (
-    4  # runs handed to one worker: it need not wait for us between two, and only the first is blamed
-)
 _ACTOR: Final = "gateway"
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +78,18 @@ class Gateway:
     address: str
     desk: Desk
     audit: AuditLog
-    sandbox: PooledSandbox
+    sandbox: Fleet
     policy: WorkerPolicy
     bundle: Bundle
-    hooks: tuple[Hook, ...]
+    registry: Registry
     verifier_key: str
     isolation: Isolation  # what binds every worker
     recovered: Recovered  # missions that an earlier process left unfinished
+
+    @property
+    def hooks(self) -> tuple[Hook, ...]:
+        """The hooks in force."""
+        return self.registry.hooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,36 +129,13 @@ async def running_gateway(
     sys.setswitchinterval(_SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
         rules = load_rules(home, config)
-        workers = await _start_workers(stack, config, rules)
-        records = await _open_records(stack, home, clock or SystemClock())
-        approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
-        hooks = _hook_stages(stack, workers, records)
-        pipeline = _pipeline(
-            stack, config, rules, workers, records, hooks, {"approval.request": approvals, "mission.run": children}
-        )
-        ground = _ground(config, records, pipeline, approvals)
-        desk = Desk(
-            admission=Admission(
-                hooks=FixedHooks(workers.hooks),
-                levels=rules.levels,
-                policy=workers.policy,
-                limits=ground.limits,
-                screening=hooks.screening,
-                observers=hooks.observers,
-            ),
-            ground=ground,
-            children=children,
-            running_max=config.limits.missions_running_max,
-        )
+        _check_commands(rules)
+        records = await _open_records(stack, home, clock or SystemClock(), rules)  # it knows which hooks are enabled
+        workers = await _start_workers(stack, config, rules, records)
+        await _record_start(records.audit, rules, workers, isolation)
+        desk, ground, hooks = _desk(stack, home, config, rules, workers, records)
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
-        started: JsonObject = {
-            "bundle": rules.bundle.digest,
-            "hooks": rules.pins(),
-            "isolation": list(isolation.in_force),
-            "missing": [str(layer) for layer in isolation.missing],
-        }
-        await _record(records.audit, EventType.GATEWAY_STARTED, started)
         server = _server(config, desk, workers, records)
         await server.start(config.listen)
         pruning = asyncio.create_task(Retention(ground, days=rules.retention_days).run())
@@ -169,7 +147,7 @@ async def running_gateway(
                 sandbox=workers.sandbox,
                 policy=workers.policy,
                 bundle=rules.bundle,
-                hooks=rules.hooks,
+                registry=workers.registry,
                 verifier_key=records.verifier_key,
                 isolation=isolation,
                 recovered=recovered,
@@ -179,6 +157,7 @@ async def running_gateway(
             await asyncio.wait([pruning])
             await server.not_serving()
             await desk.close(drain_seconds)
+            await hooks.observers.close(_OBSERVERS_DRAIN_SECONDS)
             await server.stop(_STOP_GRACE_SECONDS)
             await _record(records.audit, EventType.GATEWAY_STOPPED, {})
 
@@ -187,9 +166,10 @@ async def running_gateway(
 class _Workers:
     """The processes in which untrusted code and policy run."""
 
-    sandbox: PooledSandbox
+    sandbox: Fleet
     policy: WorkerPolicy
-    hooks: HookSet
+    registry: Registry
+    commands: CommandRunner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,82 +191,50 @@ class _Records:
     clock: Clock
 
 
-async def _compile(zygote: Zygote, hook: Hook) -> Artefact:
-    try:
-        return await compile_module(zygote, hook.module)
-    except HookRefusedError as error:
-        raise named(error, f"hook {hook.name}", "its module") from error
-
-
-async def _all(works: Iterable[Awaitable[_T]]) -> list[_T]:
-    """Return what all return, or raise what the first of them has raised, once every one of them has ended.
-
-    What `asyncio.gather` leaves running where one fails would find the zygote closed under its feet.
-    """
-    outcomes = await asyncio.gather(*works, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
-
-
-async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules) -> _Workers:
+async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules, records: _Records) -> _Workers:
     """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
     # Policy workers import their engine after the fork: sandbox workers come from the same zygote, and must inherit
     # neither its code nor the address space that its allocator takes.
-    zygote = await Zygote.start(SANDBOX_PRELOAD, without=config.workers.accept_without)
+    preload = (*SANDBOX_PRELOAD, *COMMANDS_PRELOAD)
+    zygote = await Zygote.start(preload, without=config.workers.accept_without)
     stack.push_async_callback(zygote.close)
-    compiled = await _all(_compile(zygote, hook) for hook in rules.hooks)
-    modules = {hook.name: artefact for hook, artefact in zip(rules.hooks, compiled, strict=True)}
-    sandbox = PooledSandbox(zygote, modules, config.workers.sandbox, depth=_SANDBOX_DEPTH)
+    fleet = Fleet(zygote, config.workers.sizes())
     policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy)
-    stack.push_async_callback(sandbox.close)
-    stack.push_async_callback(policy.close)
-    pools: dict[str, Sandbox] = dict.fromkeys(modules, sandbox)
-    # What stands in front of every step shares no worker with what may keep one busy: an observer delays nothing.
-    observers = [placed.hook for placed in rules.placed if placed.hook.kind == "observe"]
-    screens = [placed.hook for placed in rules.placed if placed.hook.kind != "observe"]
-    others = [
-        await _class_of(stack, zygote, hooks, size, pools)
-        for hooks, size in ((screens, config.workers.screens), (observers, config.workers.observers))
-        if hooks
-    ]
-    await _all((sandbox.start(), policy.start(), *(other.start() for other in others)))
-    classed = ClassedSandbox(pools) if others else sandbox
-    return _Workers(
-        sandbox=sandbox, policy=policy, hooks=HookSet(kinds=rules.kinds, sandbox=classed, placed=rules.placed)
+    registry = Registry(
+        RegistryParts(
+            store=records.store.hooks,
+            audit=records.audit,
+            fleet=fleet,
+            base=rules.base,
+            publishers=rules.publishers,
+            compose=rules.compose,
+        )
     )
+    stack.push_async_callback(fleet.close)
+    stack.push_async_callback(registry.close)
+    stack.push_async_callback(policy.close)
+    await all_of((registry.start(), policy.start()))
+    runner = CommandRunner(zygote)
+    stack.push_async_callback(runner.close)
+    return _Workers(sandbox=fleet, policy=policy, registry=registry, commands=runner)
 
 
-async def _class_of(
-    stack: AsyncExitStack, zygote: Zygote, hooks: Sequence[Hook], size: int, pools: dict[str, Sandbox]
-) -> PooledSandbox:
-    """Return a pool of its own for these hooks, which has not started, and enter them in `pools`."""
-    compiled = await _all(_compile(zygote, hook) for hook in hooks)
-    modules = {hook.key: artefact for hook, artefact in zip(hooks, compiled, strict=True)}
-    pool = PooledSandbox(zygote, modules, size, depth=_SANDBOX_DEPTH)
-    stack.push_async_callback(pool.close)
-    pools.update(dict.fromkeys(modules, pool))
-    return pool
-
-
-def _hook_stages(stack: AsyncExitStack, workers: _Workers, records: _Records) -> _HookStages:
+def _hook_stages(stack: AsyncExitStack, records: _Records) -> _HookStages:
     """Return what runs screens, rewrites and observers; what observers have not seen when all else has ended, waits."""
     failures = HookFailures(records.audit, records.clock)
-    observers = Observers(failures, secrets.SystemRandom().random)
-    if workers.hooks.placed:
-        stack.push_async_callback(observers.close, _OBSERVERS_DRAIN_SECONDS)
+    observers = Observers(failures, SystemRandom().random)
+    stack.push_async_callback(observers.close, _OBSERVERS_DRAIN_SECONDS)
     return _HookStages(screening=Screening(failures, records.clock), observers=observers)
 
 
-async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock) -> _Records:
+async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock, rules: Rules) -> _Records:
     """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust."""
     signer = Ed25519Signer.load(home / KEY_FILE)
     audit = await asyncio.to_thread(AuditLog.open, home / AUDIT_FOLDER, signer=signer, clock=clock)
     stack.push_async_callback(audit.close)
     store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
     stack.push_async_callback(store.close)
-    workspaces = Workspaces.open(home)
+    workspaces = Workspaces.open(home, limits=WorkspaceLimits.of(rules.limits.default))
     stack.callback(workspaces.close)
     return _Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
 
@@ -296,6 +244,7 @@ def _server(config: Config, desk: Desk, workers: _Workers, records: _Records) ->
     return RpcServer(
         Ports(
             desk=desk,
+            hooks=workers.registry,
             gate=PolicyGate(workers.policy, records.audit),
             audit=LogReader(records.audit, (records.verifier_key,)),
             tokens=TokenTable([token.entry() for token in config.tokens]),
@@ -303,6 +252,28 @@ def _server(config: Config, desk: Desk, workers: _Workers, records: _Records) ->
             limits=config.limits.mission_limits(),
         )
     )
+
+
+def _desk(
+    stack: AsyncExitStack, home: Path, config: Config, rules: Rules, workers: _Workers, records: _Records
+) -> tuple[Desk, Ground, _HookStages]:
+    """Return the desk, which runs nothing yet, what its missions stand on, and what runs hooks for them."""
+    approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
+    hooks, secrets = _hook_stages(stack, records), _secrets(stack, home, config, rules)
+    waits: dict[str, Performer] = {"approval.request": approvals, "mission.run": children}
+    pipeline = _pipeline(stack, config, rules, workers, records, hooks, waits, secrets)
+    ground = _ground(config, records, pipeline, approvals)
+    admission = Admission(
+        hooks=workers.registry,
+        levels=rules.levels,
+        policy=workers.policy,
+        limits=ground.limits,
+        screening=hooks.screening,
+        observers=hooks.observers,
+        secrets=secrets,
+    )
+    running_max = config.limits.missions_running_max
+    return Desk(admission=admission, ground=ground, children=children, running_max=running_max), ground, hooks
 
 
 def _pipeline(
@@ -313,23 +284,32 @@ def _pipeline(
     records: _Records,
     hooks: _HookStages,
     waits: Mapping[str, Performer],
+    secrets: Secrets,
 ) -> StepPipeline:
     """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
     schemas = {
         op: ParameterSchema.compile(schema, addresses=rules.addresses) for op, schema in ARGUMENT_SCHEMAS.items()
     }
     return StepPipeline(
-        hooks=FixedHooks(workers.hooks),
+        hooks=workers.registry,
         profiles=rules.profiles,
         policy=workers.policy,
         screening=hooks.screening,
         observers=hooks.observers,
-        performing=Performing(_effects(stack, rules.addresses, waits), records.audit),
+        performing=Performing(_effects(stack, rules, workers.commands, waits), records.audit, rules.limits),
         effect_schemas=schemas,
         breakers=Breakers(config.breakers.settings(), records.clock),
         audit=records.audit,
         clock=records.clock,
+        secrets=secrets,
     )
+
+
+def _secrets(stack: AsyncExitStack, home: Path, config: Config, rules: Rules) -> Secrets:
+    """Return the secrets of the home, whose keys are wiped at the end; a damaged vault says so when it is used."""
+    vault = VaultReader(config.secrets.source(home))
+    stack.callback(vault.close)
+    return Secrets(vault, rules.secrets)
 
 
 def _ground(config: Config, records: _Records, pipeline: StepPipeline, approvals: Approvals) -> Ground:
@@ -348,7 +328,7 @@ def _ground(config: Config, records: _Records, pipeline: StepPipeline, approvals
     )
 
 
-def _effects(stack: AsyncExitStack, addresses: AddressPolicy, waits: Mapping[str, Performer]) -> Effects:
+def _effects(stack: AsyncExitStack, rules: Rules, commands: CommandRunner, waits: Mapping[str, Performer]) -> Effects:
     """Return every operation of this gateway; what blocks has threads of its own, a bounded number of them."""
     disk = BlockingPool("files", threads=4, waiting_max=4_096)
     names = BlockingPool("names", threads=4, waiting_max=256)
@@ -358,11 +338,18 @@ def _effects(stack: AsyncExitStack, addresses: AddressPolicy, waits: Mapping[str
         {
             "file.write": FileWrite(disk, FileLimits()),
             "file.read": FileRead(disk, FileLimits()),
-            "http.request": HttpRequest(addresses, SystemResolver(names), tls_context(), HttpLimits()),
+            "http.request": HttpRequest(rules.addresses, SystemResolver(names), tls_context(), HttpLimits()),
             "timer.sleep": TimerSleep(),
+            "command.run": CommandRun(rules.commands, commands, disk),
             **waits,
         }
     )
+
+
+def _check_commands(rules: Rules) -> None:
+    """Refuse to open commands on a kernel that cannot hold them; nothing in the configuration allows it."""
+    if rules.commands and (lacking := kernel.missing()):
+        raise ConfigurationError(f"commands in data.gateway.config need {lacking}", code="config.kernel")
 
 
 def _check_listen(config: Config) -> None:
@@ -378,6 +365,17 @@ def _check_listen(config: Config) -> None:
             "in the clear; listen on 127.0.0.1 behind something that ends TLS",
             code="config.listen",
         )
+
+
+async def _record_start(audit: AuditLog, rules: Rules, workers: _Workers, isolation: Isolation) -> None:
+    """Say, before any step, what is in force, also where a killed gateway could not say so."""
+    started: JsonObject = {
+        "bundle": rules.bundle.digest,
+        "hooks": workers.registry.pins(),
+        "isolation": list(isolation.in_force),
+        "missing": [str(layer) for layer in isolation.missing],
+    }
+    await _record(audit, EventType.GATEWAY_STARTED, started)
 
 
 async def _record(audit: AuditLog, event: EventType, details: JsonObject) -> None:

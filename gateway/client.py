@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,19 +14,26 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from gateway.answers import (
+    activation_document,
     approval_document,
     decision_document,
     draft_document,
     event_document,
+    hook_document,
     step_document,
     view_document,
 )
 from gateway.errors import ConfigurationError
 from gateway.rpc.details import DETAILS_KEY
-from gateway.v1 import error_pb2, mission_pb2, mission_pb2_grpc
+from gateway.sandbox.files import HookFiles
+from gateway.v1 import error_pb2, hook_pb2, hook_pb2_grpc, mission_pb2, mission_pb2_grpc
 
 TOKEN_VARIABLE: Final = "MISSIONGATE_TOKEN"  # noqa: S105 - where it is, not what it is
 DEADLINE_SECONDS: Final = 30.0
+HOOK_DEADLINE_SECONDS: Final = 120.0  # a module is compiled, and workers are started
+HOOK_CHUNK_BYTES: Final = 256 * 1024
+HOOK_PAGE_SIZE: Final = 200
+HOOK_PAGES_MAX: Final = 50  # ten times what a registry holds
 MESSAGE_BYTES_MAX: Final = 128 * 1024 * 1024  # a result of 10,000 steps, each with some output
 PORT_MAX: Final = 65_535
 _TOKEN_FILE_BYTES_MAX: Final = 4_096
@@ -96,13 +103,14 @@ def _is_loopback(host: str) -> bool:
 
 
 class Client:
-    """Calls MissionService. Use as a context manager; every method raises CallError where the call fails."""
+    """Calls the gateway's services. Use as a context manager; every method raises CallError where the call fails."""
 
     def __init__(self, server: Server) -> None:
         self._address = server.address
         self._channel = grpc.insecure_channel(server.address, options=_OPTIONS)
         self._metadata = (("authorization", f"Bearer {server.token}"),) if server.token else ()
         self._missions = mission_pb2_grpc.MissionServiceStub(self._channel)
+        self._hooks = hook_pb2_grpc.HookServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -201,17 +209,81 @@ class Client:
         for answer in self._stream(self._missions.WatchResults, request):
             yield {"step_id": answer.result.step_id, **step_document(answer.result)}
 
+    def publish_hook(self, files: HookFiles) -> dict[str, Any]:
+        """Publish a hook; return `{"hook","created"}`."""
+        try:
+            answer = self._hooks.PublishHook(
+                _parts_of(files), metadata=self._metadata, timeout=HOOK_DEADLINE_SECONDS, wait_for_ready=False
+            )
+        except grpc.RpcError as error:
+            raise call_error(error, self._address) from error
+        return {"hook": hook_document(answer.hook), "created": answer.created}
+
+    def list_hooks(self) -> list[dict[str, Any]]:
+        """Return every version of every hook, by name, the newest publication of a name first."""
+        hooks: list[dict[str, Any]] = []
+        token = ""
+        for _ in range(HOOK_PAGES_MAX):
+            request = hook_pb2.ListHooksRequest(page_size=HOOK_PAGE_SIZE, page_token=token)
+            answer = self._call(self._hooks.ListHooks, request)
+            hooks += map(hook_document, answer.hooks)
+            token = answer.next_page_token
+            if not token:
+                break
+        return hooks
+
+    def get_hook(self, name: str, version: str = "") -> dict[str, Any]:
+        """Return `{"hook","manifest","history"}`; without a version, of the one in force, or else of the newest."""
+        answer = self._call(self._hooks.GetHook, hook_pb2.GetHookRequest(name=name, version=version))
+        return {
+            "hook": hook_document(answer.hook),
+            "manifest": answer.manifest.decode("utf-8", "replace"),
+            "history": [activation_document(each) for each in answer.history],
+        }
+
+    def enable_hook(
+        self, name: str, version: str, *, order: int = 0, step_types: Sequence[str] = (), labels: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Put a version in force; return it."""
+        placement = hook_pb2.HookPlacement(order=order, step_types=step_types, labels=labels)
+        request = hook_pb2.EnableHookRequest(name=name, version=version, placement=placement)
+        return hook_document(self._call(self._hooks.EnableHook, request, HOOK_DEADLINE_SECONDS).hook)
+
+    def disable_hook(self, name: str, version: str = "") -> None:
+        """Take a hook out of force; with a version, only that one."""
+        request = hook_pb2.DisableHookRequest(name=name, version=version)
+        self._call(self._hooks.DisableHook, request, HOOK_DEADLINE_SECONDS)
+
+    def rollback_hook(self, name: str, version: str = "") -> dict[str, Any] | None:
+        """Take back the last change of a name; return what is in force then, or None."""
+        request = hook_pb2.RollbackHookRequest(name=name, version=version)
+        answer = self._call(self._hooks.RollbackHook, request, HOOK_DEADLINE_SECONDS)
+        return hook_document(answer.hook) if answer.HasField("hook") else None
+
     def _stream(self, method: "grpc.UnaryStreamMultiCallable[Any, _T]", request: Any) -> Iterator[_T]:
         try:
             yield from method(request, metadata=self._metadata, wait_for_ready=False)
         except grpc.RpcError as error:
             raise call_error(error, self._address) from error
 
-    def _call(self, method: "grpc.UnaryUnaryMultiCallable[Any, _T]", request: Any) -> _T:
+    def _call(
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[Any, _T]",
+        request: Any,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> _T:
         try:
-            return method(request, metadata=self._metadata, timeout=DEADLINE_SECONDS)
+            return method(request, metadata=self._metadata, timeout=deadline_seconds)
         except grpc.RpcError as error:
             raise call_error(error, self._address) from error
+
+
+def _parts_of(files: HookFiles) -> Iterator[hook_pb2.PublishHookRequest]:
+    """Yield a hook as HookService takes it."""
+    header = hook_pb2.PublishHookHeader(manifest=files.manifest, schema=files.schema, signature=files.signature or b"")
+    yield hook_pb2.PublishHookRequest(header=header)
+    for start in range(0, len(files.module), HOOK_CHUNK_BYTES):
+        yield hook_pb2.PublishHookRequest(module=files.module[start : start + HOOK_CHUNK_BYTES])
 
 
 def call_error(error: grpc.RpcError, address: str) -> CallError:

@@ -8,11 +8,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from engine.audit.keys import VerifierKey
 from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal, TokenEntry
+from gateway.sandbox.routing import Duty
+from gateway.sandbox.signature import RESERVED, Publisher
 from gateway.security_levels import ALLOWED_DEFAULT
+from gateway.vault.master import MasterSource
 from gateway.workers.isolation import Isolation
 
 CONFIG_NAME: Final = "missiongate.toml"
@@ -22,6 +26,8 @@ PORT_MAX: Final = 65_535
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 _Level = Literal["strict", "balanced", "relaxed", "none"]
 _Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$")]  # no "/": events say tenant/subject
+_HookName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+_Pattern = Annotated[str, Field(pattern=r"^(?:\*|[a-z][a-z0-9_.]{0,127}\*?)$")]  # a name, or the beginning of one
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")]
 
 
@@ -54,8 +60,8 @@ class HookConfig(_Section):
     builtin: Annotated[str | None, Field(validate_default=True)] = None
     profile: str | None = None  # instead of the one that the hook names
     order: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
-    step_types: Annotated[list[_Name], Field(max_length=256)] = Field(default_factory=list)
-    labels: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
+    step_types: Annotated[list[_HookName], Field(max_length=64)] = Field(default_factory=list)
+    labels: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("builtin")
@@ -72,18 +78,45 @@ class HookConfig(_Section):
             raise ValueError("required beside path, and beside nothing else")
         return sha256
 
-    @property
-    def is_placed(self) -> bool:
-        """Whether it says what only a screen, a rewrite or an observer has."""
-        return bool(self.order or self.step_types or self.labels or self.settings or self.profile)
+
+class PublisherConfig(_Section):
+    """Whose signature makes a hook acceptable, and for what. A list that is empty limits nothing."""
+
+    key: str
+    kinds: list[Literal["step", "screen", "rewrite", "observe"]] = Field(default_factory=list)
+    effects: list[_Pattern] = Field(default_factory=list, max_length=64)
+    names: list[_Pattern] = Field(default_factory=list, max_length=64)
+
+    @field_validator("key")
+    @classmethod
+    def _key_is_one(cls, key: str) -> str:
+        name = VerifierKey.parse(key).name
+        if name in RESERVED:
+            raise ValueError(f"a publisher's key may not be named {name!r}")
+        return key
+
+    def publisher(self) -> Publisher:
+        """Return it as signatures are checked with."""
+        return Publisher(
+            key=VerifierKey.parse(self.key),
+            kinds=frozenset(self.kinds),
+            effects=tuple(self.effects),
+            names=tuple(self.names),
+        )
 
 
 class WorkersConfig(_Section):
     """How many worker processes of each kind."""
 
-    sandbox: Annotated[int, Field(ge=1, le=64)] = 2
+    sandbox: Annotated[int, Field(ge=1, le=64)] = 2  # for steps; this and the next two, of each trust class
+    screens: Annotated[int, Field(ge=1, le=64)] = 1  # for screens and rewrites, where there are any
+    observers: Annotated[int, Field(ge=1, le=64)] = 1  # likewise
     policy: Annotated[int, Field(ge=1, le=64)] = 1
     accept_without: list[Literal["landlock", "seccomp"]] = Field(default_factory=list)
+
+    def sizes(self) -> dict[Duty, int]:
+        """Return how many sandbox workers each trust class gets, by what they are there for."""
+        return {"steps": self.sandbox, "screens": self.screens, "observers": self.observers}
 
     def check(self, isolation: Isolation) -> None:
         """Refuse a kernel that lacks a layer which `accept_without` does not name; one that is there always applies.
@@ -98,9 +131,6 @@ class WorkersConfig(_Section):
                 f"or a policy has taken over; to run without, say accept_without = {json.dumps(lacking)}",
                 code="config.isolation",
             )
-
-    screens: Annotated[int, Field(ge=1, le=64)] = 1  # for screens and rewrites, where there are any
-    observers: Annotated[int, Field(ge=1, le=64)] = 1  # likewise
 
 
 class LimitsConfig(_Section):
@@ -141,6 +171,16 @@ class SecurityConfig(_Section):
     levels: Annotated[tuple[_Level, ...], Field(min_length=1, strict=False)] = ALLOWED_DEFAULT
 
 
+class SecretsConfig(_Section):
+    """Where the master key of the secrets comes from: the home's key file, unless a passphrase is named."""
+
+    passphrase_file: str = ""
+
+    def source(self, home: Path) -> MasterSource:
+        """Return it for a home."""
+        return MasterSource(home, home / self.passphrase_file if self.passphrase_file else None)
+
+
 class Config(_Section):
     """The whole file. Paths are relative to the home directory."""
 
@@ -149,10 +189,12 @@ class Config(_Section):
     policies: str = "policies"
     tokens: list[TokenConfig] = Field(default_factory=list)
     hooks: list[HookConfig] = Field(default_factory=list)
+    publishers: list[PublisherConfig] = Field(default_factory=list, max_length=32)
     workers: WorkersConfig = Field(default_factory=WorkersConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     breakers: BreakersConfig = Field(default_factory=BreakersConfig)
     security: SecurityConfig = Field(default_factory=SecurityConfig)
+    secrets: SecretsConfig = Field(default_factory=SecretsConfig)
 
     @field_validator("listen")
     @classmethod
@@ -168,6 +210,14 @@ class Config(_Section):
         if len({token.sha256 for token in tokens}) < len(tokens):
             raise ValueError("two entries have the same sha256, so one token would name two principals")
         return tokens
+
+    @field_validator("publishers")
+    @classmethod
+    def _publishers_differ(cls, publishers: list[PublisherConfig]) -> list[PublisherConfig]:
+        """One name is one publisher: what two of them ship would share workers, and a name would be two owners'."""
+        if len({entry.publisher().name for entry in publishers}) < len(publishers):
+            raise ValueError("two entries have keys of the same name")
+        return publishers
 
 
 def load_config(home: Path, *, listen: str | None = None, anonymous: bool | None = None) -> Config:

@@ -6,7 +6,7 @@ too short, a choice of which no part is there yet, a name that a step added late
 however much is added. What lacks nothing and is not wrong is judged as a whole, as for a submission.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -59,7 +59,12 @@ def _document(finding: Violation) -> dict[str, object]:
 
 
 def read_draft(
-    document: Document, *, schemas: Mapping[str, ParameterSchema], levels: SecurityLevels, limits: MissionLimits
+    document: Document,
+    *,
+    schemas: Mapping[str, ParameterSchema],
+    levels: SecurityLevels,
+    limits: MissionLimits,
+    secrets: Collection[str] = (),
 ) -> Draft:
     """Return what the engine and the schemas of the step kinds say of a document.
 
@@ -68,11 +73,12 @@ def read_draft(
         schemas: of the parameters, by step kind.
         levels: that a mission may have.
         limits: what a mission may ask for.
+        secrets: that it may refer to.
     """
     value = _without_empty(document.value)
     filled = replace(document, value=value)
     try:
-        load_mission_value(filled, limits=limits, step_types=schemas)
+        load_mission_value(filled, limits=limits, step_types=schemas, secrets=secrets)
         said: tuple[Violation, ...] = ()
     except MissionInvalidError as error:
         said = error.violations

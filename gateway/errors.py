@@ -7,6 +7,7 @@ RefusalError
 ├── NotFoundError            no such thing, or not for this principal
 ├── ConflictError            a request id used for another request, a state that does not allow the call
 ├── OverloadedError          there is no room for it now; trying later helps
+├── SecretRefusedError       a secret's name or value breaks a rule
 ├── HookRefusedError         a module or manifest breaks a rule of registration
 └── PolicyInvalidError       a bundle is not accepted; carries rule, file and line
 FaultError
@@ -14,6 +15,7 @@ FaultError
 ├── PolicyUnavailableError   no decision could be had
 ├── SandboxError             a run broke a limit, trapped or lied; carries the violations
 ├── StoreError               the store could not answer
+├── SecretError              a secret cannot be had: none of that name, a damaged vault, another key
 ├── EffectError              an effect was not performed, or (`in_doubt`) nobody knows whether it was
 └── ConfigurationError       the gateway cannot start as configured
 """
@@ -79,6 +81,12 @@ class OverloadedError(RefusalError):
     default_code = "overloaded"
 
 
+class SecretRefusedError(RefusalError):
+    """A secret's name, tenant or value breaks a rule; no message repeats a value."""
+
+    default_code = "secret.refused"
+
+
 class HookRefusedError(RefusalError):
     """A module or its manifest breaks a rule of registration; `field` says where in the manifest, "" where nowhere."""
 
@@ -127,6 +135,12 @@ class StoreError(FaultError):
     """The store could not answer."""
 
     default_code = "store.unavailable"
+
+
+class SecretError(FaultError):
+    """A secret cannot be had, so nothing that needs it is done; no message repeats a value."""
+
+    default_code = "secret.unavailable"
 
 
 class ConfigurationError(FaultError):

@@ -21,7 +21,10 @@
   that stands, and every effect that is in doubt;
 - after `step.ended` nothing of that step begins, until the mission is retried or resumed;
 - after `mission.ended`, `mission.suspended` or `mission.interrupted` nothing of that mission begins, until
-  `mission.retried` or `mission.resumed`.
+  `mission.retried` or `mission.resumed`;
+- a module of a hook runs only after `gateway.started`, `hook.enabled` or `hook.rolled_back` that names it;
+- a hook that is enabled has a `hook.published` before, unless the gateway was killed as it published it: nobody was
+  told that it had.
 """
 
 import hashlib
@@ -75,6 +78,11 @@ class EventType(StrEnum):
     APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_DECIDED = "approval.decided"  # by a person, or by the clock: `state` says which way
     APPROVAL_REFUSED = "approval.refused"  # somebody tried to decide who may not, or too late
+    HOOK_PUBLISHED = "hook.published"
+    HOOK_PUBLISH_REFUSED = "hook.publish_refused"
+    HOOK_ENABLED = "hook.enabled"
+    HOOK_DISABLED = "hook.disabled"
+    HOOK_ROLLED_BACK = "hook.rolled_back"
 
 
 class Audit(Protocol):

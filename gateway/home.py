@@ -15,6 +15,9 @@ from gateway.assembly import KEY_FILE
 from gateway.config import CONFIG_NAME
 from gateway.errors import ConfigurationError
 from gateway.rules import bundled_policies
+from gateway.vault.master import KEY_FILE as SECRETS_KEY_FILE
+from gateway.vault.master import write_key
+from gateway.vault.sealing import KEY_BYTES
 
 LOG_NAME: Final = "missiongate.local/log"
 _TOKEN_BYTES: Final = 32
@@ -78,6 +81,7 @@ def _fill(home: Path, listen: str, *, anonymous: bool) -> NewHome:
     signer = Ed25519Signer.generate(LOG_NAME)
     signer.save(home / KEY_FILE)
     _write_secret(home / _TOKEN_FILE, token + "\n")
+    write_key(home / SECRETS_KEY_FILE, os.urandom(KEY_BYTES))
     (home / _VERIFIER_KEY_FILE).write_text(signer.verifier_key() + "\n")
     shutil.copytree(bundled_policies(), home / _POLICIES, ignore=shutil.ignore_patterns("*_test.rego"))
     (home / CONFIG_NAME).write_text(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from gateway.errors import SandboxError
+from gateway.errors import HookRefusedError, SandboxError
 from gateway.sandbox.abi_hooks import frame, is_code
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
@@ -30,6 +30,18 @@ class Subject:
 
     step_types: frozenset[str]  # the step's, or all of the mission's
     labels: Mapping[str, str]  # of the mission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveHook:
+    """A hook that is to be in force, of any kind, and its place as an operator has said it. A step has none."""
+
+    hook: Hook
+    profile: str | None = None  # instead of the one that the hook names
+    order: int = 0
+    step_types: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    settings: bytes = b"{}"  # JSON, an object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,15 +114,25 @@ class HookSet:
         object.__setattr__(self, "effects", {name: kind.hook.effects for name, kind in self.kinds.items()})
         object.__setattr__(self, "_by_place", by_place)
 
-    def kind(self, step_type: str) -> StepKind:
-        """Return a step kind.
+    def kind_of(self, step_type: str, admitted: Mapping[str, tuple[str, ...]]) -> StepKind:
+        """Return the kind of a step that begins.
+
+        Args:
+            step_type: which.
+            admitted: what each kind could ask for when the mission was admitted. Taint was computed from that, so a
+                later version may do less and not more.
 
         Raises:
-            SandboxError: `sandbox.unavailable`, there is none any more: the mission was admitted under another set.
+            HookRefusedError: `hook.disabled`, there was one when the mission was admitted, and no longer;
+                `hook.effects_grew`, there is another, which may do what that one could not.
         """
         kind = self.kinds.get(step_type)
         if kind is None:
-            raise SandboxError(f"no hook implements {step_type!r} any more", code="sandbox.unavailable")
+            message = f"the hook {step_type!r} was disabled after the mission was admitted"
+            raise HookRefusedError(message, code="hook.disabled")
+        if grown := sorted(set(kind.hook.effects) - set(admitted.get(step_type, ()))):
+            message = f"the hook {step_type!r} may now ask for {grown[0]}, and could not when the mission was admitted"
+            raise HookRefusedError(message, code="hook.effects_grew")
         return kind
 
     def at(self, kind: str, place: str) -> tuple[PlacedHook, ...]:

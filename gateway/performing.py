@@ -8,12 +8,14 @@ happens, cancellation included, every intent gets its end in the log.
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
 from engine.errors import StepError
 from engine.values import JsonObject
+from gateway.effects.limits import UNNARROWED, LimitTable
 from gateway.effects.performer import EffectRequest, Effects
 from gateway.errors import EffectError, SandboxError
 from gateway.events import Audit, EventType, digest
@@ -26,8 +28,9 @@ JOURNAL_BYTES_MAX: Final = 256 * 1024  # of one step
 class Performing:
     """Performs the effects of all steps of one gateway."""
 
-    def __init__(self, effects: Effects, audit: Audit) -> None:
+    def __init__(self, effects: Effects, audit: Audit, limits: LimitTable = UNNARROWED) -> None:
         self._effects = effects
+        self._limits = limits
         self._audit = audit
         self._late: set[asyncio.Task[None]] = set()
 
@@ -116,7 +119,8 @@ class Performing:
         end: JsonObject = {"code": "effect.interrupted" if repeatable else "effect.in_doubt"}
         ended = EventType.EFFECT_FAILED
         try:
-            outcome = await self._effects.perform(request, effect.scope)
+            limits = self._limits.of(ready.step.step_type, ready.admitted.caller.roles)
+            outcome = await self._effects.perform(request, replace(effect.scope, limits=limits))
             entry: JsonObject = {"ok": outcome}
             ended, end = EventType.EFFECT_PERFORMED, {"outcome": digest(outcome)}
             await journal.settled(entry)

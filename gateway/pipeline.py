@@ -34,8 +34,9 @@ from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.profile import Profile
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.screening import Screening
-from gateway.stages import AdmittedMission, AllowedEffect, Given, ReadyStep
-from gateway.stepfaults import own_fault, step_error
+from gateway.stages import AdmittedMission, AllowedEffect, Given, ReadyStep, secret_claim
+from gateway.step_failures import own_fault, step_error
+from gateway.vault.step_secrets import NO_SECRETS, Secrets, StepSecrets
 
 EFFECTS_MAX: Final = 64  # of one step
 UNSIGNED_EVENTS_MAX: Final = 16_384  # a step waits while the log has more to sign; a quarter of the log's own queue
@@ -60,6 +61,7 @@ class StepPipeline:
         breakers: Breakers,
         audit: Audit,
         clock: Clock,
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
         self._hooks = hooks
         self._profiles = profiles
@@ -71,6 +73,7 @@ class StepPipeline:
         self._breakers = breakers
         self._audit = audit
         self._clock = clock
+        self._secrets = secrets
 
     async def run_step(self, admitted: AdmittedMission, index: int, attempt: StepAttempt) -> JsonValue:
         """Take one ready step, or one item of it, all the way and return its output.
@@ -119,7 +122,8 @@ class StepPipeline:
             journal = admitted.journal.empty(step.id, attempt.item) or await admitted.journal.of(step.id, attempt.item)
             given = Given.of(admitted, target, self._clock.now(), journal.given)
             evidence |= {"now": given.now, "seed": given.seed}
-            ready = await self._resolve(admitted, index, attempt, given, evidence)  # (4) inputs, sanitized again
+            held = await self._secrets.of_step(*secret_claim(admitted, index, attempt, given))
+            ready = await self._resolve(admitted, index, attempt, given, held, evidence)  # (4) inputs, sanitized again
             constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step; screens
         if ready.hooks.at("observe", "step"):
             self._observers.observe(ready.hooks, "step", ready.seen.subject, ready.document, given)
@@ -137,16 +141,18 @@ class StepPipeline:
         index: int,
         attempt: StepAttempt,
         given: Given,
+        held: StepSecrets,
         evidence: dict[str, JsonValue],
     ) -> ReadyStep:
         """Stage 4: put values for references, let rewrites change them, and check the result as a stranger's."""
         plan = admitted.sanitized.plan
         step, template, hooks = plan.mission.steps[index], plan.templates[index], self._hooks.current
-        kind, taint = hooks.kind(step.step_type), admitted.sanitized.taint[index]
+        kind = hooks.kind_of(step.step_type, admitted.sanitized.effects)
+        taint = admitted.sanitized.taint[index]
         scope = attempt.scope
         if "mission.run" in kind.hook.effects:
             scope = escaped_scope(scope)  # what is resolved will be parsed again, as a mission
-        parameters = step.parameters if template is None else resolve(template, scope)
+        parameters = step.parameters if template is None else resolve(template, scope, secret=held.stand_in)
         if hooks.at("rewrite", "parameters"):
             parameters = await self._screening.rewrite(
                 hooks, "parameters", parameters, admitted.step_seen(step, attempt, taint), given, evidence
@@ -167,6 +173,7 @@ class StepPipeline:
             profile=step.profile or kind.hook.profile,
             attempt=attempt,
             given=given,
+            secrets=held,
         )
 
     async def _authorize(
@@ -192,10 +199,9 @@ class StepPipeline:
         for limits in (of_mission.constraints, decision.constraints):
             if limits:
                 constraints = constraints.narrow_by(limits)
-        if ready.hooks.at("screen", "step"):
-            screened = await self._screening.screen(
-                ready.hooks, "step", ready.seen.subject, asked, ready.given, evidence
-            )
+        hooks = self._hooks.current  # after a wait as well: a screen that is new holds for what is under way
+        if hooks.at("screen", "step"):
+            screened = await self._screening.screen(hooks, "step", ready.seen.subject, asked, ready.given, evidence)
             if screened.denied:
                 raise PolicyDeniedError(screened.denied)
             constraints = constraints.narrow_by(screened.limits)
@@ -229,7 +235,7 @@ class StepPipeline:
                 seed=ready.given.seed,
             )
             # (6) the module, alone
-            report = await ready.hooks.sandbox.run(ready.kind.hook.name, encoded, constraints, given)
+            report = await ready.hooks.sandbox.run(ready.kind.hook.key, encoded, constraints, given)
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
                 return answer.output
@@ -304,7 +310,8 @@ class StepPipeline:
             allowed=EventType.EFFECT_ALLOWED,
             refused=EventType.EFFECT_REFUSED,
         ):
-            self._check_effect(ready, call, index)
+            if used := self._check_effect(ready, call, index):
+                evidence["secrets"] = list(used)
             asked = ready.effect_document(call, index)
             evidence["document"] = digest(asked)
             decision = await self._policy.decide("effect", asked)
@@ -318,8 +325,8 @@ class StepPipeline:
         )
         return AllowedEffect(request=request, scope=ready.effect_scope(call, index, decision.bundle))
 
-    def _check_effect(self, ready: ReadyStep, call: EffectAsked, index: int) -> None:
-        """Refuse an effect that the manifest does not declare, or whose arguments are not of their types."""
+    def _check_effect(self, ready: ReadyStep, call: EffectAsked, index: int) -> tuple[str, ...]:
+        """Refuse an effect that is not declared, or whose arguments are not of their types; return its secrets."""
         if call.op not in ready.kind.hook.effects:
             message = f"{call.op!r} is not among the effects that the hook {ready.kind.hook.name!r} declares"
             raise PolicyDeniedError([Reason("effect.undeclared", message)])
@@ -327,9 +334,10 @@ class StepPipeline:
         schema = self._effect_schemas.get(call.op)
         if schema is None:
             raise PolicyDeniedError([Reason("effect.unknown_op", f"{call.op!r} is no effect of this gateway")])
-        violations = schema.check(call.args, field=f"effects[{index}].args", pending=None)
-        if violations:
+        field = f"effects[{index}].args"
+        if violations := schema.check(call.args, field=field, pending=None):
             raise SanitizationError(violations)
+        return ready.secrets.used(call.op, call.args, field=field)
 
 
 def _require_open(violation: Violation | None) -> None:

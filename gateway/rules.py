@@ -1,26 +1,38 @@
 """What is decided before anything starts: the bundle, and what its data makes of hooks, addresses and records."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
-from engine.values import JsonValue
+from engine.fields import camel_case
 from gateway.addresses import AddressPolicy
 from gateway.admission import Admission
 from gateway.config import Config
+from gateway.effects.commands.data import commands_from
+from gateway.effects.commands.rule import CommandRule
+from gateway.effects.limits import LimitTable, limit_table
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.errors import HookRefusedError, PolicyInvalidError
-from gateway.hookset import FixedHooks, HookSet, PlacedHook, StepKind
+from gateway.hookset import PLACED_MAX, ActiveHook, FixedHooks, HookSet, StepKind
 from gateway.missions.retention import retention_days
-from gateway.placing import load_site_hooks, place_hooks
+from gateway.placing import load_site_hooks, place, profile_of
 from gateway.policy.bundle import Bundle
 from gateway.policy.regorus_engine import RegorusEngine
-from gateway.sandbox.absent import AbsentSandbox
 from gateway.sandbox.hooks import Hook, builtin_hooks
+from gateway.sandbox.port import Sandbox
 from gateway.sandbox.profile import Profile, profiles_from
+from gateway.sandbox.routing import RoutedSandbox
+from gateway.sandbox.signature import Publisher
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.security_levels import SecurityLevels, security_levels
+from gateway.vault.reader import VaultReader
+from gateway.vault.rules import SecretRule, secret_rules
+from gateway.vault.step_secrets import Secrets
+
+_NO_SANDBOX: Final = RoutedSandbox({})  # where nothing runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +42,31 @@ class Rules:
     bundle: Bundle
     profiles: Mapping[str, Profile]
     addresses: AddressPolicy
-    hooks: tuple[Hook, ...]
-    kinds: Mapping[str, StepKind]
+    base: tuple[ActiveHook, ...]  # of the package and of the configuration
+    publishers: tuple[Publisher, ...]
     levels: SecurityLevels
-    placed: tuple[PlacedHook, ...]  # screens, rewrites, observers
     retention_days: int
+    commands: Mapping[str, CommandRule]
+    secrets: Mapping[str, SecretRule]
+    limits: LimitTable
 
-    def pins(self) -> dict[str, JsonValue]:
-        """Return the SHA-256 of each hook's module."""
-        hooks = (*self.hooks, *(placed.hook for placed in self.placed))
-        return {hook.name: hook.sha256 for hook in hooks}
+    def compose(self, active: Sequence[ActiveHook], sandbox: Sandbox) -> HookSet:
+        """Return what these hooks are together; `sandbox` has their modules.
+
+        Raises:
+            HookRefusedError: two of one name, an unknown profile, a schema or an effect that does not exist.
+        """
+        if double := next((name for name, n in Counter(each.hook.name for each in active).items() if n > 1), None):
+            raise HookRefusedError(f"there are two hooks named {double!r}", code="hook.duplicate")
+        kinds = prepare_kinds(
+            tuple(each.hook for each in active if each.hook.kind == "step"), self.profiles, self.addresses
+        )
+        placed = tuple(place(each, self.profiles, kinds) for each in active if each.hook.kind != "step")
+        if len(placed) > PLACED_MAX:
+            raise HookRefusedError(
+                f"at most {PLACED_MAX} hooks may be screens, rewrites and observers", code="hook.too_many"
+            )
+        return HookSet(kinds=kinds, placed=placed, sandbox=sandbox)
 
 
 def load_rules(home: Path | None, config: Config) -> Rules:
@@ -54,21 +81,24 @@ def load_rules(home: Path | None, config: Config) -> Rules:
             f"nothing decides data.gateway.{missing[0]}.decision: every such request would be denied",
             code="policy.entrypoint_missing",
         )
-    profiles, addresses = profiles_from(bundle.data), address_policy(bundle)
-    loaded = load_site_hooks(home, config.hooks) if home is not None else []
-    hooks = (*builtin_hooks(), *(hook for _, hook in loaded if hook.kind == "step"))
-    kinds = prepare_kinds(hooks, profiles, addresses)
-    placed = place_hooks(loaded, profiles, kinds)
-    return Rules(
+    publishers = tuple(entry.publisher() for entry in config.publishers)
+    base = tuple(ActiveHook(hook=hook) for hook in builtin_hooks())
+    if home is not None:
+        base += load_site_hooks(home, config.hooks, publishers)
+    rules = Rules(
         bundle=bundle,
-        profiles=profiles,
-        addresses=addresses,
-        hooks=hooks,
-        kinds=kinds,
+        profiles=profiles_from(bundle.data),
+        addresses=address_policy(bundle),
+        base=base,
+        publishers=publishers,
         levels=security_levels(bundle.data, config.security.levels),
-        placed=placed,
         retention_days=retention_days(bundle.data),
+        commands=commands_from(bundle.data),
+        secrets=secret_rules(bundle.data),
+        limits=limit_table(bundle.data),
     )
+    rules.compose(base, _NO_SANDBOX)
+    return rules
 
 
 def prepare_kinds(
@@ -77,20 +107,22 @@ def prepare_kinds(
     """Return each step kind with its compiled schema and what a run of it gets.
 
     Raises:
-        HookRefusedError: two hooks of one name, an unknown profile, a schema or an effect that does not exist.
+        HookRefusedError: two names that a mission may spell alike, an unknown profile, a schema or an effect that does
+            not exist.
     """
     kinds: dict[str, StepKind] = {}
+    spelled: dict[str, str] = {}
     for hook in hooks:
-        if hook.name in kinds:
-            raise HookRefusedError(f"there are two hooks named {hook.name!r}", code="hook.duplicate")
-        if hook.profile not in profiles:
-            raise HookRefusedError(
-                f"hook {hook.name!r}: there is no profile {hook.profile!r}", code="hook.unknown_profile"
-            )
+        # `create__file` would be CreateFile as well, and take the missions that are written so.
+        other = spelled.setdefault(camel_case(hook.name), hook.name)
+        if other != hook.name:
+            message = f"the hooks {other!r} and {hook.name!r} have the same name in another spelling"
+            raise HookRefusedError(message, code="hook.duplicate")
+        profile = profile_of(hook, None, profiles)
         if unknown := sorted(set(hook.effects) - set(ARGUMENT_SCHEMAS)):
             raise HookRefusedError(f"hook {hook.name!r}: no effect is {unknown[0]!r}", code="hook.unknown_effect")
         schema = ParameterSchema.compile(hook.schema, addresses=addresses)
-        kinds[hook.name] = StepKind(hook=hook, schema=schema, constraints=profiles[hook.profile].constraints)
+        kinds[hook.name] = StepKind(hook=hook, schema=schema, constraints=profile.constraints)
     return kinds
 
 
@@ -111,11 +143,6 @@ def bundled_policies() -> Path:
     return packaged if packaged.is_dir() else Path(str(files("gateway"))).parent / "policies"
 
 
-def named(error: HookRefusedError, field: str, what: str) -> HookRefusedError:
-    """Return the refusal of a hook with the name of the hook: there may be many."""
-    return HookRefusedError(f"{field}: {what}: {error.message}", code=error.code, field=field)
-
-
 def local_admission(home: Path | None, config: Config) -> Admission:
     """Return stages 1 and 2 without a gateway: policy is evaluated in this process, and nothing is recorded.
 
@@ -126,12 +153,12 @@ def local_admission(home: Path | None, config: Config) -> Admission:
         EngineError: bundle or hooks are not accepted.
     """
     rules = load_rules(home, config)
-    hooks = HookSet(kinds=rules.kinds, sandbox=AbsentSandbox())
-    screens = HookSet(kinds={}, sandbox=hooks.sandbox, placed=rules.placed).at("screen", "mission")
+    composed = rules.compose(rules.base, _NO_SANDBOX)
     return Admission(
-        hooks=FixedHooks(hooks),
+        hooks=FixedHooks(replace(composed, placed=())),
         levels=rules.levels,
         policy=RegorusEngine(rules.bundle),
         limits=config.limits.mission_limits(),
-        unasked=tuple(placed.hook.key for placed in screens),
+        secrets=Secrets(None if home is None else VaultReader(config.secrets.source(home)), rules.secrets),
+        unasked=tuple(placed.hook.key for placed in composed.at("screen", "mission")),
     )

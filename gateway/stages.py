@@ -3,6 +3,7 @@
 `gateway.pipeline` is their only maker.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -18,7 +19,7 @@ from gateway.effects.keys import effect_key
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.target import HttpTarget
 from gateway.effects.workspace import Workspace
-from gateway.errors import EffectError
+from gateway.errors import EffectError, Reason
 from gateway.events import Trail, digest
 from gateway.hookset import HookSet, StepKind, Subject
 from gateway.identity import Principal
@@ -29,6 +30,8 @@ from gateway.sandbox.abi import EffectAsked
 from gateway.sandbox.port import RunGiven
 from gateway.security_levels import SecurityLevel
 from gateway.taint import brought_to
+from gateway.vault.reader import Attempt
+from gateway.vault.step_secrets import NO_STEP_SECRETS, StepSecrets, declared_secrets
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,6 +44,7 @@ class SanitizedMission:
     digest: str
     taint: tuple[frozenset[str], ...]  # labels by step index
     level: SecurityLevel
+    effects: Mapping[str, tuple[str, ...]]  # what each step kind could ask for then, of which the taint was computed
     inherited: frozenset[str] = frozenset()  # of those, what every step has because the mission is a part of another
 
     def inheriting(self, labels: frozenset[str]) -> "SanitizedMission":
@@ -127,6 +131,7 @@ class ReadyStep:
     profile: str
     attempt: StepAttempt
     given: Given
+    secrets: StepSecrets = NO_STEP_SECRETS
 
     @property
     def target(self) -> str:
@@ -140,7 +145,10 @@ class ReadyStep:
 
     @property
     def far_end(self) -> str:
-        """The host that the step is about to ask for something, as far as its parameters say so: a breaker's target."""
+        """The host or command that the step is about to ask, as far as its parameters say so: a breaker's target."""
+        argv = self.parameters.get("argv")
+        if isinstance(argv, Sequence) and argv and isinstance(argv[0], str):
+            return argv[0]
         url = self.parameters.get("url")
         if not isinstance(url, str):
             return ""
@@ -163,6 +171,7 @@ class ReadyStep:
             security_level=admitted.sanitized.level.name,
             attempt=self.attempt.number,
             item=self.attempt.item,
+            secrets=sorted(self.secrets.by_name),
         )
 
     def effect_document(self, call: EffectAsked, index: int, *, attempt: int | None = None) -> bytes:
@@ -182,6 +191,8 @@ class ReadyStep:
             args=described(call.op, call.args),
             attempt=self.attempt.number if attempt is None else attempt,
             item=self.attempt.item,
+            secrets=sorted(self.secrets.by_name),
+            used=self.secrets.used(call.op, call.args, field="args"),
         )
 
     def effect_key(self, call: EffectAsked, index: int) -> str:
@@ -218,6 +229,7 @@ class ReadyStep:
             taint=self.admitted.sanitized.brought_to(self.step.id) if call.op == "mission.run" else frozenset(),
             digest=self._bound_to(call, index),
             waiting=self.attempt.waiting,
+            secrets=self.secrets.of_effect(call.op, call.args),
         )
 
 
@@ -227,3 +239,29 @@ class AllowedEffect:
 
     request: EffectRequest
     scope: EffectScope
+
+
+def secret_claim(
+    admitted: AdmittedMission, index: int, attempt: StepAttempt, given: Given
+) -> tuple[Attempt, str, tuple[str, ...]]:
+    """Return for whom handles are made as an attempt begins: the attempt, its kind, the names that it declares."""
+    plan = admitted.sanitized.plan
+    step = plan.mission.steps[index]
+    claimant = Attempt(
+        tenant=admitted.caller.tenant,
+        mission_id=admitted.mission_id,
+        step_id=step.id,
+        item=attempt.item,
+        seed=given.seed,
+    )
+    return claimant, step.step_type, declared_secrets(plan, index)
+
+
+def without_missing(decision: Decision, missing: Sequence[str]) -> Decision:
+    """Return a decision about a plan as it was, or a no where a secret that policy opens has never been set."""
+    if decision.allow is not True or not missing:
+        return decision
+    reasons = tuple(
+        Reason("secret.unknown", f"no secret {name} has been set for this tenant", "host") for name in missing
+    )
+    return replace(decision, allow=False, reasons=reasons)

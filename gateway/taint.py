@@ -1,8 +1,9 @@
 """Taint: where a step's data may have come from, computed by the host before anything is decided.
 
 Labels: `client` (the mission's variables), `network` (a step that may make requests), `workspace` (one that may read
-files). What a step may do is what its kind declares, so a site's own kinds are labelled as the built-in ones are; one
-that runs a mission gives out whatever that has found, and has all labels.
+files), `command` (one that may run a program, which may read and write every file). What a step may do is what its
+kind declares, so a site's own kinds are labelled as the built-in ones are; one that runs a mission gives out whatever
+that has found, and has all labels.
 Labels flow along the references of parameters, `when` and `foreach`: whether a step runs, and how often, tells of the
 data that decided it. A write by a tainted step taints every read of the workspace. Policy reads the labels and never
 walks the graph itself. The result is an upper bound: the order of reads and writes is not looked at.
@@ -15,18 +16,20 @@ from engine.plan import Plan
 from engine.reference import Reference
 
 CLIENT: Final = "client"
+COMMAND: Final = "command"
 NETWORK: Final = "network"
 WORKSPACE: Final = "workspace"
 
-_READ: Final = "file.read"
-_WRITE: Final = "file.write"
+_READS: Final = frozenset({"file.read", "command.run"})  # a command reads all of the workspace
+_WRITES: Final = frozenset({"file.write", "command.run"})
 _NONE: Final[frozenset[str]] = frozenset()
 _CLIENT: Final = frozenset({CLIENT})
-_ALL: Final = frozenset({CLIENT, NETWORK, WORKSPACE})
+_ALL: Final = frozenset({CLIENT, COMMAND, NETWORK, WORKSPACE})
 _SOURCES: Final = {
     "approval.request": _NONE,
-    _READ: frozenset({WORKSPACE}),
-    _WRITE: _NONE,
+    "command.run": frozenset({COMMAND, WORKSPACE}),
+    "file.read": frozenset({WORKSPACE}),
+    "file.write": _NONE,
     "http.request": frozenset({NETWORK}),
     "mission.run": _ALL,  # in a workspace of its own
     "timer.sleep": _NONE,
@@ -45,8 +48,8 @@ def taint_of(plan: Plan, effects: Mapping[str, Collection[str]]) -> tuple[frozen
         plan: the mission, validated.
         effects: by step type, the effects that its kind declares.
     """
-    writers = {kind for kind, ops in effects.items() if _may(_WRITE, ops)}
-    readers = {kind for kind, ops in effects.items() if _may(_READ, ops)}
+    writers = {kind for kind, ops in effects.items() if _may(_WRITES, ops)}
+    readers = {kind for kind, ops in effects.items() if _may(_READS, ops)}
     sources = {kind: _union(_SOURCES.get(op, _ALL) for op in ops) for kind, ops in effects.items()}
     workspace = _NONE
     while True:
@@ -80,9 +83,9 @@ def _brought(reference: Reference, labels: Sequence[frozenset[str]], index: Mapp
             return _NONE
 
 
-def _may(op: str, ops: Collection[str]) -> bool:
-    """Return whether a kind that declares `ops` may do what `op` does; of an unknown effect, anything is thought."""
-    return any(each == op or each not in _SOURCES for each in ops)
+def _may(any_of: Collection[str], ops: Collection[str]) -> bool:
+    """Return whether a kind that declares `ops` may do what one of `any_of` does; an unknown effect may do anything."""
+    return any(each in any_of or each not in _SOURCES for each in ops)
 
 
 def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -14,6 +14,9 @@ from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
 from gateway.policy.decision import Decision
+from gateway.registry.placement import Placement
+from gateway.registry.views import HookDetail, HookView, Published
+from gateway.sandbox.files import HookFiles
 
 MOMENT = datetime(2026, 7, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 DECISION = Decision(allow=True, bundle="sha256:" + "b" * 64)
@@ -246,6 +249,62 @@ class FakeDesk:
         self.callers.append(principal)
         if self.fault is not None:
             raise self.fault
+
+
+def hook_view(name: str = "resize", version: str = "1.0.0", **changes: object) -> HookView:
+    """Return the view of a published step."""
+    fields: dict[str, object] = {
+        "name": name,
+        "version": version,
+        "kind": "step",
+        "publisher": "example.com/hooks",
+        "sha256": "a" * 64,
+        "enabled": False,
+        "labels": {},
+        "published_at": MOMENT,
+        "published_by": "default/ann",
+    }
+    return HookView(**{**fields, **changes})
+
+
+class FakeHooks:
+    """Implements `HookDesk`: remembers what was asked, and answers with `view`."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.view = hook_view()
+        self.pages: list[tuple[HookView, ...]] = []
+        self.error: Exception | None = None
+
+    async def publish(self, principal: Principal, files: HookFiles) -> Published:
+        self._called("publish", principal.subject, files)
+        return Published(view=self.view, created=True)
+
+    async def list_hooks(self, *, page_size: int, page_token: str) -> tuple[tuple[HookView, ...], str]:
+        self._called("list", page_size, page_token)
+        pages = self.pages or [(self.view,)]
+        at = int(page_token or 0)
+        return pages[at], str(at + 1) if at + 1 < len(pages) else ""
+
+    async def get(self, name: str, version: str) -> HookDetail:
+        self._called("get", name, version)
+        return HookDetail(view=self.view, manifest=b"manifest", schema=b"schema")
+
+    async def enable(self, principal: Principal, name: str, version: str, placement: Placement) -> HookView:
+        self._called("enable", principal.subject, name, version, placement)
+        return replace(self.view, enabled=True)
+
+    async def disable(self, principal: Principal, name: str, version: str) -> None:
+        self._called("disable", principal.subject, name, version)
+
+    async def rollback(self, principal: Principal, name: str, version: str) -> HookView | None:
+        self._called("rollback", principal.subject, name, version)
+        return None
+
+    def _called(self, *call: object) -> None:
+        self.calls.append(call)
+        if self.error is not None:
+            raise self.error
 
 
 @dataclass

@@ -59,6 +59,7 @@ def mission(steps: int, *, roles: Sequence[str] = ("submitter",)) -> bytes:
                         "max_attempts": 1,
                         "idempotent": False,
                         "parameters": {"path": "out/x", "content": "text"},
+                        "secrets": [],
                         "taint": ["client"],
                     }
                     for i in range(steps)
@@ -79,7 +80,9 @@ def step(
 
 def effect(kind: str, op: str, args: dict[str, Any]) -> bytes:
     """Return the document of an effect."""
-    return orjson.dumps({**_step(kind, {}, ("submitter",), "wasm"), "effect": {"op": op, "index": 0, "args": args}})
+    return orjson.dumps(
+        {**_step(kind, {}, ("submitter",), "wasm"), "effect": {"op": op, "index": 0, "args": args, "secrets": []}}
+    )
 
 
 def _step(kind: str, parameters: dict[str, Any], roles: Sequence[str], profile: str) -> dict[str, Any]:
@@ -95,6 +98,7 @@ def _step(kind: str, parameters: dict[str, Any], roles: Sequence[str], profile: 
             "attempt": 1,
             "item": None,
             "idempotent": False,
+            "secrets": [],
         },
         "parameters": parameters,
         "taint": ["client"],

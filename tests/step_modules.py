@@ -10,7 +10,7 @@ from wasmtime import Func, Instance, Memory, Module, Store
 
 from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.engine import make_engine
-from gateway.sandbox.hooks import Hook, builtin_hooks, demo_hooks
+from gateway.sandbox.hooks import Hook, builtin_hooks, demo_hooks, shipped_hooks
 from gateway.sandbox.profile import profiles_from
 
 SOURCES = Path(__file__).parent.parent / "wasm-hooks"
@@ -30,7 +30,7 @@ class Run:
 
 @cache
 def hooks() -> dict[str, Hook]:
-    return {hook.name: hook for hook in (*builtin_hooks(), *demo_hooks())}
+    return {hook.name: hook for hook in (*builtin_hooks(), *demo_hooks(), *shipped_hooks().values())}
 
 
 @cache

@@ -437,7 +437,7 @@ class World:
 
 
 VERDICTS = {"step.allowed", "step.refused"}
-BEGINNINGS = {*VERDICTS, "effect.allowed", "effect.refused", "effect.intended"}
+BEGINNINGS = {*VERDICTS, "step.output_rewritten", "effect.allowed", "effect.refused", "effect.intended"}
 ENDS = {"mission.ended", "mission.interrupted", "mission.suspended"}
 
 
@@ -450,6 +450,7 @@ class _Laws:
         self.ended: set[str] = set()  # steps, in the present run of their mission
         self.verdicts: set[str] = set()  # steps and items that have one, in the present run of their mission
         self.allowed: dict[str, Counter[str]] = {}  # those whose last one is a yes → operations still to be intended
+        self.rewritten: dict[str, str] = {}  # digests of outputs
         self.open_intents: set[str] = set()
         self.performed: set[str] = set()
 
@@ -466,6 +467,7 @@ class _Laws:
             self.over.discard(mission_id)
             for names in (self.ended, self.verdicts):
                 names -= {name for name in names if name.startswith(f"{mission_id}/")}
+            self.rewritten = {name: of for name, of in self.rewritten.items() if not name.startswith(f"{mission_id}/")}
             self.allowed = {name: ops for name, ops in self.allowed.items() if not name.startswith(f"{mission_id}/")}
         elif kind.startswith(("step.", "effect.")) and step_id:
             assert mission_id in self.admitted, f"{event}: not admitted"
@@ -478,12 +480,22 @@ class _Laws:
                 self._effect(event)
 
     def _step(self, event: Event) -> None:
+        screens = event.details.get("screens", [])
+        words = [each["verdict"] for each in screens]
+        assert "deny" not in words[:-1], f"{event}: asked on after a no"
+        if event.event_type == "step.allowed":
+            assert "deny" not in words, f"{event}: a no that was lifted"
+        elif event.event_type == "step.output_rewritten":
+            self.rewritten[event.target] = event.details["rewrites"][-1]["after"]
         if event.event_type == "step.ended":
             assert event.target not in self.ended, f"{event}: a second end"
             self.ended.add(event.target)
-            items = any(name.startswith(f"{event.target}[") for name in self.verdicts)
             if event.details["status"] == "Completed":
-                assert event.target in self.verdicts or items, f"{event}: no verdict"
+                rewritten = self.rewritten.get(event.target, event.details["output"])
+                assert event.details["output"] == rewritten, f"{event}: another output than the rewritten one"
+                if event.target not in self.verdicts:
+                    items = any(name.startswith(f"{event.target}[") for name in self.verdicts)
+                    assert items, f"{event}: no verdict"
         elif event.event_type in VERDICTS:
             again = event.details.get("again", False)
             assert not again or event.target in self.allowed, f"{event}: asked again, and never before"

@@ -23,6 +23,14 @@ class CheckpointError(ValueError):
     """Bytes are no checkpoint, or not one of this key; the text says why."""
 
 
+class NoteUnsignedError(CheckpointError):
+    """A signed note that this key has not signed; others may have."""
+
+
+class NoteSignatureError(CheckpointError):
+    """A signature under this key's name and id does not match the text."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """What a checkpoint says: the first `size` events of `origin` hash to `root`."""
@@ -53,7 +61,11 @@ class Checkpoint:
 
 def sign_checkpoint(checkpoint: Checkpoint, signer: Signer, key: VerifierKey) -> bytes:
     """Return the signed note. `key` is the signer's public half, parsed once by the caller."""
-    text = checkpoint.text()
+    return sign_note(checkpoint.text(), signer, key)
+
+
+def sign_note(text: bytes, signer: Signer, key: VerifierKey) -> bytes:
+    """Return `text`, which ends in LF, with a signature. Source: C2SP signed-note."""
     blob = base64.b64encode(key.id + signer.sign(text)).decode()
     return text + f"\n— {key.name} {blob}\n".encode()
 
@@ -74,7 +86,7 @@ def open_note(note: bytes, key: VerifierKey) -> bytes:
     """Return the text of a note that `key` signed. Signatures of other keys are ignored, as the standard wants.
 
     Raises:
-        CheckpointError: malformed, or not signed by `key`.
+        CheckpointError: malformed; NoteUnsignedError, not signed by `key`; NoteSignatureError, a wrong signature.
     """
     if len(note) > NOTE_BYTES_MAX:
         raise CheckpointError(f"over {NOTE_BYTES_MAX} bytes")
@@ -92,10 +104,10 @@ def open_note(note: bytes, key: VerifierKey) -> bytes:
         if match[1] != key.name or blob[:4] != key.id:
             continue
         if not key.verifies(blob[4:], text.encode()):
-            raise CheckpointError("the signature does not match")
+            raise NoteSignatureError("the signature does not match")
         verified = True
     if not verified:
-        raise CheckpointError(f"not signed by {key.name}+{key.id.hex()}")
+        raise NoteUnsignedError(f"not signed by {key.name}+{key.id.hex()}")
     return text.encode()
 
 

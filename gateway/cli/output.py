@@ -63,6 +63,8 @@ _STATE_STYLE: Final[Mapping[str, str]] = {
     "approved": "green",
     "denied": "red",
     "pending": "yellow",
+    "enabled": "green",
+    "published": "dim",
 }
 _MISSION: Final = re.compile(r"\bMISSION\b")  # stands for the id, where it is known
 _NEXT: Final[Mapping[str, str]] = {  # the commands that help where a code is all that the gateway can know
@@ -83,6 +85,13 @@ _NEXT: Final[Mapping[str, str]] = {  # the commands that help where a code is al
     "approval.expired": "missiongate retry MISSION asks anew, once the mission has ended",
     "approval.own_mission": "somebody else with the role has to decide",
     "approval.not_yours": "somebody with the role has to decide: --token-file names the token",
+    "hook.unsigned": "missiongate hook sign FOLDER --key FILE signs it",
+    "hook.publisher_untrusted": "publishers in the gateway's missiongate.toml says whose keys it accepts",
+    "hook.version_exists": "a version never changes: count it up in hook.toml, and sign again",
+    "hook.not_found": "missiongate hook list shows those there are",
+    "hook.not_enabled": "missiongate hook list shows what is in force",
+    "hook.changed": "missiongate hook list shows what is in force now",
+    "hook.nothing_before": "missiongate hook disable takes it out of force",
     "format.not_binary": "--format json gives out any result; --step ID picks the output of one step",
 }
 

@@ -16,33 +16,36 @@ import asyncio
 import errno
 import hashlib
 import os
-import secrets
 import stat
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
 from engine.values import JsonObject
-from gateway.effects.arguments import bytes_fields, invalid, only_fields, payload, text
+from gateway.effects.arguments import invalid, only_fields, text
+from gateway.effects.blobs import BlobReference, content_fields, given_content
 from gateway.effects.blocking import BlockingPool, DeadlineError
 from gateway.effects.failures import file_error
+from gateway.effects.limits import EffectLimits, over
 from gateway.effects.openat2 import open_beneath
 from gateway.effects.paths import WorkspacePath
 from gateway.effects.performer import SECONDS_MAX, EffectRequest, EffectScope
 from gateway.effects.rename import rename_into
+from gateway.effects.staging import stage
 from gateway.effects.workspace import Usage, Workspace
 from gateway.errors import EffectError
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
+_TOO_LARGE: Final = "effect.too_large"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileLimits:
     """What one file effect may move. Every field is a maximum."""
 
-    write_bytes_max: int = 1024 * 1024
-    read_bytes_max: int = 64 * 1024  # the content goes through the journal
+    write_bytes_max: int = 64 * 1024 * 1024  # what is in memory as a whole; policy's data has less
+    read_bytes_max: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,9 @@ class _WriteOrder:
     """The checked arguments of file.write, and a turn that the thread takes to place it, or its caller to stop that."""
 
     path: WorkspacePath
-    content: bytes
+    content: bytes | BlobReference
     replace: bool
+    limits: EffectLimits
     turn: threading.Lock = field(default_factory=threading.Lock)  # never released
 
     def take_turn(self) -> bool:
@@ -60,7 +64,7 @@ class _WriteOrder:
 
 
 class FileWrite:
-    """Creates or atomically replaces a file: `{path, content | content_base64, mode}`."""
+    """Creates or atomically replaces a file: `{path, content | content_base64, mode}`; content may be a blob."""
 
     seconds_max = SECONDS_MAX
 
@@ -74,29 +78,31 @@ class FileWrite:
 
     async def perform(self, request: EffectRequest, scope: EffectScope) -> JsonObject:
         """Write the file; return `{path, bytes, sha256}`."""
-        order = self._parse(request.args)
+        order = self._parse(request.args, scope.limits)
         try:
-            await self._pool.run(lambda: _write(scope.workspace, order), timeout_seconds=request.timeout_seconds)
+            return await self._pool.run(lambda: _write(scope.workspace, order), timeout_seconds=request.timeout_seconds)
         except DeadlineError as err:
             in_doubt = not order.take_turn() and not order.replace
             raise EffectError(err.message, code=err.code, in_doubt=in_doubt) from err
         except asyncio.CancelledError:
             order.take_turn()
             raise
-        digest = hashlib.sha256(order.content).hexdigest()
-        return {"path": order.path.text, "bytes": len(order.content), "sha256": digest}
 
-    def _parse(self, args: JsonObject) -> "_WriteOrder":
+    def _parse(self, args: JsonObject, limits: EffectLimits) -> "_WriteOrder":
         only_fields(args, {"path", "content", "content_base64", "mode"})
-        content = payload(args, "content")
+        content = given_content(args, "content")
         if content is None:
             raise invalid("'content' or 'content_base64' is required")
-        if len(content) > self._limits.write_bytes_max:
-            raise EffectError(f"a file has at most {self._limits.write_bytes_max} bytes", code="effect.too_large")
+        bytes_max = min(self._limits.write_bytes_max, limits.file_write_bytes_max)
+        if (content.size if isinstance(content, BlobReference) else len(content)) > bytes_max:
+            raise over("file_write_bytes_max", bytes_max, "bytes of a file that is written", code=_TOO_LARGE)
         mode = text(args, "mode", default="create")
         if mode not in {"create", "replace"}:
             raise invalid("'mode' must be 'create' or 'replace'")
-        return _WriteOrder(WorkspacePath.parse(text(args, "path")), content, mode == "replace")
+        path = WorkspacePath.parse(text(args, "path"))
+        if len(path.parents) >= limits.workspace_depth_max:
+            raise over("workspace_depth_max", limits.workspace_depth_max, "components of a path")
+        return _WriteOrder(path, content, mode == "replace", limits)
 
 
 class FileRead:
@@ -113,14 +119,24 @@ class FileRead:
         return True
 
     async def perform(self, request: EffectRequest, scope: EffectScope) -> JsonObject:
-        """Read the file; return `{path, bytes, sha256, content}`, with `content_base64` where it is not UTF-8."""
+        """Read the file; return `{path, bytes, sha256, content}`, with `content_base64` where it is not UTF-8.
+
+        A content over `INLINE_BYTES_MAX` is a blob.
+        """
         only_fields(request.args, {"path"})
         path = WorkspacePath.parse(text(request.args, "path"))
-        content = await self._pool.run(
-            lambda: _read(scope.workspace, path, self._limits.read_bytes_max), timeout_seconds=request.timeout_seconds
+        bytes_max = min(self._limits.read_bytes_max, scope.limits.file_read_bytes_max)
+        return await self._pool.run(
+            lambda: _read_fields(scope, path, bytes_max), timeout_seconds=request.timeout_seconds
         )
-        digest = hashlib.sha256(content).hexdigest()
-        return {"path": path.text, "bytes": len(content), "sha256": digest, **bytes_fields("content", content)}
+
+
+def _read_fields(scope: EffectScope, path: WorkspacePath, bytes_max: int) -> JsonObject:
+    """Return the outcome of reading a file."""
+    content = _read(scope.workspace, path, bytes_max)
+    digest = hashlib.sha256(content).hexdigest()
+    fields = content_fields("content", content, scope.workspace.blobs, scope.limits)
+    return {"path": path.text, "bytes": len(content), "sha256": digest, **fields}
 
 
 def _read(workspace: Workspace, path: WorkspacePath, bytes_max: int) -> bytes:
@@ -138,7 +154,7 @@ def _read(workspace: Workspace, path: WorkspacePath, bytes_max: int) -> bytes:
     except OSError as err:
         raise file_error(err, path.text) from err
     if len(content) > bytes_max:
-        raise EffectError(f"{path.text!r}: a file that is read has at most {bytes_max} bytes", code="effect.too_large")
+        raise over("file_read_bytes_max", bytes_max, f"{path.text!r}: bytes of a file that is read", code=_TOO_LARGE)
     return content
 
 
@@ -151,16 +167,20 @@ def _read_up_to(descriptor: int, count: int) -> bytes:
     return b"".join(chunks)
 
 
-def _write(workspace: Workspace, order: _WriteOrder) -> None:
-    """Steps 1 to 4 of the module; the quota is claimed before and given back if the file is not placed."""
-    size = len(order.content)
-    workspace.usage.claim(entries=1, size_bytes=size)
+def _write(workspace: Workspace, order: _WriteOrder) -> JsonObject:
+    """Steps 1 to 4 of the module; the quota is claimed before and given back if the file is not placed.
+
+    A blob is read here, where few calls are at work: those that wait for a thread hold its reference only.
+    """
+    content = workspace.blobs.get(order.content) if isinstance(order.content, BlobReference) else order.content
+    size = len(content)
+    workspace.usage.claim(entries=1, size_bytes=size, limits=order.limits)
     placed = False
     try:
         with workspace.hold() as held, ExitStack() as opened:
-            parent = _open_parent(held.root, order.path.parents, workspace.usage)  # (1)
+            parent = _open_parent(held.root, order, workspace.usage)  # (1)
             opened.callback(os.close, parent)
-            staged = _stage(held.staging, order.content, opened)  # (2)
+            staged = stage(held.staging, content, opened)  # (2)
             with workspace.placing:
                 replaced = _size_of_target(parent, order)
                 if not order.take_turn():
@@ -175,29 +195,12 @@ def _write(workspace: Workspace, order: _WriteOrder) -> None:
     finally:
         if not placed:
             workspace.usage.release(entries=1, size_bytes=size)
+    return {"path": order.path.text, "bytes": size, "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _stage(staging: int, content: bytes, opened: ExitStack) -> str:
-    """Bring the content to the disk under a name that nobody knows; the name is gone when `opened` closes."""
-    name = secrets.token_hex(16)
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, 0o600, dir_fd=staging)
-    opened.callback(_unlink_if_there, staging, name)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        written = 0
-        while written < len(content):
-            written += file.write(content[written:]) or 0
-        os.fsync(descriptor)
-    return name
-
-
-def _unlink_if_there(directory: int, name: str) -> None:
-    with suppress(FileNotFoundError):  # it was placed
-        os.unlink(name, dir_fd=directory)
-
-
-def _open_parent(root: int, parents: tuple[str, ...], usage: Usage) -> int:
+def _open_parent(root: int, order: _WriteOrder, usage: Usage) -> int:
     """Open the directory of a file, making what is missing one component at a time."""
+    parents = order.path.parents
     try:
         return open_beneath(root, "/".join(parents) or ".", _DIRECTORY)
     except FileNotFoundError:
@@ -205,7 +208,7 @@ def _open_parent(root: int, parents: tuple[str, ...], usage: Usage) -> int:
     current = os.dup(root)
     for name in parents:
         try:
-            _make_directory(current, name, usage)
+            _make_directory(current, name, usage, order.limits)
             following = open_beneath(current, name, _DIRECTORY)
         finally:
             os.close(current)
@@ -213,13 +216,13 @@ def _open_parent(root: int, parents: tuple[str, ...], usage: Usage) -> int:
     return current
 
 
-def _make_directory(parent: int, name: str, usage: Usage) -> None:
+def _make_directory(parent: int, name: str, usage: Usage, limits: EffectLimits) -> None:
     """Make one directory, durably, if it is not there; `mkdirat` does not follow a link of that name."""
-    usage.claim(entries=1, size_bytes=0)
+    usage.claim(entries=1, directories=1, size_bytes=0, limits=limits)
     try:
         os.mkdir(name, 0o700, dir_fd=parent)
     except OSError as err:
-        usage.release(entries=1, size_bytes=0)
+        usage.release(entries=1, directories=1, size_bytes=0)
         if err.errno != errno.EEXIST:
             raise
     else:

@@ -8,6 +8,7 @@ from engine.values import JsonObject
 from gateway.effects.arguments import invalid
 from gateway.effects.target import HttpTarget
 from gateway.errors import EffectError
+from gateway.vault.opened import NOTHING_OPENED, OpenedSecrets
 
 FIELDS_MAX: Final = 64
 FIELDS_BYTES_MAX: Final = 16 * 1024  # all names and values of one message
@@ -33,12 +34,20 @@ _RESERVED: Final = frozenset(
 _RESERVED_PREFIX: Final = "proxy-"
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, 5.6.2: token
 _VALUE: Final = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")  # RFC 9110, 5.5, without obs-text
+_SENT: Final = re.compile(_VALUE.pattern.encode("ascii"))
 
 Fields = list[tuple[bytes, bytes]]
 
 
-def request_fields(guest: JsonObject, target: HttpTarget, *, key: str, body_bytes: int | None) -> Fields:
-    """Return the fields of a request: the host's own, then the guest's.
+def request_fields(
+    guest: JsonObject,
+    target: HttpTarget,
+    *,
+    key: str,
+    body_bytes: int | None,
+    secrets: OpenedSecrets = NOTHING_OPENED,
+) -> Fields:
+    """Return the fields of a request: the host's own, then the guest's, with secrets in place of their handles.
 
     Raises:
         EffectError: `effect.header_refused`, a field that is the host's to set, or is no field.
@@ -53,10 +62,10 @@ def request_fields(guest: JsonObject, target: HttpTarget, *, key: str, body_byte
         fields.append((b"Content-Length", str(body_bytes).encode("ascii")))
     if not any(name.lower().replace("_", "-") == "user-agent" for name in guest):
         fields.append((b"User-Agent", b"missiongate"))
-    return fields + _guest_fields(guest)
+    return fields + _guest_fields(guest, secrets)
 
 
-def _guest_fields(guest: JsonObject) -> Fields:
+def _guest_fields(guest: JsonObject, secrets: OpenedSecrets) -> Fields:
     fields: Fields = []
     seen: set[str] = set()
     for name, value in guest.items():
@@ -70,7 +79,10 @@ def _guest_fields(guest: JsonObject) -> Fields:
         if folded in seen:
             raise _refused(f"{folded!r} is given twice")
         seen.add(folded)
-        fields.append((name.encode("ascii"), value.encode("ascii")))
+        sent = secrets.in_header(value)
+        if not _SENT.fullmatch(sent):
+            raise _refused(f"{name[:128]!r}: a secret has characters that a field cannot have")
+        fields.append((name.encode("ascii"), sent))
     if len(fields) > FIELDS_MAX or sum(len(n) + len(v) for n, v in fields) > FIELDS_BYTES_MAX:
         raise _refused(f"a request has at most {FIELDS_MAX} fields and {FIELDS_BYTES_MAX} bytes of them")
     return fields

@@ -4,11 +4,16 @@ Codes that an effect error may carry, beside those of `gateway.effects.failures`
 
 effect.unknown_op, effect.arguments, effect.timeout, effect.overloaded, effect.outcome_too_large, effect.internal
 effect.path_invalid, effect.too_large, effect.workspace_full, effect.workspace_closed          files
+effect.blob_unknown, effect.blob_damaged, effect.blobs_full                                    blobs
 effect.url_refused, effect.header_refused, effect.address_refused, effect.name_not_resolved,
 effect.connect_failed, effect.tls_failed, effect.connection_lost, effect.protocol              HTTP
+effect.secret_closed, effect.secret_foreign, effect.secret_not_text, effect.secret_plaintext,
+effect.secret_unavailable                                                                      secrets in HTTP
 effect.approval_denied, effect.approval_expired, effect.approval_withdrawn,
 effect.approval_unbound                                                                        approvals
 effect.mission_failed, effect.mission_refused                                                  sub-missions
+effect.command_refused, effect.command_unavailable, effect.command_failed, effect.command_lost,
+effect.unavailable                                                                             commands
 """
 
 import logging
@@ -21,9 +26,11 @@ from typing import Final, Protocol
 import orjson
 
 from engine.values import JsonObject
+from gateway.effects.limits import DEFAULT_LIMITS, EffectLimits
 from gateway.effects.workspace import Workspace
 from gateway.errors import EffectError
 from gateway.identity import Principal
+from gateway.vault.opened import NO_EFFECT_SECRETS, EffectSecrets
 
 OUTCOME_BYTES_MAX: Final = 256 * 1024  # a step's whole journal, as JSON
 SECONDS_MAX: Final = 60.0  # of one effect that does something; the step's own timeout may end it sooner
@@ -58,6 +65,8 @@ class EffectScope:
     taint: frozenset[str] = frozenset()  # of mission.run: labels of what the step was given
     bundle: str = ""  # of the decision that allowed the effect
     digest: str = ""  # "sha256:…" of the effect's policy document: what an approval is bound to
+    limits: EffectLimits = DEFAULT_LIMITS  # of files and blobs
+    secrets: EffectSecrets = NO_EFFECT_SECRETS  # whose handles stand in the arguments
     waiting: Callable[[], AbstractAsyncContextManager[None]] = nullcontext  # frees the step's place while it waits
 
 

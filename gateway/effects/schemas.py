@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Final
 
 from engine.values import JsonObject
+from gateway.effects.commands.limits import OUTPUT_BYTES_MAX, WALL_MS_MAX
+from gateway.effects.commands.rule import TOKENS_MAX
 from gateway.effects.headers import FIELDS_MAX
 from gateway.effects.http import METHODS, TIMEOUT_MS_MAX
 from gateway.effects.paths import PATH_BYTES_MAX
@@ -29,12 +31,24 @@ _BASE64_PAYLOAD: Final[JsonObject] = {
     "pattern": "^[A-Za-z0-9+/]*={0,2}$",
 }
 
+# What a content over 64 KiB is: its digest and size (`gateway.effects.blobs`). The host puts the bytes there.
+_BLOB: Final[JsonObject] = {
+    "type": "object",
+    "properties": {
+        "$blob": {"type": "string", "maxLength": 71, "pattern": "^sha256:[0-9a-f]{64}$"},
+        "size": {"type": "integer", "minimum": 0},
+    },
+    "required": ["$blob", "size"],
+    "additionalProperties": False,
+}
+_CONTENT: Final[JsonObject] = {"anyOf": [_TEXT_PAYLOAD, _BLOB]}
+
 _FILE_WRITE: Final[JsonObject] = {
     "$schema": _DIALECT,
     "type": "object",
     "properties": {
         "path": _PATH,
-        "content": _TEXT_PAYLOAD,
+        "content": _CONTENT,
         "content_base64": _BASE64_PAYLOAD,
         "mode": {"enum": ["create", "replace"]},
     },
@@ -65,7 +79,7 @@ _HTTP_REQUEST: Final[JsonObject] = {
             "propertyNames": {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"},
             "additionalProperties": {"type": "string", "x-type": "header", "maxLength": 8192},
         },
-        "body": _TEXT_PAYLOAD,
+        "body": _CONTENT,
         "body_base64": _BASE64_PAYLOAD,
         "timeout_ms": {"type": "integer", "minimum": 1, "maximum": TIMEOUT_MS_MAX},
     },
@@ -108,6 +122,26 @@ _MISSION_RUN: Final[JsonObject] = {
     "additionalProperties": False,
 }
 
+_COMMAND_RUN: Final[JsonObject] = {
+    "$schema": _DIALECT,
+    "type": "object",
+    "properties": {
+        "argv": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": TOKENS_MAX,
+            "items": {"type": "string", "x-type": "argv"},
+        },
+        "stdin": _TEXT_PAYLOAD,
+        "stdin_base64": _BASE64_PAYLOAD,
+        "timeout_ms": {"type": "integer", "minimum": 1, "maximum": WALL_MS_MAX},
+        "output_bytes_max": {"type": "integer", "minimum": 1, "maximum": OUTPUT_BYTES_MAX},
+    },
+    "required": ["argv"],
+    "not": {"required": ["stdin", "stdin_base64"]},
+    "additionalProperties": False,
+}
+
 ARGUMENT_SCHEMAS: Final[Mapping[str, JsonObject]] = MappingProxyType(
     {
         "file.write": _FILE_WRITE,
@@ -116,5 +150,6 @@ ARGUMENT_SCHEMAS: Final[Mapping[str, JsonObject]] = MappingProxyType(
         "timer.sleep": _TIMER_SLEEP,
         "approval.request": _APPROVAL_REQUEST,
         "mission.run": _MISSION_RUN,
+        "command.run": _COMMAND_RUN,
     }
 )

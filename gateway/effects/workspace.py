@@ -2,15 +2,16 @@
 
     <home>/workspaces/             0700
     <home>/workspaces/.staging/    half-written files, on the same file system; emptied at start
+    <home>/workspaces/.blobs/      what is too large for a journal (`gateway.effects.blobs`)
     <home>/workspaces/<mission>/   0700
 
 Descriptors are opened once and duplicated for each use, so that a path above the workspace is walked only here, and
 a workspace that is closed meanwhile cannot hand a late thread somebody else's descriptor.
 """
 
+import asyncio
 import os
 import re
-import shutil
 import stat
 import threading
 from collections.abc import Iterator
@@ -19,21 +20,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.effects.blobs import BLOBS_FOLDER, MissionBlobs
+from gateway.effects.limits import DEFAULT_LIMITS, EffectLimits, over
 from gateway.effects.openat2 import open_beneath
 from gateway.effects.rename import rename_into
+from gateway.effects.tree import Extent, extent_of, remove_beneath
 from gateway.errors import ConfigurationError, EffectError
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STAGING: Final = ".staging"
+_NOTHING: Final = Extent(entries=0, directories=0, size_bytes=0, whole=True)
 _MISSION_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceLimits:
-    """What one mission may leave on the disk. Every field is a maximum."""
+    """What one mission may leave on the disk. Every field is a maximum; a step may have less (`EffectLimits`)."""
 
     entries_max: int = 10_000  # files and directories
+    directories_max: int = 1_000
     bytes_max: int = 256 * 1024 * 1024
+
+    @classmethod
+    def of(cls, limits: EffectLimits) -> "WorkspaceLimits":
+        """Return them as policy's data has them."""
+        return cls(
+            entries_max=limits.workspace_entries_max,
+            directories_max=limits.workspace_directories_max,
+            bytes_max=limits.workspace_bytes_max,
+        )
 
 
 class Usage:
@@ -43,28 +58,63 @@ class Usage:
         self._limits = limits
         self._lock = threading.Lock()
         self.entries = 0
+        self.directories = 0  # of the entries
         self.bytes = 0
 
-    def claim(self, *, entries: int, size_bytes: int) -> None:
-        """Count `entries` and `size_bytes`, or refuse both.
+    def claim(
+        self, *, entries: int, size_bytes: int, directories: int = 0, limits: EffectLimits = DEFAULT_LIMITS
+    ) -> None:
+        """Count all of it, or refuse all of it; `limits` are those of the step, which narrow the mission's.
 
         Raises:
-            EffectError: `effect.workspace_full`.
+            EffectError: `effect.workspace_full`; the message names the limit.
         """
+        own = self._limits
+        entries_max = min(own.entries_max, limits.workspace_entries_max)
+        directories_max = min(own.directories_max, limits.workspace_directories_max)
+        bytes_max = min(own.bytes_max, limits.workspace_bytes_max)
         with self._lock:
-            if self.entries + entries > self._limits.entries_max or self.bytes + size_bytes > self._limits.bytes_max:
-                raise EffectError(
-                    f"a workspace holds at most {self._limits.entries_max} files and directories "
-                    f"and {self._limits.bytes_max} bytes",
-                    code="effect.workspace_full",
-                )
+            if self.entries + entries > entries_max:
+                raise over("workspace_entries_max", entries_max, "files and directories of a workspace")
+            if self.directories + directories > directories_max:
+                raise over("workspace_directories_max", directories_max, "directories of a workspace")
+            if self.bytes + size_bytes > bytes_max:
+                raise over("workspace_bytes_max", bytes_max, "bytes of a workspace")
             self.entries += entries
+            self.directories += directories
             self.bytes += size_bytes
 
-    def release(self, *, entries: int, size_bytes: int) -> None:
+    @property
+    def limits(self) -> WorkspaceLimits:
+        """What it may hold at most."""
+        return self._limits
+
+    @property
+    def left_bytes(self) -> int:
+        """How many bytes may still be added; below 0 where there are too many."""
+        return self._limits.bytes_max - self.bytes
+
+    @property
+    def over(self) -> bool:
+        """Whether there is more than there may be: a command writes first and is counted afterwards."""
+        own = self._limits
+        return self.bytes > own.bytes_max or self.entries > own.entries_max or self.directories > own.directories_max
+
+    def recount(self, extent: Extent) -> None:
+        """Take what was found on the disk; a tree that could not be seen in whole counts as more than there may be.
+
+        What a write has claimed and not placed yet is forgotten, until the next count: at most one file a thread.
+        """
+        with self._lock:
+            self.entries = extent.entries if extent.whole else self._limits.entries_max + 1
+            self.directories = extent.directories
+            self.bytes = extent.size_bytes
+
+    def release(self, *, entries: int, size_bytes: int, directories: int = 0) -> None:
         """Give back what was claimed and not used, or was replaced."""
         with self._lock:
             self.entries -= entries
+            self.directories -= directories
             self.bytes -= size_bytes
 
 
@@ -79,9 +129,11 @@ class HeldWorkspace:
 class Workspace:
     """One mission's directory. Safe to use from several threads."""
 
-    def __init__(self, path: Path, root: int, staging: int, limits: WorkspaceLimits) -> None:
+    def __init__(self, path: Path, root: int, staging: int, limits: WorkspaceLimits, blobs: MissionBlobs) -> None:
         self.path = path  # for people; code goes through `hold`
+        self.blobs = blobs
         self.usage = Usage(limits)
+        self.commanding = asyncio.Lock()  # held by the one command that has the workspace
         self.placing = threading.Lock()  # held while a name changes its meaning, so that `usage` stays exact
         self._held: HeldWorkspace | None = HeldWorkspace(root, staging)
         self._lock = threading.Lock()
@@ -103,6 +155,16 @@ class Workspace:
                 opened.callback(os.close, staging)
             yield HeldWorkspace(root, staging)
 
+    def recount(self) -> None:
+        """Count what is on the disk, after something else than an effect of the gateway's own may have changed it.
+
+        Raises:
+            EffectError: `effect.workspace_closed`, the mission has ended.
+        """
+        with self.hold() as held, self.placing:
+            extent = extent_of(held.root, entries_max=self.usage.limits.entries_max, mend=True)
+            self.usage.recount(extent)
+
     def close(self) -> None:
         """Refuse further use; the files stay. Closing twice is harmless."""
         with self._lock:
@@ -115,10 +177,11 @@ class Workspace:
 class Workspaces:
     """All workspaces of one gateway. The caller holds the lock on `home`: two gateways must not share one."""
 
-    def __init__(self, path: Path, root: int, staging: int, limits: WorkspaceLimits) -> None:
+    def __init__(self, path: Path, root: int, staging: int, blobs: int, limits: WorkspaceLimits) -> None:
         self._path = path
         self._root = root
         self._staging = staging
+        self._blobs = blobs
         self._limits = limits
 
     @classmethod
@@ -136,13 +199,15 @@ class Workspaces:
                 undo.callback(os.close, root)
                 staging = _private_directory(path / _STAGING)
                 undo.callback(os.close, staging)
+                blobs = _private_directory(path / BLOBS_FOLDER)
+                undo.callback(os.close, blobs)
                 for name in os.listdir(staging):  # noqa: PTH208 - a descriptor, not a path
                     os.unlink(name, dir_fd=staging)
             except OSError as err:
                 raise ConfigurationError(f"{path}: {err.strerror}", code="config.workspaces") from err
             _probe(root, staging)
             undo.pop_all()
-        return cls(path, root, staging, limits or WorkspaceLimits())
+        return cls(path, root, staging, blobs, limits or WorkspaceLimits())
 
     def create(self, mission_id: str) -> Workspace:
         """Make the empty workspace of a new mission.
@@ -171,13 +236,14 @@ class Workspaces:
                 undo.callback(os.close, root)
                 staging = os.dup(self._staging)
                 undo.callback(os.close, staging)
-                entries, size_bytes = (0, 0) if new else _measured(root)
+                extent = _NOTHING if new else extent_of(root, entries_max=self._limits.entries_max, mend=True)
             except OSError as err:
                 message = f"the workspace of {mission_id} cannot be made: {err.strerror}"
                 raise EffectError(message, code="effect.workspace_unavailable") from err
             undo.pop_all()
-        workspace = Workspace(self._path / mission_id, root, staging, self._limits)
-        workspace.usage.entries, workspace.usage.bytes = entries, size_bytes
+        blobs = MissionBlobs(self._blobs, self._staging, mission_id)
+        workspace = Workspace(self._path / mission_id, root, staging, self._limits, blobs)
+        workspace.usage.recount(extent)
         return workspace
 
     def names(self) -> list[str]:
@@ -194,7 +260,9 @@ class Workspaces:
         return sorted(name for name in found if _MISSION_ID.fullmatch(name))
 
     def remove(self, mission_id: str) -> None:
-        """Delete the workspace of a mission that nobody needs any more; one that is not there is gone already.
+        """Delete workspace and blobs of a mission that nobody needs any more; what is not there is gone already.
+
+        The workspace goes last: it is what a later look for leftovers finds.
 
         Raises:
             EffectError: `effect.workspace_unavailable`, the id is unsafe, or the disk refuses.
@@ -202,9 +270,9 @@ class Workspaces:
         if not _MISSION_ID.fullmatch(mission_id):
             raise EffectError("a mission id has letters, digits, - and _", code="effect.workspace_unavailable")
         try:
-            shutil.rmtree(mission_id, dir_fd=self._root)
-        except FileNotFoundError:
-            return
+            for folder in (self._blobs, self._root):
+                with suppress(FileNotFoundError):
+                    _remove(folder, mission_id)
         except OSError as err:
             message = f"the workspace of {mission_id} cannot be removed: {err.strerror}"
             raise EffectError(message, code="effect.workspace_unavailable") from err
@@ -213,15 +281,16 @@ class Workspaces:
         """Close the descriptors; workspaces that were handed out keep theirs."""
         os.close(self._root)
         os.close(self._staging)
+        os.close(self._blobs)
 
 
-def _measured(root: int) -> tuple[int, int]:
-    """Return how many files and directories are beneath `root`, and the bytes of all files; no link is followed."""
-    entries = size_bytes = 0
-    for _, folders, names, folder in os.fwalk(".", dir_fd=root, follow_symlinks=False):
-        entries += len(folders) + len(names)
-        size_bytes += sum(os.stat(name, dir_fd=folder, follow_symlinks=False).st_size for name in names)
-    return entries, size_bytes
+def _remove(folder: int, name: str) -> None:
+    root = open_beneath(folder, name, _DIRECTORY)
+    try:
+        remove_beneath(root)
+    finally:
+        os.close(root)
+    os.rmdir(name, dir_fd=folder)
 
 
 def _private_directory(path: Path) -> int:

@@ -15,7 +15,7 @@ _LARGE_FORM_BYTES: Final = 32 * 1024  # parsed in a thread from here on, so that
 
 
 class Definitions:
-    """Stage 1 for all submissions. Kinds and limits do not change while a gateway runs, so its answer does not either.
+    """Stage 1 for all submissions. Its answer stays while the set of hooks does; limits do not change in a process.
 
     Source: research document, Lazy Loading with Caching Strategy. Refusals are not remembered: who sends a faulty
     document again pays for it again.
@@ -23,7 +23,8 @@ class Definitions:
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._known: LruCache[str, SanitizedMission] = LruCache(REMEMBERED_MAX, REMEMBERED_BYTES_MAX)
+        self._hooks = admission.hooks.current  # with which what is remembered was sanitized
+        self._known = _nothing_known()
 
     async def sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
         """Return the sanitized mission.
@@ -33,6 +34,9 @@ class Definitions:
         """
         if not isinstance(form, bytes):
             return await asyncio.to_thread(self._admission.sanitize, form)
+        hooks = self._admission.hooks.current
+        if hooks is not self._hooks:
+            self._hooks, self._known = hooks, _nothing_known()
         name = digest(form)
         if (known := self._known.get(name)) is not None:
             return known
@@ -40,5 +44,10 @@ class Definitions:
             sanitized = self._admission.sanitize(form)
         else:
             sanitized = await asyncio.to_thread(self._admission.sanitize, form)
-        self._known.put(name, sanitized, len(form))
+        if self._admission.hooks.current is self._hooks is hooks:  # they may have changed while a thread was at it
+            self._known.put(name, sanitized, len(form))
         return sanitized
+
+
+def _nothing_known() -> LruCache[str, SanitizedMission]:
+    return LruCache(REMEMBERED_MAX, REMEMBERED_BYTES_MAX)

@@ -161,7 +161,7 @@ class Submissions:
         sanitized = await self._sanitize(document, parent, record.taint)  # (1)
         evidence["mission"] = sanitized.digest
         caller = _submitter_of(record)
-        return sanitized, caller, await self._ask(sanitized, caller, evidence)  # (2), (3)
+        return sanitized, caller, await self._ask(sanitized, caller, evidence, again=True)  # (2), (3)
 
     async def _sanitize(
         self, form: bytes | JsonObject, parent: MissionRecord | None, taint: frozenset[str]
@@ -176,8 +176,15 @@ class Submissions:
         document = await self._ground.store.get_document(record.id)
         return (await self._sanitize(document, above, frozenset())).level.name
 
-    async def _ask(self, sanitized: SanitizedMission, principal: Principal, evidence: dict[str, JsonValue]) -> Decision:
-        decision = await self._admission.ask(sanitized, principal, evidence)
+    async def _ask(
+        self,
+        sanitized: SanitizedMission,
+        principal: Principal,
+        evidence: dict[str, JsonValue],
+        *,
+        again: bool = False,
+    ) -> Decision:
+        decision = await self._admission.ask(sanitized, principal, evidence, again=again)
         note(decision, evidence)
         require(decision)
         self._admission.observe(sanitized, principal)

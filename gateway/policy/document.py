@@ -14,6 +14,7 @@ from engine.mission import Mission, MissionConfig, MissionStep
 from engine.plan import Plan
 from engine.values import JsonObject
 from gateway.identity import Principal
+from gateway.vault.step_secrets import declared_secrets
 
 VERSION: Final = 1
 
@@ -54,7 +55,10 @@ def mission_document(
                 "config": config_document(mission.config),
                 "security_level": security_level,
                 "variables": mission.variables,
-                "steps": [_planned(step, labels) for step, labels in zip(mission.steps, taint, strict=True)],
+                "steps": [
+                    _planned(step, labels, declared_secrets(plan, i))
+                    for i, (step, labels) in enumerate(zip(mission.steps, taint, strict=True))
+                ],
                 "levels": len(plan.graph.levels),
                 "runs": sum(runs_of(step) for step in mission.steps),
             },
@@ -74,14 +78,17 @@ def step_document(
     security_level: str,
     attempt: int = 1,
     item: int | None = None,
+    secrets: Sequence[str] = (),
 ) -> bytes:
     """Return the document of one ready step, or of one item of it.
 
-    `parameters` are resolved and sanitized, `attempt` counts from 1, and `item` from 0.
+    `parameters` are resolved and sanitized, `attempt` counts from 1, and `item` from 0; `secrets` are the names
+    that the step declares, whose handles stand in the parameters.
     """
-    return orjson.dumps(
-        _step(principal, mission_id, mission, step, profile, parameters, taint, security_level, attempt, item)
+    document = _step(
+        principal, mission_id, mission, step, profile, parameters, taint, security_level, attempt, item, secrets
     )
+    return orjson.dumps(document)
 
 
 def effect_document(
@@ -99,18 +106,22 @@ def effect_document(
     args: JsonObject,
     attempt: int = 1,
     item: int | None = None,
+    secrets: Sequence[str] = (),
+    used: Sequence[str] = (),
 ) -> bytes:
     """Return the document of one effect: the step's, and what the step asks the host to do.
 
     `index` counts from 0 over all effects of the step, or of the item; `args` are sanitized, and completed by the host
-    (`gateway.effects.described`).
+    (`gateway.effects.described`); `used` are the names of the secrets whose handles stand in `args`.
     """
-    document = _step(principal, mission_id, mission, step, profile, parameters, taint, security_level, attempt, item)
-    document["effect"] = {"op": op, "index": index, "args": args}
+    document = _step(
+        principal, mission_id, mission, step, profile, parameters, taint, security_level, attempt, item, secrets
+    )
+    document["effect"] = {"op": op, "index": index, "args": args, "secrets": used}
     return orjson.dumps(document)
 
 
-def _planned(step: MissionStep, taint: Collection[str]) -> dict[str, object]:
+def _planned(step: MissionStep, taint: Collection[str], secrets: Sequence[str]) -> dict[str, object]:
     return {
         "id": step.id,
         "name": step.name,
@@ -123,6 +134,7 @@ def _planned(step: MissionStep, taint: Collection[str]) -> dict[str, object]:
         "max_attempts": 1 if step.retry is None else step.retry.max_attempts,
         "idempotent": step.idempotent,
         "parameters": step.parameters,
+        "secrets": secrets,
         "taint": sorted(taint),
     }
 
@@ -161,6 +173,7 @@ def _step(
     security_level: str,
     attempt: int,
     item: int | None,
+    secrets: Sequence[str],
 ) -> dict[str, object]:
     return {
         "version": VERSION,
@@ -179,6 +192,7 @@ def _step(
             "attempt": attempt,
             "item": item,
             "idempotent": step.idempotent,
+            "secrets": secrets,
         },
         "parameters": parameters,
         "taint": sorted(taint),

@@ -55,12 +55,12 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             return grpc.unary_stream_rpc_method_handler(self._stream(path, handler), response_serializer=serialize)
         if handler.stream_stream:  # reflection
             return grpc.stream_stream_rpc_method_handler(self._stream(path, handler), response_serializer=serialize)
-        raise RuntimeError(f"{path}: no RPC of this gateway streams requests only")
+        return grpc.stream_unary_rpc_method_handler(self._unary(path, handler), response_serializer=serialize)
 
-    def _unary(self, path: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[Any]]:
-        inner: Any = handler.unary_unary
+    def _unary(self, path: str, handler: Handler) -> Callable[[Any, Context], Awaitable[Any]]:
+        inner: Any = handler.unary_unary or handler.stream_unary
 
-        async def call(raw: bytes, context: Context) -> Any:
+        async def call(raw: Any, context: Context) -> Any:
             try:
                 request = await self._admit(path, handler, raw, context)
                 return await inner(request, context)  # (4)

@@ -9,6 +9,9 @@ from gateway.drafts import Draft
 from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
+from gateway.registry.placement import Placement
+from gateway.registry.views import HookDetail, HookView, Published
+from gateway.sandbox.files import HookFiles
 
 
 class MissionDesk(Protocol):
@@ -77,6 +80,28 @@ class MissionDesk(Protocol):
 
     async def owner(self, mission_id: str) -> Mapping[str, str] | None:
         """Return `{"tenant","submitter"}` of a mission for the rpc decision, or None."""
+
+
+class HookDesk(Protocol):
+    """The registry of hooks; `gateway.registry.registry.Registry` is one, and says what each call raises."""
+
+    async def publish(self, principal: Principal, files: HookFiles) -> Published:
+        """Take a hook into the registry; what was taken is not cancelled with the call."""
+
+    async def list_hooks(self, *, page_size: int, page_token: str) -> tuple[tuple[HookView, ...], str]:
+        """Return a page of all versions, and the next page's token or ""."""
+
+    async def get(self, name: str, version: str) -> HookDetail:
+        """Return one version; "" is the one in force, or else the newest."""
+
+    async def enable(self, principal: Principal, name: str, version: str, placement: Placement) -> HookView:
+        """Put a published version in force."""
+
+    async def disable(self, principal: Principal, name: str, version: str) -> None:
+        """Take a published hook out of force; with a version, only that one."""
+
+    async def rollback(self, principal: Principal, name: str, version: str) -> HookView | None:
+        """Let hold again what held for a name before, None where that was nothing; with a version, only that one's."""
 
 
 class RpcGate(Protocol):

@@ -11,16 +11,18 @@ from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import TokenTable
 from gateway.rpc.audit_service import AuditService
+from gateway.rpc.hook_service import HookService
 from gateway.rpc.interceptor import GatewayInterceptor
 from gateway.rpc.mission_service import MissionService
-from gateway.rpc.ports import AuditReader, MissionDesk, RpcGate
-from gateway.v1 import audit_pb2, audit_pb2_grpc, mission_pb2, mission_pb2_grpc
+from gateway.rpc.ports import AuditReader, HookDesk, MissionDesk, RpcGate
+from gateway.v1 import audit_pb2, audit_pb2_grpc, hook_pb2, hook_pb2_grpc, mission_pb2, mission_pb2_grpc
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # over the document limit, so that our own error names the rule
 CONCURRENT_RPCS_MAX: Final = 4_096
 _SERVICES: Final = (
     mission_pb2.DESCRIPTOR.services_by_name["MissionService"].full_name,
     audit_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
+    hook_pb2.DESCRIPTOR.services_by_name["HookService"].full_name,
 )
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -37,6 +39,7 @@ class Ports:
     """What the server speaks for."""
 
     desk: MissionDesk
+    hooks: HookDesk
     gate: RpcGate
     audit: AuditReader
     tokens: TokenTable
@@ -59,6 +62,7 @@ class RpcServer:
         )
         mission_pb2_grpc.add_MissionServiceServicer_to_server(MissionService(ports.desk, ports.limits), self._server)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(ports.audit), self._server)
+        hook_pb2_grpc.add_HookServiceServicer_to_server(HookService(ports.hooks), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

@@ -1,11 +1,10 @@
-"""Loads hooks from folders: a manifest, a parameter schema and a module, each read strictly and within bounds.
+"""Loads hooks: a manifest, a parameter schema, a module and perhaps a signature become one value.
 
 The module's bytes are measured and hashed here; whether they are a module that may run is for `compile` to say.
 """
 
 import hashlib
-import os
-import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,12 +15,10 @@ from engine.json_text import read_json
 from engine.mission import MissionLimits
 from engine.values import JsonObject
 from gateway.errors import ConfigurationError, HookRefusedError
-from gateway.sandbox.compile import MODULE_BYTES_MAX
-from gateway.sandbox.manifest import MANIFEST_BYTES_MAX, parse_manifest
+from gateway.sandbox.files import MANIFEST_NAME, HookFiles, check_sizes, read_files
+from gateway.sandbox.manifest import parse_manifest
+from gateway.sandbox.signature import BUILTIN, SITE, Publisher, publisher_of
 
-MANIFEST_NAME: Final = "hook.toml"
-MODULE_NAME: Final = "module.wasm"
-SCHEMA_BYTES_MAX: Final = 256 * 1024
 _SCHEMA_LIMITS: Final = MissionLimits()
 
 
@@ -39,6 +36,7 @@ class Hook:
     module: bytes
     sha256: str  # of `module`, lower-case hex
     at: str | None = None  # where a screen, a rewrite or an observer runs
+    publisher: str = SITE  # BUILTIN, SITE, or the name of the key that signed it
 
     @property
     def key(self) -> str:
@@ -46,21 +44,47 @@ class Hook:
         return f"{self.name}@{self.version}"
 
 
-def load_hook(folder: Path, *, sha256: str | None = None) -> Hook:
+def load_hook(folder: Path, *, sha256: str | None = None, publishers: Sequence[Publisher] = ()) -> Hook:
     """Return the hook in `folder`: hook.toml, module.wasm, and the schema file that the manifest names.
 
+    It is its publisher's where one of `publishers` has signed it, and else the site's own.
+
     Args:
-        folder: where the three files are.
+        folder: where the files are.
         sha256: the operator's pin of the module, lower-case hex, beside the one that the manifest may have.
+        publishers: whose signature is looked for in hook.sig. A wrong one refuses the hook, a stranger's does not.
 
     Raises:
-        HookRefusedError: `hook.unreadable`, `hook.too_large`, `hook.schema_syntax`, `hook.pin_mismatch`, or what
-            `parse_manifest` refuses; `field` names the file or the manifest's field.
+        HookRefusedError: what `read_files`, `hook_of` or `publisher_of` refuses; `field` names the file or the
+            manifest's field.
     """
-    manifest = parse_manifest(_read(folder / MANIFEST_NAME, MANIFEST_BYTES_MAX))
-    schema = {} if manifest.schema is None else _schema(_read(folder / manifest.schema, SCHEMA_BYTES_MAX))
-    module = _read(folder / MODULE_NAME, MODULE_BYTES_MAX)
-    digest = hashlib.sha256(module).hexdigest()
+    files = read_files(folder)
+    publisher = SITE
+    if files.signature is not None and publishers:
+        try:
+            publisher = publisher_of(files, publishers).name
+        except HookRefusedError as error:
+            if error.code != "hook.publisher_untrusted":
+                raise
+    return hook_of(files, publisher=publisher, sha256=sha256)
+
+
+def hook_of(files: HookFiles, *, publisher: str, sha256: str | None = None) -> Hook:
+    """Return what the files say; who ships them was found out before.
+
+    Raises:
+        HookRefusedError: `hook.too_large`, `hook.schema_syntax`, `hook.schema_missing`, `hook.pin_mismatch`, or what
+            `parse_manifest` refuses.
+    """
+    check_sizes(files)
+    manifest = parse_manifest(files.manifest)
+    if (files.schema is None) != (manifest.schema is None):
+        raise HookRefusedError(
+            "schema: the manifest names a schema, or there is one, but not both",
+            code="hook.schema_missing",
+            field="schema",
+        )
+    digest = hashlib.sha256(files.module).hexdigest()
     for pin in (manifest.sha256, sha256):
         if pin is not None and pin != digest:
             raise HookRefusedError(
@@ -74,9 +98,10 @@ def load_hook(folder: Path, *, sha256: str | None = None) -> Hook:
         at=manifest.at,
         profile=manifest.profile,
         effects=manifest.effects,
-        schema=schema,
-        module=module,
+        schema={} if files.schema is None else _schema(files.schema),
+        module=files.module,
         sha256=digest,
+        publisher=publisher,
     )
 
 
@@ -112,7 +137,8 @@ def demo_hooks() -> tuple[Hook, ...]:
 
 def _packaged(group: str) -> tuple[Hook, ...]:
     folder = Path(str(files("gateway"))) / "_hooks" / group
-    hooks = tuple(load_hook(manifest.parent) for manifest in sorted(folder.glob(f"*/{MANIFEST_NAME}")))
+    folders = [manifest.parent for manifest in sorted(folder.glob(f"*/{MANIFEST_NAME}"))]
+    hooks = tuple(hook_of(read_files(each), publisher=BUILTIN) for each in folders)
     if not hooks:
         raise ConfigurationError(
             f"{folder} has no modules: build the package (pip install -e .)", code="config.hooks_missing"
@@ -128,22 +154,3 @@ def _schema(data: bytes) -> JsonObject:
     if not isinstance(value, dict):
         raise HookRefusedError("schema: must be an object", code="hook.schema_syntax", field="schema")
     return value
-
-
-def _read(path: Path, bytes_max: int) -> bytes:
-    """Return a regular file's bytes; what is no file cannot make this wait, and a large one is not read to its end."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise HookRefusedError(f"{path.name}: is not a file", code="hook.unreadable", field=path.name)
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                data = file.read(bytes_max + 1)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        message = f"{path.name}: cannot be read: {error.strerror}"
-        raise HookRefusedError(message, code="hook.unreadable", field=path.name) from error
-    if len(data) > bytes_max:
-        raise HookRefusedError(f"{path.name}: has more than {bytes_max} bytes", code="hook.too_large", field=path.name)
-    return data

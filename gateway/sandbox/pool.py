@@ -38,8 +38,10 @@ _CODES: Final = {
 class PooledSandbox:
     """Implements `gateway.sandbox.port.Sandbox` with worker processes of one trust class."""
 
-    def __init__(self, zygote: Zygote, modules: Mapping[str, Artefact], size: int, *, depth: int = 1) -> None:
-        """Describe a sandbox of `size` workers, each with all `modules`; `depth` as for `WorkerPool`.
+    def __init__(
+        self, zygote: Zygote, modules: Mapping[str, Artefact], size: int, *, depth: int = 1, spares: int = SPARES
+    ) -> None:
+        """Describe a sandbox of `size` workers, each with all `modules`; `depth` and `spares` as for `WorkerPool`.
 
         Raises:
             ValueError: too many modules.
@@ -60,7 +62,8 @@ class PooledSandbox:
             frame_bytes_max=REQUEST_BYTES_MAX,
             answer_bytes_max=ANSWER_BYTES_MAX,
         )
-        self._pool = WorkerPool(zygote, spec, size, depth, spares=SPARES)
+        self.spares = spares
+        self._pool = WorkerPool(zygote, spec, size, depth, spares=spares)
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -127,8 +127,51 @@ CREATE TABLE effects (
 ) STRICT; -- with a rowid: an entry may be large
 """
 
+# The registry of hooks. Nothing here refers to missions: a module stays for as long as one could have used it.
+_HOOKS: Final = """
+CREATE TABLE hook_modules (
+    sha256 TEXT PRIMARY KEY CHECK (length(sha256) = 64),
+    bytes BLOB NOT NULL,
+    retired_at TEXT -- since when it is in no set in force; NULL while it is, or has not been yet
+) STRICT;
+
+CREATE TABLE hooks (
+    seq INTEGER PRIMARY KEY, -- order of publication
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    publisher TEXT NOT NULL,
+    sha256 TEXT NOT NULL REFERENCES hook_modules (sha256),
+    manifest BLOB NOT NULL, -- hook.toml
+    schema BLOB,
+    signature BLOB NOT NULL, -- hook.sig
+    published_at TEXT NOT NULL,
+    published_by TEXT NOT NULL,
+    UNIQUE (name, version)
+) STRICT;
+CREATE INDEX hooks_by_module ON hooks (sha256);
+-- What was published under a name and a version stays what it is.
+CREATE TRIGGER hooks_immutable BEFORE UPDATE ON hooks BEGIN SELECT RAISE(ABORT, 'a version is immutable'); END;
+
+CREATE TABLE hook_activations (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    version TEXT, -- NULL: disabled
+    run_order INTEGER NOT NULL,
+    step_types TEXT NOT NULL, -- JSON list
+    labels TEXT NOT NULL, -- JSON object
+    activated_at TEXT NOT NULL,
+    activated_by TEXT NOT NULL,
+    undone_at TEXT, -- rolled back: what was before holds again
+    undone_by TEXT,
+    CHECK ((undone_at IS NULL) = (undone_by IS NULL)),
+    FOREIGN KEY (name, version) REFERENCES hooks (name, version)
+) STRICT;
+CREATE INDEX hook_activations_by_name ON hook_activations (name, seq) WHERE undone_at IS NULL;
+"""
+
 # Append only: a database in the field has run the earlier ones.
-MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY)
+MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:

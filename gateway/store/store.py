@@ -20,6 +20,7 @@ from gateway.errors import StoreError
 from gateway.store import approvals, effects, interruption, pruning, queries, writes
 from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
 from gateway.store.effect_records import EffectRecord, EffectState
+from gateway.store.hook_store import HookStore
 from gateway.store.opening import lock, open_reader, open_writer
 from gateway.store.paging import PAGE_SIZE_MAX, mission_before
 from gateway.store.reader import Reader
@@ -42,6 +43,7 @@ class Store:
         self._reader = reader
         self._lock_descriptor = lock_descriptor
         self._clock = clock
+        self.hooks = HookStore(writer, reader, clock)
 
     @classmethod
     def open(cls, path: Path, *, clock: Clock) -> "Store":
@@ -309,6 +311,14 @@ class Store:
             ConflictError: `mission.state`, the mission is executing, and what it intends is no doubt.
         """
         return await self._writer.submit(lambda c: effects.forget_doubt(c, mission_id))
+
+    async def hook_module(self, sha256: str) -> bytes:
+        """Return a module that a mission has used, or that is published, by the SHA-256 that the log names.
+
+        Raises:
+            NotFoundError: `hook.module_not_found`.
+        """
+        return await self.hooks.module(sha256)
 
     # --- retention ---
 

@@ -33,8 +33,10 @@ class Calls:
 
 LINK: Final = Calls(
     (
+        # Answers and last words, to the peer of a socket and no address. The first of all calls: the kernel remembers
+        # which are always allowed, and runs the filter for those that have checks, this one at each answer.
+        Allow("sendto", (Check(4, _ALL, (0,)),)),
         *allow("recvfrom"),  # requests
-        Allow("sendto", (Check(4, _ALL, (0,)),)),  # answers and last words, to the peer of a socket and no address
         *allow("close"),  # of a file object that the interpreter lets go of
     )
 )

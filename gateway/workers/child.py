@@ -18,7 +18,7 @@ _READ_BYTES = 256 * 1024
 _EXIT_FAILED = 70  # EX_SOFTWARE of sysexits.h
 
 
-def live(*, parent_pid: int, channel: int, fds: Sequence[int], entry: str, lockdown: Lockdown) -> int:
+def live(*, parent_pid: int, channel: int, fds: Sequence[int], entry: str, lockdown: Lockdown | None) -> int:
     """Serve until end of file; return the exit status. It is the child's only work: the caller passes it to `_exit`.
 
     An exception of the handler ends the worker with a note: state after an unforeseen error is not trusted again.
@@ -34,6 +34,9 @@ def live(*, parent_pid: int, channel: int, fds: Sequence[int], entry: str, lockd
         if config is None:
             return 0
         build = _resolve(entry)  # imports read files: the last that this process opens
+        if lockdown is None:  # a launcher: what it starts, it confines
+            build(config, tuple(fds))
+            return 0
         lockdown.cut_off()
         handler = build(config, tuple(fds))
         gc.freeze()  # what is loaded stays: a collection during a run need not walk it

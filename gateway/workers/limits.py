@@ -74,6 +74,7 @@ def hide_memory() -> None:
     Raises:
         OSError: the kernel refused.
     """
+    _limit(resource.RLIMIT_CORE, 0)  # the kernel writes none of such a process; a handler that is piped to asks this
     _prctl(_PR_SET_DUMPABLE, 0)
 
 

@@ -63,6 +63,7 @@ def program(
     machine: Machine,
     *,
     refused: Mapping[str, int] | None = None,
+    ignored: Iterable[str] = (),
     otherwise: int | None = None,
 ) -> bytes:
     """Return the filter (an array of struct sock_filter).
@@ -71,6 +72,7 @@ def program(
         allowed: the calls that may be made; one that this machine lacks (`open` on aarch64) is left out.
         machine: whose numbers to use; any other machine's call, x32 included, ends the process.
         refused: calls answered with an errno instead of the end, for programs that try and fall back.
+        ignored: calls that are answered as if they had been made.
         otherwise: the errno for whatever is not named; None: the end of the process.
 
     Raises:
@@ -93,6 +95,10 @@ def program(
         number = _number(name, machine)
         if number is not None:
             body += _branch(number, [_end(_errno(errno))])
+    for name in ignored:
+        number = _number(name, machine)
+        if number is not None:
+            body += _branch(number, [_end(_ERRNO)])
     body.append(_end(default))
     if len(body) > INSTRUCTIONS_MAX:
         raise ValueError(f"the filter has {len(body)} instructions; the kernel takes {INSTRUCTIONS_MAX}")

@@ -22,7 +22,9 @@ class WorkerSpec:
 
     entry: str  # "package.module:function", of type `Entry`
     limits: ResourceLimits
-    calls: Calls  # all that it may ask of the kernel once it is ready; anything else ends it
+    # All that it may ask of the kernel once it is ready; anything else ends it. None: a launcher, whose entry is all of
+    # its life. It starts a program, which it confines itself, and is not locked down; no pool can use one.
+    calls: Calls | None
     config: bytes = b""  # travels on the worker's own socket, at most `frame_bytes_max`
     fds: tuple[int, ...] = ()  # given to the worker under other numbers, in this order; at most 64
     frame_bytes_max: int = FRAME_BYTES_MAX  # of one request

@@ -82,7 +82,7 @@ class Zygote:
             {
                 "entry": spec.entry,
                 "limits": asdict(spec.limits),
-                "filter": _filter_program(spec.calls).hex(),
+                "filter": None if spec.calls is None else _filter_program(spec.calls).hex(),
                 "without": self._without,
             }
         ).encode()

@@ -144,15 +144,18 @@ class _Zygote:
 
 def _become_worker(zygote: int, request: dict[str, object], fds: Sequence[int]) -> NoReturn:
     status = 1
+    bound = request["filter"]
     try:
         status = child.live(
             parent_pid=zygote,
             channel=fds[0],
             fds=fds[1:],
             entry=str(request["entry"]),
-            lockdown=Lockdown(
+            lockdown=None
+            if bound is None
+            else Lockdown(
                 limits=ResourceLimits(**request["limits"]),  # type: ignore[arg-type]
-                filter_program=bytes.fromhex(str(request["filter"])),
+                filter_program=bytes.fromhex(str(bound)),
                 without=frozenset(request["without"]),  # type: ignore[call-overload]
             ),
         )

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import struct
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.resolver import Resolver, SystemResolver
 from gateway.effects.workspace import Workspace, Workspaces
 from gateway.errors import EffectError
+from gateway.vault.opened import EffectSecrets
+from gateway.vault.rules import SecretRule
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 Serve = Callable[[Handler], AbstractAsyncContextManager[int]]
@@ -517,3 +520,62 @@ def test_session_keys_are_not_written(monkeypatch: pytest.MonkeyPatch, tmp_path:
     """SSLKEYLOGFILE in the environment does not make the gateway write its keys out."""
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     assert tls_context().keylog_filename is None
+
+
+class OneSecret:
+    """A vault of one value."""
+
+    def value(self, _tenant: str, _name: str) -> bytearray:
+        return bytearray(b"the value of it")
+
+
+def holding(workspace: Workspace, handle: str) -> EffectScope:
+    """Return the scope of a step that may send a secret to two hosts."""
+    hosts = frozenset({"inner.example", "127.0.0.1"})
+    words = {"effects": frozenset({"http.request"}), "kinds": frozenset({"http"}), "tenants": frozenset({"acme"})}
+    secrets = EffectSecrets(
+        values=OneSecret(),
+        tenant="acme",
+        kind="http",
+        handles={handle: "A"},
+        rules={"A": SecretRule(hosts=hosts, **words)},
+    )
+    return EffectScope(workspace=workspace, mission_id="m1", step_id="s1", secrets=secrets)
+
+
+async def perform_with_secret(workspace: Workspace, resolver: Resolver, url: str, **args: JsonValue) -> JsonObject:
+    handle = "mgsecret_" + "a" * 64
+    networks = AddressPolicy.parse(["127.0.0.1", "10.0.0.0/8"])
+    effects = Effects({"http.request": HttpRequest(networks, resolver, tls_context(), HttpLimits())})
+    given: JsonObject = {"url": url, "headers": {"x-token": handle}, **args}
+    request = EffectRequest(op="http.request", args=given, key=KEY, timeout_seconds=5.0)
+    return await effects.perform(request, holding(workspace, handle))
+
+
+async def test_a_secret_never_leaves_the_machine_in_the_clear(workspace: Workspace) -> None:
+    """Plain HTTP carries it to loopback only; one address elsewhere among the answers is enough for a no."""
+    seen: list[bytes] = []
+    async with serving(answering(OK, seen)) as port:
+        for answer in ("10.0.0.1", ("127.0.0.1", "10.0.0.1")):
+            with pytest.raises(EffectError) as refused:
+                await perform_with_secret(workspace, FakeResolver(answer), f"http://inner.example:{port}/")
+            assert refused.value.code == "effect.secret_plaintext"
+        assert seen == []
+        await perform_with_secret(workspace, FakeResolver("127.0.0.1"), f"http://inner.example:{port}/")
+    assert b"x-token: the value of it" in seen[0]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [b"the value of it\r\n\r\n", b"HTTP/1.1 200 OK\r\nthe value of it\r\n\r\n", b"", b"HTTP/1.1 999999\r\n\r\n"],
+)
+async def test_no_error_of_a_request_repeats_a_secret(
+    workspace: Workspace, response: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the server answers instead of HTTP: neither the message, nor its cause, nor the log has the value."""
+    async with serving(answering(response)) as port:
+        with pytest.raises(EffectError) as refused:
+            await perform_with_secret(workspace, FakeResolver("127.0.0.1"), f"http://127.0.0.1:{port}/")
+    shown = "".join(traceback.format_exception(refused.value)) + caplog.text
+    assert "the value of it" not in shown
+    assert refused.value.code in {"effect.protocol", "effect.connection_lost"}

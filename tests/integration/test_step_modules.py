@@ -9,7 +9,7 @@ from wasmtime import FuncType, MemoryType, Trap, WasmtimeError
 
 from tests.step_modules import SOURCES, allocated, hooks, limits, module, run, step
 
-KINDS = ("approval", "create_file", "delay", "http", "mission", "read_file", "transform")
+KINDS = ("approval", "command", "create_file", "delay", "http", "mission", "read_file", "transform")
 PAGE = 65_536
 
 

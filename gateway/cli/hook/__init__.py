@@ -1,1 +1,1 @@
-"""hook: a plugin author's commands, from a new folder to a hook in a running gateway."""
+"""hook: the commands for those who write hooks, and for those who put them in force."""

@@ -9,6 +9,7 @@ package gateway.effect
 import rego.v1
 
 import data.gateway.lib.paths
+import data.gateway.lib.secrets
 
 default decision := {"allow": false, "reasons": [{
 	"code": "effect.undecided",
@@ -30,6 +31,7 @@ default allow := false
 allow if {
 	declared
 	open
+	secrets_open
 	count(deny) == 0
 }
 
@@ -62,6 +64,21 @@ open if {
 
 # What the nested mission may do, its own admission decides, as a mission of the same principal.
 open if op == "mission.run"
+
+# Which arguments the command takes, the host checks against the same entry.
+open if command
+
+# The entry of the command that is asked for, by the name that its command line begins with.
+command := config.commands[args.command] if op == "command.run"
+# Every secret that the effect would use is open to this kind and tenant, for this operation and host.
+default secrets_open := false
+
+secrets_open if input.effect.secrets == []
+
+secrets_open if {
+	secrets.opened(input.effect.secrets, input.step.step_type, input.principal.tenant)
+	every name in input.effect.secrets { secrets.sends(name, op, args.host) }
+}
 
 access := "write" if op == "file.write"
 
@@ -100,6 +117,15 @@ deny contains {
 }
 
 deny contains {
+	"code": "effect.command_closed",
+	"message": sprintf("args.argv: commands in data.gateway.config has no entry for \"%s\"", [args.command]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	op == "command.run"
+	not command
+}
+
+deny contains {
 	"code": "effect.port_closed",
 	"message": sprintf("args.url: the entry of \"%s\" in http.hosts in data.gateway.config does not open port %v", [args.host, port]),
 	"rule": "data.gateway.effect.deny",
@@ -117,6 +143,27 @@ deny contains {
 	methods := host.methods
 	method := args.method
 	not method in methods
+}
+
+deny contains {
+	"code": "effect.secret_closed",
+	"message": sprintf("secrets in data.gateway.config does not open \"%s\" to steps of type \"%s\" of tenant \"%s\"", [name, kind, tenant]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	kind := input.step.step_type
+	tenant := input.principal.tenant
+	some name in secrets.closed(input.effect.secrets, kind, tenant)
+}
+
+deny contains {
+	"code": "effect.secret_closed",
+	"message": sprintf("secrets in data.gateway.config does not open \"%s\" to %s towards \"%s\"", [name, operation, target]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	operation := op
+	target := args.host
+	some name in input.effect.secrets
+	not secrets.sends(name, operation, target)
 }
 
 deny contains {

@@ -8,10 +8,10 @@ asked(kind, op, args) := {
 	"version": 1,
 	"principal": {"subject": "ann", "tenant": "red", "roles": ["submitter"], "anonymous": false},
 	"mission": {"id": "m1", "name": "nightly", "labels": {}, "security_level": "balanced"},
-	"step": {"id": "a", "name": "a", "step_type": kind, "profile": "wasm", "attempt": 1},
+	"step": {"id": "a", "name": "a", "step_type": kind, "profile": "wasm", "attempt": 1, "secrets": []},
 	"parameters": {},
 	"taint": [],
-	"effect": {"op": op, "index": 0, "args": args},
+	"effect": {"op": op, "index": 0, "args": args, "secrets": []},
 }
 
 get(host, port) := asked("http", "http.request", {
@@ -73,6 +73,37 @@ test_name_that_contains_an_open_one if {
 	}
 }
 
+with_secret(name) := object.union(get("127.0.0.1", 8080), {"step": {"secrets": [name]}, "effect": {"secrets": [name]}})
+
+holding(entry) := object.union(opened, {"secrets": {"TOKEN": object.union({"effects": ["http.request"], "hosts": ["127.0.0.1"], "kinds": ["http"], "tenants": ["red"]}, entry)}})
+
+test_open_secret if effect.decision.allow with input as with_secret("TOKEN") with data.gateway.config as holding({})
+
+test_no_secret_is_open_by_default if {
+	decision := effect.decision with input as with_secret("TOKEN") with data.gateway.config as opened
+	not decision.allow
+	codes(decision) == {"effect.secret_closed"}
+}
+
+test_secret_is_closed_to_all_that_its_entry_does_not_name if {
+	every entry in [{"effects": []}, {"hosts": ["127.0.0.2"]}, {"kinds": ["transform"]}, {"tenants": ["blue"]}] {
+		decision := effect.decision with input as with_secret("TOKEN") with data.gateway.config as holding(entry)
+		not decision.allow
+		codes(decision) == {"effect.secret_closed"}
+	}
+}
+
+test_other_name_than_an_open_one if {
+	not effect.decision.allow with input as with_secret("TOKEN2") with data.gateway.config as holding({})
+}
+
+test_without_its_secrets_an_effect_is_denied if {
+	base := get("127.0.0.1", 8080)
+	every said in [{}, {"first": "TOKEN"}] {
+		not effect.decision.allow with input as object.union(base, {"effect": {"secrets": said}}) with data.gateway.config as holding({})
+	}
+}
+
 test_short_sleep if effect.decision.allow with input as asked("delay", "timer.sleep", {"ms": 10})
 
 test_long_sleep if {
@@ -108,6 +139,32 @@ test_mission if effect.decision.allow with input as asked("mission", "mission.ru
 test_mission_of_another_kind if {
 	decision := effect.decision with input as asked("approval", "mission.run", {"mission": {"name": "n"}})
 	not decision.allow
+	codes(decision) == {"effect.not_declared"}
+}
+
+sort := asked("command", "command.run", {"argv": ["sort", "-n"], "command": "sort"})
+
+sorting := object.union(data.gateway.config, {"commands": {"sort": {"executable": "/usr/bin/sort"}}})
+
+test_no_command_is_open_by_default if {
+	decision := effect.decision with input as sort
+	not decision.allow
+	codes(decision) == {"effect.command_closed"}
+}
+
+test_open_command if effect.decision.allow with input as sort with data.gateway.config as sorting
+
+test_another_command_than_the_open_one if {
+	every name in ["/usr/bin/sort", "sort ", "Sort", "sortx"] {
+		decision := effect.decision with input as asked("command", "command.run", {"argv": [name], "command": name}) with data.gateway.config as sorting
+		codes(decision) == {"effect.command_closed"}
+	}
+}
+
+test_command_without_its_name if not effect.decision.allow with input as asked("command", "command.run", {"argv": ["sort"]}) with data.gateway.config as sorting
+
+test_command_of_another_kind if {
+	decision := effect.decision with input as asked("delay", "command.run", {"argv": ["sort"], "command": "sort"}) with data.gateway.config as sorting
 	codes(decision) == {"effect.not_declared"}
 }
 

@@ -12,6 +12,7 @@ import rego.v1
 
 import data.gateway.lib.kinds
 import data.gateway.lib.principals
+import data.gateway.lib.secrets
 
 default decision := {"allow": false, "reasons": [{
 	"code": "mission.undecided",
@@ -35,15 +36,16 @@ allow if {
 	every use in uses {
 		kinds.fits(use.kind, use.profile)
 		principals.runs(roles, use.kind)
+		secrets.opened(use.secrets, use.kind, input.principal.tenant)
 	}
 	count(deny) == 0
 }
 
 step_count := count([1 | some _ in input.mission.steps])
 
-described := [{"kind": step.step_type, "profile": step.profile, "taint": step.taint} | some step in input.mission.steps]
+described := [{"kind": step.step_type, "profile": step.profile, "taint": step.taint, "secrets": step.secrets} | some step in input.mission.steps]
 
-# Every kind with every profile and label that it is used with.
+# Every kind with every profile, label and secret that it is used with.
 uses := {use | some use in described}
 
 used_kinds := {use.kind | some use in uses}
@@ -128,6 +130,18 @@ deny contains {
 	some use in uses
 	kind := use.kind
 	some label in kinds.closed_taint(kind, use.taint)
+	step := example(kind)
+}
+
+deny contains {
+	"code": "mission.secret_closed",
+	"message": sprintf("step \"%s\": secrets in data.gateway.config does not open \"%s\" to steps of type \"%s\" of tenant \"%s\"", [step, name, kind, tenant]),
+	"rule": "data.gateway.mission.deny",
+} if {
+	tenant := input.principal.tenant
+	some use in uses
+	kind := use.kind
+	some name in secrets.closed(use.secrets, kind, tenant)
 	step := example(kind)
 }
 

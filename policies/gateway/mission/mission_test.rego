@@ -18,6 +18,7 @@ step(id, kind) := {
 	"max_attempts": 1,
 	"idempotent": false,
 	"parameters": {},
+	"secrets": [],
 	"taint": [],
 }
 
@@ -134,6 +135,22 @@ test_forbidden_together if {
 test_forbidden_together_needs_both if {
 	config := with_missions({"forbidden_together": [{"kinds": ["read_file", "http"], "message": "closed"}]})
 	mission.decision.allow with input as plan(["submitter"], two_steps) with data.gateway.config as config
+}
+
+with_secret(entry) := object.union(data.gateway.config, {"secrets": {"TOKEN": object.union({"effects": ["http.request"], "hosts": ["h"], "kinds": ["http"], "tenants": ["red"]}, entry)}})
+
+test_open_secret if {
+	asked := plan(["submitter"], [object.union(step("a", "http"), {"secrets": ["TOKEN"]})])
+	mission.decision.allow with input as asked with data.gateway.config as with_secret({})
+}
+
+test_closed_secret if {
+	asked := plan(["submitter"], [object.union(step("a", "http"), {"secrets": ["TOKEN"]})])
+	every entry in [{"kinds": []}, {"tenants": ["blue"]}] {
+		decision := mission.decision with input as asked with data.gateway.config as with_secret(entry)
+		not decision.allow
+		codes(decision) == {"mission.secret_closed"}
+	}
 }
 
 test_closed_taint if {

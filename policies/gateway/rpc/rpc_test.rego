@@ -120,6 +120,42 @@ test_stranger_borrows_no_role if not rpc.decision.allow with input as call(objec
 
 test_token_does_not_borrow_anonymous if not rpc.decision.allow with input as call(principal(["anonymous"]), missions, "SubmitMission", {})
 
+hooks := "gateway.v1.HookService"
+
+in_force := {"EnableHook", "DisableHook", "RollbackHook"}
+
+test_publisher_publishes_and_reads if {
+	every method in {"PublishHook", "ListHooks", "GetHook"} {
+		rpc.decision.allow with input as call(principal(["publisher"]), hooks, method, {})
+	}
+}
+
+test_publisher_puts_nothing_in_force if {
+	every method in in_force {
+		decision := rpc.decision with input as call(principal(["publisher"]), hooks, method, {})
+		not decision.allow
+		codes(decision) == {"rpc.method_not_granted"}
+	}
+}
+
+test_publisher_submits_nothing if not rpc.decision.allow with input as call(principal(["publisher"]), missions, "SubmitMission", {})
+
+test_nobody_else_publishes_or_changes_hooks if {
+	every role in {"submitter", "operator", "approver", "auditor", "viewer"} {
+		every method in in_force | {"PublishHook"} {
+			not rpc.decision.allow with input as call(principal([role]), hooks, method, {})
+		}
+	}
+}
+
+test_stranger_publishes_nothing if not rpc.decision.allow with input as call(stranger, hooks, "PublishHook", {})
+
+test_admin_puts_hooks_in_force if {
+	every method in in_force {
+		rpc.decision.allow with input as call(principal(["admin"]), hooks, method, {})
+	}
+}
+
 test_health_is_open if rpc.decision.allow with input as call(stranger, "grpc.health.v1.Health", "Check", {})
 
 test_reflection_needs_a_role if not rpc.decision.allow with input as call(principal([]), "grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", {})

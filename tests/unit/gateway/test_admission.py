@@ -11,9 +11,9 @@ from gateway.admission import Admission
 from gateway.errors import SanitizationError
 from gateway.hookset import FixedHooks, HookSet, StepKind
 from gateway.policy.decision import Decision
-from gateway.sandbox.absent import AbsentSandbox
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.profile import profiles_from
+from gateway.sandbox.routing import RoutedSandbox
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.security_levels import security_levels
 
@@ -39,17 +39,9 @@ class NoPolicy:
         raise AssertionError(f"stage 1 has asked {entrypoint} of {document!r}")
 
 
+KIND = StepKind(hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"].constraints)
 ADMISSION = Admission(
-    hooks=FixedHooks(
-        HookSet(
-            kinds={
-                "pure": StepKind(
-                    hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"].constraints
-                )
-            },
-            sandbox=AbsentSandbox(),
-        )
-    ),
+    hooks=FixedHooks(HookSet(kinds={"pure": KIND}, placed=(), sandbox=RoutedSandbox({}))),
     levels=security_levels({}),
     policy=NoPolicy(),
     limits=LIMITS,

@@ -15,6 +15,7 @@ from gateway.errors import ConfigurationError
 from gateway.home import make_home
 from gateway.identity import TokenTable
 from gateway.policy.bundle import Bundle
+from gateway.vault.master import KEY_FILE as SECRETS_KEY_FILE
 
 
 def mode(path: Path) -> int:
@@ -43,7 +44,7 @@ def test_secrets_are_nobody_elses(tmp_path: Path, umask: int) -> None:
         os.umask(before)
     assert mode(made.home) == 0o700
     assert mode(made.home / "keys") == 0o700
-    assert mode(made.token_file) == mode(made.home / KEY_FILE) == 0o600
+    assert mode(made.token_file) == mode(made.home / KEY_FILE) == mode(made.home / SECRETS_KEY_FILE) == 0o600
     config = (made.home / CONFIG_NAME).read_text()
     assert made.token not in config
     assert sha256(made.token.encode()).hexdigest() in config
@@ -55,6 +56,7 @@ def test_two_homes_share_no_secret(tmp_path: Path) -> None:
     one, two = make_home(tmp_path / "one"), make_home(tmp_path / "two")
     assert one.token != two.token
     assert one.verifier_key != two.verifier_key
+    assert (one.home / SECRETS_KEY_FILE).read_bytes() != (two.home / SECRETS_KEY_FILE).read_bytes()
 
 
 @pytest.mark.parametrize("name", [CONFIG_NAME, "keys", "policies"])

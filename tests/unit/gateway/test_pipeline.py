@@ -1,11 +1,13 @@
 """The way of a step, stage by stage: what each lets through, what it refuses, and what the log says of it."""
 
 import base64
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 
+from engine.clock import rfc3339
 from engine.errors import MissionInvalidError
 from engine.result import MissionState
 from gateway.admission import VIOLATIONS_MAX
@@ -161,7 +163,7 @@ class TestStepPolicy:
         [allowed] = world.log.of("step.allowed")
         assert allowed.details["now"] == document["now"]
         assert allowed.details["seed"] == document["seed"]
-        assert allowed.details["kind"] == module
+        assert f"{allowed.details['kind']}@1.0.0" == module
         assert allowed.details["memory_bytes_max"] == constraints.memory_bytes_max
 
     def test_many_long_reasons_fit_the_log(self) -> None:
@@ -236,6 +238,15 @@ class TestModule:
         assert [len(document["journal"]) for document in documents] == [0, 1, 2, 0]
         assert len({(document["now"], document["seed"]) for document in documents[:3]}) == 1
         assert documents[3]["seed"] != documents[0]["seed"]
+
+    def test_what_wasi_says_is_what_the_document_says(self) -> None:
+        """A module's clock begins at the document's `now`, and its randomness comes of the document's `seed`."""
+        world = World()
+        result_of(world, step("a", kind="acting", batches=[[write("a")]]))
+        for (_, document, _), given in zip(world.sandbox.runs, world.sandbox.given, strict=True):
+            now = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=given.now_us)
+            assert (rfc3339(now), given.seed.hex()) == (document["now"], document["seed"])
+            assert given.now_us > 1_600_000_000_000_000
 
 
 class TestEffects:

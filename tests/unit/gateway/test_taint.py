@@ -18,6 +18,7 @@ EFFECTS = {
     "transform": (),
     "sync": ("http.request", "file.read", "file.write"),
     "mission": ("mission.run",),
+    "command": ("command.run",),
     "delay": ("timer.sleep",),
     "future": ("disk.mirror",),
 }
@@ -50,8 +51,9 @@ def labels(*steps: Mapping[str, Any]) -> dict[str, set[str]]:
         ("create_file", "${variables.v}", {"client"}),
         ("sync", "", {"network", "workspace"}),
         ("delay", "", set()),
-        ("mission", "", {"client", "network", "workspace"}),
-        ("future", "", {"client", "network", "workspace"}),
+        ("command", "", {"command", "workspace"}),
+        ("mission", "", {"client", "command", "network", "workspace"}),
+        ("future", "", {"client", "command", "network", "workspace"}),
         ("transform", "${secrets.KEY}", set()),
     ],
 )
@@ -66,7 +68,7 @@ def test_only_what_is_unknown_or_another_mission_has_every_label() -> None:
     steps = [step(op.replace(".", "-"), op) for op in kinds]
     document = orjson.dumps({"version": "1.0", "name": "m", "steps": steps})
     found = taint_of(load_mission(document, limits=MissionLimits(), step_types=kinds), kinds)
-    assert [op for op, labels in zip(kinds, found, strict=True) if len(labels) == 3] == ["mission.run"]
+    assert [op for op, labels in zip(kinds, found, strict=True) if len(labels) == 4] == ["mission.run"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_items_have_the_labels_of_their_source() -> None:
 
 def test_an_unknown_effect_may_read_and_write_files() -> None:
     """It gets what others wrote, and gives what it has to whoever reads."""
-    assert labels(step("f", "future"), step("r", "read_file"))["r"] == {"client", "network", "workspace"}
+    assert labels(step("f", "future"), step("r", "read_file"))["r"] == {"client", "command", "network", "workspace"}
 
 
 def test_labels_flow_along_references_only() -> None:
@@ -126,6 +128,19 @@ def test_a_tainted_write_taints_every_read() -> None:
         step("late", "read_file", "", "keep"),
     )
     assert found["early"] == found["late"] == {"workspace", "network"}
+
+
+def test_a_command_reads_and_writes_the_whole_workspace() -> None:
+    """What any step writes reaches it, and what reaches it reaches every step that reads."""
+    found = labels(
+        step("run", "command"),
+        step("get", "http"),
+        step("keep", "create_file", "${steps.get.output.body}", "get"),
+        step("read", "read_file"),
+        step("pure", "transform", "${steps.run.output.stdout}", "run"),
+    )
+    every = {"workspace", "command", "network"}
+    assert (found["run"], found["read"], found["pure"], found["keep"]) == (every, every, every, {"network"})
 
 
 def test_labels_go_round_the_workspace_until_nothing_grows() -> None:

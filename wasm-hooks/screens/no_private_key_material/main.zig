@@ -16,10 +16,9 @@ comptime {
 
 fn run(text: []const u8) mission.Error!mission.Verdict {
     var at: usize = dashes.len;
-    // A letter is rarer than a dash: most of a document is passed over a byte at a time.
-    while (std.mem.indexOfScalarPos(u8, text, at, 'B')) |found| {
-        at = found + 1;
-        const line = text[found - dashes.len ..];
+    while (at < text.len) : (at += 1) {
+        if (text[at] != 'B' or text[at - 1] != '-') continue; // a few instructions a byte, whatever the bytes are
+        const line = text[at - dashes.len ..];
         if (std.mem.startsWith(u8, line, begin) and isPrivate(line[begin.len..])) {
             return mission.deny("found", "the step carries a private key");
         }
@@ -29,9 +28,15 @@ fn run(text: []const u8) mission.Error!mission.Verdict {
 
 /// Whether the text begins with the rest of such a line: a label, and dashes.
 fn isPrivate(rest: []const u8) bool {
-    const len = std.mem.indexOf(u8, rest[0..@min(rest.len, label_len_max)], dashes) orelse return false;
-    for (private) |end| {
-        if (std.mem.endsWith(u8, rest[0..len], end)) return true;
+    var run_len: usize = 0;
+    for (rest[0..@min(rest.len, label_len_max)], 1..) |byte, end| {
+        run_len = if (byte == '-') run_len + 1 else 0;
+        if (run_len < dashes.len) continue;
+        const label = rest[0 .. end - dashes.len];
+        for (private) |words| {
+            if (std.mem.endsWith(u8, label, words)) return true;
+        }
+        return false;
     }
     return false;
 }

@@ -6,6 +6,7 @@
 
 const std = @import("std");
 
+pub const blobs = @import("blobs.zig");
 pub const failure = @import("failure.zig");
 /// For an SDK that is built upon this one.
 pub const hook = @import("hook.zig");

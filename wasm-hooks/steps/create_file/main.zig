@@ -10,7 +10,11 @@ comptime {
 fn run(step: mission.Step) mission.Error!mission.Answer {
     try step.parameters.expect(&.{ "path", "content", "mode" });
     const path = try step.parameters.requireString("path");
-    const content = try step.parameters.requireString("content");
+    const given = step.parameters.get("content");
+    const content = if (given != null and mission.blobs.isReference(given.?))
+        given.?
+    else
+        try step.parameters.requireString("content");
     const mode = try step.parameters.word("mode", &.{ "create", "replace" });
     const outcome = try step.outcome() orelse return .{ .effect = .{
         .op = "file.write",

@@ -10,7 +10,7 @@ pub const Sent = struct { headers: json.Value, body: json.Value };
 
 /// Returns a request's body as a string, and its headers with the content type of JSON where the body became JSON.
 pub fn sent(body: json.Value, headers: json.Value) mission.Error!Sent {
-    if (body.isString()) return .{ .headers = headers, .body = body };
+    if (body.isString() or mission.blobs.isReference(body)) return .{ .headers = headers, .body = body };
     const text = json.string(body.raw);
     for (headers.data.object) |header| {
         if (std.ascii.eqlIgnoreCase(header.key, content_type)) return .{ .headers = headers, .body = text };
@@ -21,10 +21,12 @@ pub fn sent(body: json.Value, headers: json.Value) mission.Error!Sent {
     return .{ .headers = try json.object(members.items), .body = text };
 }
 
-/// Returns a response's body: the value where it is JSON and says so, else the string, or base64 where it is no text.
+/// Returns a response's body: the value where it is JSON and says so, else the string; base64 where it is no text, a
+/// reference where it is large.
 pub fn received(outcome: json.Value, headers: json.Value) mission.Error!json.Member {
     if (outcome.get("body_base64")) |bytes| return .{ .key = "body_base64", .value = bytes };
     const body = try mission.member(outcome, "body");
+    if (mission.blobs.isReference(body)) return .{ .key = "body", .value = body };
     if (!body.isString()) return mission.failure.malformed("journal: a body that is no string");
     if (!try saysJson(headers)) return .{ .key = "body", .value = body };
     const value = mission.parse.value(try body.text(), mission.parse.text_depth_max) catch |problem| switch (problem) {

@@ -34,6 +34,8 @@ fn textual(outcome: json.Value) mission.Error!json.Member {
 fn parsed(outcome: json.Value) mission.Error!json.Member {
     if (outcome.get("content_base64") != null) return notJson();
     const content = try mission.member(outcome, "content");
+    if (mission.blobs.isReference(content))
+        return mission.refuse("read_file.too_large", "a file over 64 KiB is not read as JSON");
     if (!content.isString()) return mission.failure.malformed("journal: a content that is no string");
     const value = mission.parse.value(try content.text(), mission.parse.text_depth_max) catch |problem| switch (problem) {
         error.OutOfMemory => return error.OutOfMemory,

@@ -25,7 +25,7 @@ def commands() -> dict[str, set[str]]:
 def test_every_command_and_each_of_its_options_is_documented() -> None:
     """Each has a section of its own, which names every option; no section is about a command that is not there."""
     sections = dict(
-        re.findall(r"^### `missiongate ([a-z ]+)`\n(.*?)(?=^##)", DOCUMENT + "\n##", re.MULTILINE | re.DOTALL)
+        re.findall(r"^### `missiongate ([a-z -]+)`\n(.*?)(?=^##)", DOCUMENT + "\n##", re.MULTILINE | re.DOTALL)
     )
     assert sections.keys() == commands().keys()
     for name, options in commands().items():

@@ -153,6 +153,7 @@ def test_every_operation_has_a_schema_that_the_sanitizer_takes() -> None:
         "timer.sleep",
         "approval.request",
         "mission.run",
+        "command.run",
     }
     for schema in ARGUMENT_SCHEMAS.values():
         assert ParameterSchema.compile(schema).check({"surprise": 1}, field="args")
@@ -183,6 +184,13 @@ def test_every_operation_has_a_schema_that_the_sanitizer_takes() -> None:
         ("mission.run", {"mission": {"name": "n"}, "outputs": ["a"]}, True),
         ("mission.run", {"mission": "n"}, False),
         ("mission.run", {"mission": {}, "outputs": "a"}, False),
+        ("command.run", {"argv": ["sort"]}, True),
+        ("command.run", {"argv": ["sort", "-n"], "stdin": "1", "timeout_ms": 1, "output_bytes_max": 1}, True),
+        ("command.run", {"argv": []}, False),
+        ("command.run", {"argv": "sort -n"}, False),
+        ("command.run", {"argv": ["a"] * 65}, False),
+        ("command.run", {"argv": ["sort"], "stdin": "", "stdin_base64": ""}, False),
+        ("command.run", {"argv": ["sort"], "shell": True}, False),
     ],
 )
 def test_schemas_say_what_performers_take(op: str, args: JsonObject, valid: bool) -> None:

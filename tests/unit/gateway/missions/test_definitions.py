@@ -1,5 +1,6 @@
 """Definitions: a document that was seen is not parsed again, and nothing of it can change meanwhile."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -8,22 +9,25 @@ import pytest
 from engine.errors import MissionInvalidError
 from engine.mission import MissionLimits
 from gateway.admission import Admission
-from gateway.hookset import FixedHooks, HookSet
+from gateway.hookset import HookSet
 from gateway.missions.definitions import REMEMBERED_MAX, Definitions
-from gateway.sandbox.absent import AbsentSandbox
+from gateway.sandbox.routing import RoutedSandbox
 from tests.worlds import KINDS, LEVELS, FakePolicy, Faults, mission, step
+
+
+class ChangingHooks:
+    """Implements `gateway.hookset.Hooks` with a set that a test replaces."""
+
+    def __init__(self) -> None:
+        self.current = HookSet(kinds=KINDS, placed=(), sandbox=RoutedSandbox({}))
 
 
 class Counting(Admission):
     """Counts how often stage 1 is passed."""
 
     def __init__(self) -> None:
-        super().__init__(
-            hooks=FixedHooks(HookSet(kinds=KINDS, sandbox=AbsentSandbox())),
-            levels=LEVELS,
-            policy=FakePolicy(Faults()),
-            limits=MissionLimits(),
-        )
+        self.set = ChangingHooks()
+        super().__init__(hooks=self.set, levels=LEVELS, policy=FakePolicy(Faults()), limits=MissionLimits())
         self.calls = 0
 
     def sanitize(self, form: Any) -> Any:
@@ -65,3 +69,16 @@ async def test_what_is_remembered_is_bounded() -> None:
     assert admission.calls == REMEMBERED_MAX + 1
     await definitions.sanitize(document("m0"))
     assert admission.calls == REMEMBERED_MAX + 2
+
+
+async def test_another_set_of_hooks_forgets_what_was_sanitized_with_the_last() -> None:
+    """A kind that was disabled, or may do more than before, is not admitted from memory."""
+    admission = Counting()
+    definitions = Definitions(admission)
+    first = await definitions.sanitize(document())
+    admission.set.current = replace(admission.set.current, kinds=dict(KINDS))
+    assert await definitions.sanitize(document()) is not first
+    admission.set.current = replace(admission.set.current, kinds={"other": KINDS["pure"]})
+    with pytest.raises(MissionInvalidError) as caught:
+        await definitions.sanitize(document())
+    assert caught.value.violations[0].code == "mission.unknown_step_type"

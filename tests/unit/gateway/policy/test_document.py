@@ -84,7 +84,7 @@ def test_step_and_effect_documents_have_the_published_shape(plan: Plan) -> None:
             ANN, "m1", plan.mission, step, **facts, op="file.read", index=3, args={"path": "in.json"}
         ),
     )
-    assert effect.pop("effect") == {"op": "file.read", "index": 3, "args": {"path": "in.json"}}
+    assert effect.pop("effect") == {"op": "file.read", "index": 3, "args": {"path": "in.json"}, "secrets": []}
     assert effect == asked
     assert asked["mission"]["security_level"] == "relaxed"
     assert asked["step"] == {
@@ -95,6 +95,7 @@ def test_step_and_effect_documents_have_the_published_shape(plan: Plan) -> None:
         "attempt": 1,
         "item": None,
         "idempotent": False,
+        "secrets": [],
     }
 
 

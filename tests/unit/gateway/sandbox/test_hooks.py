@@ -9,7 +9,8 @@ import pytest
 from gateway.errors import ConfigurationError, HookRefusedError
 from gateway.sandbox import hooks as hooks_module
 from gateway.sandbox.compile import MODULE_BYTES_MAX
-from gateway.sandbox.hooks import SCHEMA_BYTES_MAX, builtin_hooks, demo_hooks, load_hook
+from gateway.sandbox.files import SCHEMA_BYTES_MAX
+from gateway.sandbox.hooks import builtin_hooks, demo_hooks, load_hook
 from gateway.sandbox.manifest import MANIFEST_BYTES_MAX, Manifest, parse_manifest
 from gateway.sandbox.profile import profiles_from
 from gateway.sanitizer.schema import ParameterSchema

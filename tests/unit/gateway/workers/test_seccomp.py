@@ -83,6 +83,8 @@ def test_a_refusal_is_an_errno_and_the_default_may_be_one(machine: Machine) -> N
     made = program(allow("clone"), machine, refused={"clone3": errno.ENOSYS})
     assert answer(made, machine, "clone3") == 0x0005_0000 | errno.ENOSYS
     assert answer(made, machine, "read") == KILL
+    pretended = program(allow("read"), machine, ignored=("fchmod",), otherwise=errno.EPERM)
+    assert answer(pretended, machine, "fchmod") == 0x0005_0000  # errno 0: done, says the kernel, and does nothing
     lenient = program(allow("read"), machine, otherwise=errno.EPERM)
     assert answer(lenient, machine, "ptrace") == 0x0005_0000 | errno.EPERM
     assert evaluate(lenient, 0x4000_0003, machine.numbers["read"]) == KILL

@@ -1,0 +1,176 @@
+"""Blobs: contents that are too large for a journal, kept by their digest, one store a mission.
+
+    <home>/workspaces/.blobs/<mission>/<64 hex digits>   0600
+
+A guest, policy and the journal see `{"$blob": "sha256:…", "size": n}`. Whoever knows the reference can have the content
+within the mission; in another mission it names nothing. A blob is whole and on the disk before its reference is told,
+and is read back with a look at its digest. The same content is kept once. Deleted with the mission.
+"""
+
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from engine.values import JsonObject, JsonValue
+from gateway.effects.arguments import bytes_fields, invalid, payload
+from gateway.effects.failures import file_error
+from gateway.effects.limits import EffectLimits, over
+from gateway.effects.openat2 import open_beneath
+from gateway.effects.rename import rename_into
+from gateway.effects.staging import stage
+from gateway.errors import EffectError
+
+INLINE_BYTES_MAX: Final = 64 * 1024  # what an outcome, and so a journal and a guest, has of one content
+BLOBS_FOLDER: Final = ".blobs"
+_MEMBER: Final = "$blob"
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class BlobReference:
+    """What stands for a content."""
+
+    digest: str  # "sha256:…"
+    size: int
+
+    @classmethod
+    def parse(cls, value: JsonValue) -> "BlobReference":
+        """Return the reference that a value is, with these two members and no other.
+
+        Raises:
+            EffectError: `effect.arguments`.
+        """
+        if isinstance(value, Mapping) and value.keys() == {_MEMBER, "size"}:
+            digest, size = value[_MEMBER], value["size"]
+            if isinstance(digest, str) and _DIGEST.fullmatch(digest) and type(size) is int and size >= 0:
+                return cls(digest, size)
+        raise invalid('a blob is written {"$blob": "sha256:…", "size": n}')
+
+    def document(self) -> JsonObject:
+        """Return it as JSON."""
+        return {_MEMBER: self.digest, "size": self.size}
+
+
+class MissionBlobs:
+    """The blobs of one mission. Safe to use from several threads; all calls block."""
+
+    def __init__(self, folders: int, staging: int, mission_id: str) -> None:
+        """Describe them: `folders` is the directory of all missions' blobs. What is there is counted at first use."""
+        self._folders = folders
+        self._staging = staging
+        self._mission_id = mission_id
+        self._lock = threading.Lock()
+        self._sizes: dict[str, int] | None = None  # by name
+
+    def put(self, content: bytes, limits: EffectLimits) -> BlobReference:
+        """Keep a content, durably, and return its reference.
+
+        Raises:
+            EffectError: `effect.too_large`, `effect.blobs_full`, or the disk refuses.
+        """
+        size = len(content)
+        if size > limits.blob_bytes_max:
+            raise over("blob_bytes_max", limits.blob_bytes_max, "bytes of a blob", code="effect.too_large")
+        reference = BlobReference("sha256:" + hashlib.sha256(content).hexdigest(), size)
+        name = reference.digest.removeprefix("sha256:")
+        with self._lock:
+            try:
+                sizes = self._counted()
+                if sizes.get(name) != size:
+                    self._claim(sizes, name, size, limits)
+                    self._write(name, content)
+                    sizes[name] = size
+            except OSError as error:
+                raise file_error(error, "a blob") from error
+        return reference
+
+    def get(self, reference: BlobReference) -> bytes:
+        """Return a content, once its digest is that of the reference.
+
+        Raises:
+            EffectError: `effect.blob_unknown`, this mission has none such; `effect.blob_damaged`.
+        """
+        name = reference.digest.removeprefix("sha256:")
+        try:
+            with ExitStack() as opened:
+                folder = open_beneath(self._folders, self._mission_id, _DIRECTORY)
+                opened.callback(os.close, folder)
+                descriptor = open_beneath(folder, name, os.O_RDONLY)
+                with os.fdopen(descriptor, "rb") as file:
+                    if os.fstat(descriptor).st_size != reference.size:
+                        raise _unknown()
+                    content = file.read(reference.size + 1)
+        except FileNotFoundError as error:
+            raise _unknown() from error
+        except OSError as error:
+            raise file_error(error, "a blob") from error
+        if len(content) != reference.size or hashlib.sha256(content).hexdigest() != name:
+            raise EffectError("the content of a blob is not that of its digest", code="effect.blob_damaged")
+        return content
+
+    def _counted(self) -> dict[str, int]:
+        """Return the sizes of what is there; an earlier process may have left some."""
+        if self._sizes is None:
+            sizes: dict[str, int] = {}
+            with suppress(FileNotFoundError), ExitStack() as opened:
+                folder = open_beneath(self._folders, self._mission_id, _DIRECTORY)
+                opened.callback(os.close, folder)
+                for name in os.listdir(folder):  # noqa: PTH208 - a descriptor, not a path
+                    sizes[name] = os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
+            self._sizes = sizes
+        return self._sizes
+
+    def _claim(self, sizes: Mapping[str, int], name: str, size: int, limits: EffectLimits) -> None:
+        others = [each for key, each in sizes.items() if key != name]
+        if len(others) + 1 > limits.blobs_max:
+            raise over("blobs_max", limits.blobs_max, "blobs of a mission", code="effect.blobs_full")
+        if sum(others) + size > limits.blobs_bytes_max:
+            raise over("blobs_bytes_max", limits.blobs_bytes_max, "bytes of all blobs", code="effect.blobs_full")
+
+    def _write(self, name: str, content: bytes) -> None:
+        with ExitStack() as opened:
+            try:
+                os.mkdir(self._mission_id, 0o700, dir_fd=self._folders)
+                os.fsync(self._folders)
+            except FileExistsError:
+                pass
+            folder = open_beneath(self._folders, self._mission_id, _DIRECTORY)
+            opened.callback(os.close, folder)
+            staged = stage(self._staging, content, opened)
+            rename_into(self._staging, staged, folder, name, replace=True)
+            os.fsync(folder)
+
+
+def content_fields(name: str, content: bytes, blobs: MissionBlobs, limits: EffectLimits) -> dict[str, JsonValue]:
+    """Return how an outcome carries a content: as text or base64, or as the reference of a blob. May block.
+
+    Raises:
+        EffectError: it is kept as a blob, and cannot be.
+    """
+    if len(content) <= INLINE_BYTES_MAX:
+        return dict(bytes_fields(name, content))
+    return {name: blobs.put(content, limits).document()}
+
+
+def given_content(args: JsonObject, name: str) -> bytes | BlobReference | None:
+    """Return a content that an effect is given: as text or base64, or by its reference; None where there is none.
+
+    Raises:
+        EffectError: `effect.arguments`.
+    """
+    value = args.get(name)
+    if not isinstance(value, Mapping):
+        return payload(args, name)
+    if f"{name}_base64" in args:
+        raise invalid(f"{name!r} and '{name}_base64' exclude each other")
+    return BlobReference.parse(value)
+
+
+def _unknown() -> EffectError:
+    return EffectError("this mission has no such blob", code="effect.blob_unknown")

@@ -1,0 +1,1 @@
+"""The registry of hooks: publishing, enabling, disabling and rolling back, without a restart."""

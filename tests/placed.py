@@ -1,0 +1,51 @@
+"""Screens, rewrites and observers for tests: made of nothing, and placed."""
+
+from typing import Any
+
+import orjson
+
+from gateway.hookset import PlacedHook
+from gateway.sandbox.hooks import Hook
+from gateway.sandbox.profile import Profile, profiles_from
+
+ALLOW = {"verdict": "allow"}
+ABSTAIN = {"verdict": "abstain"}
+DENY = {"verdict": "deny", "reasons": [{"code": "site.no", "message": "because"}]}
+
+
+def profile(**fields: Any) -> Profile:
+    """Return the profile `fast` with other fields."""
+    return profiles_from({"profiles": {"fast": fields}})["fast"]
+
+
+def placed(kind: str, at: str, name: str = "hook", *, settings: Any = None, **fields: Any) -> PlacedHook:
+    """Return a hook in its place; fields of its profile and of its place by name."""
+    own = {key: fields.pop(key) for key in ("order", "step_types", "labels") if key in fields}
+    hook = Hook(
+        name=name,
+        version="1.0.0",
+        abi=1,
+        kind=kind,
+        profile="fast",
+        effects=(),
+        schema={},
+        module=b"",
+        sha256="a" * 64,
+        at=at,
+    )
+    given = profile(**fields)
+    return PlacedHook(
+        hook=hook, profile=given, constraints=given.constraints, settings=orjson.dumps(settings or {}), **own
+    )
+
+
+def screen(name: str = "hook", at: str = "step", **fields: Any) -> PlacedHook:
+    return placed("screen", at, name, **fields)
+
+
+def rewrite(name: str = "hook", at: str = "parameters", **fields: Any) -> PlacedHook:
+    return placed("rewrite", at, name, **fields)
+
+
+def observer(name: str = "hook", at: str = "output", **fields: Any) -> PlacedHook:
+    return placed("observe", at, name, **fields)
