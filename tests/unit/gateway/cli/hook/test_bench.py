@@ -1,5 +1,7 @@
 """What is made of the times of many runs."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ def test_every_run_is_in_one_bin(times: list[int]) -> None:
     assert sum(count for _, _, count in bins) == len(times)
     assert len(bins) <= BINS + 1
     assert all(low < high for low, high, _ in bins)
-    assert all(before[1] == after[0] for before, after in zip(bins, bins[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in pairwise(bins))
     quantiles = [one.quantile(share) for _, share in QUANTILES]
     assert quantiles == sorted(quantiles)
     assert quantiles[-1] == max(times)

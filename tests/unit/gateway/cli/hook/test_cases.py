@@ -87,7 +87,7 @@ WRONG = {
 def test_what_is_wrong_is_said_with_the_case(tmp_path: Path, cases: object, words: str) -> None:
     """A file that is not of its form is refused, and the message names the case and the rule."""
     (tmp_path / CASES_NAME).write_text(json.dumps(cases))
-    with pytest.raises(ConfigurationError, match="cases.json") as caught:
+    with pytest.raises(ConfigurationError, match=r"cases\.json") as caught:
         read_cases(HookFolder(path=tmp_path, manifest=STEP, language=None))
     assert words in caught.value.message
     assert caught.value.code == "hook.cases"

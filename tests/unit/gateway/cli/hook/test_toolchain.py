@@ -23,7 +23,7 @@ def test_success_says_nothing(tmp_path: Path) -> None:
 def test_what_it_says_is_kept_up_to_a_bound(tmp_path: Path) -> None:
     """Both streams, in order, and no more than a person reads."""
     code = (
-        "import sys; print('one', flush=True); print('two', file=sys.stderr, flush=True); print('x' * 10**6); exit(3)"
+        "import sys; print('one', flush=True); print('two', file=sys.stderr, flush=True); print('x' * 99999); exit(3)"
     )
     with pytest.raises(HookRefusedError) as caught:
         compile_with(python(code), where=tmp_path)
