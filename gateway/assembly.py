@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from secrets import SystemRandom
 from typing import Final, TypeVar
 
 from engine.audit.keys import Ed25519Signer
@@ -18,6 +19,8 @@ from engine.slots import MEMBERS_MAX, SharedSlots
 from engine.values import JsonObject
 from gateway.addresses import AddressPolicy
 from gateway.config import Config
+from gateway.constrained.data import policy_rule
+from gateway.constrained.holding import Holding
 from gateway.effects.blocking import BlockingPool
 from gateway.effects.files import FileLimits, FileRead, FileWrite
 from gateway.effects.http import HttpLimits, HttpRequest, tls_context
@@ -38,6 +41,7 @@ from gateway.missions.retention import Retention
 from gateway.performing import Performing
 from gateway.pipeline import Admission, StepPipeline
 from gateway.policy.bundle import Bundle
+from gateway.policy.engine import ENTRYPOINTS
 from gateway.policy.pool import WorkerPolicy
 from gateway.rpc.gate import PolicyGate
 from gateway.rpc.server import Ports, RpcServer
@@ -77,6 +81,7 @@ class Gateway:
     bundle: Bundle
     hooks: tuple[Hook, ...]
     verifier_key: str
+    constraints: Holding  # its `document` says what every rule has used
     recovered: Recovered  # missions that an earlier process left unfinished
 
 
@@ -118,12 +123,13 @@ async def running_gateway(
         workers = await _start_workers(stack, config, rules)
         records = await _open_records(stack, home, clock or SystemClock())
         approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
+        held = _held(config, rules, workers, records)
         pipeline = _pipeline(
-            stack, config, rules, workers, records, {"approval.request": approvals, "mission.run": children}
+            stack, config, rules, workers, records, held, {"approval.request": approvals, "mission.run": children}
         )
         ground = _ground(config, records, pipeline, approvals)
         desk = Desk(
-            admission=Admission(kinds=rules.kinds, policy=workers.policy, limits=ground.limits),
+            admission=Admission(kinds=rules.kinds, policy=held.policy, limits=ground.limits, sanitizer=held.sanitizer),
             ground=ground,
             children=children,
             running_max=config.limits.missions_running_max,
@@ -131,7 +137,7 @@ async def running_gateway(
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
         await _record(records.audit, EventType.GATEWAY_STARTED, {"bundle": rules.bundle.digest, "hooks": rules.pins()})
-        server = _server(config, desk, workers, records)
+        server = _server(config, desk, held, records)
         await server.start(config.listen)
         pruning = asyncio.create_task(Retention(ground, days=rules.retention_days).run())
         try:
@@ -144,6 +150,7 @@ async def running_gateway(
                 bundle=rules.bundle,
                 hooks=rules.hooks,
                 verifier_key=records.verifier_key,
+                constraints=held,
                 recovered=recovered,
             )
         finally:
@@ -202,7 +209,8 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules) ->
     compiled = await _all(_compile(zygote, hook) for hook in rules.hooks)
     modules = {hook.name: artefact for hook, artefact in zip(rules.hooks, compiled, strict=True)}
     sandbox = PooledSandbox(zygote, modules, config.workers.sandbox, depth=_SANDBOX_DEPTH)
-    policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy)
+    deadlines_ms = {entrypoint: rules.constraints[policy_rule(entrypoint)].wall_ms_max for entrypoint in ENTRYPOINTS}
+    policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy, deadlines_ms=deadlines_ms)
     stack.push_async_callback(sandbox.close)
     stack.push_async_callback(policy.close)
     await _all((sandbox.start(), policy.start()))
@@ -221,12 +229,26 @@ async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock) -> _Rec
     return _Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
 
 
-def _server(config: Config, desk: Desk, workers: _Workers, records: _Records) -> RpcServer:
+def _held(config: Config, rules: Rules, workers: _Workers, records: _Records) -> Holding:
+    """Return what holds sanitizer, policy and modules to their constraints."""
+    return Holding.of(
+        profiles=rules.profiles,
+        rules=rules.constraints,
+        quota=rules.quota,
+        breakers=config.breakers.settings(),
+        policy=workers.policy,
+        audit=records.audit,
+        clock=records.clock,
+        chance=SystemRandom().random,
+    )
+
+
+def _server(config: Config, desk: Desk, held: Holding, records: _Records) -> RpcServer:
     """Return the server, which does not listen yet."""
     return RpcServer(
         Ports(
             desk=desk,
-            gate=PolicyGate(workers.policy, records.audit),
+            gate=PolicyGate(held.policy, records.audit),
             audit=LogReader(records.audit, (records.verifier_key,)),
             tokens=TokenTable([token.entry() for token in config.tokens]),
             anonymous=config.anonymous,
@@ -241,6 +263,7 @@ def _pipeline(
     rules: Rules,
     workers: _Workers,
     records: _Records,
+    held: Holding,
     waits: Mapping[str, Performer],
 ) -> StepPipeline:
     """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
@@ -250,8 +273,10 @@ def _pipeline(
     return StepPipeline(
         kinds=rules.kinds,
         profiles=rules.profiles,
-        policy=workers.policy,
+        policy=held.policy,
         sandbox=workers.sandbox,
+        sanitizer=held.sanitizer,
+        runs=held.runs,
         performing=Performing(_effects(stack, rules.addresses, waits), records.audit),
         effect_schemas=schemas,
         breakers=Breakers(config.breakers.settings(), records.clock),

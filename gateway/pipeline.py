@@ -8,13 +8,14 @@ to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Final
 
 from engine.attempt import StepAttempt
 from engine.breaker import Breakers
 from engine.clock import Clock
+from engine.constraints import ExecutionConstraints
 from engine.document import document_of, parse_document
 from engine.errors import EngineError, RefusalError, StepError, Violation
 from engine.escaping import escaped_scope
@@ -22,6 +23,8 @@ from engine.loader import load_mission_value
 from engine.mission import Mission, MissionLimits
 from engine.reference import has_reference, resolve
 from engine.values import JsonObject, JsonValue
+from gateway.constrained.runs import ConstrainedRuns
+from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.effects.performer import EffectRequest
 from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError, is_violation
 from gateway.events import Audit, EventType, Verdict, digest, reasons_document
@@ -32,9 +35,7 @@ from gateway.policy import document
 from gateway.policy.decision import Decision
 from gateway.policy.engine import PolicyEngine
 from gateway.sandbox.abi import EffectAsked, StepEffects, StepFault, StepOutput, decode_step_output, encode_step
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.port import Sandbox
-from gateway.sandbox.profile import Profile
 from gateway.sanitizer.names import check_names
 from gateway.sanitizer.positions import with_positions
 from gateway.sanitizer.schema import ParameterSchema
@@ -50,8 +51,8 @@ _WAITS: Final = frozenset({"approval.request", "mission.run", "timer.sleep"})
 _FAULT_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 # What only the host may say of a step. `effect` is not among them: a module passes on what the journal told it.
 _HOST_CODES: Final = frozenset(
-    {"approval", "audit", "breaker", "condition", "constraint", "context", "foreach", "internal", "interrupted",
-     "mission", "policy", "reference", "sandbox", "sanitize", "schema", "step", "store", "worker"}
+    {"approval", "audit", "breaker", "condition", "constraint", "context", "foreach", "hook", "internal", "interrupted",
+     "mission", "policy", "quota", "reference", "sandbox", "sanitize", "schema", "step", "store", "worker"}
 )  # fmt: skip
 # A resource of this gateway is used up: the breaker of such steps opens at once.
 _EXHAUSTION_CODES: Final = frozenset(
@@ -62,11 +63,19 @@ _EXHAUSTION_CODES: Final = frozenset(
 class Admission:
     """Stages 1 to 3: from a client's bytes to a mission that may start."""
 
-    def __init__(self, *, kinds: Mapping[str, StepKind], policy: PolicyEngine, limits: MissionLimits) -> None:
+    def __init__(
+        self,
+        *,
+        kinds: Mapping[str, StepKind],
+        policy: PolicyEngine,
+        limits: MissionLimits,
+        sanitizer: ConstrainedSanitizer,
+    ) -> None:
         self._kinds = kinds
         self._effects = {name: kind.hook.effects for name, kind in kinds.items()}
         self._policy = policy
         self._limits = limits
+        self._sanitizer = sanitizer
 
     def sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
         """Stage 1: parse within bounds, check every rule of a mission, and every name and parameter against its type.
@@ -74,7 +83,11 @@ class Admission:
         Raises:
             MissionInvalidError: not a mission, or one over a limit.
             SanitizationError: a name or a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
+            ConstraintViolationError: it took more CPU than a mission may.
         """
+        return self._sanitizer.mission(partial(self._sanitize, form))
+
+    def _sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
         plan = load_mission_value(parsed, limits=self._limits, step_types=self._kinds)  # (1) shape, size, graph
         if violations := list(islice(self._violations(plan.mission), VIOLATIONS_MAX)):
@@ -100,9 +113,11 @@ class StepPipeline:
         self,
         *,
         kinds: Mapping[str, StepKind],
-        profiles: Mapping[str, Profile],
+        profiles: Mapping[str, ExecutionConstraints],
         policy: PolicyEngine,
         sandbox: Sandbox,
+        sanitizer: ConstrainedSanitizer,
+        runs: ConstrainedRuns,
         performing: Performing,
         effect_schemas: Mapping[str, ParameterSchema],
         breakers: Breakers,
@@ -115,6 +130,8 @@ class StepPipeline:
         self._profiles = profiles
         self._policy = policy
         self._sandbox = sandbox
+        self._sanitizer = sanitizer
+        self._runs = runs
         self._performing = performing
         self._effect_schemas = effect_schemas
         self._breakers = breakers
@@ -142,8 +159,7 @@ class StepPipeline:
         A step that only waits has none: nothing there could be down, whatever people and other missions do. Where one
         waits among other things, a deadline says nothing of the others.
         """
-        kind = ready.step.step_type
-        if kind in self._only_waiting:
+        if (kind := ready.step.step_type) in self._only_waiting:
             return nullcontext()
         breaker = self._breakers.of(ready.admitted.caller.tenant, kind, ready.far_end)
         return breaker.call(limit_seconds=None if kind in self._waiting else ready.step.timeout_seconds)
@@ -166,8 +182,12 @@ class StepPipeline:
             journal = admitted.journal.empty(step.id, attempt.item) or await admitted.journal.of(step.id, attempt.item)
             given = Given.of(admitted, target, self._clock.now(), journal.given)
             evidence |= {"now": given.now, "seed": given.seed}
-            ready = self._resolve(admitted, index, attempt, given)  # (4) inputs, sanitized again
+            # (4) inputs, sanitized again
+            ready = self._sanitizer.step(
+                admitted.trail, target, partial(self._resolve, admitted, index, attempt, given)
+            )
             constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step
+            self._runs.require(admitted.caller, ready.kind.hook)  # quota left, hook enabled
         await self._keep_pace(verdict.seq)
         return ready, constraints, journal
 
@@ -226,10 +246,9 @@ class StepPipeline:
         return constraints
 
     def _profile(self, name: str) -> ExecutionConstraints:
-        profile = self._profiles.get(name)
-        if profile is None:
+        if (profile := self._profiles.get(name)) is None:
             raise PolicyDeniedError([Reason("policy.unknown_profile", f"there is no profile {name!r}")])
-        return profile.constraints
+        return profile
 
     async def _run(self, ready: ReadyStep, constraints: ExecutionConstraints, journal: StepJournal) -> JsonValue:
         """Stages 6 and 7: run the module, perform what it asks for, run it again with the longer journal, until done.
@@ -249,13 +268,13 @@ class StepPipeline:
                 now=ready.given.now,
                 seed=ready.given.seed,
             )
-            report = await self._sandbox.run(ready.kind.hook.name, encoded, constraints)  # (6) the module, alone
+            report = await self._runs.run_step(self._sandbox, ready, encoded, constraints)  # (6) the module, alone
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
                 return answer.output
             if isinstance(answer, StepFault):
                 raise _own_fault(answer)
-            constraints = _spend(constraints, report.fuel_used)
+            constraints = self._runs.spend(ready, constraints, report.fuel_used)
             # (7) checked, decided, intended, performed, journalled
             constraints = await self._act(ready, constraints, answer, journal)
 
@@ -355,18 +374,6 @@ def _own_fault(answer: StepFault) -> StepError:
     return StepError(
         answer.message, code=answer.code, retryable=answer.retryable, exhausted=answer.code in _EXHAUSTION_CODES
     )
-
-
-def _spend(constraints: ExecutionConstraints, fuel_used: int) -> ExecutionConstraints:
-    """Return what is left for the rounds to come.
-
-    Raises:
-        SandboxError: nothing is.
-    """
-    left = constraints.fuel_max - max(fuel_used, 0)
-    if left < 1:
-        raise SandboxError("the step used up its CPU allocation", code="constraint.cpu_exceeded")
-    return replace(constraints, fuel_max=left)
 
 
 def note(decision: Decision, evidence: dict[str, JsonValue]) -> None:

@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from secrets import SystemRandom
 
+from engine.clock import SystemClock
+from engine.constraints import ExecutionConstraints
+from engine.constraints.enforcer import ConstraintEnforcer
+from engine.constraints.quotas import Quota
 from engine.values import JsonValue
 from gateway.addresses import AddressPolicy
 from gateway.config import Config, HookConfig
+from gateway.constrained.data import quota_from, rules_from
+from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.errors import HookRefusedError, PolicyInvalidError
 from gateway.missions.retention import retention_days
@@ -15,7 +22,7 @@ from gateway.pipeline import Admission
 from gateway.policy.bundle import Bundle
 from gateway.policy.regorus_engine import RegorusEngine
 from gateway.sandbox.hooks import Hook, builtin_hooks, load_hook
-from gateway.sandbox.profile import Profile, profiles_from
+from gateway.sandbox.profile import profiles_from
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.stages import StepKind
 
@@ -25,7 +32,9 @@ class Rules:
     """What is decided before anything starts: the bundle, and what its data makes of the hooks."""
 
     bundle: Bundle
-    profiles: Mapping[str, Profile]
+    profiles: Mapping[str, ExecutionConstraints]
+    constraints: Mapping[str, ExecutionConstraints]  # of the host's own rules, by name
+    quota: Quota
     addresses: AddressPolicy
     hooks: tuple[Hook, ...]
     kinds: Mapping[str, StepKind]
@@ -56,6 +65,8 @@ def load_rules(home: Path | None, config: Config) -> Rules:
     return Rules(
         bundle=bundle,
         profiles=profiles,
+        constraints=rules_from(bundle.data),
+        quota=quota_from(bundle.data),
         addresses=addresses,
         hooks=hooks,
         kinds=kinds,
@@ -71,7 +82,7 @@ def _load_site_hook(home: Path, at: int, entry: HookConfig) -> Hook:
 
 
 def prepare_kinds(
-    hooks: tuple[Hook, ...], profiles: Mapping[str, Profile], addresses: AddressPolicy
+    hooks: tuple[Hook, ...], profiles: Mapping[str, ExecutionConstraints], addresses: AddressPolicy
 ) -> dict[str, StepKind]:
     """Return each step kind with its compiled schema and what a run of it gets.
 
@@ -89,7 +100,7 @@ def prepare_kinds(
         if unknown := sorted(set(hook.effects) - set(ARGUMENT_SCHEMAS)):
             raise HookRefusedError(f"hook {hook.name!r}: no effect is {unknown[0]!r}", code="hook.unknown_effect")
         schema = ParameterSchema.compile(hook.schema, addresses=addresses)
-        kinds[hook.name] = StepKind(hook=hook, schema=schema, constraints=profiles[hook.profile].constraints)
+        kinds[hook.name] = StepKind(hook=hook, schema=schema, constraints=profiles[hook.profile])
     return kinds
 
 
@@ -124,4 +135,10 @@ def local_admission(home: Path | None, config: Config) -> Admission:
         EngineError: bundle or hooks are not accepted.
     """
     rules = load_rules(home, config)
-    return Admission(kinds=rules.kinds, policy=RegorusEngine(rules.bundle), limits=config.limits.mission_limits())
+    enforcer = ConstraintEnforcer(SystemClock(), chance=SystemRandom().random)
+    return Admission(
+        kinds=rules.kinds,
+        policy=RegorusEngine(rules.bundle),
+        limits=config.limits.mission_limits(),
+        sanitizer=ConstrainedSanitizer(enforcer, rules.constraints),
+    )

@@ -9,6 +9,7 @@ from hashlib import blake2b
 
 from engine.attempt import StepAttempt
 from engine.clock import rfc3339
+from engine.constraints import ExecutionConstraints
 from engine.mission import MissionStep
 from engine.plan import Plan
 from engine.values import JsonObject
@@ -24,7 +25,6 @@ from gateway.journal import MissionJournal
 from gateway.policy import document
 from gateway.policy.decision import Decision
 from gateway.sandbox.abi import EffectAsked
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.taint import brought_to

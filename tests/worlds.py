@@ -18,10 +18,14 @@ import orjson
 from engine.attempt import StepAttempt
 from engine.audit.errors import AuditUnavailableError
 from engine.breaker import Breakers, BreakerSettings
+from engine.constraints import ExecutionConstraints
+from engine.constraints.quotas import Quota
 from engine.errors import EngineError
 from engine.exclusive import ExclusiveKeys
 from engine.mission import MissionLimits
 from engine.slots import SharedSlots
+from gateway.constrained.data import rules_from
+from gateway.constrained.holding import Holding
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
@@ -33,7 +37,6 @@ from gateway.missions.execution import Ground
 from gateway.performing import Performing
 from gateway.pipeline import Admission, StepPipeline
 from gateway.policy.decision import Decision
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.profile import profiles_from
@@ -255,7 +258,7 @@ def kind_of(name: str, effects: Sequence[str] = (), profile: str = "wasm") -> St
         module=b"",
         sha256="0" * 64,
     )
-    constraints = profiles_from({})[profile].constraints
+    constraints = profiles_from({})[profile]
     return StepKind(hook=hook, schema=ParameterSchema.compile(SCHEMA), constraints=constraints)
 
 
@@ -298,6 +301,8 @@ class World:
     running_max: int = 10
     steps_running_max: int = 1_000
     failures_max: int = 1_000
+    violations_max: int = 1_000
+    quota: Quota = field(default_factory=Quota)
 
     def __post_init__(self) -> None:
         self.faults = Faults()
@@ -309,7 +314,19 @@ class World:
         self.performer = FakePerformer(self.faults, self.log)
         self.store = InlineStore(self.faults, self.clock)
         self.workspaces = FakeWorkspaces(self.faults)
-        self.admission = Admission(kinds=KINDS, policy=self.policy, limits=self.limits)
+        self.held = Holding.of(
+            profiles=profiles_from({}),
+            rules=rules_from({}),
+            quota=self.quota,
+            breakers=BreakerSettings(failures_max=self.violations_max),
+            policy=self.policy,
+            audit=self.log,
+            clock=self.clock,
+            chance=lambda: 0.5,
+        )
+        self.admission = Admission(
+            kinds=KINDS, policy=self.held.policy, limits=self.limits, sanitizer=self.held.sanitizer
+        )
         self.acknowledged: list[str] = []
         self.begun: Counter[str] = Counter()  # attempts, by their target in the log
         self.judged: Counter[str] = Counter()  # those of them that were not cancelled, and so must have a verdict
@@ -335,8 +352,10 @@ class World:
         self.pipeline = CountingPipeline(
             kinds=KINDS,
             profiles=profiles_from({}),
-            policy=self.policy,
+            policy=self.held.policy,
             sandbox=self.sandbox,
+            sanitizer=self.held.sanitizer,
+            runs=self.held.runs,
             performing=Performing(self.effects, self.log),
             effect_schemas={op: ParameterSchema.compile(schema) for op, schema in ARGUMENT_SCHEMAS.items()},
             breakers=Breakers(BreakerSettings(failures_max=self.failures_max), self.clock),

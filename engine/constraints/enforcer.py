@@ -107,6 +107,7 @@ class ConstraintEnforcer:
         *,
         default: _T | Closed = CLOSED,
         wall: bool = True,
+        transient: Callable[[BaseException], bool] = is_retryable,
         report: Report | None = None,
     ) -> _T:
         """Run `f` and return what it returns.
@@ -116,6 +117,7 @@ class ConstraintEnforcer:
             f: the rule; it is handed its budget, may look at what is left, and may record what it uses of memory.
             default: what is returned where the rule was sampled out, or broke its constraints and they fail open.
             wall: whether time counts; where it does not, CPU time does all the same.
+            transient: which faults of `f` are tried again, as often as the constraints say; never a violation.
             report: hears of a violation.
 
         Raises:
@@ -129,7 +131,9 @@ class ConstraintEnforcer:
         try:
             if constraints.retries_max:
                 result = constraints.retry_policy.execute(
-                    lambda: budget.enforce(partial(f, budget), wall=wall), sleep=self._pause, retryable=_may_pass
+                    lambda: budget.enforce(partial(f, budget), wall=wall),
+                    sleep=self._pause,
+                    retryable=_may_pass(transient),
                 )
             else:
                 result = budget.enforce(partial(f, budget), wall=wall)
@@ -147,6 +151,7 @@ class ConstraintEnforcer:
         *,
         default: _T | Closed = CLOSED,
         wall: bool = True,
+        transient: Callable[[BaseException], bool] = is_retryable,
         report: Report | None = None,
     ) -> _T:
         """Run a coroutine and return what it returns; see `execute_with_constraints`.
@@ -160,7 +165,7 @@ class ConstraintEnforcer:
         budget = ExecutionBudget(constraints, self._clock, cpu_us=self._cpu_us)
         try:
             if wall or constraints.retries_max:
-                result = await self._held(budget, f, wall)
+                result = await self._held(budget, f, wall, transient)
             else:
                 result = await f(budget)
             budget.require(wall=wall)
@@ -171,14 +176,20 @@ class ConstraintEnforcer:
         _count(budget, kept)
         return result
 
-    async def _held(self, budget: ExecutionBudget, f: Callable[[ExecutionBudget], Awaitable[_T]], wall: bool) -> _T:
+    async def _held(
+        self,
+        budget: ExecutionBudget,
+        f: Callable[[ExecutionBudget], Awaitable[_T]],
+        wall: bool,
+        transient: Callable[[BaseException], bool],
+    ) -> _T:
         """Run it with its retries, and cancel it at its wall."""
         limits = budget.constraints
         time_left = asyncio.timeout(budget.remaining_ms() / 1e3 if wall else None)
         try:
             async with time_left:
                 return await limits.retry_policy.execute_async(
-                    lambda: f(budget), sleep=asyncio.sleep, retryable=_may_pass
+                    lambda: f(budget), sleep=asyncio.sleep, retryable=_may_pass(transient)
                 )
         except TimeoutError as error:
             if not time_left.expired():
@@ -191,9 +202,9 @@ def _name(rule: Rule | RuleType) -> str:
     return rule.value if isinstance(rule, RuleType) else rule.name
 
 
-def _may_pass(raised: BaseException) -> bool:
-    """Return whether a try may be followed by another: a violation is not transient, the budget is used."""
-    return is_retryable(raised) and not isinstance(raised, ConstraintViolationError)
+def _may_pass(transient: Callable[[BaseException], bool]) -> Callable[[BaseException], bool]:
+    """Return which failures may be followed by another try: a violation is not transient, the budget is used."""
+    return lambda raised: not isinstance(raised, ConstraintViolationError) and transient(raised)
 
 
 def _left_out(constraints: ExecutionConstraints, kept: RuleStatistics, default: _T | Closed) -> _T:

@@ -6,9 +6,10 @@ from typing import Final
 
 import orjson
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError, WorkerError
 from gateway.sandbox.artefact import Artefact
-from gateway.sandbox.constraints import STARVED_REPEATS_MAX, ExecutionConstraints
+from gateway.sandbox.constraints import STARVED_REPEATS_MAX
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.wire import ANSWER_BYTES_MAX, MODULES_MAX, REQUEST_BYTES_MAX, decode_answer, encode_run
 from gateway.workers.limits import ResourceLimits

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.sandbox.constraints import ExecutionConstraints
+from engine.constraints import ExecutionConstraints
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sandbox.constraints import (
-    FUEL_CEILING,
-    MEMORY_BYTES_CEILING,
-    OUTPUT_BYTES_CEILING,
-    WALL_MS_CEILING,
-    ExecutionConstraints,
-)
+from engine.constraints import ExecutionConstraints
+from engine.constraints.limits import FUEL_CEILING, MEMORY_BYTES_CEILING, OUTPUT_BYTES_CEILING, WALL_MS_CEILING
 
 FIELDS = ("wall_ms_max", "fuel_max", "memory_bytes_max", "output_bytes_max")
 

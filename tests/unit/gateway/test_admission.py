@@ -37,11 +37,7 @@ class NoPolicy:
 
 
 ADMISSION = Admission(
-    kinds={
-        "pure": StepKind(
-            hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"].constraints
-        )
-    },
+    kinds={"pure": StepKind(hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"])},
     policy=NoPolicy(),
     limits=LIMITS,
 )

@@ -1,11 +1,7 @@
 import pytest
 
-from gateway.sandbox.constraints import (
-    FUEL_PER_MS,
-    MEMORY_BYTES_CEILING,
-    WALL_MS_CEILING,
-    ExecutionConstraints,
-)
+from engine.constraints import FUEL_PER_MS, ExecutionConstraints
+from engine.constraints.limits import MEMORY_BYTES_CEILING, WALL_MS_CEILING
 
 GRANT = ExecutionConstraints(wall_ms_max=10, fuel_max=1000, memory_bytes_max=65_536)
 

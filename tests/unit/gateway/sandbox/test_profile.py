@@ -1,7 +1,7 @@
 import pytest
 
+from engine.constraints import FUEL_PER_MS
 from gateway.errors import PolicyInvalidError
-from gateway.sandbox.constraints import FUEL_PER_MS
 from gateway.sandbox.profile import PROFILES_MAX, profiles_from
 
 
@@ -34,9 +34,9 @@ def test_data_overrides_and_adds() -> None:
         }
     }
     profiles = profiles_from(data)
-    assert profiles["wasm"].constraints.wall_ms_max == 20
-    assert profiles["wasm"].constraints.memory_bytes_max == 5 * 1024 * 1024
-    assert profiles["batch"].constraints.fuel_max == 50 * FUEL_PER_MS
+    assert profiles["wasm"].wall_ms_max == 20
+    assert profiles["wasm"].memory_bytes_max == 5 * 1024 * 1024
+    assert profiles["batch"].fuel_max == 50 * FUEL_PER_MS
     assert profiles["batch"].sampling_rate == 0.5
     assert set(profiles) == {"fast", "semantic", "wasm", "observational", "batch"}
 
