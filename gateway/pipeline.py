@@ -8,7 +8,6 @@ to go on, so a bug, a timeout and a malformed answer are all a no. A verdict is 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -85,7 +84,7 @@ class Admission:
             SanitizationError: a name or a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
             ConstraintViolationError: it took more CPU than a mission may.
         """
-        return self._sanitizer.mission(partial(self._sanitize, form))
+        return self._sanitizer.mission(self._sanitize, form)
 
     def _sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
@@ -182,10 +181,7 @@ class StepPipeline:
             journal = admitted.journal.empty(step.id, attempt.item) or await admitted.journal.of(step.id, attempt.item)
             given = Given.of(admitted, target, self._clock.now(), journal.given)
             evidence |= {"now": given.now, "seed": given.seed}
-            # (4) inputs, sanitized again
-            ready = self._sanitizer.step(
-                admitted.trail, target, partial(self._resolve, admitted, index, attempt, given)
-            )
+            ready = self._sanitizer.step(admitted.trail, target, self._resolve, admitted, index, attempt, given)  # (4)
             constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step
             self._runs.require(admitted.caller, ready.kind.hook)  # quota left, hook enabled
         await self._keep_pace(verdict.seq)

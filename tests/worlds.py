@@ -230,13 +230,16 @@ class FakeWorkspaces:
 
 
 class StandingClock:
-    """Wall time that stands still, monotonic time of the loop."""
+    """Wall time that stands still, monotonic time of the loop, and none where there is no loop."""
 
     def now(self) -> datetime:
         return datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        try:
+            return asyncio.get_running_loop().time()
+        except RuntimeError:  # the sanitizer alone, outside of any loop
+            return 0.0
 
 
 SCHEMA = {

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from engine.clock import Clock, thread_cpu_us
 from engine.constraints.errors import ConstraintViolationError, EnforcementFailureError
-from engine.constraints.limits import ExecutionConstraints
+from engine.constraints.limits import FUEL_PER_US, ExecutionConstraints
 from engine.constraints.violations import (
     CpuExceeded,
     MemoryExceeded,
@@ -42,11 +42,8 @@ class ExecutionBudget:
     __slots__ = (
         "_cpu",
         "_cpu_us",
-        "_cpu_us_max",
-        "_deadline",
         "_found",
         "_memory_bytes",
-        "_memory_bytes_max",
         "_now",
         "_started",
         "_wall_ms",
@@ -67,13 +64,10 @@ class ExecutionBudget:
         self._now = clock.monotonic
         self._cpu = cpu_us
         self._cpu_us = 0
-        self._cpu_us_max = constraints.cpu_us_max
         self._memory_bytes = 0
-        self._memory_bytes_max = constraints.memory_bytes_max
         self._wall_ms: float | None = None
         self._found: dict[str, Single] | None = None
-        self._started = started = self._now()
-        self._deadline = started + constraints.wall_ms_max / _MS
+        self._started = self._now()
 
     # --- what was used ---
 
@@ -109,19 +103,20 @@ class ExecutionBudget:
 
     def remaining_ms(self) -> float:
         """Return how much of its time is left, at least 0."""
-        return max((self._deadline - self._now()) * _MS, 0.0)
+        return max(self.constraints.wall_ms_max - self.elapsed_ms(), 0.0)
 
     def is_timeout(self) -> bool:
         """Return whether its time is over."""
-        return self._now() > self._deadline
+        return (self._now() - self._started) * _MS > self.constraints.wall_ms_max
 
     def check(self, *, wall: bool = True) -> Single | MultipleViolations | None:
         """Return which limits are passed now, the timeout first; None: none is.
 
         Without `wall` time is not looked at: somebody else holds the run to it, or a busy host is to blame for it.
         """
-        late = wall and self._now() > self._deadline
-        if late or self._cpu_us > self._cpu_us_max or self._memory_bytes > self._memory_bytes_max:
+        limits = self.constraints
+        late = wall and (self._now() - self._started) * _MS > limits.wall_ms_max
+        if late or self._cpu_us * FUEL_PER_US > limits.fuel_max or self._memory_bytes > limits.memory_bytes_max:
             return self._violated(late)
         return None
 
@@ -161,9 +156,13 @@ class ExecutionBudget:
 
     def stats(self) -> BudgetStats:
         """Return what has been used."""
-        elapsed = self.elapsed_ms() if self._wall_ms is None else self._wall_ms
-        count = 0 if self._found is None else len(self._found)
-        return BudgetStats(elapsed, self._memory_bytes, self._cpu_us, count)
+        wall_us, cpu_us, memory_bytes = self.spent()
+        return BudgetStats(wall_us / _MS, memory_bytes, cpu_us, 0 if self._found is None else len(self._found))
+
+    def spent(self) -> tuple[int, int, int]:
+        """Return µs of wall, µs of CPU and bytes of memory: `stats` for whoever counts every run."""
+        elapsed = (self._now() - self._started) * _MS if self._wall_ms is None else self._wall_ms
+        return int(elapsed * _MS), self._cpu_us, self._memory_bytes
 
     def note(self, violation: Single | MultipleViolations) -> None:
         """Note a violation that the run's host has found."""
@@ -175,10 +174,10 @@ class ExecutionBudget:
         limits, found = self.constraints, list[Single]()
         if late:
             found.append(TimeoutExceeded(limits.wall_ms_max, self.elapsed_ms()))
-        if self._cpu_us > self._cpu_us_max:
-            found.append(CpuExceeded(self._cpu_us_max, self._cpu_us))
-        if self._memory_bytes > self._memory_bytes_max:
-            found.append(MemoryExceeded(self._memory_bytes_max, self._memory_bytes))
+        if self._cpu_us * FUEL_PER_US > limits.fuel_max:
+            found.append(CpuExceeded(limits.cpu_us_max, self._cpu_us))
+        if self._memory_bytes > limits.memory_bytes_max:
+            found.append(MemoryExceeded(limits.memory_bytes_max, self._memory_bytes))
         violation = one_of(tuple(found))
         self.note(violation)
         return violation

@@ -125,7 +125,7 @@ class ConstraintEnforcer:
             BaseException: what `f` raised. Transient faults are tried again first, within the same budget.
         """
         constraints, kept = self.constraints_of(rule), self.statistics.of(_name(rule))
-        if not constraints.should_sample(self._chance):
+        if constraints.sampling_rate < 1 and not constraints.should_sample(self._chance):
             return _left_out(constraints, kept, default)
         budget = ExecutionBudget(constraints, self._clock, cpu_us=self._cpu_us)
         try:
@@ -141,7 +141,7 @@ class ConstraintEnforcer:
             if _passed_over(rule, budget, kept, error, default is not CLOSED, report) and default is not CLOSED:
                 return default
             raise
-        _count(budget, kept)
+        kept.ran(*budget.spent())
         return result
 
     async def execute_async(
@@ -160,7 +160,7 @@ class ConstraintEnforcer:
         sandbox does, and raises ConstraintViolationError where it has; `f` records what the run has used.
         """
         constraints, kept = self.constraints_of(rule), self.statistics.of(_name(rule))
-        if not constraints.should_sample(self._chance):
+        if constraints.sampling_rate < 1 and not constraints.should_sample(self._chance):
             return _left_out(constraints, kept, default)
         budget = ExecutionBudget(constraints, self._clock, cpu_us=self._cpu_us)
         try:
@@ -173,7 +173,7 @@ class ConstraintEnforcer:
             if _passed_over(rule, budget, kept, error, default is not CLOSED, report) and default is not CLOSED:
                 return default
             raise
-        _count(budget, kept)
+        kept.ran(*budget.spent())
         return result
 
     async def _held(
@@ -224,7 +224,7 @@ def _passed_over(
     report: Report | None,
 ) -> bool:
     """Count and report how a run failed; return whether that is passed over, as the constraints say."""
-    _count(budget, kept)
+    kept.ran(*budget.spent())
     if not isinstance(error, ConstraintViolationError) or isinstance(error.violation, SampledOut):
         kept.failed()
         return False
@@ -234,8 +234,3 @@ def _passed_over(
     if report is not None:
         report(Breach(_name(rule), violation, opened))
     return opened
-
-
-def _count(budget: ExecutionBudget, kept: RuleStatistics) -> None:
-    stats = budget.stats()
-    kept.ran(int(stats.elapsed_ms * 1e3), stats.cpu_time_us, stats.memory_used_bytes)

@@ -113,8 +113,8 @@ class ExecutionConstraints:
 
     @property
     def cpu_us_max(self) -> int:
-        """The CPU allocation in µs of thread CPU time, for rules that are no wasm and count no fuel; at least 1."""
-        return self.fuel_max // FUEL_PER_US or 1
+        """The CPU allocation in µs of thread CPU time, for rules that are no wasm and count no fuel."""
+        return self.fuel_max // FUEL_PER_US
 
     @property
     def cpu_shares(self) -> int:

@@ -4,7 +4,7 @@ By CPU time and not by the clock, since a busy host is no fault of what is sanit
 """
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from engine.constraints import ExecutionConstraints
 from engine.constraints.enforcer import ConstraintEnforcer, Report
@@ -14,6 +14,7 @@ from gateway.constrained.record import in_trail
 from gateway.events import Trail
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 class ConstrainedSanitizer:
@@ -34,22 +35,22 @@ class ConstrainedSanitizer:
         self._step = Rule(STEP_SANITIZER, RuleType.FAST, rules[STEP_SANITIZER])
         self._report = report
 
-    def mission(self, sanitize: Callable[[], _T]) -> _T:
-        """Return what `sanitize` returns of a mission.
+    def mission(self, sanitize: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Return what `sanitize` returns of a mission, which is among its arguments.
 
         Raises:
             ConstraintViolationError: it took more CPU than it may; its answer is not used.
         """
         return self._enforcer.execute_with_constraints(
-            self._mission, lambda _budget: sanitize(), wall=False, report=self._report
+            self._mission, lambda _budget: sanitize(*args, **kwargs), wall=False, report=self._report
         )
 
-    def step(self, trail: Trail, target: str, sanitize: Callable[[], _T]) -> _T:
-        """Return what `sanitize` returns of a step with its inputs.
+    def step(self, trail: Trail, target: str, sanitize: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Return what `sanitize` returns of a step with its inputs, which are among its arguments.
 
         Raises:
             ConstraintViolationError: as `mission`.
         """
         return self._enforcer.execute_with_constraints(
-            self._step, lambda _budget: sanitize(), wall=False, report=in_trail(trail, target)
+            self._step, lambda _budget: sanitize(*args, **kwargs), wall=False, report=in_trail(trail, target)
         )

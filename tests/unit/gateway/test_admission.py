@@ -5,8 +5,12 @@ from typing import Any
 
 import pytest
 
+from engine.clock import SystemClock
+from engine.constraints.enforcer import ConstraintEnforcer
 from engine.errors import MissionInvalidError, Violation
 from engine.mission import MissionLimits
+from gateway.constrained.data import rules_from
+from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.errors import SanitizationError
 from gateway.pipeline import Admission, StepKind
 from gateway.policy.decision import Decision
@@ -40,6 +44,7 @@ ADMISSION = Admission(
     kinds={"pure": StepKind(hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"])},
     policy=NoPolicy(),
     limits=LIMITS,
+    sanitizer=ConstrainedSanitizer(ConstraintEnforcer(SystemClock(), chance=lambda: 0.0), rules_from({})),
 )
 
 

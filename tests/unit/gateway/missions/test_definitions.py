@@ -5,8 +5,12 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.clock import SystemClock
+from engine.constraints.enforcer import ConstraintEnforcer
 from engine.errors import MissionInvalidError
 from engine.mission import MissionLimits
+from gateway.constrained.data import rules_from
+from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.missions.definitions import REMEMBERED_MAX, Definitions
 from gateway.pipeline import Admission
 from tests.worlds import KINDS, FakePolicy, Faults, mission, step
@@ -16,7 +20,9 @@ class Counting(Admission):
     """Counts how often stage 1 is passed."""
 
     def __init__(self) -> None:
-        super().__init__(kinds=KINDS, policy=FakePolicy(Faults()), limits=MissionLimits())
+        enforcer = ConstraintEnforcer(SystemClock(), chance=lambda: 0.0)
+        sanitizer = ConstrainedSanitizer(enforcer, rules_from({}))
+        super().__init__(kinds=KINDS, policy=FakePolicy(Faults()), limits=MissionLimits(), sanitizer=sanitizer)
         self.calls = 0
 
     def sanitize(self, form: Any) -> Any:
