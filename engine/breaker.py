@@ -255,6 +255,10 @@ class Breakers:
     def __len__(self) -> int:
         return len(self._breakers)
 
+    def known(self, tenant: str, kind: str, target: str = "") -> Breaker | None:
+        """Return the breaker that is there; None: there is none, so nothing has been counted."""
+        return self._breakers.get((tenant, kind, target))
+
     def of(self, tenant: str, kind: str, target: str = "") -> Breaker:
         """Return the breaker of calls of `kind` to `target`; tenants do not feel each other's failures."""
         key = (tenant, kind, target)

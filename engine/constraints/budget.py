@@ -138,7 +138,8 @@ class ExecutionBudget:
         Raises:
             ConstraintViolationError: a limit was passed before it, or by it.
         """
-        self.require(wall=wall)
+        if wall or self._cpu_us or self._memory_bytes:  # of a new budget nothing but time can be used up
+            self.require(wall=wall)
         began = self._cpu()
         try:
             result = f()

@@ -80,7 +80,7 @@ class ConstraintEnforcer:
             RuleType.WASM: wasm or ExecutionConstraints.wasm_hook(),
             RuleType.OBSERVATIONAL: observational or ExecutionConstraints.observational(),
         }
-        self.statistics: Final = statistics or Statistics()
+        self.statistics: Final = Statistics() if statistics is None else statistics  # an empty one is falsy
 
     def with_constraints(self, rule_type: RuleType, constraints: ExecutionConstraints) -> "ConstraintEnforcer":
         """Return an enforcer with other constraints for one type; both count in the same statistics."""

@@ -3,11 +3,13 @@
 The limits of a run themselves are held in the worker (`gateway.sandbox`), to the instruction and to the millisecond.
 """
 
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from engine.breaker import Breaker, Breakers
+from engine.breaker import Breakers, Passage
 from engine.constraints import ExecutionConstraints
 from engine.constraints.budget import ExecutionBudget
 from engine.constraints.enforcer import CLOSED, ConstraintEnforcer
@@ -35,6 +37,7 @@ from gateway.stages import ReadyStep
 
 PrincipalQuotas: TypeAlias = Quotas[tuple[str, str]]  # by tenant and subject
 
+_HOOK: Final = "hook"
 _UNBEGUN: Final = frozenset({"sandbox.unavailable", "sandbox.overloaded"})  # there was no run, and nothing is charged
 
 
@@ -54,15 +57,17 @@ class ConstrainedRuns:
             ResourceExhaustedError: `quota.exceeded`.
             SandboxError: `hook.disabled`, it has broken its constraints too often of late.
         """
-        self._quotas.require(_account(caller))
-        try:
-            self._breaker(caller, hook).require()
-        except StepError as error:
-            raise _disabled(error) from error
+        self._quotas.require((caller.tenant, caller.subject))
+        breaker = self._breakers.known(caller.tenant, _HOOK, rule_name(hook))
+        if breaker is not None:
+            try:
+                breaker.require()
+            except StepError as error:
+                raise _disabled(error) from error
 
-    async def run_step(
+    def run_step(
         self, sandbox: Sandbox, ready: ReadyStep, document: bytes, constraints: ExecutionConstraints
-    ) -> RunReport:
+    ) -> Coroutine[Any, Any, RunReport]:
         """Run the module of a step. A step never fails open, and is never left out as a sample.
 
         Raises:
@@ -72,12 +77,11 @@ class ConstrainedRuns:
         if constraints.sampling_rate < 1:
             constraints = replace(constraints, sampling_rate=1.0)
         admitted = ready.admitted
-        return await self.run_hook(
+        return self.run_hook(
             sandbox,
             ready.kind.hook,
             document,
             constraints,
-            rule_type=RuleType.WASM,
             caller=admitted.caller,
             trail=admitted.trail,
             target=ready.target,
@@ -90,10 +94,10 @@ class ConstrainedRuns:
         document: bytes,
         constraints: ExecutionConstraints,
         *,
-        rule_type: RuleType,
         caller: Principal,
         trail: Trail,
         target: str,
+        rule_type: RuleType = RuleType.WASM,
         default: RunReport | None = None,
     ) -> RunReport:
         """Run a module once and account for it.
@@ -103,55 +107,68 @@ class ConstrainedRuns:
             hook: whose module.
             document: its input.
             constraints: what it gets; with a `default` they may fail open, and leave runs out.
-            rule_type: which kind of rule it is.
             caller: who is charged.
             trail: where a violation is recorded.
             target: what the event names.
+            rule_type: which kind of rule it is.
             default: what is returned for a run that broke its constraints, or was left out, where those fail open.
 
         Raises:
             ConstraintViolationError: it broke its constraints, and they fail closed.
             SandboxError: as `Sandbox.run`; `hook.disabled`, unless it fails open: then the default is returned.
         """
-        try:
-            passage = self._breaker(caller, hook).admit()
-        except StepError as error:
-            if default is not None and not constraints.fail_closed:
-                return default
-            raise _disabled(error) from error
+        name = rule_name(hook)
+        passage: Passage | None = None
+        if (breaker := self._breakers.known(caller.tenant, _HOOK, name)) is not None:
+            try:
+                passage = breaker.admit()
+            except StepError as error:
+                if default is not None and not constraints.fail_closed:
+                    return default
+                raise _disabled(error) from error
         run = _Run(sandbox, hook, document, trail, target)
         try:
             return await self._enforcer.execute_async(
-                Rule(_rule_name(hook), rule_type, constraints),
-                partial(self._once, run, _account(caller)),
+                Rule(name, rule_type, constraints),
+                partial(self._once, run, caller),
                 default=CLOSED if default is None else default,
                 wall=False,
                 transient=_is_transient,
                 report=run.broke,
             )
         finally:
-            if run.broken:
-                passage.failed()
-            elif run.returned:
-                passage.succeeded()
-            else:
-                passage.abandoned()
+            if passage is not None or run.broken:
+                self._settle(passage, run, caller.tenant, name)
 
-    async def _once(self, run: "_Run", account: tuple[str, str], budget: ExecutionBudget) -> RunReport:
+    def _settle(self, passage: Passage | None, run: "_Run", tenant: str, name: str) -> None:
+        """Tell the breaker how a run ended. A hook gets one with its first violation: most never need any."""
+        if passage is None:
+            with suppress(StepError):  # others have opened it meanwhile
+                passage = self._breakers.of(tenant, _HOOK, name).admit()
+        if passage is None:
+            return
+        if run.broken:
+            passage.failed()
+        elif run.returned:
+            passage.succeeded()
+        else:
+            passage.abandoned()
+
+    async def _once(self, run: "_Run", caller: Principal, budget: ExecutionBudget) -> RunReport:
         """Run it, and charge it; a run that does not say what it used is charged all that it was granted."""
-        used_us = budget.constraints.cpu_us_max
+        used_us, begun = budget.constraints.cpu_us_max, 1
         try:
             report = await run.sandbox.run(run.hook.name, run.document, budget.constraints)
             used_us = report.fuel_used // FUEL_PER_US
         except SandboxError as error:
             if error.code in _UNBEGUN:
-                used_us = 0
+                used_us = begun = 0
             if (violation := violation_of(error.code, budget.constraints)) is not None:
                 raise ConstraintViolationError(violation, error.message) from error
             raise
         finally:
             budget.record_cpu(used_us)
-            self._quotas.charge(account, cpu_us=used_us)
+            self._quotas.charge((caller.tenant, caller.subject), cpu_us=used_us, runs=begun)
         budget.record_memory(report.memory_bytes)
         budget.record_wall(report.wall_us / 1e3)
         run.returned = True
@@ -167,13 +184,10 @@ class ConstrainedRuns:
         if left >= 1:
             return replace(constraints, fuel_max=left)
         violation = CpuExceeded(constraints.cpu_us_max, fuel_used // FUEL_PER_US)
-        breach = Breach(_rule_name(ready.kind.hook), violation, opened=False)
+        breach = Breach(rule_name(ready.kind.hook), violation, opened=False)
         self._enforcer.statistics.of(breach.rule).violated(violation)
         in_trail(ready.admitted.trail, ready.target)(breach)
         raise ConstraintViolationError(violation, "the step used up its CPU allocation")
-
-    def _breaker(self, caller: Principal, hook: Hook) -> Breaker:
-        return self._breakers.of(caller.tenant, "hook", f"{hook.name}@{hook.version}")
 
 
 class _Run:
@@ -210,12 +224,9 @@ def violation_of(code: str, constraints: ExecutionConstraints) -> Single | None:
     return None
 
 
-def _rule_name(hook: Hook) -> str:
-    return f"hook.{hook.name}@{hook.version}"
-
-
-def _account(caller: Principal) -> tuple[str, str]:
-    return caller.tenant, caller.subject
+def rule_name(hook: Hook) -> str:
+    """Return what statistics, events and messages call a hook; versions of one are different rules."""
+    return f"{hook.name}@{hook.version}"
 
 
 def _is_transient(error: BaseException) -> bool:
