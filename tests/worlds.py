@@ -306,10 +306,12 @@ class World:
     failures_max: int = 1_000
     violations_max: int = 1_000
     quota: Quota = field(default_factory=Quota)
+    cpu_us_each: int = 0  # of every look at the CPU time: what each rule in this process takes
 
     def __post_init__(self) -> None:
         self.faults = Faults()
         self.killed: list[Desk | None] = []
+        self.cpu_us = 0
         self.clock = StandingClock()
         self.log = FakeLog(self.faults)
         self.policy = FakePolicy(self.faults)
@@ -326,6 +328,7 @@ class World:
             audit=self.log,
             clock=self.clock,
             chance=lambda: 0.5,
+            cpu_us=self._cpu_us,
         )
         self.admission = Admission(
             kinds=KINDS, policy=self.held.policy, limits=self.limits, sanitizer=self.held.sanitizer
@@ -334,6 +337,10 @@ class World:
         self.begun: Counter[str] = Counter()  # attempts, by their target in the log
         self.judged: Counter[str] = Counter()  # those of them that were not cancelled, and so must have a verdict
         self.open_desk()
+
+    def _cpu_us(self) -> int:
+        self.cpu_us += self.cpu_us_each
+        return self.cpu_us
 
     def open_desk(self) -> None:
         """Put a new desk on what is there, as a new process would.
@@ -450,6 +457,9 @@ class _Laws:
             for names in (self.ended, self.verdicts):
                 names -= {name for name in names if name.startswith(f"{mission_id}/")}
             self.allowed = {name: ops for name, ops in self.allowed.items() if not name.startswith(f"{mission_id}/")}
+        elif kind == "constraint.violated" and step_id:
+            assert mission_id in self.admitted, f"{event}: not admitted"
+            assert event.details["policy"] == "closed", f"{event}: a step has failed open"
         elif kind.startswith(("step.", "effect.")) and step_id:
             assert mission_id in self.admitted, f"{event}: not admitted"
             if kind in BEGINNINGS:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from engine.breaker import Breakers, BreakerSettings
-from engine.clock import Clock
+from engine.clock import Clock, thread_cpu_us
 from engine.constraints import ExecutionConstraints
 from engine.constraints.enforcer import ConstraintEnforcer
 from engine.constraints.quotas import Quota, Quotas
@@ -40,6 +40,7 @@ class Holding:
         audit: Audit,
         clock: Clock,
         chance: Callable[[], float],
+        cpu_us: Callable[[], int] = thread_cpu_us,
     ) -> Self:
         """Put together.
 
@@ -52,10 +53,12 @@ class Holding:
             audit: where violations are recorded.
             clock: measures.
             chance: numbers from 0 to below 1, for samples.
+            cpu_us: CPU time of the calling thread so far, in µs.
         """
         enforcer = ConstraintEnforcer(
             clock,
             chance=chance,
+            cpu_us=cpu_us,
             fast=profiles.get("fast"),
             semantic=profiles.get("semantic"),
             wasm=profiles.get("wasm"),

@@ -2,13 +2,21 @@
 
 from dataclasses import fields
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.constraints import FUEL_PER_MS, ExecutionConstraints
 from engine.constraints.budget import ExecutionBudget
 from engine.constraints.errors import ResourceExhaustedError
-from engine.constraints.limits import FUEL_CEILING, MEMORY_BYTES_CEILING, OUTPUT_BYTES_CEILING, WALL_MS_CEILING
+from engine.constraints.limits import (
+    BACKOFF_MS_CEILING,
+    FUEL_CEILING,
+    MEMORY_BYTES_CEILING,
+    OUTPUT_BYTES_CEILING,
+    RETRIES_CEILING,
+    WALL_MS_CEILING,
+)
 from engine.constraints.quotas import Quota, Quotas
 from tests.unit.engine.constraints.clocks import HandClock
 
@@ -137,13 +145,12 @@ def test_quotas_give_nobody_more_than_a_window_holds(acts: list[tuple[str, int, 
         began, runs, used_us = model.get(who, (clock.seconds, 0, 0))
         room = who in model or len(model) < 2
         may = room and runs < 5 and used_us < 4_000
-        try:
-            quotas.require(who)
-        except ResourceExhaustedError as error:
-            assert not may
-            assert 0 < error.free_in_seconds <= 60
+        if not may:
+            with pytest.raises(ResourceExhaustedError) as refused:
+                quotas.require(who)
+            assert 0 < refused.value.free_in_seconds <= 60
             continue
-        assert may
+        quotas.require(who)
         quotas.charge(who, cpu_us=cpu_us)
         model[who] = (began, runs + 1, used_us + cpu_us)
         assert quotas.used(who) == model[who][1:]
