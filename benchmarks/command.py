@@ -36,6 +36,7 @@ SECTIONS: Final = (
     "sanitizer",
     "policy",
     "sandbox",
+    "constraints",
     "effects",
     "store",
     "audit",

@@ -42,6 +42,7 @@ class ExecutionBudget:
     __slots__ = (
         "_cpu",
         "_cpu_us",
+        "_deadline",
         "_found",
         "_memory_bytes",
         "_now",
@@ -67,7 +68,8 @@ class ExecutionBudget:
         self._memory_bytes = 0
         self._wall_ms: float | None = None
         self._found: dict[str, Single] | None = None
-        self._started = self._now()
+        self._started = started = self._now()
+        self._deadline = started + constraints.wall_ms_max / _MS
 
     # --- what was used ---
 
@@ -103,11 +105,11 @@ class ExecutionBudget:
 
     def remaining_ms(self) -> float:
         """Return how much of its time is left, at least 0."""
-        return max(self.constraints.wall_ms_max - self.elapsed_ms(), 0.0)
+        return max((self._deadline - self._now()) * _MS, 0.0)
 
     def is_timeout(self) -> bool:
         """Return whether its time is over."""
-        return (self._now() - self._started) * _MS > self.constraints.wall_ms_max
+        return self._now() > self._deadline
 
     def check(self, *, wall: bool = True) -> Single | MultipleViolations | None:
         """Return which limits are passed now, the timeout first; None: none is.
@@ -115,7 +117,7 @@ class ExecutionBudget:
         Without `wall` time is not looked at: somebody else holds the run to it, or a busy host is to blame for it.
         """
         limits = self.constraints
-        late = wall and (self._now() - self._started) * _MS > limits.wall_ms_max
+        late = wall and self._now() > self._deadline
         if late or self._cpu_us * FUEL_PER_US > limits.fuel_max or self._memory_bytes > limits.memory_bytes_max:
             return self._violated(late)
         return None

@@ -107,7 +107,7 @@ def test_a_sample_that_is_left_out_is_not_run_nor_charged_nor_recorded() -> None
 
 
 def test_a_disabled_hook_counts_by_its_failure_policy() -> None:
-    """Open: the default, without a run. Closed: `hook.disabled`. For the tenant whose runs broke it, and nobody else."""
+    """Open: the default, without a run. Closed: `hook.disabled`. For the tenant whose runs broke it, nobody else."""
     place = Place()
     place.end = OVER
     for _ in range(2):
