@@ -20,7 +20,7 @@ from engine.constraints.budget import ExecutionBudget
 from engine.constraints.errors import ConstraintViolationError
 from engine.constraints.limits import ExecutionConstraints
 from engine.constraints.rules import Breach, Rule, RuleType
-from engine.constraints.statistics import RuleStatistics, Statistics
+from engine.constraints.statistics import Statistics
 from engine.constraints.violations import SampledOut, TimeoutExceeded
 from engine.retry import is_retryable
 
@@ -70,7 +70,7 @@ class ConstraintEnforcer:
             observational: of `RuleType.OBSERVATIONAL`.
             statistics: where to count; a new, empty one if it is not given.
         """
-        self._clock = clock
+        self.clock: Final = clock
         self._chance = chance
         self._cpu_us = cpu_us
         self._pause = pause
@@ -86,7 +86,7 @@ class ConstraintEnforcer:
         """Return an enforcer with other constraints for one type; both count in the same statistics."""
         of_type = {**{kind.value: limits for kind, limits in self._of_type.items()}, rule_type.value: constraints}
         return ConstraintEnforcer(
-            self._clock,
+            self.clock,
             chance=self._chance,
             cpu_us=self._cpu_us,
             pause=self._pause,
@@ -125,9 +125,9 @@ class ConstraintEnforcer:
             BaseException: what `f` raised. Transient faults are tried again first, within the same budget.
         """
         constraints, kept = self.constraints_of(rule), self.statistics.of(_name(rule))
-        if constraints.sampling_rate < 1 and not constraints.should_sample(self._chance):
-            return _left_out(constraints, kept, default)
-        budget = ExecutionBudget(constraints, self._clock, cpu_us=self._cpu_us)
+        if self.left_out(_name(rule), constraints):
+            return _default_of(constraints, default)
+        budget = ExecutionBudget(constraints, self.clock, cpu_us=self._cpu_us)
         try:
             if constraints.retries_max:
                 result = constraints.retry_policy.execute(
@@ -138,7 +138,7 @@ class ConstraintEnforcer:
             else:
                 result = budget.enforce(partial(f, budget), wall=wall)
         except BaseException as error:
-            if _passed_over(rule, budget, kept, error, default is not CLOSED, report) and default is not CLOSED:
+            if self._passed_over(rule, budget, error, default is not CLOSED, report) and default is not CLOSED:
                 return default
             raise
         kept.ran(*budget.spent())
@@ -160,9 +160,9 @@ class ConstraintEnforcer:
         sandbox does, and raises ConstraintViolationError where it has; `f` records what the run has used.
         """
         constraints, kept = self.constraints_of(rule), self.statistics.of(_name(rule))
-        if constraints.sampling_rate < 1 and not constraints.should_sample(self._chance):
-            return _left_out(constraints, kept, default)
-        budget = ExecutionBudget(constraints, self._clock, cpu_us=self._cpu_us)
+        if self.left_out(_name(rule), constraints):
+            return _default_of(constraints, default)
+        budget = ExecutionBudget(constraints, self.clock, cpu_us=self._cpu_us)
         try:
             if wall or constraints.retries_max:
                 result = await self._held(budget, f, wall, transient)
@@ -170,11 +170,45 @@ class ConstraintEnforcer:
                 result = await f(budget)
             budget.require(wall=wall)
         except BaseException as error:
-            if _passed_over(rule, budget, kept, error, default is not CLOSED, report) and default is not CLOSED:
+            if self._passed_over(rule, budget, error, default is not CLOSED, report) and default is not CLOSED:
                 return default
             raise
         kept.ran(*budget.spent())
         return result
+
+    def _passed_over(
+        self,
+        rule: Rule | RuleType,
+        budget: ExecutionBudget,
+        error: BaseException,
+        has_default: bool,
+        report: Report | None,
+    ) -> bool:
+        """Count and report how a run failed; return whether that is passed over, as the constraints say."""
+        kept = self.statistics.of(_name(rule))
+        kept.ran(*budget.spent())
+        if not isinstance(error, ConstraintViolationError) or isinstance(error.violation, SampledOut):
+            kept.failed()
+            return False
+        opened = has_default and not budget.constraints.fail_closed
+        budget.note(error.violation)
+        self.breached(Breach(_name(rule), error.violation, opened), report)
+        return opened
+
+    # --- for hosts that hold a rule themselves, as a sandbox and a policy worker do ---
+
+    def left_out(self, rule: str, constraints: ExecutionConstraints) -> bool:
+        """Return whether a run is left out as a sample, and count it."""
+        if constraints.sampling_rate >= 1 or constraints.should_sample(self._chance):
+            return False
+        self.statistics.of(rule).violated(SampledOut(constraints.sampling_rate))
+        return True
+
+    def breached(self, breach: Breach, report: Report | None) -> None:
+        """Count a violation that the host of a rule has found, and report it."""
+        self.statistics.of(breach.rule).violated(breach.violation, opened=breach.opened)
+        if report is not None:
+            report(breach)
 
     async def _held(
         self,
@@ -207,30 +241,7 @@ def _may_pass(transient: Callable[[BaseException], bool]) -> Callable[[BaseExcep
     return lambda raised: not isinstance(raised, ConstraintViolationError) and transient(raised)
 
 
-def _left_out(constraints: ExecutionConstraints, kept: RuleStatistics, default: _T | Closed) -> _T:
-    violation = SampledOut(constraints.sampling_rate)
-    kept.violated(violation)
+def _default_of(constraints: ExecutionConstraints, default: _T | Closed) -> _T:
     if default is CLOSED:
-        raise ConstraintViolationError(violation)
+        raise ConstraintViolationError(SampledOut(constraints.sampling_rate))
     return default
-
-
-def _passed_over(
-    rule: Rule | RuleType,
-    budget: ExecutionBudget,
-    kept: RuleStatistics,
-    error: BaseException,
-    has_default: bool,
-    report: Report | None,
-) -> bool:
-    """Count and report how a run failed; return whether that is passed over, as the constraints say."""
-    kept.ran(*budget.spent())
-    if not isinstance(error, ConstraintViolationError) or isinstance(error.violation, SampledOut):
-        kept.failed()
-        return False
-    violation, opened = error.violation, has_default and not budget.constraints.fail_closed
-    budget.note(violation)
-    kept.violated(violation, opened=opened)
-    if report is not None:
-        report(Breach(_name(rule), violation, opened))
-    return opened

@@ -5,6 +5,7 @@ Source: ExecutionConstraints document, 1; docs/adr/0005-fuel-and-epochs.md and 0
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from engine.constraints.errors import EnforcementFailureError, InvalidConfigurationError
@@ -124,7 +125,7 @@ class ExecutionConstraints:
     @property
     def retry_policy(self) -> RetryPolicy:
         """How transient faults of the rule are tried again."""
-        return RetryPolicy(max_attempts=self.retries_max + 1, base_ms=self.retry_backoff_ms)
+        return _retry_policy(self.retries_max, self.retry_backoff_ms)
 
     def should_sample(self, chance: Callable[[], float]) -> bool:
         """Return whether this run takes place; `chance` gives numbers from 0 to below 1, and is not asked at 0 and 1.
@@ -185,6 +186,12 @@ class ExecutionConstraints:
 
 
 _NARROWED_BY: Final = frozenset({"wall_ms_max", "fuel_max", "memory_bytes_max", "output_bytes_max"})
+
+
+@lru_cache(maxsize=64)
+def _retry_policy(retries_max: int, backoff_ms: int) -> RetryPolicy:
+    """Return the policy; there are few, and one is asked for with every run that may be repeated."""
+    return RetryPolicy(max_attempts=retries_max + 1, base_ms=backoff_ms)
 
 
 def _check(value: int, name: str, lowest: int, highest: int) -> None:

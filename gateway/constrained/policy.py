@@ -1,13 +1,10 @@
 """Policy under its constraints: each decision is counted, and one that came too late is a violation beside its deny."""
 
 from collections.abc import Mapping
-from functools import partial
 
 from engine.constraints import ExecutionConstraints
-from engine.constraints.budget import ExecutionBudget
 from engine.constraints.enforcer import ConstraintEnforcer, Report
-from engine.constraints.errors import ConstraintViolationError
-from engine.constraints.rules import Rule, RuleType
+from engine.constraints.rules import Breach
 from engine.constraints.violations import TimeoutExceeded
 from gateway.constrained.data import policy_rule
 from gateway.policy.decision import Decision
@@ -15,14 +12,7 @@ from gateway.policy.engine import ENTRYPOINTS, Entrypoint, PolicyEngine
 
 _HOST_RULE = "host"
 _LATE = "policy.timeout"
-
-
-class _LateError(ConstraintViolationError):
-    """A decision that was not there in time, with the deny that stands for it."""
-
-    def __init__(self, violation: TimeoutExceeded, decision: Decision) -> None:
-        super().__init__(violation)
-        self.decision = decision
+_US = 1e6
 
 
 class ConstrainedPolicy:
@@ -45,10 +35,9 @@ class ConstrainedPolicy:
         """
         self._inner = inner
         self._enforcer = enforcer
-        self._rules = {
-            entrypoint: Rule(policy_rule(entrypoint), RuleType.SEMANTIC, rules[policy_rule(entrypoint)])
-            for entrypoint in ENTRYPOINTS
-        }
+        self._now = enforcer.clock.monotonic
+        self._walls_ms = {name: rules[policy_rule(name)].wall_ms_max for name in ENTRYPOINTS}
+        self._kept = {name: enforcer.statistics.of(policy_rule(name)) for name in ENTRYPOINTS}
         self._report = report
 
     @property
@@ -62,16 +51,12 @@ class ConstrainedPolicy:
         Raises:
             FaultError: a late decision could not be recorded.
         """
-        rule = self._rules[entrypoint]
-        decide = partial(self._decide, entrypoint, document)
-        try:
-            return await self._enforcer.execute_async(rule, decide, wall=False, report=self._report)
-        except _LateError as late:
-            return late.decision
-
-    async def _decide(self, entrypoint: Entrypoint, document: bytes, budget: ExecutionBudget) -> Decision:
+        began = self._now()
         decision = await self._inner.decide(entrypoint, document)
+        wall_us = int((self._now() - began) * _US)
+        self._kept[entrypoint].ran(wall_us, 0, 0)
         if not decision.allow and any(r.code == _LATE and r.rule == _HOST_RULE for r in decision.reasons):
-            limit_ms = budget.constraints.wall_ms_max
-            raise _LateError(TimeoutExceeded(limit_ms, max(budget.elapsed_ms(), float(limit_ms))), decision)
+            limit_ms = self._walls_ms[entrypoint]
+            violation = TimeoutExceeded(limit_ms, max(wall_us / 1e3, float(limit_ms)))
+            self._enforcer.breached(Breach(policy_rule(entrypoint), violation, opened=False), self._report)
         return decision

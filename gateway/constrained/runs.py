@@ -3,6 +3,7 @@
 The limits of a run themselves are held in the worker (`gateway.sandbox`), to the instruction and to the millisecond.
 """
 
+import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -11,25 +12,25 @@ from typing import Any, Final, TypeAlias
 
 from engine.breaker import Breakers, Passage
 from engine.constraints import ExecutionConstraints
-from engine.constraints.budget import ExecutionBudget
-from engine.constraints.enforcer import CLOSED, ConstraintEnforcer
+from engine.constraints.enforcer import ConstraintEnforcer
 from engine.constraints.errors import ConstraintViolationError
 from engine.constraints.limits import FUEL_PER_US
 from engine.constraints.quotas import Quotas
-from engine.constraints.rules import Breach, Rule, RuleType
+from engine.constraints.rules import Breach
 from engine.constraints.violations import (
     CPU_CODE,
     MEMORY_CODE,
     TIMEOUT_CODE,
     CpuExceeded,
     MemoryExceeded,
+    SampledOut,
     Single,
     TimeoutExceeded,
 )
 from engine.errors import StepError
 from gateway.constrained.record import in_trail
 from gateway.errors import SandboxError
-from gateway.events import EventType, Trail
+from gateway.events import Trail
 from gateway.identity import Principal
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import RunReport, Sandbox
@@ -47,6 +48,7 @@ class ConstrainedRuns:
     def __init__(self, enforcer: ConstraintEnforcer, quotas: PrincipalQuotas, breakers: Breakers) -> None:
         """Prepare; `breakers` are of hooks, by tenant: what one tenant feeds to a hook takes it from nobody else."""
         self._enforcer = enforcer
+        self._now = enforcer.clock.monotonic
         self._quotas = quotas
         self._breakers = breakers
 
@@ -97,7 +99,6 @@ class ConstrainedRuns:
         caller: Principal,
         trail: Trail,
         target: str,
-        rule_type: RuleType = RuleType.WASM,
         default: RunReport | None = None,
     ) -> RunReport:
         """Run a module once and account for it.
@@ -110,7 +111,6 @@ class ConstrainedRuns:
             caller: who is charged.
             trail: where a violation is recorded.
             target: what the event names.
-            rule_type: which kind of rule it is.
             default: what is returned for a run that broke its constraints, or was left out, where those fail open.
 
         Raises:
@@ -118,6 +118,10 @@ class ConstrainedRuns:
             SandboxError: as `Sandbox.run`; `hook.disabled`, unless it fails open: then the default is returned.
         """
         name = rule_name(hook)
+        if self._enforcer.left_out(name, constraints):
+            if default is None:
+                raise ConstraintViolationError(SampledOut(constraints.sampling_rate))
+            return default
         passage: Passage | None = None
         if (breaker := self._breakers.known(caller.tenant, _HOOK, name)) is not None:
             try:
@@ -126,53 +130,50 @@ class ConstrainedRuns:
                 if default is not None and not constraints.fail_closed:
                     return default
                 raise _disabled(error) from error
-        run = _Run(sandbox, hook, document, trail, target)
+        run = _Run(name, constraints, self._now())
         try:
-            return await self._enforcer.execute_async(
-                Rule(name, rule_type, constraints),
-                partial(self._once, run, caller),
-                default=CLOSED if default is None else default,
-                wall=False,
-                transient=_is_transient,
-                report=run.broke,
-            )
+            run.report = await _answer(sandbox, hook, document, constraints)
+        except SandboxError as error:
+            run.begun = error.code not in _UNBEGUN
+            run.violation = violation_of(error.code, constraints)
+            if run.violation is None:
+                raise
+            opened = default is not None and not constraints.fail_closed
+            self._enforcer.breached(Breach(name, run.violation, opened), in_trail(trail, target))
+            if default is None or not opened:
+                raise ConstraintViolationError(run.violation, error.message) from error
+            return default
         finally:
-            if passage is not None or run.broken:
-                self._settle(passage, run, caller.tenant, name)
+            self._account(run, caller, passage)
+        return run.report
 
-    def _settle(self, passage: Passage | None, run: "_Run", tenant: str, name: str) -> None:
-        """Tell the breaker how a run ended. A hook gets one with its first violation: most never need any."""
-        if passage is None:
+    def _account(self, run: "_Run", caller: Principal, passage: Passage | None) -> None:
+        """Charge and count a run that has ended, and tell its breaker, if it has one.
+
+        A run that does not say what it used is charged all that it was granted. A hook gets a breaker with its first
+        violation: most never need any.
+        """
+        kept, report = self._enforcer.statistics.of(run.name), run.report
+        if report is not None:
+            used_us = report.fuel_used // FUEL_PER_US
+            kept.ran(report.wall_us, used_us, report.memory_bytes)
+        else:
+            used_us = run.constraints.cpu_us_max if run.begun else 0
+            kept.ran(int((self._now() - run.since) * 1e6), used_us, 0)
+            if run.violation is None:
+                kept.failed()
+        self._quotas.charge((caller.tenant, caller.subject), cpu_us=used_us, runs=int(run.begun))
+        if passage is None and run.violation is not None:
             with suppress(StepError):  # others have opened it meanwhile
-                passage = self._breakers.of(tenant, _HOOK, name).admit()
+                passage = self._breakers.of(caller.tenant, _HOOK, run.name).admit()
         if passage is None:
             return
-        if run.broken:
+        if run.violation is not None:
             passage.failed()
-        elif run.returned:
+        elif report is not None:
             passage.succeeded()
         else:
             passage.abandoned()
-
-    async def _once(self, run: "_Run", caller: Principal, budget: ExecutionBudget) -> RunReport:
-        """Run it, and charge it; a run that does not say what it used is charged all that it was granted."""
-        used_us, begun = budget.constraints.cpu_us_max, 1
-        try:
-            report = await run.sandbox.run(run.hook.name, run.document, budget.constraints)
-            used_us = report.fuel_used // FUEL_PER_US
-        except SandboxError as error:
-            if error.code in _UNBEGUN:
-                used_us = begun = 0
-            if (violation := violation_of(error.code, budget.constraints)) is not None:
-                raise ConstraintViolationError(violation, error.message) from error
-            raise
-        finally:
-            budget.record_cpu(used_us)
-            self._quotas.charge((caller.tenant, caller.subject), cpu_us=used_us, runs=begun)
-        budget.record_memory(report.memory_bytes)
-        budget.record_wall(report.wall_us / 1e3)
-        run.returned = True
-        return report
 
     def spend(self, ready: ReadyStep, constraints: ExecutionConstraints, fuel_used: int) -> ExecutionConstraints:
         """Return what is left of a step's fuel for the rounds to come.
@@ -185,29 +186,32 @@ class ConstrainedRuns:
             return replace(constraints, fuel_max=left)
         violation = CpuExceeded(constraints.cpu_us_max, fuel_used // FUEL_PER_US)
         breach = Breach(rule_name(ready.kind.hook), violation, opened=False)
-        self._enforcer.statistics.of(breach.rule).violated(violation)
-        in_trail(ready.admitted.trail, ready.target)(breach)
+        self._enforcer.breached(breach, in_trail(ready.admitted.trail, ready.target))
         raise ConstraintViolationError(violation, "the step used up its CPU allocation")
 
 
 class _Run:
-    """One run of a module: what is run, and how it came out."""
+    """One run of a module, and how it came out."""
 
-    __slots__ = ("_target", "_trail", "broken", "document", "hook", "returned", "sandbox")
+    __slots__ = ("begun", "constraints", "name", "report", "since", "violation")
 
-    def __init__(self, sandbox: Sandbox, hook: Hook, document: bytes, trail: Trail, target: str) -> None:
-        self.sandbox = sandbox
-        self.hook = hook
-        self.document = document
-        self.returned = False
-        self.broken = False
-        self._trail = trail
-        self._target = target
+    def __init__(self, name: str, constraints: ExecutionConstraints, since: float) -> None:
+        self.name = name
+        self.constraints = constraints
+        self.since = since
+        self.begun = True
+        self.report: RunReport | None = None
+        self.violation: Single | None = None
 
-    def broke(self, breach: Breach) -> None:
-        """Hear of a violation, and record it."""
-        self.broken = True
-        self._trail.record(EventType.CONSTRAINT_VIOLATED, self._target, breach.document())
+
+def _answer(
+    sandbox: Sandbox, hook: Hook, document: bytes, constraints: ExecutionConstraints
+) -> Coroutine[Any, Any, RunReport]:
+    """Run it, again where there was no worker and the constraints say so."""
+    if not constraints.retries_max:
+        return sandbox.run(hook.name, document, constraints)
+    run = partial(sandbox.run, hook.name, document, constraints)
+    return constraints.retry_policy.execute_async(run, sleep=asyncio.sleep, retryable=_is_transient)
 
 
 def violation_of(code: str, constraints: ExecutionConstraints) -> Single | None:

@@ -10,7 +10,6 @@ from engine.breaker import BreakerSettings
 from engine.constraints import ExecutionConstraints
 from engine.constraints.errors import ConstraintViolationError
 from engine.constraints.quotas import Quota
-from engine.constraints.rules import RuleType
 from gateway.constrained.data import rules_from
 from gateway.constrained.holding import Holding
 from gateway.errors import SandboxError
@@ -63,7 +62,6 @@ class Place:
                 caller=caller,
                 trail=self.trail,
                 target="m/a",
-                rule_type=RuleType.SEMANTIC,
                 default=default,
             )
         )
