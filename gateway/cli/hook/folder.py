@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import ConfigurationError
-from gateway.sandbox.hooks import MANIFEST_NAME, MODULE_NAME
+from gateway.sandbox.files import MANIFEST_NAME, MODULE_NAME
 from gateway.sandbox.manifest import MANIFEST_BYTES_MAX, Manifest, parse_manifest
 
 CASES_NAME: Final = "cases.json"
