@@ -20,7 +20,7 @@ class Extent:
     """How much there is."""
 
     entries: int  # files, directories, links and whatever else has a name
-    size_bytes: int  # of all regular files; one with two names counts twice
+    size_bytes: int  # of all files and links; a file with two names counts twice
     whole: bool  # everything was seen
 
 
@@ -66,7 +66,7 @@ def _walk(folder: int, *, mend: bool) -> Generator[_Entry, None, None]:
         try:
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
-                yield _Entry(status.st_size if stat.S_ISREG(status.st_mode) else 0)
+                yield _Entry(status.st_size)
                 continue
             if mend and stat.S_IMODE(status.st_mode) & _MODE != _MODE:
                 os.chmod(name, _MODE, dir_fd=folder)
