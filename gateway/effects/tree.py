@@ -13,6 +13,7 @@ from typing import Final
 DEPTH_MAX: Final = 64  # of directories that are counted; effects make at most 32
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE: Final = 0o700
+_FILLABLE: Final = 0o300
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +64,20 @@ class _Entry:
 def _walk(folder: int, *, mend: bool) -> Generator[_Entry, None, None]:
     """Yield what is in one directory; each descriptor is closed once the caller comes back for more."""
     for name in os.listdir(folder):
+        mode = 0
         try:
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
                 yield _Entry(status.st_size)
                 continue
-            if mend and stat.S_IMODE(status.st_mode) & _MODE != _MODE:
+            mode = stat.S_IMODE(status.st_mode)
+            if mend and mode & _MODE != _MODE:
                 os.chmod(name, _MODE, dir_fd=folder)
             inner = os.open(name, _DIRECTORY, dir_fd=folder)
         except FileNotFoundError:
             continue
         except OSError:
-            yield _Entry(seen=False)
+            yield _Entry(seen=mode & _FILLABLE != _FILLABLE)  # where nothing can be put, nothing is hidden
             continue
         try:
             yield _Entry(folder=inner)
