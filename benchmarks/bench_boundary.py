@@ -20,9 +20,10 @@ from benchmarks.command import main
 from benchmarks.extism_echo import MISSING, echo_call, host_calls
 from benchmarks.table import Row, timed_row
 from benchmarks.timing import FULL, Effort, Timing, calls, in_turn
+from engine.constraints import ExecutionConstraints
+from engine.constraints.limits import FUEL_CEILING
 from gateway.sandbox import native
 from gateway.sandbox.call import Called, End, Loaded
-from gateway.sandbox.constraints import FUEL_CEILING, ExecutionConstraints
 from gateway.sandbox.engine import make_engine
 from gateway.sandbox.jail import compile_here
 from gateway.sandbox.native import NativeCaller

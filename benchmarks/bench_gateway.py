@@ -34,7 +34,7 @@ TITLE: Final = "gateway: whole secured steps, every layer on"
 STEPS = 2_000
 AT_ONCE = 64
 CALLER = Principal(subject="admin", tenant="default", roles=("admin",))
-WASM = profiles_from({})["wasm"].constraints
+WASM = profiles_from({})["wasm"]
 MISSION = orjson.dumps(
     {
         "version": "1.0",

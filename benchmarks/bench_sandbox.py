@@ -33,7 +33,7 @@ CALLS = 10_000
 COMPILED = 10
 KILLED = 10
 DOCUMENT = b"x" * 1024
-WASM = profiles_from({})["wasm"].constraints
+WASM = profiles_from({})["wasm"]
 ECHO = bytes(
     wat2wasm(
         """(module (memory (export "memory") 2) (func (export "mission_abi_v1"))

@@ -38,6 +38,7 @@ SECTIONS: Final = (
     "sandbox",
     "boundary",
     "hooks",
+    "constraints",
     "effects",
     "store",
     "audit",

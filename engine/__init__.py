@@ -21,6 +21,29 @@ if TYPE_CHECKING:
     from engine.builder import StepHandle as StepHandle
     from engine.clock import Clock as Clock
     from engine.clock import SystemClock as SystemClock
+    from engine.constraints import ExecutionConstraints as ExecutionConstraints
+    from engine.constraints.budget import BudgetStats as BudgetStats
+    from engine.constraints.budget import ExecutionBudget as ExecutionBudget
+    from engine.constraints.enforcer import CLOSED as CLOSED
+    from engine.constraints.enforcer import ConstraintEnforcer as ConstraintEnforcer
+    from engine.constraints.errors import ConstraintError as ConstraintError
+    from engine.constraints.errors import ConstraintViolationError as ConstraintViolationError
+    from engine.constraints.errors import EnforcementFailureError as EnforcementFailureError
+    from engine.constraints.errors import InvalidConfigurationError as InvalidConfigurationError
+    from engine.constraints.errors import ResourceExhaustedError as ResourceExhaustedError
+    from engine.constraints.quotas import Quota as Quota
+    from engine.constraints.quotas import Quotas as Quotas
+    from engine.constraints.rules import Breach as Breach
+    from engine.constraints.rules import Rule as Rule
+    from engine.constraints.rules import RuleType as RuleType
+    from engine.constraints.statistics import LatencyHistogram as LatencyHistogram
+    from engine.constraints.statistics import RuleStatistics as RuleStatistics
+    from engine.constraints.statistics import Statistics as Statistics
+    from engine.constraints.violations import CpuExceeded as CpuExceeded
+    from engine.constraints.violations import MemoryExceeded as MemoryExceeded
+    from engine.constraints.violations import MultipleViolations as MultipleViolations
+    from engine.constraints.violations import SampledOut as SampledOut
+    from engine.constraints.violations import TimeoutExceeded as TimeoutExceeded
     from engine.context import ContextState as ContextState
     from engine.context import ExecutionContext as ExecutionContext
     from engine.dsl import Dag as Dag
@@ -80,6 +103,26 @@ _SURFACE = {
     "engine.breaker": ("Breaker", "BreakerRunner", "BreakerSettings", "BreakerState", "Breakers"),
     "engine.builder": ("MissionBuilder", "StepHandle"),
     "engine.clock": ("Clock", "SystemClock"),
+    "engine.constraints": ("ExecutionConstraints",),
+    "engine.constraints.budget": ("BudgetStats", "ExecutionBudget"),
+    "engine.constraints.enforcer": ("CLOSED", "ConstraintEnforcer"),
+    "engine.constraints.errors": (
+        "ConstraintError",
+        "ConstraintViolationError",
+        "EnforcementFailureError",
+        "InvalidConfigurationError",
+        "ResourceExhaustedError",
+    ),
+    "engine.constraints.quotas": ("Quota", "Quotas"),
+    "engine.constraints.rules": ("Breach", "Rule", "RuleType"),
+    "engine.constraints.statistics": ("LatencyHistogram", "RuleStatistics", "Statistics"),
+    "engine.constraints.violations": (
+        "CpuExceeded",
+        "MemoryExceeded",
+        "MultipleViolations",
+        "SampledOut",
+        "TimeoutExceeded",
+    ),
     "engine.context": ("ContextState", "ExecutionContext"),
     "engine.dsl": ("Dag", "DagBatch", "DagDefinitionError", "DagResult", "Node"),
     "engine.errors": (

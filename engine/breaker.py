@@ -84,6 +84,20 @@ class Breaker:
             return not any(self._live(since, now) for since in self._probes.values())
         return self._state is BreakerState.CLOSED or not self._live(self._opened_at, now)
 
+    def require(self) -> None:
+        """Return if a call would be let through now; none is.
+
+        Raises:
+            StepError: as `admit`.
+        """
+        now = self._clock.monotonic()
+        if self._state is BreakerState.OPEN and self._live(self._opened_at, now):
+            raise self._refusal(self._opened_at, now)
+        if self._state is BreakerState.HALF_OPEN:
+            probing = [since for since in self._probes.values() if self._live(since, now)]
+            if len(probing) >= self._settings.probes_max:
+                raise self._refusal(min(probing), now)
+
     def admit(self) -> "Passage":
         """Let a call through.
 
@@ -240,6 +254,10 @@ class Breakers:
 
     def __len__(self) -> int:
         return len(self._breakers)
+
+    def known(self, tenant: str, kind: str, target: str = "") -> Breaker | None:
+        """Return the breaker that is there; None: there is none, so nothing has been counted."""
+        return self._breakers.get((tenant, kind, target))
 
     def of(self, tenant: str, kind: str, target: str = "") -> Breaker:
         """Return the breaker of calls of `kind` to `target`; tenants do not feel each other's failures."""

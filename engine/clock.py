@@ -30,3 +30,8 @@ class SystemClock:
 def rfc3339(moment: datetime) -> str:
     """Return `moment` as RFC 3339 with microseconds and Z: `2026-01-31T12:00:00.000000Z`."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"  # a tenth of what strftime costs
+
+
+def thread_cpu_us() -> int:
+    """Return the CPU time of the calling thread in µs: what it has computed, however busy the machine is."""
+    return time.thread_time_ns() // 1_000

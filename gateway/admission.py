@@ -15,6 +15,7 @@ from engine.loader import load_mission_value
 from engine.mission import Mission, MissionLimits
 from engine.reference import has_reference
 from engine.values import JsonObject, JsonValue
+from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.drafts import Draft, read_draft
 from gateway.errors import SanitizationError
 from gateway.hookset import Hooks, HookSet
@@ -45,6 +46,7 @@ class Admission:
         levels: SecurityLevels,
         policy: PolicyEngine,
         limits: MissionLimits,
+        sanitizer: ConstrainedSanitizer,
         screening: Screening | None = None,
         observers: Observers | None = None,
         secrets: Secrets = NO_SECRETS,
@@ -59,6 +61,7 @@ class Admission:
         self._levels = levels
         self._policy = policy
         self._limits = limits
+        self._sanitizer = sanitizer
         self._screening = screening
         self._observers = observers
         self._secrets = secrets
@@ -69,7 +72,11 @@ class Admission:
         Raises:
             MissionInvalidError: not a mission, or one over a limit.
             SanitizationError: a name or a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
+            ConstraintViolationError: it took more CPU than a mission may.
         """
+        return self._sanitizer.mission(self._sanitize, form)
+
+    def _sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
         hooks = self.hooks.current
         names = self._secrets.rules  # of secrets that policy's data knows
@@ -104,6 +111,9 @@ class Admission:
         Raises:
             MissionInvalidError: it is no document at all, or one over a limit.
         """
+        return self._sanitizer.mission(self._draft, form)
+
+    def _draft(self, form: bytes | JsonObject) -> Draft:
         parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
         schemas = {name: kind.schema for name, kind in self.hooks.current.kinds.items()}
         draft = read_draft(
@@ -111,7 +121,7 @@ class Admission:
         )
         if draft.complete:
             try:
-                self.sanitize(form)
+                self._sanitize(form)
             except (MissionInvalidError, SanitizationError) as error:
                 return Draft(wrong=error.violations, missing=())
         return draft
@@ -143,14 +153,18 @@ class Admission:
             return denied("hook.unavailable", "there are screens, and nothing to run them in", bundle=decision.bundle)
         subject, summary = mission_subject(sanitized), mission_summary(caller, sanitized)
         told = {} if evidence is None else evidence
-        return await self._screening.screen_mission(hooks, subject, summary, decision, told)  # (3) screens
+        return await self._screening.screen_mission(
+            hooks, subject, summary, caller.tenant, decision, told
+        )  # (3) screens
 
     def observe(self, sanitized: SanitizedMission, caller: Principal) -> None:
         """Let observers see, later, a mission that is allowed."""
         hooks = self.hooks.current
         if self._observers is not None and self._screening is not None and hooks.at("observe", "mission"):
             subject, given = mission_subject(sanitized), self._screening.given()
-            self._observers.observe(hooks, "mission", subject, lambda: mission_summary(caller, sanitized), given)
+            self._observers.observe(
+                hooks, "mission", subject, lambda: mission_summary(caller, sanitized), given, caller.tenant
+            )
 
 
 def _violations(mission: Mission, hooks: HookSet, level: SecurityLevel | Violation) -> Iterator[Violation]:

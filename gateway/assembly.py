@@ -2,10 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from secrets import SystemRandom
 from typing import Final
@@ -19,6 +18,8 @@ from engine.slots import MEMBERS_MAX, SharedSlots
 from engine.values import JsonObject
 from gateway.admission import Admission
 from gateway.config import Config
+from gateway.constrained.data import policy_rule
+from gateway.constrained.holding import Holding
 from gateway.effects.blocking import BlockingPool
 from gateway.effects.commands import kernel
 from gateway.effects.commands.run import CommandRun
@@ -45,9 +46,11 @@ from gateway.observing import Observers
 from gateway.performing import Performing
 from gateway.pipeline import StepPipeline
 from gateway.policy.bundle import Bundle
+from gateway.policy.engine import ENTRYPOINTS
 from gateway.policy.pool import WorkerPolicy
 from gateway.registry.registry import Registry, RegistryParts
 from gateway.rpc.gate import PolicyGate
+from gateway.rpc.log_reader import LogReader
 from gateway.rpc.server import Ports, RpcServer
 from gateway.rules import Rules, load_rules
 from gateway.sandbox.fleet import Fleet, all_of
@@ -84,32 +87,13 @@ class Gateway:
     registry: Registry
     verifier_key: str
     isolation: Isolation  # what binds every worker
+    constraints: Holding  # its `document` says what every rule has used
     recovered: Recovered  # missions that an earlier process left unfinished
 
     @property
     def hooks(self) -> tuple[Hook, ...]:
         """The hooks in force."""
         return self.registry.hooks
-
-
-@dataclass(frozen=True, slots=True)
-class LogReader:
-    """The audit log as the audit service reads it."""
-
-    log: AuditLog
-    keys: tuple[str, ...]
-
-    def checkpoint(self) -> bytes:
-        """Return the newest signed checkpoint."""
-        return self.log.checkpoint()
-
-    def read(self, start: int, count: int) -> Iterator[bytes]:
-        """Yield covered lines without LF."""
-        return self.log.read(start, count)
-
-    def verifier_keys(self) -> tuple[str, ...]:
-        """Return the C2SP verifier keys."""
-        return self.keys
 
 
 @asynccontextmanager
@@ -121,7 +105,7 @@ async def running_gateway(
     Raises:
         EngineError: it cannot start; what had been started is stopped again.
     """
-    _check_listen(config)
+    config.check_listen()
     isolation = of_this_kernel()
     config.workers.check(isolation)
     # An event loop that never idles gives the interpreter up only every switch interval; at the default of 5 ms the
@@ -133,10 +117,11 @@ async def running_gateway(
         records = await _open_records(stack, home, clock or SystemClock(), rules)  # it knows which hooks are enabled
         workers = await _start_workers(stack, config, rules, records)
         await _record_start(records.audit, rules, workers, isolation)
-        desk, ground, hooks = _desk(stack, home, config, rules, workers, records)
+        stages = _stages(stack, home, config, rules, workers, records)
+        desk, ground = _desk(stack, config, rules, workers, stages, records)
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
-        server = _server(config, desk, workers, records)
+        server = _server(config, desk, workers, stages, records)
         await server.start(config.listen)
         pruning = asyncio.create_task(Retention(ground, days=rules.retention_days).run())
         try:
@@ -150,6 +135,7 @@ async def running_gateway(
                 registry=workers.registry,
                 verifier_key=records.verifier_key,
                 isolation=isolation,
+                constraints=stages.held,
                 recovered=recovered,
             )
         finally:
@@ -157,7 +143,7 @@ async def running_gateway(
             await asyncio.wait([pruning])
             await server.not_serving()
             await desk.close(drain_seconds)
-            await hooks.observers.close(_OBSERVERS_DRAIN_SECONDS)
+            await stages.observers.close(_OBSERVERS_DRAIN_SECONDS)
             await server.stop(_STOP_GRACE_SECONDS)
             await _record(records.audit, EventType.GATEWAY_STOPPED, {})
 
@@ -173,11 +159,13 @@ class _Workers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _HookStages:
-    """What runs hooks beside the steps' own modules."""
+class _Stages:
+    """What the stages use beside policy and workers."""
 
+    held: Holding
     screening: Screening
     observers: Observers
+    secrets: Secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +187,8 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules, re
     zygote = await Zygote.start(preload, without=config.workers.accept_without)
     stack.push_async_callback(zygote.close)
     fleet = Fleet(zygote, config.workers.sizes())
-    policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy)
+    deadlines_ms = {entrypoint: rules.constraints[policy_rule(entrypoint)].wall_ms_max for entrypoint in ENTRYPOINTS}
+    policy = WorkerPolicy(zygote, rules.bundle, config.workers.policy, deadlines_ms=deadlines_ms)
     registry = Registry(
         RegistryParts(
             store=records.store.hooks,
@@ -219,12 +208,34 @@ async def _start_workers(stack: AsyncExitStack, config: Config, rules: Rules, re
     return _Workers(sandbox=fleet, policy=policy, registry=registry, commands=runner)
 
 
-def _hook_stages(stack: AsyncExitStack, records: _Records) -> _HookStages:
-    """Return what runs screens, rewrites and observers; what observers have not seen when all else has ended, waits."""
+def _stages(
+    stack: AsyncExitStack, home: Path, config: Config, rules: Rules, workers: _Workers, records: _Records
+) -> _Stages:
+    """Return what holds rules to their constraints, runs hooks beside the steps' own, and keeps secrets.
+
+    What observers have not seen when all else has ended waits; a damaged vault says so when it is used.
+    """
+    held = Holding.of(
+        profiles=rules.profiles,
+        rules=rules.constraints,
+        quota=rules.quota,
+        breakers=config.breakers.settings(),
+        policy=workers.policy,
+        audit=records.audit,
+        clock=records.clock,
+        chance=SystemRandom().random,
+    )
     failures = HookFailures(records.audit, records.clock)
-    observers = Observers(failures, SystemRandom().random)
+    observers = Observers(held.runs, failures, SystemRandom().random)
     stack.push_async_callback(observers.close, _OBSERVERS_DRAIN_SECONDS)
-    return _HookStages(screening=Screening(failures, records.clock), observers=observers)
+    vault = VaultReader(config.secrets.source(home))
+    stack.callback(vault.close)
+    return _Stages(
+        held=held,
+        screening=Screening(held.runs, failures, records.audit, records.clock),
+        observers=observers,
+        secrets=Secrets(vault, rules.secrets),
+    )
 
 
 async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock, rules: Rules) -> _Records:
@@ -239,13 +250,13 @@ async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock, rules: 
     return _Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
 
 
-def _server(config: Config, desk: Desk, workers: _Workers, records: _Records) -> RpcServer:
+def _server(config: Config, desk: Desk, workers: _Workers, stages: _Stages, records: _Records) -> RpcServer:
     """Return the server, which does not listen yet."""
     return RpcServer(
         Ports(
             desk=desk,
             hooks=workers.registry,
-            gate=PolicyGate(workers.policy, records.audit),
+            gate=PolicyGate(stages.held.policy, records.audit),
             audit=LogReader(records.audit, (records.verifier_key,)),
             tokens=TokenTable([token.entry() for token in config.tokens]),
             anonymous=config.anonymous,
@@ -255,25 +266,25 @@ def _server(config: Config, desk: Desk, workers: _Workers, records: _Records) ->
 
 
 def _desk(
-    stack: AsyncExitStack, home: Path, config: Config, rules: Rules, workers: _Workers, records: _Records
-) -> tuple[Desk, Ground, _HookStages]:
-    """Return the desk, which runs nothing yet, what its missions stand on, and what runs hooks for them."""
+    stack: AsyncExitStack, config: Config, rules: Rules, workers: _Workers, stages: _Stages, records: _Records
+) -> tuple[Desk, Ground]:
+    """Return the desk, which runs nothing yet, and what its missions stand on."""
     approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
-    hooks, secrets = _hook_stages(stack, records), _secrets(stack, home, config, rules)
     waits: dict[str, Performer] = {"approval.request": approvals, "mission.run": children}
-    pipeline = _pipeline(stack, config, rules, workers, records, hooks, waits, secrets)
+    pipeline = _pipeline(stack, config, rules, workers, stages, records, waits)
     ground = _ground(config, records, pipeline, approvals)
     admission = Admission(
         hooks=workers.registry,
         levels=rules.levels,
-        policy=workers.policy,
+        policy=stages.held.policy,
         limits=ground.limits,
-        screening=hooks.screening,
-        observers=hooks.observers,
-        secrets=secrets,
+        sanitizer=stages.held.sanitizer,
+        screening=stages.screening,
+        observers=stages.observers,
+        secrets=stages.secrets,
     )
     running_max = config.limits.missions_running_max
-    return Desk(admission=admission, ground=ground, children=children, running_max=running_max), ground, hooks
+    return Desk(admission=admission, ground=ground, children=children, running_max=running_max), ground
 
 
 def _pipeline(
@@ -281,10 +292,9 @@ def _pipeline(
     config: Config,
     rules: Rules,
     workers: _Workers,
+    stages: _Stages,
     records: _Records,
-    hooks: _HookStages,
     waits: Mapping[str, Performer],
-    secrets: Secrets,
 ) -> StepPipeline:
     """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
     schemas = {
@@ -293,23 +303,18 @@ def _pipeline(
     return StepPipeline(
         hooks=workers.registry,
         profiles=rules.profiles,
-        policy=workers.policy,
-        screening=hooks.screening,
-        observers=hooks.observers,
+        policy=stages.held.policy,
+        sanitizer=stages.held.sanitizer,
+        runs=stages.held.runs,
+        screening=stages.screening,
+        observers=stages.observers,
         performing=Performing(_effects(stack, rules, workers.commands, waits), records.audit, rules.limits),
         effect_schemas=schemas,
         breakers=Breakers(config.breakers.settings(), records.clock),
         audit=records.audit,
         clock=records.clock,
-        secrets=secrets,
+        secrets=stages.secrets,
     )
-
-
-def _secrets(stack: AsyncExitStack, home: Path, config: Config, rules: Rules) -> Secrets:
-    """Return the secrets of the home, whose keys are wiped at the end; a damaged vault says so when it is used."""
-    vault = VaultReader(config.secrets.source(home))
-    stack.callback(vault.close)
-    return Secrets(vault, rules.secrets)
 
 
 def _ground(config: Config, records: _Records, pipeline: StepPipeline, approvals: Approvals) -> Ground:
@@ -350,21 +355,6 @@ def _check_commands(rules: Rules) -> None:
     """Refuse to open commands on a kernel that cannot hold them; nothing in the configuration allows it."""
     if rules.commands and (lacking := kernel.missing()):
         raise ConfigurationError(f"commands in data.gateway.config need {lacking}", code="config.kernel")
-
-
-def _check_listen(config: Config) -> None:
-    """Refuse to carry bearer tokens over a network in the clear."""
-    host = config.listen.rpartition(":")[0].strip("[]")
-    try:
-        loopback = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise ConfigurationError(
-            f"listen: {config.listen} is not a loopback address, and this gateway has no TLS yet: tokens would travel "
-            "in the clear; listen on 127.0.0.1 behind something that ends TLS",
-            code="config.listen",
-        )
 
 
 async def _record_start(audit: AuditLog, rules: Rules, workers: _Workers, isolation: Isolation) -> None:

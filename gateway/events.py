@@ -19,6 +19,9 @@
 - what was written in the last moments of a process that was killed may be lost, as no checkpoint covers it: after
   `mission.resumed`, or before `mission.interrupted`, `mission.steps_kept` and `mission.effects_kept` name every outcome
   that stands, and every effect that is in doubt;
+- a rule that broke its constraints has one `constraint.violated`, before whatever follows from it: the verdict, the
+  step's end, the refusal; `policy` is `open` where it was passed over, which happens to screens only; what observers
+  break is counted in `hook.failed_open`;
 - after `step.ended` nothing of that step begins, until the mission is retried or resumed;
 - after `mission.ended`, `mission.suspended` or `mission.interrupted` nothing of that mission begins, until
   `mission.retried` or `mission.resumed`;
@@ -63,6 +66,7 @@ class EventType(StrEnum):
     EFFECTS_KEPT = "mission.effects_kept"  # what an earlier process has performed, or may have
     MISSION_INTERRUPTED = "mission.interrupted"  # it cannot: policy or limits have changed
     MISSION_PRUNED = "mission.pruned"  # their records are gone, as retention says; the log stays
+    CONSTRAINT_VIOLATED = "constraint.violated"  # a sanitizer, a decision or a module was over a limit of its own
     STEP_REFUSED = "step.refused"
     STEP_ALLOWED = "step.allowed"
     OUTPUT_REWRITTEN = "step.output_rewritten"  # before anybody has seen the output

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import HookRefusedError, SandboxError
 from gateway.sandbox.abi_hooks import frame, is_code
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import Sandbox
-from gateway.sandbox.profile import Profile
 from gateway.sanitizer.schema import ParameterSchema
 
 PLACED_MAX: Final = 64  # hooks that are in a place: what ran is listed in the event of a verdict, whose line is bounded
@@ -49,8 +48,8 @@ class PlacedHook:
     """A hook of kind screen, rewrite or observe in its place: when it runs, on what, and what a run of it gets."""
 
     hook: Hook
-    profile: Profile
-    constraints: ExecutionConstraints  # the profile's, or less
+    profile: ExecutionConstraints  # as policy data has it: what follows from a violation, retries, samples
+    constraints: ExecutionConstraints  # what one run gets: the profile's, or less, and never repeated or left out
     order: int = 0
     step_types: frozenset[str] = frozenset()  # empty: all
     labels: Mapping[str, str] = field(default_factory=dict)  # of the mission; all of them
@@ -63,7 +62,7 @@ class PlacedHook:
         A rewrite that is left out might be the one that takes a secret away.
         """
         kind = self.hook.kind
-        return kind == "observe" or (kind == "screen" and self.profile.on_violation == "open")
+        return kind == "observe" or (kind == "screen" and not self.profile.fail_closed)
 
     def is_about(self, subject: Subject) -> bool:
         """Return whether it runs: for a step of one of its types, or a mission that has one, with all of its labels."""

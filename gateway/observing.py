@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.errors import EngineError
+from gateway.constrained.runs import ConstrainedRuns
 from gateway.hook_failures import HookFailures
 from gateway.hookset import HookSet, PlacedHook, Subject
 from gateway.sandbox.abi_hooks import decode_observer
@@ -31,13 +32,22 @@ class _Sight:
     sandbox: Sandbox
     document: bytes
     given: RunGiven
+    tenant: str
 
 
 class Observers:
     """Runs the observers of one gateway. `counts` says how many runs were sampled out, dropped, ended and failed."""
 
-    def __init__(self, failures: HookFailures, chance: Callable[[], float], *, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(
+        self,
+        runs: ConstrainedRuns,
+        failures: HookFailures,
+        chance: Callable[[], float],
+        *,
+        waiting_max: int = WAITING_MAX,
+    ) -> None:
         """Begin with nothing to show; `chance` returns numbers from 0 to 1, 1 excluded, and decides on samples."""
+        self._runs = runs
         self._failures = failures
         self._chance = chance
         self._waiting_max = waiting_max
@@ -54,6 +64,7 @@ class Observers:
         subject: Subject,
         document: Callable[[], bytes],
         given: Given,
+        tenant: str,
     ) -> None:
         """Let the observers of a place be shown a document, later; it is made only where one of them is. Never raises.
 
@@ -69,7 +80,9 @@ class Observers:
                 continue
             try:
                 made = document() if made is None else made
-                self._queue(_Sight(placed, hooks.sandbox, placed.framed(made, given.now, given.seed), given.for_run()))
+                self._queue(
+                    _Sight(placed, hooks.sandbox, placed.framed(made, given.now, given.seed), given.for_run(), tenant)
+                )
             except Exception:  # noqa: BLE001 - whatever it is, it is no matter of what is observed
                 self._fail(placed, "internal")
 
@@ -110,7 +123,15 @@ class Observers:
     async def _show(self, sight: _Sight) -> None:
         placed = sight.placed
         try:
-            report = await sight.sandbox.run(placed.hook.key, sight.document, placed.constraints, sight.given)
+            report = await self._runs.run_hook(
+                sight.sandbox,
+                placed.hook,
+                sight.document,
+                placed.constraints,
+                sight.given,
+                tenant=sight.tenant,
+                report=None,  # what an observer breaks is told of in sums
+            )
             fault = decode_observer(report.output)
             code = placed.own_code(fault.code) if fault is not None else ""
         except EngineError as error:

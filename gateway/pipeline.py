@@ -7,17 +7,20 @@ in the log before it has a consequence (`gateway.events` has the laws).
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from engine.attempt import StepAttempt
 from engine.breaker import Breakers
 from engine.clock import Clock
+from engine.constraints import ExecutionConstraints
 from engine.errors import EngineError, StepError, Violation
 from engine.escaping import escaped_scope
 from engine.reference import resolve
 from engine.values import JsonValue
+from gateway.constrained.record import in_trail
+from gateway.constrained.runs import ConstrainedRuns
+from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.effects.performer import EffectRequest
 from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError
 from gateway.events import Audit, EventType, Verdict, digest, reasons_document
@@ -30,10 +33,8 @@ from gateway.policy.decision import Decision
 from gateway.policy.engine import PolicyEngine
 from gateway.sandbox.abi import EffectAsked, StepEffects, StepFault, StepOutput, decode_step_output, encode_step
 from gateway.sandbox.abi_hooks import encode_value
-from gateway.sandbox.constraints import ExecutionConstraints
-from gateway.sandbox.profile import Profile
 from gateway.sanitizer.schema import ParameterSchema
-from gateway.screening import Screening
+from gateway.screening import Behalf, Screening
 from gateway.stages import AdmittedMission, AllowedEffect, Given, ReadyStep, secret_claim
 from gateway.step_failures import own_fault, step_error
 from gateway.vault.step_secrets import NO_SECRETS, Secrets, StepSecrets
@@ -52,8 +53,10 @@ class StepPipeline:
         self,
         *,
         hooks: Hooks,
-        profiles: Mapping[str, Profile],
+        profiles: Mapping[str, ExecutionConstraints],
         policy: PolicyEngine,
+        sanitizer: ConstrainedSanitizer,
+        runs: ConstrainedRuns,
         screening: Screening,
         observers: Observers,
         performing: Performing,
@@ -66,6 +69,8 @@ class StepPipeline:
         self._hooks = hooks
         self._profiles = profiles
         self._policy = policy
+        self._sanitizer = sanitizer
+        self._runs = runs
         self._screening = screening
         self._observers = observers
         self._performing = performing
@@ -125,8 +130,11 @@ class StepPipeline:
             held = await self._secrets.of_step(*secret_claim(admitted, index, attempt, given))
             ready = await self._resolve(admitted, index, attempt, given, held, evidence)  # (4) inputs, sanitized again
             constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step; screens
+            self._runs.require(admitted.caller, ready.kind.hook)  # quota left, hook enabled
         if ready.hooks.at("observe", "step"):
-            self._observers.observe(ready.hooks, "step", ready.seen.subject, ready.document, given)
+            self._observers.observe(
+                ready.hooks, "step", ready.seen.subject, ready.document, given, admitted.caller.tenant
+            )
         await self._keep_pace(verdict.seq)
         return ready, constraints, journal
 
@@ -153,15 +161,15 @@ class StepPipeline:
         if "mission.run" in kind.hook.effects:
             scope = escaped_scope(scope)  # what is resolved will be parsed again, as a mission
         parameters = step.parameters if template is None else resolve(template, scope, secret=held.stand_in)
+        target = admitted.target(step.id, attempt.item)
         if hooks.at("rewrite", "parameters"):
-            parameters = await self._screening.rewrite(
-                hooks, "parameters", parameters, admitted.step_seen(step, attempt, taint), given, evidence
-            )
+            seen, behalf = admitted.step_seen(step, attempt, taint), _behalf(admitted, target)
+            parameters = await self._screening.rewrite(hooks, "parameters", parameters, seen, given, behalf, evidence)
         field = f"steps[{index}].parameters"
         if not isinstance(parameters, Mapping):
             raise SanitizationError([Violation(code="schema.type", message="must be an object", field=field)])
-        violations = kind.schema.check(parameters, field=field, pending=None)
-        if violations:
+        check = partial(kind.schema.check, parameters, field=field, pending=None)
+        if violations := self._sanitizer.step(admitted.trail, target, check):
             raise SanitizationError(violations)
         return ReadyStep(
             admitted=admitted,
@@ -201,7 +209,8 @@ class StepPipeline:
                 constraints = constraints.narrow_by(limits)
         hooks = self._hooks.current  # after a wait as well: a screen that is new holds for what is under way
         if hooks.at("screen", "step"):
-            screened = await self._screening.screen(hooks, "step", ready.seen.subject, asked, ready.given, evidence)
+            seen, behalf = ready.seen, _behalf(ready.admitted, ready.target)
+            screened = await self._screening.screen(hooks, "step", seen.subject, asked, ready.given, behalf, evidence)
             if screened.denied:
                 raise PolicyDeniedError(screened.denied)
             constraints = constraints.narrow_by(screened.limits)
@@ -210,10 +219,9 @@ class StepPipeline:
         return constraints
 
     def _profile(self, name: str) -> ExecutionConstraints:
-        profile = self._profiles.get(name)
-        if profile is None:
+        if (profile := self._profiles.get(name)) is None:
             raise PolicyDeniedError([Reason("policy.unknown_profile", f"there is no profile {name!r}")])
-        return profile.constraints
+        return profile
 
     async def _run(self, ready: ReadyStep, constraints: ExecutionConstraints, journal: StepJournal) -> JsonValue:
         """Stages 6 and 7: run the module, perform what it asks for, run it again with the longer journal, until done.
@@ -235,13 +243,13 @@ class StepPipeline:
                 seed=ready.given.seed,
             )
             # (6) the module, alone
-            report = await ready.hooks.sandbox.run(ready.kind.hook.key, encoded, constraints, given)
+            report = await self._runs.run_step(ready.hooks.sandbox, ready, encoded, constraints, given)
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
                 return answer.output
             if isinstance(answer, StepFault):
                 raise own_fault(answer)
-            constraints = _spend(constraints, report.fuel_used)
+            constraints = self._runs.spend(ready, constraints, report.fuel_used)
             # (7) checked, decided, intended, performed, journalled
             constraints = await self._act(ready, constraints, answer, journal)
 
@@ -250,13 +258,16 @@ class StepPipeline:
         hooks = ready.hooks
         if hooks.at("rewrite", "output"):
             evidence: dict[str, JsonValue] = {}
-            output = await self._screening.rewrite(hooks, "output", output, ready.seen, ready.given, evidence)
+            behalf = _behalf(ready.admitted, ready.target)
+            output = await self._screening.rewrite(hooks, "output", output, ready.seen, ready.given, behalf, evidence)
             if evidence:
                 ready.admitted.trail.require_open(ready.target)
                 ready.admitted.trail.record(EventType.OUTPUT_REWRITTEN, ready.target, evidence)
         if hooks.at("observe", "output"):
             document = partial(encode_value, "output", output, ready.seen.facts)
-            self._observers.observe(hooks, "output", ready.seen.subject, document, ready.given)
+            self._observers.observe(
+                hooks, "output", ready.seen.subject, document, ready.given, ready.admitted.caller.tenant
+            )
         return output
 
     async def _act(
@@ -346,16 +357,9 @@ def _require_open(violation: Violation | None) -> None:
         raise SanitizationError([violation])
 
 
-def _spend(constraints: ExecutionConstraints, fuel_used: int) -> ExecutionConstraints:
-    """Return what is left for the rounds to come.
-
-    Raises:
-        SandboxError: nothing is.
-    """
-    left = constraints.fuel_max - max(fuel_used, 0)
-    if left < 1:
-        raise SandboxError("the step used up its CPU allocation", code="constraint.cpu_exceeded")
-    return replace(constraints, fuel_max=left)
+def _behalf(admitted: AdmittedMission, target: str) -> Behalf:
+    """Return for whom the hooks of a step are run."""
+    return Behalf(admitted.caller.tenant, in_trail(admitted.trail, target))
 
 
 def note(decision: Decision, evidence: dict[str, JsonValue]) -> None:

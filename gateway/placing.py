@@ -1,15 +1,16 @@
 """From what a configuration says of hooks to hooks in their places, each with its scope and its profile."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from engine.constraints import ExecutionConstraints
 from gateway.config import HookConfig
 from gateway.errors import HookRefusedError
 from gateway.hookset import ActiveHook, PlacedHook
 from gateway.registry.placement import Placement, settings_bytes
 from gateway.sandbox.abi_hooks import ANSWER_BYTES_MAX
 from gateway.sandbox.hooks import Hook, load_hook, shipped_hooks
-from gateway.sandbox.profile import Profile
 from gateway.sandbox.signature import Publisher
 
 
@@ -33,7 +34,7 @@ def load_site_hooks(
     return tuple(active)
 
 
-def place(active: ActiveHook, profiles: Mapping[str, Profile], step_types: Collection[str]) -> PlacedHook:
+def place(active: ActiveHook, profiles: Mapping[str, ExecutionConstraints], step_types: Collection[str]) -> PlacedHook:
     """Return a screen, a rewrite or an observer in its place.
 
     Args:
@@ -50,7 +51,7 @@ def place(active: ActiveHook, profiles: Mapping[str, Profile], step_types: Colle
         raise HookRefusedError(
             f"hook {hook.name!r}: there is no step kind {unknown[0]!r}", code="hook.unknown_step_type"
         )
-    constraints = profile.constraints
+    constraints = replace(profile, sampling_rate=1.0, retries_max=0)  # both are up to who runs it
     if hook.kind != "rewrite":
         constraints = constraints.narrow_by({"output_bytes_max": ANSWER_BYTES_MAX})
     return PlacedHook(
@@ -64,7 +65,7 @@ def place(active: ActiveHook, profiles: Mapping[str, Profile], step_types: Colle
     )
 
 
-def profile_of(hook: Hook, instead: str | None, profiles: Mapping[str, Profile]) -> Profile:
+def profile_of(hook: Hook, instead: str | None, profiles: Mapping[str, ExecutionConstraints]) -> ExecutionConstraints:
     """Return the profile that a hook runs in.
 
     Raises:

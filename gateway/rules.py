@@ -5,12 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from secrets import SystemRandom
 from typing import Final
 
+from engine.clock import SystemClock
+from engine.constraints import ExecutionConstraints
+from engine.constraints.enforcer import ConstraintEnforcer
+from engine.constraints.quotas import Quota
 from engine.fields import camel_case
 from gateway.addresses import AddressPolicy
 from gateway.admission import Admission
 from gateway.config import Config
+from gateway.constrained.data import quota_from, rules_from
+from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.effects.commands.data import commands_from
 from gateway.effects.commands.rule import CommandRule
 from gateway.effects.limits import LimitTable, limit_table
@@ -23,7 +30,7 @@ from gateway.policy.bundle import Bundle
 from gateway.policy.regorus_engine import RegorusEngine
 from gateway.sandbox.hooks import Hook, builtin_hooks
 from gateway.sandbox.port import Sandbox
-from gateway.sandbox.profile import Profile, profiles_from
+from gateway.sandbox.profile import profiles_from
 from gateway.sandbox.routing import RoutedSandbox
 from gateway.sandbox.signature import Publisher
 from gateway.sanitizer.schema import ParameterSchema
@@ -40,7 +47,9 @@ class Rules:
     """What is decided before anything starts: the bundle, and what its data makes of the hooks."""
 
     bundle: Bundle
-    profiles: Mapping[str, Profile]
+    profiles: Mapping[str, ExecutionConstraints]
+    constraints: Mapping[str, ExecutionConstraints]  # of the host's own rules, by name
+    quota: Quota
     addresses: AddressPolicy
     base: tuple[ActiveHook, ...]  # of the package and of the configuration
     publishers: tuple[Publisher, ...]
@@ -92,6 +101,8 @@ def load_rules(home: Path | None, config: Config) -> Rules:
         base=base,
         publishers=publishers,
         levels=security_levels(bundle.data, config.security.levels),
+        constraints=rules_from(bundle.data),
+        quota=quota_from(bundle.data),
         retention_days=retention_days(bundle.data),
         commands=commands_from(bundle.data),
         secrets=secret_rules(bundle.data),
@@ -102,7 +113,7 @@ def load_rules(home: Path | None, config: Config) -> Rules:
 
 
 def prepare_kinds(
-    hooks: tuple[Hook, ...], profiles: Mapping[str, Profile], addresses: AddressPolicy
+    hooks: tuple[Hook, ...], profiles: Mapping[str, ExecutionConstraints], addresses: AddressPolicy
 ) -> dict[str, StepKind]:
     """Return each step kind with its compiled schema and what a run of it gets.
 
@@ -122,7 +133,7 @@ def prepare_kinds(
         if unknown := sorted(set(hook.effects) - set(ARGUMENT_SCHEMAS)):
             raise HookRefusedError(f"hook {hook.name!r}: no effect is {unknown[0]!r}", code="hook.unknown_effect")
         schema = ParameterSchema.compile(hook.schema, addresses=addresses)
-        kinds[hook.name] = StepKind(hook=hook, schema=schema, constraints=profile.constraints)
+        kinds[hook.name] = StepKind(hook=hook, schema=schema, constraints=profile)
     return kinds
 
 
@@ -154,9 +165,11 @@ def local_admission(home: Path | None, config: Config) -> Admission:
     """
     rules = load_rules(home, config)
     composed = rules.compose(rules.base, _NO_SANDBOX)
+    enforcer = ConstraintEnforcer(SystemClock(), chance=SystemRandom().random)
     return Admission(
         hooks=FixedHooks(replace(composed, placed=())),
         levels=rules.levels,
+        sanitizer=ConstrainedSanitizer(enforcer, rules.constraints),
         policy=RegorusEngine(rules.bundle),
         limits=config.limits.mission_limits(),
         secrets=Secrets(None if home is None else VaultReader(config.secrets.source(home)), rules.secrets),

@@ -13,9 +13,13 @@ from types import MappingProxyType
 from typing import Final
 
 from engine.clock import Clock, rfc3339
+from engine.constraints.enforcer import Report
+from engine.constraints.errors import ConstraintViolationError
 from engine.values import JsonValue
+from gateway.constrained.record import in_log
+from gateway.constrained.runs import ConstrainedRuns
 from gateway.errors import PolicyDeniedError, Reason, SandboxError
-from gateway.events import digest
+from gateway.events import Audit, digest
 from gateway.hook_failures import HookFailures
 from gateway.hookset import HookSet, PlacedHook, Subject
 from gateway.policy.decision import Decision
@@ -44,11 +48,21 @@ class Screened:
     limits: Mapping[str, int] = field(default_factory=dict)  # the strictest of all, by name
 
 
+@dataclass(frozen=True, slots=True)
+class Behalf:
+    """For whom hooks are run: the tenant, whose breakers they are, and what hears of constraints that they break."""
+
+    tenant: str
+    report: Report
+
+
 class Screening:
     """Runs screens and rewrites, one after the other, in their order."""
 
-    def __init__(self, failures: HookFailures, clock: Clock) -> None:
+    def __init__(self, runs: ConstrainedRuns, failures: HookFailures, audit: Audit, clock: Clock) -> None:
+        self._runs = runs
         self._failures = failures
+        self._in_log = in_log(audit)
         self._clock = clock
 
     def given(self) -> Given:
@@ -62,6 +76,7 @@ class Screening:
         subject: Subject,
         document: bytes,
         given: Given,
+        behalf: Behalf,
         evidence: dict[str, JsonValue],
     ) -> Screened:
         """Ask the screens of a place about a document, up to the first no; `evidence` is told of each that ran.
@@ -75,7 +90,7 @@ class Screening:
             if not placed.is_about(subject):
                 continue
             evidence["screens"] = told
-            denied = await self._pass(placed, hooks.sandbox, document, given, limits, told)
+            denied = await self._pass(placed, hooks.sandbox, document, given, behalf, limits, told)
             if denied:
                 return Screened(denied)
         return Screened((), limits)
@@ -85,13 +100,14 @@ class Screening:
         hooks: HookSet,
         subject: Subject,
         document: bytes,
+        tenant: str,
         decision: Decision,
         evidence: dict[str, JsonValue],
     ) -> Decision:
         """Return policy's yes as the screens leave it: narrowed, or a no."""
         given = self.given()
         evidence |= {"now": given.now, "seed": given.seed, "summary": digest(document)}
-        screened = await self.screen(hooks, "mission", subject, document, given, evidence)
+        screened = await self.screen(hooks, "mission", subject, document, given, Behalf(tenant, self._in_log), evidence)
         if screened.denied:
             return replace(decision, allow=False, reasons=screened.denied)
         limits = dict(decision.constraints)
@@ -105,6 +121,7 @@ class Screening:
         value: JsonValue,
         seen: StepSeen,
         given: Given,
+        behalf: Behalf,
         evidence: dict[str, JsonValue],
     ) -> JsonValue:
         """Return a step's value as the rewrites of a place leave it; each is given what the one before has made.
@@ -121,7 +138,7 @@ class Screening:
             told.append(entry)
             document = encode_value(place, value, seen.facts)
             entry["before"] = digest(value)
-            answer = decode_rewrite(await _run(placed, hooks.sandbox, document, given), place)
+            answer = decode_rewrite(await self._run(placed, hooks.sandbox, document, given, behalf), place)
             if isinstance(answer, StepFault):
                 raise PolicyDeniedError([_own_reason(placed, ScreenReason(answer.code, answer.message))])
             [value] = answer
@@ -134,6 +151,7 @@ class Screening:
         sandbox: Sandbox,
         document: bytes,
         given: Given,
+        behalf: Behalf,
         limits: dict[str, int],
         told: list[JsonValue],
     ) -> tuple[Reason, ...]:
@@ -141,8 +159,8 @@ class Screening:
         entry: dict[str, JsonValue] = {"hook": placed.hook.key, "module": placed.hook.sha256, "verdict": "deny"}
         told.append(entry)
         try:
-            verdict = await self._ask(placed, sandbox, document, given)
-        except SandboxError as error:
+            verdict = await self._ask(placed, sandbox, document, given, behalf)
+        except (SandboxError, ConstraintViolationError) as error:
             entry["fault"] = error.code
             if not placed.fails_open:
                 message = f"the screen {placed.hook.key} could not answer: {error.message}"
@@ -159,7 +177,9 @@ class Screening:
             _narrow(limits, verdict.narrow)
         return ()
 
-    async def _ask(self, placed: PlacedHook, sandbox: Sandbox, document: bytes, given: Given) -> ScreenVerdict:
+    async def _ask(
+        self, placed: PlacedHook, sandbox: Sandbox, document: bytes, given: Given, behalf: Behalf
+    ) -> ScreenVerdict:
         """Return what a screen says; what may pass is tried again, as often as its profile says.
 
         Raises:
@@ -168,8 +188,8 @@ class Screening:
         profile, attempt = placed.profile, 0
         while True:
             try:
-                answer = decode_screen(await _run(placed, sandbox, document, given))
-            except SandboxError as error:
+                answer = decode_screen(await self._run(placed, sandbox, document, given, behalf))
+            except (SandboxError, ConstraintViolationError) as error:
                 if error.code not in _TRANSIENT or attempt >= profile.retries_max:
                     raise
             else:
@@ -178,12 +198,19 @@ class Screening:
                 if not answer.retryable or attempt >= profile.retries_max:
                     raise SandboxError(answer.message, code=placed.own_code(answer.code))
             attempt += 1
-            await asyncio.sleep(profile.backoff_ms / _MS_PER_SECOND)
+            await asyncio.sleep(profile.retry_backoff_ms / _MS_PER_SECOND)
 
-
-async def _run(placed: PlacedHook, sandbox: Sandbox, document: bytes, given: Given) -> bytes:
-    framed = placed.framed(document, given.now, given.seed)
-    return (await sandbox.run(placed.hook.key, framed, placed.constraints, given.for_run())).output
+    async def _run(self, placed: PlacedHook, sandbox: Sandbox, document: bytes, given: Given, behalf: Behalf) -> bytes:
+        report = await self._runs.run_hook(
+            sandbox,
+            placed.hook,
+            placed.framed(document, given.now, given.seed),
+            placed.constraints,
+            given.for_run(),
+            tenant=behalf.tenant,
+            report=behalf.report,
+        )
+        return report.output
 
 
 def _own_reason(placed: PlacedHook, reason: ScreenReason) -> Reason:

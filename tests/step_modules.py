@@ -8,7 +8,7 @@ from typing import Any
 
 from wasmtime import Func, Instance, Memory, Module, Store
 
-from gateway.sandbox.constraints import ExecutionConstraints
+from engine.constraints import ExecutionConstraints
 from gateway.sandbox.engine import make_engine
 from gateway.sandbox.hooks import Hook, builtin_hooks, demo_hooks, shipped_hooks
 from gateway.sandbox.profile import profiles_from
@@ -45,7 +45,7 @@ def _engine() -> Any:
 
 def limits(kind: str, profile: str | None = None) -> ExecutionConstraints:
     """Return what a profile, or the kind's own, gives a run by default."""
-    return profiles_from({})[profile or hooks()[kind].profile].constraints
+    return profiles_from({})[profile or hooks()[kind].profile]
 
 
 def run(kind: str, document: bytes, *, profile: str | None = None, fuel_max: int | None = None) -> Run:

@@ -18,11 +18,15 @@ import orjson
 from engine.attempt import StepAttempt
 from engine.audit.errors import AuditUnavailableError
 from engine.breaker import Breakers, BreakerSettings
+from engine.constraints import ExecutionConstraints
+from engine.constraints.quotas import Quota
 from engine.errors import EngineError
 from engine.exclusive import ExclusiveKeys
 from engine.mission import MissionLimits
 from engine.slots import SharedSlots
 from gateway.admission import Admission
+from gateway.constrained.data import rules_from
+from gateway.constrained.holding import Holding
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.effects.timer import TimerSleep
@@ -37,7 +41,6 @@ from gateway.observing import Observers
 from gateway.performing import Performing
 from gateway.pipeline import StepPipeline
 from gateway.policy.decision import Decision
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport
 from gateway.sandbox.profile import profiles_from
@@ -249,13 +252,16 @@ class FakeWorkspaces:
 
 
 class StandingClock:
-    """Wall time that stands still, monotonic time of the loop."""
+    """Wall time that stands still, monotonic time of the loop, and none where there is no loop."""
 
     def now(self) -> datetime:
         return datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        try:
+            return asyncio.get_running_loop().time()
+        except RuntimeError:  # the sanitizer alone, outside of any loop
+            return 0.0
 
 
 SCHEMA = {
@@ -277,7 +283,7 @@ def kind_of(name: str, effects: Sequence[str] = (), profile: str = "wasm") -> St
         module=b"",
         sha256="0" * 64,
     )
-    constraints = profiles_from({})[profile].constraints
+    constraints = profiles_from({})[profile]
     return StepKind(hook=hook, schema=ParameterSchema.compile(SCHEMA), constraints=constraints)
 
 
@@ -325,10 +331,14 @@ class World:
     levels: SecurityLevels = LEVELS
     placed: tuple[PlacedHook, ...] = ()  # screens, rewrites and observers
     chance: float = 0.5  # what the samples of observers are drawn from
+    violations_max: int = 1_000
+    quota: Quota = field(default_factory=Quota)
+    cpu_us_each: int = 0  # of every look at the CPU time: what each rule in this process takes
 
     def __post_init__(self) -> None:
         self.faults = Faults()
         self.killed: list[Desk | None] = []
+        self.cpu_us = 0
         self.clock = StandingClock()
         self.log = FakeLog(self.faults)
         self.policy = FakePolicy(self.faults)
@@ -337,14 +347,26 @@ class World:
         self.store = InlineStore(self.faults, self.clock)
         self.workspaces = FakeWorkspaces(self.faults)
         self.hooks = FixedHooks(HookSet(kinds=KINDS, sandbox=self.sandbox, placed=self.placed))
+        self.held = Holding.of(
+            profiles=profiles_from({}),
+            rules=rules_from({}),
+            quota=self.quota,
+            breakers=BreakerSettings(failures_max=self.violations_max),
+            policy=self.policy,
+            audit=self.log,
+            clock=self.clock,
+            chance=lambda: 0.5,
+            cpu_us=self._cpu_us,
+        )
         self.failures = HookFailures(self.log, self.clock)
-        self.screening = Screening(self.failures, self.clock)
-        self.observers = Observers(self.failures, lambda: self.chance)
+        self.screening = Screening(self.held.runs, self.failures, self.log, self.clock)
+        self.observers = Observers(self.held.runs, self.failures, lambda: self.chance)
         self.admission = Admission(
             hooks=self.hooks,
             levels=self.levels,
-            policy=self.policy,
+            policy=self.held.policy,
             limits=self.limits,
+            sanitizer=self.held.sanitizer,
             screening=self.screening,
             observers=self.observers,
         )
@@ -352,6 +374,10 @@ class World:
         self.begun: Counter[str] = Counter()  # attempts, by their target in the log
         self.judged: Counter[str] = Counter()  # those of them that were not cancelled, and so must have a verdict
         self.open_desk()
+
+    def _cpu_us(self) -> int:
+        self.cpu_us += self.cpu_us_each
+        return self.cpu_us
 
     def open_desk(self) -> None:
         """Put a new desk on what is there, as a new process would.
@@ -373,7 +399,9 @@ class World:
         self.pipeline = CountingPipeline(
             hooks=self.hooks,
             profiles=profiles_from({}),
-            policy=self.policy,
+            policy=self.held.policy,
+            sanitizer=self.held.sanitizer,
+            runs=self.held.runs,
             screening=self.screening,
             observers=self.observers,
             performing=Performing(self.effects, self.log),
@@ -469,6 +497,9 @@ class _Laws:
                 names -= {name for name in names if name.startswith(f"{mission_id}/")}
             self.rewritten = {name: of for name, of in self.rewritten.items() if not name.startswith(f"{mission_id}/")}
             self.allowed = {name: ops for name, ops in self.allowed.items() if not name.startswith(f"{mission_id}/")}
+        elif kind == "constraint.violated" and step_id:
+            assert mission_id in self.admitted, f"{event}: not admitted"
+            assert event.details["policy"] == "closed", f"{event}: a step has failed open"
         elif kind.startswith(("step.", "effect.")) and step_id:
             assert mission_id in self.admitted, f"{event}: not admitted"
             if kind in BEGINNINGS:

@@ -13,6 +13,7 @@ from typing import Final
 DEPTH_MAX: Final = 64  # of directories that are counted; effects make at most 32
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE: Final = 0o700
+_FILLABLE: Final = 0o300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,7 @@ class Extent:
 
     entries: int  # files, directories, links and whatever else has a name
     directories: int  # of the entries
-    size_bytes: int  # of all regular files; one with two names counts twice
+    size_bytes: int  # of all files and links; a file with two names counts twice
     whole: bool  # everything was seen
 
 
@@ -65,18 +66,20 @@ class _Entry:
 def _walk(folder: int, *, mend: bool) -> Generator[_Entry, None, None]:
     """Yield what is in one directory; each descriptor is closed once the caller comes back for more."""
     for name in os.listdir(folder):
+        mode = 0
         try:
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
-                yield _Entry(status.st_size if stat.S_ISREG(status.st_mode) else 0)
+                yield _Entry(status.st_size)
                 continue
-            if mend and stat.S_IMODE(status.st_mode) & _MODE != _MODE:
+            mode = stat.S_IMODE(status.st_mode)
+            if mend and mode & _MODE != _MODE:
                 os.chmod(name, _MODE, dir_fd=folder)
             inner = os.open(name, _DIRECTORY, dir_fd=folder)
         except FileNotFoundError:
             continue
         except OSError:
-            yield _Entry(seen=False)
+            yield _Entry(seen=mode & _FILLABLE != _FILLABLE)  # where nothing can be put, nothing is hidden
             continue
         try:
             yield _Entry(folder=inner)

@@ -16,6 +16,13 @@ from engine.audit.errors import (
     KeyFileError,
 )
 from engine.audit.verify import VerifierKeyError
+from engine.constraints.errors import (
+    ConstraintError,
+    ConstraintViolationError,
+    EnforcementFailureError,
+    InvalidConfigurationError,
+    ResourceExhaustedError,
+)
 from engine.errors import EngineError, FaultError, MissionInvalidError, RefusalError, StepError, SuspendedError
 from gateway.errors import (
     ConfigurationError,
@@ -71,6 +78,11 @@ STATUSES: Final[Mapping[type[EngineError], grpc.StatusCode]] = {
     AuditLockedError: grpc.StatusCode.UNAVAILABLE,
     AuditTamperedError: grpc.StatusCode.UNAVAILABLE,
     KeyFileError: grpc.StatusCode.UNAVAILABLE,
+    ConstraintViolationError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    InvalidConfigurationError: grpc.StatusCode.UNAVAILABLE,
+    EnforcementFailureError: grpc.StatusCode.UNAVAILABLE,
+    ConstraintError: grpc.StatusCode.UNAVAILABLE,
     SuspendedError: grpc.StatusCode.UNAVAILABLE,
     FaultError: grpc.StatusCode.UNAVAILABLE,
     StepError: grpc.StatusCode.INTERNAL,  # a step's failure is part of a result, so one that gets here is a bug

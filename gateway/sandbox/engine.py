@@ -8,8 +8,8 @@ from typing import Final
 
 from wasmtime import Config, Engine
 
+from engine.constraints.limits import MEMORY_BYTES_CEILING
 from gateway.sandbox import native
-from gateway.sandbox.constraints import MEMORY_BYTES_CEILING
 
 STACK_BYTES_MAX: Final = 256 * 1024
 INSTANCES_MAX: Final = 1

@@ -6,8 +6,8 @@
 import asyncio
 from collections.abc import Mapping
 
+from engine.constraints import ExecutionConstraints
 from gateway.sandbox.artefact import Artefact
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport
 from gateway.sandbox.runtime import Runtime
 

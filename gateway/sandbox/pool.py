@@ -6,10 +6,11 @@ from typing import Final
 
 import orjson
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError, WorkerError
 from gateway.sandbox.artefact import Artefact
 from gateway.sandbox.calls import WORKER
-from gateway.sandbox.constraints import STARVED_REPEATS_MAX, ExecutionConstraints
+from gateway.sandbox.constraints import STARVED_REPEATS_MAX
 from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport
 from gateway.sandbox.wire import ANSWER_BYTES_MAX, MODULES_MAX, REQUEST_BYTES_MAX, decode_answer, encode_run
 from gateway.workers.limits import ResourceLimits

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.sandbox.constraints import ExecutionConstraints
+from engine.constraints import ExecutionConstraints
 
 SEED_BYTES: Final = 16
 NOW_US_MAX: Final = 2**53  # the year 2255: exact in JSON, and in nanoseconds far from the end of 64 bits

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.pool import PooledSandbox
 from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport, Sandbox
 from gateway.sandbox.signature import RESERVED

@@ -7,15 +7,12 @@ from typing import Final
 
 from wasmtime import Engine, Linker, Module, WasmtimeError
 
+from engine.constraints import ExecutionConstraints
+from engine.constraints.limits import MEMORY_BYTES_CEILING
 from gateway.errors import SandboxError
 from gateway.sandbox import abi, native
 from gateway.sandbox.call import INITIALIZE_EXPORT, Called, Caller, End, Loaded
-from gateway.sandbox.constraints import (
-    MEMORY_BYTES_CEILING,
-    MEMORY_PAGE_BYTES,
-    STARVED_REPEATS_MAX,
-    ExecutionConstraints,
-)
+from gateway.sandbox.constraints import MEMORY_PAGE_BYTES, STARVED_REPEATS_MAX
 from gateway.sandbox.engine import TABLE_ELEMENTS_MAX, TABLES_MAX, make_engine
 from gateway.sandbox.native import NativeCaller
 from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport

@@ -10,9 +10,10 @@ from typing import Final
 
 from wasmtime import FuncType, MemoryType, Module
 
+from engine.constraints.limits import MEMORY_BYTES_CEILING
 from gateway.sandbox import wasi
 from gateway.sandbox.call import ALLOC_EXPORT, INITIALIZE_EXPORT, MEMORY_EXPORT, RUN_EXPORT
-from gateway.sandbox.constraints import MEMORY_BYTES_CEILING, MEMORY_PAGE_BYTES
+from gateway.sandbox.constraints import MEMORY_PAGE_BYTES
 
 MARKER_EXPORT: Final = "mission_abi_v1"
 OTHER: Final = "other"

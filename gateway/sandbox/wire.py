@@ -4,8 +4,9 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+from engine.constraints import ExecutionConstraints
+from engine.constraints.limits import MEMORY_BYTES_CEILING, OUTPUT_BYTES_CEILING
 from gateway.errors import SandboxError
-from gateway.sandbox.constraints import MEMORY_BYTES_CEILING, OUTPUT_BYTES_CEILING, ExecutionConstraints
 from gateway.sandbox.port import LOG_BYTES_MAX, NO_GIVEN, SEED_BYTES, RunGiven, RunReport
 from gateway.workers.frame import printable
 

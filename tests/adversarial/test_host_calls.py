@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from wasmtime import wat2wasm
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
 from gateway.sandbox import wasi
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.host import CALL_FUEL, HOST_CALLS_MAX, Host
 from gateway.sandbox.jail import compile_here
 from gateway.sandbox.native import NativeCaller

@@ -24,7 +24,7 @@ from gateway.errors import EffectError
 from tests.commands import World, absent, program, python, world
 from tests.gateways import alive
 
-MARK = "missiongate-hostile-descendant"
+MARK = f"missiongate-hostile-{os.getpid()}"  # of this run of the tests alone
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
 from gateway.sandbox.artefact import Artefact
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.jail import compile_here
 from gateway.sandbox.native import NativeCaller
 from gateway.sandbox.pool import PRELOAD, PooledSandbox

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import HookRefusedError, SandboxError, WorkerError
 from gateway.policy.bundle import Bundle
 from gateway.policy.calls import WORKER as POLICY
@@ -22,7 +23,6 @@ from gateway.policy.vetting import Module
 from gateway.sandbox import compile as compiling
 from gateway.sandbox.calls import JAIL, WORKER
 from gateway.sandbox.compile import MAGIC, compile_module
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.jail import compile_here
 from gateway.sandbox.pool import PooledSandbox
 from gateway.workers import landlock

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 from wasmtime import wat2wasm
 
+from engine.constraints.limits import FUEL_CEILING, MEMORY_BYTES_CEILING
 from gateway.errors import HookRefusedError, SandboxError
 from gateway.sandbox.compile import MODULE_BYTES_MAX, compile_module
-from gateway.sandbox.constraints import FUEL_CEILING, MEMORY_BYTES_CEILING
 from gateway.sandbox.jail import compile_here
 from gateway.sandbox.native import NativeCaller
 from gateway.sandbox.pool import PRELOAD, PooledSandbox
@@ -19,7 +19,7 @@ from gateway.workers.supervisor import Zygote
 from tests.adversarial.hostile_modules import BULK, GROW_REFUSED, RUNS, bulk, compile_bomb
 from tests.unit.gateway.sandbox.modules import ECHO, LOOP, module
 
-WASM = profiles_from({})["wasm"].constraints
+WASM = profiles_from({})["wasm"]
 
 MARKER = '(func (export "mission_abi_v1"))'
 ALLOC = '(func (export "mission_alloc") (param i32) (result i32) (i32.const 8))'

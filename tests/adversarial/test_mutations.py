@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
 from gateway.sandbox.artefact import Artefact
 from gateway.sandbox.compile import REFUSAL_CODES
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.pool import PRELOAD, PooledSandbox
 from gateway.workers.limits import ResourceLimits
 from gateway.workers.pool import WorkerPool

@@ -2,8 +2,8 @@
 
 import pytest
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.jail import compile_here
 from gateway.sandbox.native import NativeCaller
 from gateway.sandbox.public import PublicCaller

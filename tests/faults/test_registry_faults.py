@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.constraints import ExecutionConstraints
 from engine.errors import EngineError, FaultError
 from gateway.config import Config
 from gateway.errors import SandboxError, StoreError
@@ -18,7 +19,6 @@ from gateway.identity import Principal
 from gateway.registry.placement import Placement
 from gateway.registry.registry import Registry, RegistryParts
 from gateway.rules import load_rules
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.pool import PRELOAD, PooledSandbox
 from gateway.store.store import Store

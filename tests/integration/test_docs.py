@@ -12,7 +12,14 @@ import pytest
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = [
     DOCS / f"{name}.md"
-    for name in ("getting-started", "dag-definition", "execution-strategies", "error-handling", "performance-tuning")
+    for name in (
+        "getting-started",
+        "dag-definition",
+        "execution-strategies",
+        "error-handling",
+        "performance-tuning",
+        "constraints",
+    )
 ]
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _PRINTS = re.compile(r"# prints:(?: (.*))?$", re.MULTILINE)

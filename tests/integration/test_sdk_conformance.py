@@ -6,10 +6,10 @@ from functools import cache
 
 import pytest
 
+from engine.constraints import ExecutionConstraints
 from gateway.cli.hook.cases import SEED
 from gateway.cli.hook.folder import Language
 from gateway.errors import SandboxError
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.jail import compile_here
 from gateway.sandbox.profile import profiles_from
 from gateway.sandbox.runtime import Runtime

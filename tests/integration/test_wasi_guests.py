@@ -24,7 +24,7 @@ from gateway.workers.supervisor import Zygote
 from tests.unit.gateway.sandbox.modules import module
 from tests.wasi_guests import guest
 
-WASM = profiles_from({})["wasm"].constraints
+WASM = profiles_from({})["wasm"]
 PLENTY = replace(WASM, wall_ms_max=5_000)  # a busy machine is not what these are about
 GIVEN = RunGiven(1_769_860_800_000_000, bytes(range(16)))
 LANGUAGES = pytest.mark.parametrize("language", ["c", "zig", pytest.param("go", marks=pytest.mark.long)])

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
 from gateway.sandbox.compile import compile_module
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.pool import PRELOAD, PooledSandbox
 from gateway.workers.supervisor import Zygote
 from tests.unit.gateway.sandbox.modules import ECHO, LOOP, PAGE, answering

@@ -89,7 +89,7 @@ ANSWERS = st.lists(VERDICT | JSON | st.just({"error": {"code": "c", "message": "
 @given(says_yes=st.booleans(), at_mission=ANSWERS, at_step=ANSWERS, limits=NARROW, is_open=st.booleans())
 def test_screens_only_take_away(*, says_yes: bool, at_mission: Any, at_step: Any, limits: Any, is_open: bool) -> None:
     """Policy's no stays a no, any screen's deny is one, and what a run gets is within what policy gives it."""
-    wasm = profiles_from({})["wasm"].constraints
+    wasm = profiles_from({})["wasm"]
     hooks = {
         f"{at[0]}{n}": (at, answer)
         for at, answers in (("mission", at_mission), ("step", at_step))

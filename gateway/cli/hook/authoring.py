@@ -11,6 +11,7 @@ from typing import Annotated, Final, NoReturn, TypeVar
 import typer
 from rich.text import Text
 
+from engine.constraints import ExecutionConstraints
 from engine.errors import EngineError
 from gateway.cli.hook.bench import RUNS_MAX, Distribution, measure
 from gateway.cli.hook.bench_view import bench_document, print_bench
@@ -24,7 +25,6 @@ from gateway.cli.options import OutputOption
 from gateway.cli.output import ERR, OUT, Exit, Output, errors_document, fail, fail_with, print_facts, print_json, said
 from gateway.errors import ConfigurationError, HookRefusedError
 from gateway.sandbox.compile import MODULE_BYTES_MAX
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.manifest import Manifest
 from gateway.sandbox.shape import Shape
 

@@ -5,10 +5,10 @@ from typing import Final
 
 from rich.text import Text
 
+from engine.constraints import ExecutionConstraints
 from gateway.cli.hook.bench import Distribution
 from gateway.cli.hook.trial_view import amount, bar, hook_document, limits_document, share, size, title, used_document
 from gateway.cli.output import OUT, counted, said
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.manifest import Manifest
 
 QUANTILES: Final = (("p50", 0.50), ("p90", 0.90), ("p99", 0.99), ("max", 1.0))

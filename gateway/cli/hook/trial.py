@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from engine.constraints import ExecutionConstraints
 from gateway.cli.hook.cases import SEED, Case, Expected
 from gateway.config import load_config
 from gateway.errors import ConfigurationError, SandboxError
@@ -14,7 +15,6 @@ from gateway.rules import bundled_policies
 from gateway.sandbox.abi import decode_step_output
 from gateway.sandbox.abi_hooks import decode_observer, decode_rewrite, decode_screen
 from gateway.sandbox.compile import compile_module
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.manifest import Manifest
 from gateway.sandbox.pool import PRELOAD, PooledSandbox
 from gateway.sandbox.port import RunGiven
@@ -179,7 +179,7 @@ def constraints_of(manifest: Manifest, *, profile: str | None, home: Path | None
     if name not in profiles:
         message = f"there is no profile {name!r}; there are {', '.join(profiles)}"
         raise ConfigurationError(message, code="hook.profile")
-    return profiles[name].constraints
+    return profiles[name]
 
 
 def only(cases: Sequence[Case], wanted: Sequence[str]) -> list[Case]:

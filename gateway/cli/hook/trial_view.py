@@ -6,10 +6,10 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
+from engine.constraints import ExecutionConstraints
 from gateway.cli.hook.differences import differences
 from gateway.cli.hook.trial import Ended, Tried
 from gateway.cli.output import OUT, counted, said
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.manifest import Manifest
 
 BAR_CELLS: Final = 6

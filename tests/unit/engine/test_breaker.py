@@ -306,3 +306,31 @@ def test_steps_that_hang_until_their_deadline_open_the_breaker() -> None:
         assert codes(result)["c"] == "step.timeout"
 
     run(main())
+
+
+def test_a_breaker_can_be_asked_without_a_call() -> None:
+    """`require` says what `admit` would, and neither takes a place among the probes nor changes the state."""
+    world = World()
+    world.breaker.require()
+    world.fail(3)
+    with pytest.raises(StepError) as raised:
+        world.breaker.require()
+    assert raised.value.code == "breaker.open"
+    world.clock.seconds += 10.0
+    for _ in range(5):
+        world.breaker.require()
+    assert world.breaker.state is BreakerState.OPEN
+    world.breaker.admit()
+    world.breaker.require()
+    world.breaker.admit()
+    with pytest.raises(StepError):
+        world.breaker.require()
+
+
+def test_only_what_was_asked_for_is_known() -> None:
+    """`known` makes no breaker."""
+    breakers = Breakers(SETTINGS, Clock())
+    assert breakers.known("a", "http", "x") is None
+    made = breakers.of("a", "http", "x")
+    assert breakers.known("a", "http", "x") is made
+    assert len(breakers) == 1

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.attempt import StepAttempt
-from engine.errors import RefusalError, StepError
+from engine.errors import FaultError, RefusalError, StepError
 from engine.mission import MissionConfig
 from engine.result import MissionResult, StepFailure
 from engine.retry import Backoff, RetryPolicy
@@ -200,3 +200,52 @@ def test_what_the_observer_does_in_between_is_heeded() -> None:
     mission = run_of(plan, runner, Cancels())
     assert statuses(run(mission.execute())) == {"a": "Skipped"}
     assert runner.called == ["a"]
+
+
+def attempts(failures: int, error: type[Exception] = FaultError) -> tuple[Callable[[], str], list[int]]:
+    """Return what fails so often before it succeeds, and the list of its tries."""
+    tries: list[int] = []
+
+    def act() -> str:
+        tries.append(1)
+        if len(tries) <= failures:
+            raise error("not now")
+        return "done"
+
+    return act, tries
+
+
+@pytest.mark.parametrize(
+    ("policy", "waits"),
+    [
+        (RetryPolicy(max_attempts=4, base_ms=10), [0.01, 0.01, 0.01]),
+        (RetryPolicy(max_attempts=4, base_ms=10).with_exponential_backoff(), [0.01, 0.02, 0.04]),
+        (RetryPolicy(max_attempts=4, base_ms=10, jitter=True), [0.005, 0.005, 0.005]),
+    ],
+)
+def test_a_policy_executes_what_may_fail(policy: RetryPolicy, waits: list[float]) -> None:
+    """Fixed or doubling waits between the tries, alike for a function and a coroutine, and none after the last."""
+    slept: list[float] = []
+    act, tries = attempts(3)
+    assert policy.execute(act, sleep=slept.append, chance=lambda: 0.5) == "done"
+    assert (len(tries), slept) == (4, waits)
+    again, tries = attempts(3)
+    slept.clear()
+
+    async def act_async() -> str:
+        return again()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    assert run(policy.execute_async(act_async, sleep=sleep, chance=lambda: 0.5)) == "done"
+    assert (len(tries), slept) == (4, waits)
+
+
+@pytest.mark.parametrize(("failures", "error", "tried"), [(9, FaultError, 2), (1, RefusalError, 1)])
+def test_the_last_failure_and_a_refusal_are_the_callers(failures: int, error: type[Exception], tried: int) -> None:
+    """No more tries than there may be; what retrying cannot change is not tried again."""
+    act, tries = attempts(failures, error)
+    with pytest.raises(error):
+        RetryPolicy(max_attempts=2).execute(act, sleep=lambda _: None)
+    assert len(tries) == tried

@@ -5,9 +5,13 @@ from typing import Any
 
 import pytest
 
+from engine.clock import SystemClock
+from engine.constraints.enforcer import ConstraintEnforcer
 from engine.errors import MissionInvalidError, Violation
 from engine.mission import MissionLimits
 from gateway.admission import Admission
+from gateway.constrained.data import rules_from
+from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.errors import SanitizationError
 from gateway.hookset import FixedHooks, HookSet, StepKind
 from gateway.policy.decision import Decision
@@ -39,12 +43,13 @@ class NoPolicy:
         raise AssertionError(f"stage 1 has asked {entrypoint} of {document!r}")
 
 
-KIND = StepKind(hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"].constraints)
+KIND = StepKind(hook=HOOK, schema=ParameterSchema.compile(SCHEMA), constraints=profiles_from({})["wasm"])
 ADMISSION = Admission(
     hooks=FixedHooks(HookSet(kinds={"pure": KIND}, placed=(), sandbox=RoutedSandbox({}))),
     levels=security_levels({}),
     policy=NoPolicy(),
     limits=LIMITS,
+    sanitizer=ConstrainedSanitizer(ConstraintEnforcer(SystemClock(), chance=lambda: 0.0), rules_from({})),
 )
 
 

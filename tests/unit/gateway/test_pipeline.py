@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from engine.clock import rfc3339
+from engine.constraints import ExecutionConstraints
 from engine.errors import MissionInvalidError
 from engine.result import MissionState
 from gateway.admission import VIOLATIONS_MAX
@@ -16,7 +17,6 @@ from gateway.events import REASON_CHARS_MAX, REASONS_MAX
 from gateway.identity import ANONYMOUS, Principal
 from gateway.pipeline import EFFECTS_MAX, UNSIGNED_EVENTS_MAX, actor, require
 from gateway.policy.decision import Decision
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.profile import profiles_from
 from tests.virtual_time import run
 from tests.worlds import BUNDLE, YES, World, mission, step, write
@@ -143,7 +143,7 @@ class TestStepPolicy:
         assert result_of(world, step("a"))["status"] == "Completed"
         profile, limits = expected
         [(_, _, constraints)] = world.sandbox.runs
-        assert constraints == PROFILES["wasm"].constraints.narrow(PROFILES[profile].constraints).narrow_by(limits)
+        assert constraints == PROFILES["wasm"].narrow(PROFILES[profile]).narrow_by(limits)
         [allowed] = world.log.of("step.allowed")
         assert allowed.details["fuel_max"] == constraints.fuel_max
 
@@ -151,7 +151,7 @@ class TestStepPolicy:
         """The kind's own limits hold, whatever profile the mission names."""
         world = World()
         assert result_of(world, step("a", profile="semantic"))["status"] == "Completed"
-        assert world.sandbox.runs[0][2] == PROFILES["wasm"].constraints
+        assert world.sandbox.runs[0][2] == PROFILES["wasm"]
         asked = [document for point, document in world.policy.asked if point == "step"]
         assert asked[0]["step"]["profile"] == "semantic"
 
@@ -221,7 +221,7 @@ class TestModule:
     def test_fuel_is_counted_over_all_rounds(self) -> None:
         """Each round gets what the ones before left, and with nothing left no further effect is allowed."""
         world = World()
-        fuel = PROFILES["wasm"].constraints.fuel_max
+        fuel = PROFILES["wasm"].fuel_max
         world.sandbox.fuel_used = fuel // 2
         batches = [[write("a")], [write("b")], [write("c")]]
         result = result_of(world, step("a", kind="acting", batches=batches))

@@ -6,9 +6,13 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.clock import SystemClock
+from engine.constraints.enforcer import ConstraintEnforcer
 from engine.errors import MissionInvalidError
 from engine.mission import MissionLimits
 from gateway.admission import Admission
+from gateway.constrained.data import rules_from
+from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.hookset import HookSet
 from gateway.missions.definitions import REMEMBERED_MAX, Definitions
 from gateway.sandbox.routing import RoutedSandbox
@@ -27,7 +31,14 @@ class Counting(Admission):
 
     def __init__(self) -> None:
         self.set = ChangingHooks()
-        super().__init__(hooks=self.set, levels=LEVELS, policy=FakePolicy(Faults()), limits=MissionLimits())
+        enforcer = ConstraintEnforcer(SystemClock(), chance=lambda: 0.0)
+        super().__init__(
+            hooks=self.set,
+            levels=LEVELS,
+            policy=FakePolicy(Faults()),
+            limits=MissionLimits(),
+            sanitizer=ConstrainedSanitizer(enforcer, rules_from({})),
+        )
         self.calls = 0
 
     def sanitize(self, form: Any) -> Any:

@@ -1,7 +1,7 @@
 import pytest
 
+from engine.constraints import FUEL_PER_MS
 from gateway.errors import PolicyInvalidError
-from gateway.sandbox.constraints import FUEL_PER_MS
 from gateway.sandbox.profile import PROFILES_MAX, profiles_from
 
 
@@ -19,10 +19,11 @@ def test_the_defaults_are_the_documented_ones(
 ) -> None:
     """The four profiles of the ExecutionConstraints document, without any data."""
     profile = profiles_from({})[name]
-    assert profile.constraints.wall_ms_max == wall_ms
-    assert profile.constraints.memory_bytes_max == memory_bytes
-    assert profile.constraints.fuel_max == fuel_ms * FUEL_PER_MS
-    assert (profile.on_violation, profile.retries_max, profile.backoff_ms) == (on_violation, retries, backoff_ms)
+    assert profile.wall_ms_max == wall_ms
+    assert profile.memory_bytes_max == memory_bytes
+    assert profile.fuel_max == fuel_ms * FUEL_PER_MS
+    on_breach = "closed" if profile.fail_closed else "open"
+    assert (on_breach, profile.retries_max, profile.retry_backoff_ms) == (on_violation, retries, backoff_ms)
 
 
 def test_data_overrides_and_adds() -> None:
@@ -34,9 +35,9 @@ def test_data_overrides_and_adds() -> None:
         }
     }
     profiles = profiles_from(data)
-    assert profiles["wasm"].constraints.wall_ms_max == 20
-    assert profiles["wasm"].constraints.memory_bytes_max == 5 * 1024 * 1024
-    assert profiles["batch"].constraints.fuel_max == 50 * FUEL_PER_MS
+    assert profiles["wasm"].wall_ms_max == 20
+    assert profiles["wasm"].memory_bytes_max == 5 * 1024 * 1024
+    assert profiles["batch"].fuel_max == 50 * FUEL_PER_MS
     assert profiles["batch"].sampling_rate == 0.5
     assert set(profiles) == {"fast", "semantic", "wasm", "observational", "batch"}
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.hooks import hook_of
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.retiring import RetiringSandbox

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 from wasmtime import Linker
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
 from gateway.sandbox import native
 from gateway.sandbox.call import Called, End, Loaded
-from gateway.sandbox.constraints import STARVED_REPEATS_MAX, ExecutionConstraints
+from gateway.sandbox.constraints import STARVED_REPEATS_MAX
 from gateway.sandbox.engine import make_engine
 from gateway.sandbox.inprocess import InProcessSandbox
 from gateway.sandbox.jail import compile_here

@@ -1,7 +1,7 @@
 import pytest
 
+from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
-from gateway.sandbox.constraints import ExecutionConstraints
 from gateway.sandbox.port import LOG_BYTES_MAX, RunGiven, RunReport
 from gateway.sandbox.wire import CODES, decode_answer, decode_run, encode_error, encode_report, encode_run
 
