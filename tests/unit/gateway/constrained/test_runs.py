@@ -137,7 +137,7 @@ def test_a_hook_costs_its_site_and_not_the_principal() -> None:
     place.end = OVER
     place.broken(CLOSED)
     counted = place.counted()
-    assert (counted["runs"], counted["cpu_us"]) == (2, 2_000 + CLOSED.cpu_us_max)
+    assert (counted["runs"], counted["cpu_us"]) == (2, 1_000 + CLOSED.cpu_us_max)
     assert (counted["memory_bytes_peak"], counted["faults"]) == (65_536, 0)
     assert place.held.quotas.used((ANN.tenant, ANN.subject)) == (0, 0)
 
