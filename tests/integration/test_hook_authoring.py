@@ -145,7 +145,7 @@ def test_a_wrong_answer_is_shown_with_its_place() -> None:
     assert done.code == 1
     assert "✗ asks for the file, then counts its lines" in done.out
     assert "round 2: /output/lines: expected 3, answered 6" in done.out
-    assert "7 cases, 2 failed" in done.out
+    assert "8 cases, 2 failed" in done.out
     assert max(map(len, done.out.splitlines())) <= 80
     [failed, *_] = [case for case in run("hook", "test", folder, "-o", "json").json["cases"] if not case["passed"]]
     assert failed["rounds"][1]["differences"] == ["/output/lines: expected 3, answered 6"]
