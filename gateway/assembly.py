@@ -226,7 +226,7 @@ def _stages(
         chance=SystemRandom().random,
     )
     failures = HookFailures(records.audit, records.clock)
-    observers = Observers(held.runs, failures, SystemRandom().random)
+    observers = Observers(held.runs, failures)
     stack.push_async_callback(observers.close, _OBSERVERS_DRAIN_SECONDS)
     vault = VaultReader(config.secrets.source(home))
     stack.callback(vault.close)

@@ -355,12 +355,12 @@ class World:
             policy=self.policy,
             audit=self.log,
             clock=self.clock,
-            chance=lambda: 0.5,
+            chance=lambda: self.chance,
             cpu_us=self._cpu_us,
         )
         self.failures = HookFailures(self.log, self.clock)
         self.screening = Screening(self.held.runs, self.failures, self.log, self.clock)
-        self.observers = Observers(self.held.runs, self.failures, lambda: self.chance)
+        self.observers = Observers(self.held.runs, self.failures)
         self.admission = Admission(
             hooks=self.hooks,
             levels=self.levels,

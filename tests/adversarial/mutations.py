@@ -1,6 +1,7 @@
 """Damaged modules by the thousand: a seeded mutator, and a worker that puts what it makes to the rules of registration.
 
-`serve` is an entry for workers with the limits and system calls of the compiler's jail: whatever the bytes do, they do it there.
+`serve` is an entry for workers with the limits and the system calls of the compiler's jail: whatever the bytes do, they
+do it there.
 """
 
 import hashlib

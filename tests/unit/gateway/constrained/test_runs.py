@@ -61,11 +61,7 @@ class Place:
         self, constraints: ExecutionConstraints, hook: Hook = SCREEN, *, caller: Any = ANN, told: bool = True
     ) -> RunReport:
         report = in_trail(self.trail, "m/a") if told else None
-        return run(
-            self.held.runs.run_hook(
-                self, hook, b"{}", constraints, GIVEN, tenant=caller.tenant, report=report
-            )
-        )
+        return run(self.held.runs.run_hook(self, hook, b"{}", constraints, GIVEN, tenant=caller.tenant, report=report))
 
     def broken(self, constraints: ExecutionConstraints, hook: Hook = SCREEN, *, told: bool = True) -> str:
         """Run a hook over its limit; return what the log says of the consequence, or the code where none was broken."""
@@ -85,6 +81,7 @@ class Place:
         (SCREEN, OPEN, "open"),
         (SCREEN, CLOSED, "closed"),
         (observer("o").hook, OPEN, "open"),
+        (observer("o").hook, CLOSED, "open"),
         (rewrite("r").hook, OPEN, "closed"),
         (rewrite("r").hook, CLOSED, "closed"),
     ],
@@ -92,7 +89,7 @@ class Place:
 def test_a_broken_constraint_is_told_with_its_consequence_and_raised(
     hook: Hook, constraints: ExecutionConstraints, policy: str
 ) -> None:
-    """A screen is passed over where its profile is open, a rewrite never is; nothing stands in for its answer here."""
+    """A screen is passed over where its profile is open, an observer always, a rewrite never."""
     place = Place()
     place.end = OVER
     assert place.broken(constraints, hook) == policy
@@ -121,6 +118,16 @@ def test_an_open_hook_that_fails_otherwise_broke_no_constraint(code: str) -> Non
     assert caught.value is place.end
     assert place.log.events == []
     assert (place.counted()["faults"], place.counted()["violations"]) == (1, {})
+
+
+@pytest.mark.parametrize(("rate", "left_out"), [(0.0, True), (0.5, True), (0.6, False), (1.0, False)])
+def test_a_sample_that_is_left_out_is_counted_and_nothing_else(rate: float, left_out: bool) -> None:
+    """It is not run, not charged and not recorded."""
+    place = Place(drawn=0.5)
+    assert place.held.runs.left_out(observer("o").hook, replace(OPEN, sampling_rate=rate)) is left_out
+    assert (place.ran, place.log.events) == ([], [])
+    rules = place.held.document()["rules"]
+    assert (rules["o@1.0.0"]["sampled_out"] if left_out else rules.get("o@1.0.0")) == (1 if left_out else None)
 
 
 def test_a_hook_runs_whatever_share_is_sampled() -> None:

@@ -44,9 +44,7 @@ class FakePool:
         await asyncio.sleep(0)
         self.state = "closed"
 
-    async def run(
-        self, module: str, document: bytes, constraints: ExecutionConstraints, given: RunGiven
-    ) -> RunReport:
+    async def run(self, module: str, document: bytes, constraints: ExecutionConstraints, given: RunGiven) -> RunReport:
         self.given.append(given)
         assert self.state == "started"
         await self.gate.wait()
