@@ -30,6 +30,8 @@ FILES = {
     "    libc.mmap(None, ctypes.c_size_t(4096), 1, 2, fd, ctypes.c_long(0))\n    os.close(fd)\ntime.sleep(60)",
     "of a process without its leader": "for _ in range(20):\n    made()\n"
     "threading.Thread(target=time.sleep, args=(60,)).start()\nleaderless()",
+    "behind many pieces of memory": "for _ in range(9_000):\n"
+    "    libc.mmap(None, ctypes.c_size_t(8192), 1 + _ % 2 * 2, 0x22, -1, ctypes.c_long(0))\ntime.sleep(60)",
     "never named": "for _ in range(20):\n    fd = os.open('.', os.O_TMPFILE | os.O_RDWR, 0o600)\n"
     "    for _ in range(8):\n        os.write(fd, bytes(1 << 20))\ntime.sleep(60)",
 }
