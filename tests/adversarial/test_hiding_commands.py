@@ -84,6 +84,15 @@ async def test_a_process_without_its_leader_is_counted(held: World, how: str, wo
     assert (outcome["ended"], outcome["exit_code"]) == (how, None), outcome
 
 
+@pytest.mark.parametrize("whose", ["its own", "nobody's"])
+async def test_the_dead_are_counted(held: World, whose: str) -> None:
+    """A process that has ended and is waited for by nobody keeps its number, of which a machine has few."""
+    middle = "" if whose == "its own" else "os.fork() and "
+    text = f"for _ in range(2_000):\n    if os.fork() == 0:\n        {middle}os._exit(0)\n        os._exit(0)\ntime.sleep(60)"
+    outcome = await held.script("import os, time\n" + text, "forking")
+    assert (outcome["ended"], outcome["exit_code"]) == ("processes", None), outcome
+
+
 async def test_nobody_can_hide_behind_prctl(held: World) -> None:
     """A process that cannot be dumped does not let its descriptors be seen; none becomes one."""
     outcome = await held.script(START + "print(libc.prctl(4, 0, 0, 0, 0), libc.prctl(3, 0, 0, 0, 0))")
