@@ -88,9 +88,22 @@ async def test_a_process_without_its_leader_is_counted(held: World, how: str, wo
 async def test_the_dead_are_counted(held: World, whose: str) -> None:
     """A process that has ended and is waited for by nobody keeps its number, of which a machine has few."""
     middle = "" if whose == "its own" else "os.fork() and "
-    text = f"for _ in range(2_000):\n    if os.fork() == 0:\n        {middle}os._exit(0)\n        os._exit(0)\ntime.sleep(60)"
-    outcome = await held.script("import os, time\n" + text, "forking")
+    child = f"    if os.fork() == 0:\n        {middle}os._exit(0)\n        os._exit(0)\n"
+    text = f"import os, time\nfor _ in range(2_000):\n{child}time.sleep(60)"
+    outcome = await held.script(text, "forking")
     assert (outcome["ended"], outcome["exit_code"]) == ("processes", None), outcome
+
+
+async def test_memory_is_in_a_process_or_is_none(held: World) -> None:
+    """Shared memory without a file stays for as long as one page of it is mapped, and is in no process's account."""
+    text = """
+for flags in (0x21, 0x23, 0x22):
+    libc.mmap.restype = ctypes.c_long
+    at = libc.mmap(None, ctypes.c_size_t(4096), 3, flags, -1, ctypes.c_long(0))
+    print("held" if at == -1 else "got")
+"""
+    outcome = await held.script(START + text)
+    assert outcome["stdout"] == "held\nheld\ngot\n", outcome
 
 
 async def test_nobody_can_hide_behind_prctl(held: World) -> None:
