@@ -103,5 +103,23 @@ def response_headers(fields: Sequence[tuple[bytes, bytes]]) -> Mapping[str, str]
     return headers
 
 
+async def response_fields(fields: Sequence[tuple[bytes, bytes]], secrets: OpenedSecrets) -> Mapping[str, str] | None:
+    """Return what `response_headers` does, and no value of a secret in it.
+
+    Looked for is what is told: a name in small letters and a list put together can be a value that the answer's own
+    bytes were not. A name is looked at before as well, since small letters can hide one that is not quite lost.
+    """
+    if not secrets:
+        return response_headers(fields)
+    told = response_headers([(await secrets.mask(name), value) for name, value in fields])
+    if told is None:
+        return None
+    return {await _masked(name, secrets): await _masked(value, secrets) for name, value in told.items()}
+
+
+async def _masked(text: str, secrets: OpenedSecrets) -> str:
+    return (await secrets.mask(text.encode("latin-1"))).decode("latin-1")
+
+
 def _refused(message: str) -> EffectError:
     return EffectError(message, code="effect.header_refused")

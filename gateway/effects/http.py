@@ -27,7 +27,7 @@ from gateway.addresses import Address, AddressPolicy
 from gateway.effects.arguments import bytes_fields, integer, invalid, only_fields, payload, text
 from gateway.effects.blobs import INLINE_BYTES_MAX, BlobReference, content_fields, given_content
 from gateway.effects.dialer import AnswerTooLargeError, CheckedDialer
-from gateway.effects.headers import Fields, request_fields, response_headers
+from gateway.effects.headers import Fields, request_fields, response_fields
 from gateway.effects.limits import EffectLimits
 from gateway.effects.performer import SECONDS_MAX, EffectRequest, EffectScope
 from gateway.effects.resolver import Resolver
@@ -43,6 +43,7 @@ _WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})  # a body there has no meaning
 _FIELDS: Final = frozenset({"method", "url", "host", "port", "headers", "body", "body_base64", "timeout_ms"})
 
 _LARGE_BYTES: Final = 256 * 1024
+_PLAIN: Final = "identity"
 
 _log = logging.getLogger(__name__)
 
@@ -207,9 +208,13 @@ class HttpRequest:
         connection = httpcore.AsyncHTTPConnection(origin=origin, ssl_context=self._tls, network_backend=dialer)
         request = httpcore.Request(call.method, url, headers=call.fields, content=call.body, extensions=sni)
         response = await connection.handle_async_request(request)
-        headers = response_headers([(await secrets.mask(n), await secrets.mask(v)) for n, v in response.headers])
+        headers = await response_fields(response.headers, secrets)
         if headers is None:
             raise _failed("effect.response_too_large", "the answer has too many header fields", call, dialer)
+        if secrets and headers.get("content-encoding", _PLAIN).lower() != _PLAIN:
+            # It was asked for none. An honest service that compresses all the same would echo past the mask.
+            message = "the answer is compressed, so that nobody can look for the secret in it"
+            raise _failed("effect.secret_compressed", message, call, dialer)
         async with AsyncExitStack() as held:
             content = await secrets.mask(await self._body(response, call, dialer, scope.limits, held))
             if len(content) <= INLINE_BYTES_MAX:

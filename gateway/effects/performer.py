@@ -8,7 +8,7 @@ effect.blob_unknown, effect.blob_damaged, effect.blobs_full                     
 effect.url_refused, effect.header_refused, effect.address_refused, effect.name_not_resolved,
 effect.connect_failed, effect.tls_failed, effect.connection_lost, effect.protocol              HTTP
 effect.secret_closed, effect.secret_foreign, effect.secret_not_text, effect.secret_plaintext,
-effect.secret_unavailable                                                                      secrets in HTTP
+effect.secret_compressed, effect.secret_unavailable                                            secrets in HTTP
 effect.approval_denied, effect.approval_expired, effect.approval_withdrawn,
 effect.approval_unbound                                                                        approvals
 effect.mission_failed, effect.mission_refused                                                  sub-missions

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from urllib.parse import quote_from_bytes
 
 from gateway.errors import EffectError, SecretError
-from gateway.vault.masking import masked
+from gateway.vault.masking import Forms, forms_to_mask, without
 from gateway.vault.names import HANDLE
 from gateway.vault.placement import BodyForm, Handles
 from gateway.vault.rules import SecretRule
@@ -32,11 +32,12 @@ class Values(Protocol):
 class OpenedSecrets:
     """Values by handle. Of an effect without secrets it holds none, and changes nothing."""
 
-    __slots__ = ("_by_handle", "_names")
+    __slots__ = ("_by_handle", "_forms", "_names")
 
     def __init__(self, handles: Handles, values: Mapping[str, bytearray]) -> None:
         self._by_handle = {handle: values[name] for handle, name in handles.items() if name in values}
         self._names = dict(values)
+        self._forms: Forms | None = None
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -61,9 +62,11 @@ class OpenedSecrets:
         """Return what came back without any of the values."""
         if not self._names:
             return data
+        if self._forms is None:
+            self._forms = await asyncio.to_thread(forms_to_mask, self._names)
         if len(data) <= _THREAD_BYTES:
-            return masked(data, self._names)
-        return await asyncio.to_thread(masked, data, self._names)
+            return without(data, self._forms)
+        return await asyncio.to_thread(without, data, self._forms)
 
     def _filled(self, text: str, form: BodyForm) -> bytes:
         raw = text.encode("utf-8")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from gateway.workers.seccomp import WORD, Allow, Check, allow
+from gateway.workers.seccomp import WORD, Allow, Check, allow, mapping
 
 _PROT_EXEC: Final = 4
 _PROT_READ_EXEC: Final = 5
@@ -44,7 +44,7 @@ LINK: Final = Calls(
 
 MEMORY: Final = Calls(
     (
-        Allow("mmap", (Check(2, _PROT_EXEC, (0,)),)),  # the allocators, and wasmtime's change of memory images
+        *mapping(Check(2, _PROT_EXEC, (0,))),  # the allocators, and wasmtime's change of memory images
         Allow("mprotect", (Check(2, _PROT_EXEC, (0,)),)),  # growth of an allocator's arena or of a guest's memory
         *allow("munmap", "mremap", "brk"),  # the allocators; none of them makes anything executable
         *allow("madvise"),  # pages given back: by allocators, by wasmtime when it resets an instance, by a thread's end

@@ -53,9 +53,23 @@ class Allow:
     checks: tuple[Check, ...] = ()
 
 
+_FLAGS: Final = 3  # of mmap
+_NOT_ANONYMOUS: Final = Check(_FLAGS, 0x20, (0,))  # MAP_ANONYMOUS
+_PRIVATE: Final = Check(_FLAGS, 0x0F, (2,))  # MAP_TYPE: MAP_PRIVATE
+
+
 def allow(*names: str) -> tuple[Allow, ...]:
     """Return the unconditional permission of each of `names`."""
     return tuple(Allow(name) for name in names)
+
+
+def mapping(*checks: Check) -> tuple[Allow, ...]:
+    """Return the permission of mmap with `checks`, and without shared memory that is no file's.
+
+    It stays for as long as one page of it is mapped, although no limit of address space and no count of resident pages
+    sees the others: a process could hold all of a machine's.
+    """
+    return Allow("mmap", (*checks, _NOT_ANONYMOUS)), Allow("mmap", (*checks, _PRIVATE))
 
 
 def program(

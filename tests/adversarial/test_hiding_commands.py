@@ -30,6 +30,8 @@ FILES = {
     "    libc.mmap(None, ctypes.c_size_t(4096), 1, 2, fd, ctypes.c_long(0))\n    os.close(fd)\ntime.sleep(60)",
     "of a process without its leader": "for _ in range(20):\n    made()\n"
     "threading.Thread(target=time.sleep, args=(60,)).start()\nleaderless()",
+    "behind many pieces of memory": "for _ in range(9_000):\n"
+    "    libc.mmap(None, ctypes.c_size_t(8192), 1 + _ % 2 * 2, 0x22, -1, ctypes.c_long(0))\ntime.sleep(60)",
     "never named": "for _ in range(20):\n    fd = os.open('.', os.O_TMPFILE | os.O_RDWR, 0o600)\n"
     "    for _ in range(8):\n        os.write(fd, bytes(1 << 20))\ntime.sleep(60)",
 }
@@ -80,6 +82,28 @@ async def test_a_process_without_its_leader_is_counted(held: World, how: str, wo
     script = f"def work():\n    {work}\n    time.sleep(60)\nfor _ in range({count}):\n    child(work)\ntime.sleep(60)"
     outcome = await held.script(START + CHILDREN + script, "forking")
     assert (outcome["ended"], outcome["exit_code"]) == (how, None), outcome
+
+
+@pytest.mark.parametrize("whose", ["its own", "nobody's"])
+async def test_the_dead_are_counted(held: World, whose: str) -> None:
+    """A process that has ended and is waited for by nobody keeps its number, of which a machine has few."""
+    middle = "" if whose == "its own" else "os.fork() and "
+    child = f"    if os.fork() == 0:\n        {middle}os._exit(0)\n        os._exit(0)\n"
+    text = f"import os, time\nfor _ in range(2_000):\n{child}time.sleep(60)"
+    outcome = await held.script(text, "forking")
+    assert (outcome["ended"], outcome["exit_code"]) == ("processes", None), outcome
+
+
+async def test_memory_is_in_a_process_or_is_none(held: World) -> None:
+    """Shared memory without a file stays for as long as one page of it is mapped, and is in no process's account."""
+    text = """
+for flags in (0x21, 0x23, 0x22):
+    libc.mmap.restype = ctypes.c_long
+    at = libc.mmap(None, ctypes.c_size_t(4096), 3, flags, -1, ctypes.c_long(0))
+    print("held" if at == -1 else "got")
+"""
+    outcome = await held.script(START + text)
+    assert outcome["stdout"] == "held\nheld\ngot\n", outcome
 
 
 async def test_nobody_can_hide_behind_prctl(held: World) -> None:

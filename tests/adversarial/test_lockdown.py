@@ -89,6 +89,7 @@ ATTACKS: Final[dict[str, tuple[Any, ...]]] = {
     "read another's memory": ("process_vm_readv", GATEWAY, EIGHT_BYTES, 1, EIGHT_BYTES, 1, 0),
     "write another's memory": ("process_vm_writev", GATEWAY, EIGHT_BYTES, 1, EIGHT_BYTES, 1, 0),
     "map writable code": ("mmap", 0, 4096, RWX, PRIVATE_ANONYMOUS, -1, 0),
+    "map memory that outlives its mapping": ("mmap", 0, 4096, 3, 0x21, -1, 0),
     "map code": ("mmap", 0, 4096, RX, PRIVATE_ANONYMOUS, -1, 0),
     "make data writable code": ("mprotect", "@page", 4096, RWX),
     "make data code only": ("mprotect", "@page", 4096, 4),

@@ -579,3 +579,16 @@ async def test_no_error_of_a_request_repeats_a_secret(
     shown = "".join(traceback.format_exception(refused.value)) + caplog.text
     assert "the value of it" not in shown
     assert refused.value.code in {"effect.protocol", "effect.connection_lost"}
+
+
+@pytest.mark.parametrize("field", [b"Content-Encoding: gzip", b"content-encoding: identity\r\nContent-Encoding: br"])
+async def test_an_answer_that_cannot_be_looked_into_is_none(workspace: Workspace, field: bytes) -> None:
+    """A service that compresses its echo unasked would carry the secret past the mask. A POST is then in doubt."""
+    response = b"HTTP/1.1 200 OK\r\n" + field + b"\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"
+    async with serving(answering(response)) as port:
+        for method in ("GET", "POST"):
+            with pytest.raises(EffectError) as refused:
+                await perform_with_secret(
+                    workspace, FakeResolver("127.0.0.1"), f"http://127.0.0.1:{port}/", method=method
+                )
+            assert (refused.value.code, refused.value.in_doubt) == ("effect.secret_compressed", method == "POST")

@@ -16,6 +16,7 @@ that cannot ends by itself. Left out on purpose, beside everything that administ
 - umask, for the same reason: a file that is made is its owner's alone, its set-id bits mean nothing to others;
 - sendmsg and recvmsg, with which descriptors travel: one that is under way is in no process, so a file that it holds
   could not be counted; and out-of-band data on sockets, which nobody needs and which has been a way into the kernel;
+- shared memory without a file (`mapping`), which nobody's account would show;
 - PR_SET_DUMPABLE, behind which a process could hide what it holds;
 - inotify, mincore and fcntl's leases, for the same reason: they work on whatever can be named or read;
 - memfd_create, because Landlock does not stop memory from being executed; fallocate, because it takes
@@ -28,7 +29,7 @@ Source of the numbers: gateway/workers/syscalls.py.
 import errno
 from typing import Final
 
-from gateway.workers.seccomp import WORD, Allow, Check, allow, program
+from gateway.workers.seccomp import WORD, Allow, Check, allow, mapping, program
 from gateway.workers.syscalls import Machine
 
 _AF_UNIX: Final = 1
@@ -72,7 +73,7 @@ _STREAMS: Final = """
 shutdown getsockname getpeername getsockopt
 """  # of a connected pair (below), used like a pipe
 _MEMORY: Final = """
-brk madvise membarrier mmap mprotect mremap msync munmap pkey_alloc pkey_free pkey_mprotect mseal
+brk madvise membarrier mprotect mremap msync munmap pkey_alloc pkey_free pkey_mprotect mseal
 """
 _ITSELF: Final = """
 arch_prctl capget exit exit_group futex futex_requeue futex_wait futex_waitv futex_wake set_robust_list rseq
@@ -91,6 +92,7 @@ execve execveat wait4 waitid
 _ALWAYS: Final = allow(*f"{_FILES}{_WAITING}{_STREAMS}{_MEMORY}{_ITSELF}{_SIGNALS}{_PROGRAMS}".split())
 _CHECKED: Final = (
     Allow("socketpair", (Check(0, WORD, (_AF_UNIX,)), Check(1, _SOCK_TYPE, (_SOCK_STREAM,)))),
+    *mapping(),
     Allow("sendto", (_IN_BAND,)),
     Allow("recvfrom", (_IN_BAND,)),
     Allow("prctl", (Check(0, WORD, (*_PR_ALLOWED, _PR_SET_VMA)),)),

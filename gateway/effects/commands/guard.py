@@ -19,6 +19,7 @@ from gateway.effects.commands.proc import descendants, measured, nameless_bytes
 from gateway.effects.tree import extent_of
 
 THREADS_MAX: Final = 256  # of all processes of one command together, beside one each
+ENDED_MAX: Final = 256  # processes that have ended, and were not waited for: a number is theirs until the command ends
 _LOOK_SECONDS: Final = 0.02  # between two looks at processes and memory
 _WALK_SHARE: Final = 10  # a walk over the workspace may take a tenth of the time
 _WALK_SECONDS_MIN: Final = 0.1
@@ -133,15 +134,19 @@ class Guard:
 
     def _look(self) -> None:
         """Count processes, threads, memory and disk; what is over its limit ends the command."""
-        processes = threads = resident_bytes = 0
+        limits = self._order.limits
+        processes = ended = threads = resident_bytes = 0
         for pid in descendants(os.getpid()):
             process = measured(pid)
-            if process is not None:
-                processes += 1
-                threads += len(process.threads) - 1
-                resident_bytes += process.resident_bytes
-        limits = self._order.limits
-        if processes > limits.processes_max or threads > THREADS_MAX:
+            if process is None:
+                ended += 1
+                if ended > ENDED_MAX:
+                    break
+                continue
+            processes += 1
+            threads += len(process.threads) - 1
+            resident_bytes += process.resident_bytes
+        if processes > limits.processes_max or threads > THREADS_MAX or ended > ENDED_MAX:
             self._why = "processes"
         elif resident_bytes > limits.memory_bytes_max:
             self._why = "memory"

@@ -16,7 +16,12 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _BLOCK_BYTES: Final = 512  # of st_blocks, whatever the file system's are
 _ENDED: Final = frozenset("ZXx")
 _DELETED: Final = " (deleted)"
+_MAPS_MAX: Final = 8_192  # pieces of one process's memory; to read 65,530 of each takes the time of many looks
 _MAP_FIELDS: Final = 6  # addresses, rights, offset, device, inode, path
+
+
+class _TooManyError(Exception):
+    """A process has more to look at than is looked at."""
 
 
 def lists_children() -> bool:
@@ -61,7 +66,7 @@ def measured(pid: int) -> Measured | None:
 
 
 def nameless_bytes(processes: Iterable[int], root: int, mapped_bytes: int) -> int | None:
-    """Return what files without a name take of the disk; None where a process does not let itself be seen.
+    """Return what files without a name take of the disk; None where a process does not let itself be seen in whole.
 
     No walk finds a file that was unlinked and is held: open, or as a piece of memory, however small a piece. What is
     only in memory has no size that could be asked for, and counts as `mapped_bytes`, which is what a file may have.
@@ -82,7 +87,7 @@ def nameless_bytes(processes: Iterable[int], root: int, mapped_bytes: int) -> in
             for thread in process.threads:  # each may have a table of its own
                 opened.update(_nameless(thread))
             mapped |= _mapped(process.threads[0], beneath)
-    except PermissionError:
+    except (PermissionError, _TooManyError):
         return None
     return sum(opened.values()) + mapped_bytes * len(mapped - opened.keys())
 
@@ -99,7 +104,9 @@ def _mapped(thread: Path, beneath: str) -> set[int]:
     """Return the inodes of nameless files that are in the memory of a process."""
     found: set[int] = set()
     with suppress(FileNotFoundError, ProcessLookupError), (thread / "maps").open(errors="surrogateescape") as lines:
-        for line in lines:
+        for number, line in enumerate(lines):
+            if number >= _MAPS_MAX:
+                raise _TooManyError
             fields = line.rstrip("\n").split(maxsplit=_MAP_FIELDS - 1)
             if len(fields) == _MAP_FIELDS and fields[5].startswith(beneath) and fields[5].endswith(_DELETED):
                 found.add(int(fields[4]))
