@@ -92,7 +92,7 @@ class HookSet:
     """All hooks that are active at one moment. What has begun with a set ends with it.
 
     Raises:
-        ValueError: more hooks are in a place than `PLACED_MAX`.
+        HookRefusedError: `hook.too_many`, more hooks are in a place than `PLACED_MAX`.
     """
 
     kinds: Mapping[str, StepKind]
@@ -104,7 +104,8 @@ class HookSet:
     def __post_init__(self) -> None:
         """Sort the hooks into their places, each in the order in which they run: by `order`, then by name."""
         if len(self.placed) > PLACED_MAX:
-            raise ValueError(f"at most {PLACED_MAX} screens, rewrites and observers")
+            message = f"at most {PLACED_MAX} hooks may be screens, rewrites and observers"
+            raise HookRefusedError(message, code="hook.too_many", field="hooks")
         placed = tuple(sorted(self.placed, key=lambda each: (each.order, each.hook.name)))
         by_place: dict[tuple[str, str], tuple[PlacedHook, ...]] = {}
         for each in placed:

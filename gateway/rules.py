@@ -22,7 +22,7 @@ from gateway.effects.commands.rule import CommandRule
 from gateway.effects.limits import LimitTable, limit_table
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.errors import HookRefusedError, PolicyInvalidError
-from gateway.hookset import PLACED_MAX, ActiveHook, FixedHooks, HookSet, StepKind
+from gateway.hookset import ActiveHook, FixedHooks, HookSet, StepKind
 from gateway.missions.retention import retention_days
 from gateway.placing import load_site_hooks, place, profile_of
 from gateway.policy.bundle import Bundle
@@ -72,9 +72,6 @@ class Rules:
             names.add(each.hook.name)
         kinds = prepare_kinds([each for each in active if each.hook.kind == "step"], self.profiles, self.addresses)
         placed = tuple(place(each, self.profiles, kinds) for each in active if each.hook.kind != "step")
-        if len(placed) > PLACED_MAX:
-            message = f"at most {PLACED_MAX} hooks may be screens, rewrites and observers"
-            raise HookRefusedError(message, code="hook.too_many", field="hooks")
         return HookSet(kinds=kinds, placed=placed, sandbox=sandbox)
 
 

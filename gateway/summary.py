@@ -39,6 +39,7 @@ def mission_summary(caller: Principal, sanitized: SanitizedMission) -> bytes:
         "digest": sanitized.digest,
         "labels": dict(mission.labels),
         "config": config_document(mission.config),
+        "security_level": sanitized.level.name,
         "steps": len(mission.steps),
         "edges": sum(len(step.depends_on) for step in mission.steps),
         "levels": len(sanitized.plan.graph.levels),

@@ -17,6 +17,7 @@ from typing import Final
 from engine.clock import Clock, rfc3339
 from engine.errors import FaultError, RefusalError
 from engine.values import JsonObject
+from gateway.detached import Detached
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.waits import ApprovalTerms
 from gateway.errors import ConflictError, EffectError, NotFoundError, SanitizationError
@@ -25,7 +26,6 @@ from gateway.identity import Principal
 from gateway.missions.approval_log import GATEWAY, ApprovalLog
 from gateway.missions.approval_rules import is_expired, require_decidable
 from gateway.missions.approval_view import ApprovalView
-from gateway.missions.detached import Detached
 from gateway.missions.expiry import Expiry
 from gateway.missions.ports import ApprovalStore, MissionFacts, Tell
 from gateway.pipeline import actor

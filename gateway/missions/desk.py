@@ -12,13 +12,13 @@ import orjson
 from engine.result import MissionState, StepFailure, StepResult
 from engine.values import JsonObject
 from gateway.admission import Admission
+from gateway.detached import Detached
 from gateway.drafts import Draft
 from gateway.errors import ConflictError, NotFoundError
 from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.children import REQUEST_ID_PREFIX, Children
 from gateway.missions.control import REASON_MAX, Control
-from gateway.missions.detached import Detached
 from gateway.missions.earlier import stored_events, stored_results
 from gateway.missions.execution import Execution, Ground
 from gateway.missions.floor import Floor

@@ -13,11 +13,11 @@ from typing import Final
 
 from engine.errors import EngineError
 from engine.values import JsonValue
+from gateway.detached import Detached
 from gateway.errors import ConflictError, HookRefusedError, NotFoundError
 from gateway.events import Audit, EventType, refusal_document
 from gateway.hookset import ActiveHook, HookSet
 from gateway.identity import Principal
-from gateway.missions.detached import Detached
 from gateway.pipeline import actor
 from gateway.registry.placement import Placement
 from gateway.registry.views import HookDetail, HookView, Published, base_view, view_of

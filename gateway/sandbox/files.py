@@ -27,10 +27,6 @@ class HookFiles:
     schema: bytes | None = None  # of a step alone
     signature: bytes | None = None
 
-    def same_content(self, other: "HookFiles") -> bool:
-        """Whether both are the same hook; who signed it is not looked at."""
-        return (self.manifest, self.module, self.schema) == (other.manifest, other.module, other.schema)
-
 
 def read_files(folder: Path) -> HookFiles:
     """Return the files in `folder`: hook.toml, module.wasm, the schema that the manifest names, and hook.sig if any.

@@ -46,6 +46,11 @@ def step(step_id: str, *depends_on: str, kind: str = "command", **parameters: An
     }
 
 
+def commanding(*steps: dict[str, Any]) -> dict[str, Any]:
+    """Return a mission of the level that runs programs."""
+    return mission(*steps, config={"security_level": "relaxed"})
+
+
 def opening(**commands: Any) -> Callable[[dict[str, Any]], None]:
     """Return a change of policy data that opens commands."""
     return lambda config: config["commands"].update(commands)
@@ -57,7 +62,7 @@ async def outcome_of(tmp_path: Path, *steps: dict[str, Any], **commands: Any) ->
     made = new_home(tmp_path)
     change_policy_data(made, opening(**commands))
     async with serving(made) as gateway:
-        view = await submitted(gateway, made, mission(*steps))
+        view = await submitted(gateway, made, commanding(*steps))
     verified(made)
     return view["result"]["step_results"], events_of(made)
 
@@ -94,7 +99,7 @@ async def test_what_is_not_declared_is_refused_by_its_layer(tmp_path: Path, argv
     made = new_home(tmp_path)
     change_policy_data(made, opening(sort=program("sort", **SORT)))
     async with serving(made) as gateway:
-        document = mission(step("run", argv=argv), step("after", "run", kind="transform"))
+        document = commanding(step("run", argv=argv), step("after", "run", kind="transform"))
         if code.startswith("sanitize"):
             with pytest.raises(CallError, match="holds a character outside"):
                 await submitted(gateway, made, document)
@@ -126,7 +131,7 @@ async def test_data_of_the_network_reaches_no_command(tmp_path: Path) -> None:
     change_policy_data(made, opening(sort=program("sort", **SORT)))
     async with serving(made) as gateway:
         for wanted in ("${steps.get.output.body}", "in.txt"):
-            document = mission(
+            document = commanding(
                 step("get", kind="http", url="https://example.com/"),
                 step("keep", "get", kind="create_file", path="in.txt", content="${steps.get.output.body}"),
                 step("run", "get", argv=["sort", wanted]),
@@ -194,7 +199,9 @@ async def test_a_gateway_that_is_killed_leaves_no_command(tmp_path: Path) -> Non
     def submit() -> str:
         with calling(running.address, made) as client:
             return str(
-                client.submit(json.dumps(mission(step("run", argv=["long"], stdin=script))).encode(), "r")["mission_id"]
+                client.submit(json.dumps(commanding(step("run", argv=["long"], stdin=script))).encode(), "r")[
+                    "mission_id"
+                ]
             )
 
     try:

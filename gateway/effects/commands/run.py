@@ -14,12 +14,13 @@ import asyncio
 import base64
 import os
 import signal
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from engine.values import JsonObject, JsonValue
+from gateway.detached import Detached
 from gateway.effects.arguments import integer, invalid, only_fields, payload
 from gateway.effects.blocking import BlockingPool
 from gateway.effects.commands import kernel
@@ -58,7 +59,7 @@ class CommandRun:
         self._runner = runner
         self._disk = disk
         self._places = asyncio.Semaphore(RUNNING_MAX)
-        self._counting: set[asyncio.Task[None]] = set()
+        self._counting = Detached()
 
     def repeatable(self, _args: JsonObject) -> bool:
         """Return False: nobody knows what a program does the second time."""
@@ -75,7 +76,7 @@ class CommandRun:
             try:
                 end = await self._run(call, scope.workspace, ends_at)
             finally:
-                await self._finished(self._count(scope.workspace))  # (5)
+                await self._counting.run(self._count(scope.workspace))  # (5)
             if scope.workspace.usage.over:
                 end = replace(end, how="disk", exit_code=None)
         return _outcome(call.rule, end)
@@ -143,13 +144,6 @@ class CommandRun:
     async def _count(self, workspace: Workspace) -> None:
         """Count the workspace as it is; one that cannot be counted counts as full."""
         await self._disk.run(workspace.recount, timeout_seconds=_COUNT_SECONDS_MAX)
-
-    async def _finished(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it to its end, whoever cancels meanwhile."""
-        task = asyncio.create_task(work)
-        self._counting.add(task)
-        task.add_done_callback(self._counting.discard)
-        await asyncio.shield(task)
 
 
 def _outcome(rule: CommandRule, end: CommandEnd) -> JsonObject:

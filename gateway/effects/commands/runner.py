@@ -8,10 +8,10 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
+from gateway.detached import Detached
 from gateway.effects.commands.order import FAILED, STARTED, CommandEnd, CommandOrder
 from gateway.errors import EffectError, WorkerError
 from gateway.workers.frame import frame, printable
@@ -35,7 +35,7 @@ class CommandRunner:
     def __init__(self, zygote: Zygote, *, grace_seconds: float = _GRACE_SECONDS) -> None:
         self._zygote = zygote
         self._grace_seconds = grace_seconds
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending = Detached()
 
     async def run(self, order: CommandOrder, root: int) -> CommandEnd:
         """Run one command in the directory `root` to its end; none of its processes is left when this returns.
@@ -62,19 +62,12 @@ class CommandRunner:
                 raise _lost() from error
             raise EffectError("there is no process for a command", code="effect.unavailable") from error
         finally:
-            await self._finished(_ended(conversation, process))
+            await self._ending.run(_ended(conversation, process))
 
     async def close(self) -> None:
         """Wait for the end of commands whose callers have given up."""
         while self._ending:
-            await asyncio.wait(tuple(self._ending))
-
-    async def _finished(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it to its end, whoever cancels meanwhile."""
-        task = asyncio.create_task(work)
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-        await asyncio.shield(task)
+            await self._ending.settled()
 
 
 class _Conversation:

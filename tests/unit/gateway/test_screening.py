@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from engine.result import MissionState
-from gateway.errors import PolicyDeniedError, SandboxError
+from gateway.errors import HookRefusedError, PolicyDeniedError, SandboxError
 from gateway.events import digest
 from gateway.hook_failures import TOLD_EVERY_SECONDS
 from gateway.hookset import PLACED_MAX, HookSet, PlacedHook, Subject
@@ -144,12 +144,13 @@ class TestScope:
         refused_mission(world, mission(step("a"), step("b", kind="posting")))
         results(world, step("a"))
 
-    def test_a_set_is_bounded_and_sorted(self) -> None:
-        """What ran is listed in one event, so there is a maximum."""
+    def test_a_set_is_bounded(self) -> None:
+        """What ran is listed in one event, so there is a maximum, and whoever composes a set hears of it by name."""
         hooks = tuple(screen(f"s{n}") for n in range(PLACED_MAX))
         assert len(HookSet(kinds={}, sandbox=World().sandbox, placed=hooks).at("screen", "step")) == PLACED_MAX
-        with pytest.raises(ValueError, match="at most"):
+        with pytest.raises(HookRefusedError, match="at most") as refused:
             HookSet(kinds={}, sandbox=World().sandbox, placed=(*hooks, screen("more")))
+        assert refused.value.code == "hook.too_many"
         assert screen().is_about(Subject(step_types=frozenset(), labels={}))
 
 

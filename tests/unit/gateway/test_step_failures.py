@@ -46,6 +46,14 @@ def test_no_module_speaks_with_the_host_s_voice(family: str) -> None:
     assert raised.value.code == "sandbox.output_invalid"
 
 
+@pytest.mark.parametrize("family", _families())
+def test_the_abi_s_page_names_it(family: str) -> None:
+    """An author reads there which words are not a module's to say."""
+    page = (Path(gateway.__file__).parent.parent / "wasm-hooks" / "abi.md").read_text(encoding="utf-8")
+    [told] = re.findall(r"none of the gateway's own: (.*?);", page)
+    assert f"`{family}`" in told
+
+
 @pytest.mark.parametrize("code", ["effect.http_status", "transform.type", "parameters.invalid", "mine"])
 def test_a_module_says_what_is_its_own(code: str) -> None:
     """Its own words, and what the journal told it of an effect, are the step's failure."""

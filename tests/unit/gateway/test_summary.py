@@ -1,5 +1,7 @@
 """The summary of a mission: small whatever the mission's size, and never silent about what it leaves out."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -9,6 +11,7 @@ from gateway.summary import NAMES_MAX, mission_subject, mission_summary
 from tests.worlds import ANN, World, mission, step
 
 FAST_MEMORY_BYTES = 1024 * 1024
+ABI = (Path(__file__).parents[3] / "wasm-hooks" / "abi.md").read_text(encoding="utf-8")
 
 
 def summary(form: Any, caller: Principal = ANN) -> Any:
@@ -34,6 +37,16 @@ def test_counts_kinds_hosts_and_taint() -> None:
     assert (told["labels"], told["taint"]) == ({"team": "red"}, ["network"])
     assert (told["conditional"], told["fan_out"]) == (0, 1)
     assert [name for name in told if name.endswith("truncated") and told[name]] == []
+
+
+def test_the_abi_s_page_shows_every_member() -> None:
+    """Whoever writes a screen reads that page: it names what there is, and nothing else."""
+    [shown] = re.findall(r"The summary of a mission:\n\n```json\n(.*?)```", ABI, re.DOTALL)
+    found = summary(mission(step("a"), config={"security_level": "strict"}))["mission"]
+    page = orjson.loads(shown)
+    assert page.keys() == found.keys()
+    assert page["config"].keys() == found["config"].keys()
+    assert found["security_level"] == "strict"
 
 
 def test_a_host_that_a_reference_may_change_is_unknown() -> None:

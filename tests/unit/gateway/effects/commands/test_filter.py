@@ -1,12 +1,12 @@
 """The filter of a command, instruction by instruction: what it lets through, and what it never does."""
 
 import errno
-import struct
 
 import pytest
 
 from gateway.effects.commands.filter import command_filter
 from gateway.workers.syscalls import MACHINES, Machine
+from tests.unit.gateway.workers.bpf import evaluate
 
 ALLOW, KILL, ERRNO = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
 EVERY = [pytest.param(machine, id=machine.name) for machine in MACHINES.values()]
@@ -26,28 +26,9 @@ IGNORED = ("fchmod", "fchmodat", "fchmodat2", "utimensat")
 
 
 def answer(program: bytes, machine: Machine, name: str | int, *arguments: int, arch: int | None = None) -> int:
-    """Run a filter as the kernel would, over one call."""
+    """Run a filter over one call, by its name or its number."""
     number = machine.numbers[name] if isinstance(name, str) else name
-    padded = (*arguments, *[0] * (6 - len(arguments)))
-    data = struct.pack("=IIQ6Q", number, machine.audit_arch if arch is None else arch, 0, *padded)
-    code = list(struct.iter_unpack("=HBBI", program))
-    at = accumulator = 0
-    while True:
-        operation, if_true, if_false, constant = code[at]
-        at += 1
-        match operation:
-            case 0x20:
-                [accumulator] = struct.unpack_from("=I", data, constant)
-            case 0x54:
-                accumulator &= constant
-            case 0x15:
-                at += if_true if accumulator == constant else if_false
-            case 0x35:
-                at += if_true if accumulator >= constant else if_false
-            case 0x06:
-                return int(constant)
-            case _:
-                raise AssertionError(hex(operation))
+    return evaluate(program, machine.audit_arch if arch is None else arch, number, *arguments)
 
 
 @pytest.mark.parametrize("machine", EVERY)
