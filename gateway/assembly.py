@@ -56,6 +56,7 @@ from gateway.rules import Rules, load_rules
 from gateway.sandbox.fleet import Fleet, all_of
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
+from gateway.sandbox.version import engine_version
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.screening import Screening
 from gateway.store.store import Store
@@ -396,6 +397,7 @@ async def _record_start(audit: AuditLog, rules: Rules, workers: _Workers, isolat
     """Say, before any step, what is in force, also where a killed gateway could not say so."""
     started: JsonObject = {
         "bundle": rules.bundle.digest,
+        "engine": engine_version().document(),
         "hooks": workers.registry.pins(),
         "isolation": list(isolation.in_force),
         "missing": [str(layer) for layer in isolation.missing],

@@ -129,6 +129,7 @@ class StepPipeline:
             evidence |= {"now": given.now, "seed": given.seed}
             held = await self._secrets.of_step(*secret_claim(admitted, index, attempt, given))
             ready = await self._resolve(admitted, index, attempt, given, held, evidence)  # (4) inputs, sanitized again
+            evidence["parameters"] = digest(ready.parameters)
             constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step; screens
             self._runs.require(admitted.caller, ready.kind.hook)  # quota left, hook enabled
         if ready.hooks.at("observe", "step"):
@@ -216,6 +217,7 @@ class StepPipeline:
             constraints = constraints.narrow_by(screened.limits)
         evidence["fuel_max"] = constraints.fuel_max
         evidence["memory_bytes_max"] = constraints.memory_bytes_max
+        evidence["output_bytes_max"] = constraints.output_bytes_max
         return constraints
 
     def _profile(self, name: str) -> ExecutionConstraints:
@@ -323,6 +325,7 @@ class StepPipeline:
         ):
             if used := self._check_effect(ready, call, index):
                 evidence["secrets"] = list(used)
+            evidence["args"] = digest(call.args)
             asked = ready.effect_document(call, index)
             evidence["document"] = digest(asked)
             decision = await self._policy.decide("effect", asked)
