@@ -1,7 +1,7 @@
 """What a replay comes to for each step: the recorded end beside the one that was found."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Union
 
 from engine.errors import StepError
 from engine.json_copy import NotJsonError, encode, read_back
@@ -235,7 +235,7 @@ def _compare_item(recorded: JsonValue, attempt: AttemptTrace, replayed: Replayed
     )
 
 
-def _kept(value: JsonValue) -> JsonValue | Fault:
+def _kept(value: JsonValue) -> Union[JsonValue, Fault]:  # noqa: UP007 - JsonValue is a forward reference
     """Return an output as the context of a mission keeps it, or why it does not; `engine.context` has the rules."""
     try:
         encoded = encode(value)
