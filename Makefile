@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-bench
-HOOK_SOURCES := $(shell find wasm-hooks -type f 2>/dev/null)
+HOOK_SOURCES := $(shell find wasm-hooks -type f -not -name module.wasm 2>/dev/null)
 
 .PHONY: demo test coverage check bench bench-peers proto lock setup clean
 

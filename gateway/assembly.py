@@ -2,10 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from secrets import SystemRandom
 from typing import Final
@@ -51,6 +50,7 @@ from gateway.policy.engine import ENTRYPOINTS
 from gateway.policy.pool import WorkerPolicy
 from gateway.registry.registry import Registry, RegistryParts
 from gateway.rpc.gate import PolicyGate
+from gateway.rpc.log_reader import LogReader
 from gateway.rpc.server import Ports, RpcServer
 from gateway.rules import Rules, load_rules
 from gateway.sandbox.fleet import Fleet, all_of
@@ -97,26 +97,6 @@ class Gateway:
         return self.registry.hooks
 
 
-@dataclass(frozen=True, slots=True)
-class LogReader:
-    """The audit log as the audit service reads it."""
-
-    log: AuditLog
-    keys: tuple[str, ...]
-
-    def checkpoint(self) -> bytes:
-        """Return the newest signed checkpoint."""
-        return self.log.checkpoint()
-
-    def read(self, start: int, count: int) -> Iterator[bytes]:
-        """Yield covered lines without LF."""
-        return self.log.read(start, count)
-
-    def verifier_keys(self) -> tuple[str, ...]:
-        """Return the C2SP verifier keys."""
-        return self.keys
-
-
 @asynccontextmanager
 async def running_gateway(
     home: Path, config: Config, *, clock: Clock | None = None, drain_seconds: float = DRAIN_SECONDS
@@ -126,7 +106,7 @@ async def running_gateway(
     Raises:
         EngineError: it cannot start; what had been started is stopped again.
     """
-    _check_listen(config)
+    config.check_listen()
     isolation = of_this_kernel()
     config.workers.check(isolation)
     # An event loop that never idles gives the interpreter up only every switch interval; at the default of 5 ms the
@@ -247,7 +227,7 @@ def _stages(
         chance=SystemRandom().random,
     )
     failures = HookFailures(records.audit, records.clock)
-    observers = Observers(held.runs, failures, SystemRandom().random)
+    observers = Observers(held.runs, failures)
     stack.push_async_callback(observers.close, _OBSERVERS_DRAIN_SECONDS)
     vault = VaultReader(config.secrets.source(home))
     stack.callback(vault.close)
@@ -376,21 +356,6 @@ def _check_commands(rules: Rules) -> None:
     """Refuse to open commands on a kernel that cannot hold them; nothing in the configuration allows it."""
     if rules.commands and (lacking := kernel.missing()):
         raise ConfigurationError(f"commands in data.gateway.config need {lacking}", code="config.kernel")
-
-
-def _check_listen(config: Config) -> None:
-    """Refuse to carry bearer tokens over a network in the clear."""
-    host = config.listen.rpartition(":")[0].strip("[]")
-    try:
-        loopback = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise ConfigurationError(
-            f"listen: {config.listen} is not a loopback address, and this gateway has no TLS yet: tokens would travel "
-            "in the clear; listen on 127.0.0.1 behind something that ends TLS",
-            code="config.listen",
-        )
 
 
 async def _record_start(audit: AuditLog, rules: Rules, workers: _Workers, isolation: Isolation) -> None:

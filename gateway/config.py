@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -195,6 +196,24 @@ class Config(_Section):
     breakers: BreakersConfig = Field(default_factory=BreakersConfig)
     security: SecurityConfig = Field(default_factory=SecurityConfig)
     secrets: SecretsConfig = Field(default_factory=SecretsConfig)
+
+    def check_listen(self) -> None:
+        """Refuse to carry bearer tokens over a network in the clear.
+
+        Raises:
+            ConfigurationError: `config.listen`.
+        """
+        host = self.listen.rpartition(":")[0].strip("[]")
+        try:
+            loopback = host == "localhost" or ip_address(host).is_loopback
+        except ValueError:
+            loopback = False
+        if not loopback:
+            raise ConfigurationError(
+                f"listen: {self.listen} is not a loopback address, and this gateway has no TLS yet: tokens would "
+                "travel in the clear; listen on 127.0.0.1 behind something that ends TLS",
+                code="config.listen",
+            )
 
     @field_validator("listen")
     @classmethod

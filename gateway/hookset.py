@@ -41,6 +41,7 @@ class ActiveHook:
     step_types: frozenset[str] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
     settings: bytes = b"{}"  # JSON, an object
+    entry: str = ""  # where the configuration names it, as errors say it: "hooks[3]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

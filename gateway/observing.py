@@ -38,18 +38,10 @@ class _Sight:
 class Observers:
     """Runs the observers of one gateway. `counts` says how many runs were sampled out, dropped, ended and failed."""
 
-    def __init__(
-        self,
-        runs: ConstrainedRuns,
-        failures: HookFailures,
-        chance: Callable[[], float],
-        *,
-        waiting_max: int = WAITING_MAX,
-    ) -> None:
-        """Begin with nothing to show; `chance` returns numbers from 0 to 1, 1 excluded, and decides on samples."""
+    def __init__(self, runs: ConstrainedRuns, failures: HookFailures, *, waiting_max: int = WAITING_MAX) -> None:
+        """Begin with nothing to show."""
         self._runs = runs
         self._failures = failures
-        self._chance = chance
         self._waiting_max = waiting_max
         self._waiting: deque[_Sight] = deque()
         self._waiting_bytes = 0
@@ -74,11 +66,10 @@ class Observers:
         for placed in hooks.at("observe", place):
             if not placed.is_about(subject):
                 continue
-            rate = placed.profile.sampling_rate
-            if rate < 1 and self._chance() >= rate:
-                self.counts["sampled_out"] += 1
-                continue
             try:
+                if self._runs.left_out(placed.hook, placed.profile):
+                    self.counts["sampled_out"] += 1
+                    continue
                 made = document() if made is None else made
                 self._queue(
                     _Sight(placed, hooks.sandbox, placed.framed(made, given.now, given.seed), given.for_run(), tenant)

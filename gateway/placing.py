@@ -26,7 +26,8 @@ def load_site_hooks(
     active: list[ActiveHook] = []
     for at, entry in enumerate(entries):
         try:
-            active.append(_placement(entry).of(_load(home, entry, shipped, publishers)))
+            placed = _placement(entry).of(_load(home, entry, shipped, publishers))
+            active.append(replace(placed, entry=f"hooks[{at}]"))
         except HookRefusedError as error:
             what = entry.builtin or entry.path
             text = f"hooks[{at}]: {what}: {error.message}"
@@ -46,11 +47,10 @@ def place(active: ActiveHook, profiles: Mapping[str, ExecutionConstraints], step
         HookRefusedError: `hook.unknown_profile`, `hook.unknown_step_type`.
     """
     hook = active.hook
-    profile = profile_of(hook, active.profile, profiles)
+    profile = profile_of(active, profiles)
     if unknown := sorted(active.step_types - set(step_types)):
-        raise HookRefusedError(
-            f"hook {hook.name!r}: there is no step kind {unknown[0]!r}", code="hook.unknown_step_type"
-        )
+        message = f"hook {hook.name!r}: there is no step kind {unknown[0]!r}"
+        raise HookRefusedError(message, code="hook.unknown_step_type", field=active.entry)
     constraints = replace(profile, sampling_rate=1.0, retries_max=0)  # both are up to who runs it
     if hook.kind != "rewrite":
         constraints = constraints.narrow_by({"output_bytes_max": ANSWER_BYTES_MAX})
@@ -65,16 +65,17 @@ def place(active: ActiveHook, profiles: Mapping[str, ExecutionConstraints], step
     )
 
 
-def profile_of(hook: Hook, instead: str | None, profiles: Mapping[str, ExecutionConstraints]) -> ExecutionConstraints:
+def profile_of(active: ActiveHook, profiles: Mapping[str, ExecutionConstraints]) -> ExecutionConstraints:
     """Return the profile that a hook runs in.
 
     Raises:
         HookRefusedError: `hook.unknown_profile`.
     """
-    name = instead or hook.profile
+    name = active.profile or active.hook.profile
     profile = profiles.get(name)
     if profile is None:
-        raise HookRefusedError(f"hook {hook.name!r}: there is no profile {name!r}", code="hook.unknown_profile")
+        message = f"hook {active.hook.name!r}: there is no profile {name!r}"
+        raise HookRefusedError(message, code="hook.unknown_profile", field=active.entry)
     return profile
 
 

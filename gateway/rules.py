@@ -1,6 +1,5 @@
 """What is decided before anything starts: the bundle, and what its data makes of hooks, addresses and records."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -28,7 +27,7 @@ from gateway.missions.retention import retention_days
 from gateway.placing import load_site_hooks, place, profile_of
 from gateway.policy.bundle import Bundle
 from gateway.policy.regorus_engine import RegorusEngine
-from gateway.sandbox.hooks import Hook, builtin_hooks
+from gateway.sandbox.hooks import builtin_hooks
 from gateway.sandbox.port import Sandbox
 from gateway.sandbox.profile import profiles_from
 from gateway.sandbox.routing import RoutedSandbox
@@ -65,16 +64,17 @@ class Rules:
         Raises:
             HookRefusedError: two of one name, an unknown profile, a schema or an effect that does not exist.
         """
-        if double := next((name for name, n in Counter(each.hook.name for each in active).items() if n > 1), None):
-            raise HookRefusedError(f"there are two hooks named {double!r}", code="hook.duplicate")
-        kinds = prepare_kinds(
-            tuple(each.hook for each in active if each.hook.kind == "step"), self.profiles, self.addresses
-        )
+        names: set[str] = set()
+        for each in active:
+            if each.hook.name in names:
+                message = f"there are two hooks named {each.hook.name!r}"
+                raise HookRefusedError(message, code="hook.duplicate", field=each.entry)
+            names.add(each.hook.name)
+        kinds = prepare_kinds([each for each in active if each.hook.kind == "step"], self.profiles, self.addresses)
         placed = tuple(place(each, self.profiles, kinds) for each in active if each.hook.kind != "step")
         if len(placed) > PLACED_MAX:
-            raise HookRefusedError(
-                f"at most {PLACED_MAX} hooks may be screens, rewrites and observers", code="hook.too_many"
-            )
+            message = f"at most {PLACED_MAX} hooks may be screens, rewrites and observers"
+            raise HookRefusedError(message, code="hook.too_many", field="hooks")
         return HookSet(kinds=kinds, placed=placed, sandbox=sandbox)
 
 
@@ -113,7 +113,7 @@ def load_rules(home: Path | None, config: Config) -> Rules:
 
 
 def prepare_kinds(
-    hooks: tuple[Hook, ...], profiles: Mapping[str, ExecutionConstraints], addresses: AddressPolicy
+    active: Sequence[ActiveHook], profiles: Mapping[str, ExecutionConstraints], addresses: AddressPolicy
 ) -> dict[str, StepKind]:
     """Return each step kind with its compiled schema and what a run of it gets.
 
@@ -123,15 +123,17 @@ def prepare_kinds(
     """
     kinds: dict[str, StepKind] = {}
     spelled: dict[str, str] = {}
-    for hook in hooks:
+    for each in active:
+        hook = each.hook
         # `create__file` would be CreateFile as well, and take the missions that are written so.
         other = spelled.setdefault(camel_case(hook.name), hook.name)
         if other != hook.name:
             message = f"the hooks {other!r} and {hook.name!r} have the same name in another spelling"
-            raise HookRefusedError(message, code="hook.duplicate")
-        profile = profile_of(hook, None, profiles)
+            raise HookRefusedError(message, code="hook.duplicate", field=each.entry)
+        profile = profile_of(each, profiles)
         if unknown := sorted(set(hook.effects) - set(ARGUMENT_SCHEMAS)):
-            raise HookRefusedError(f"hook {hook.name!r}: no effect is {unknown[0]!r}", code="hook.unknown_effect")
+            message = f"hook {hook.name!r}: no effect is {unknown[0]!r}"
+            raise HookRefusedError(message, code="hook.unknown_effect", field=each.entry)
         schema = ParameterSchema.compile(hook.schema, addresses=addresses)
         kinds[hook.name] = StepKind(hook=hook, schema=schema, constraints=profile)
     return kinds

@@ -127,7 +127,7 @@ class Screening:
         """Return a step's value as the rewrites of a place leave it; each is given what the one before has made.
 
         Raises:
-            PolicyDeniedError: one of them says no. SandboxError: one of them cannot answer.
+            PolicyDeniedError: one of them says no. SandboxError, ConstraintViolationError: one of them cannot answer.
         """
         told: list[JsonValue] = []
         for placed in hooks.at("rewrite", place):
@@ -184,7 +184,7 @@ class Screening:
         """Return what a screen says; what may pass is tried again, as often as its profile says.
 
         Raises:
-            SandboxError: it broke a limit, lied, or cannot say.
+            ConstraintViolationError: it broke a limit. SandboxError: it lied, or cannot say.
         """
         profile, attempt = placed.profile, 0
         while True:

@@ -1,21 +1,24 @@
 """Screens, rewrites and observers for tests: made of nothing, and placed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from gateway.hookset import PlacedHook
+from engine.constraints import ExecutionConstraints
+from gateway.hookset import ActiveHook, PlacedHook
+from gateway.placing import place
 from gateway.sandbox.hooks import Hook
-from gateway.sandbox.profile import Profile, profiles_from
+from gateway.sandbox.profile import profiles_from
 
 ALLOW = {"verdict": "allow"}
 ABSTAIN = {"verdict": "abstain"}
 DENY = {"verdict": "deny", "reasons": [{"code": "site.no", "message": "because"}]}
 
 
-def profile(**fields: Any) -> Profile:
-    """Return the profile `fast` with other fields."""
-    return profiles_from({"profiles": {"fast": fields}})["fast"]
+def profiles(**fields: Any) -> Mapping[str, ExecutionConstraints]:
+    """Return profiles of which `fast` has other fields."""
+    return profiles_from({"profiles": {"fast": fields}})
 
 
 def placed(kind: str, at: str, name: str = "hook", *, settings: Any = None, **fields: Any) -> PlacedHook:
@@ -33,10 +36,8 @@ def placed(kind: str, at: str, name: str = "hook", *, settings: Any = None, **fi
         sha256="a" * 64,
         at=at,
     )
-    given = profile(**fields)
-    return PlacedHook(
-        hook=hook, profile=given, constraints=given.constraints, settings=orjson.dumps(settings or {}), **own
-    )
+    active = ActiveHook(hook=hook, settings=orjson.dumps(settings or {}), **own)
+    return place(active, profiles(**fields), active.step_types)
 
 
 def screen(name: str = "hook", at: str = "step", **fields: Any) -> PlacedHook:

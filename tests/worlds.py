@@ -355,12 +355,12 @@ class World:
             policy=self.policy,
             audit=self.log,
             clock=self.clock,
-            chance=lambda: 0.5,
+            chance=lambda: self.chance,
             cpu_us=self._cpu_us,
         )
         self.failures = HookFailures(self.log, self.clock)
         self.screening = Screening(self.held.runs, self.failures, self.log, self.clock)
-        self.observers = Observers(self.held.runs, self.failures, lambda: self.chance)
+        self.observers = Observers(self.held.runs, self.failures)
         self.admission = Admission(
             hooks=self.hooks,
             levels=self.levels,
@@ -479,6 +479,7 @@ class _Laws:
         self.verdicts: set[str] = set()  # steps and items that have one, in the present run of their mission
         self.allowed: dict[str, Counter[str]] = {}  # those whose last one is a yes → operations still to be intended
         self.rewritten: dict[str, str] = {}  # digests of outputs
+        self.opened: dict[str, set[str]] = {}  # by step: rules that were passed over, and that no verdict names yet
         self.open_intents: set[str] = set()
         self.performed: set[str] = set()
 
@@ -499,7 +500,8 @@ class _Laws:
             self.allowed = {name: ops for name, ops in self.allowed.items() if not name.startswith(f"{mission_id}/")}
         elif kind == "constraint.violated" and step_id:
             assert mission_id in self.admitted, f"{event}: not admitted"
-            assert event.details["policy"] == "closed", f"{event}: a step has failed open"
+            if event.details["policy"] != "closed":  # a screen's: its verdict is to come, and a step's never is open
+                self.opened.setdefault(event.target, set()).add(event.details["rule"])
         elif kind.startswith(("step.", "effect.")) and step_id:
             assert mission_id in self.admitted, f"{event}: not admitted"
             if kind in BEGINNINGS:
@@ -522,6 +524,7 @@ class _Laws:
             assert event.target not in self.ended, f"{event}: a second end"
             self.ended.add(event.target)
             if event.details["status"] == "Completed":
+                assert event.target not in self.opened, f"{event}: only screens may be passed over"
                 rewritten = self.rewritten.get(event.target, event.details["output"])
                 assert event.details["output"] == rewritten, f"{event}: another output than the rewritten one"
                 if event.target not in self.verdicts:
@@ -532,6 +535,8 @@ class _Laws:
             assert not again or event.target in self.allowed, f"{event}: asked again, and never before"
             before = self.allowed.pop(event.target, Counter())
             self.verdicts.add(event.target)
+            passed_over = self.opened.pop(event.target, set())
+            assert passed_over <= {each["hook"] for each in screens}, f"{event}: only screens may be passed over"
             if event.event_type == "step.allowed":
                 self.allowed[event.target] = before if again else Counter()
 

@@ -37,7 +37,6 @@ from gateway.stages import ReadyStep
 PrincipalQuotas: TypeAlias = Quotas[tuple[str, str]]  # by tenant and subject
 
 _HOOK: Final = "hook"
-_OPENING: Final = frozenset({"screen", "observe"})
 _UNBEGUN: Final = frozenset({"sandbox.unavailable", "sandbox.overloaded"})  # there was no run, and nothing is charged
 
 
@@ -99,7 +98,8 @@ class ConstrainedRuns:
             sandbox: where.
             hook: whose module.
             document: its input.
-            constraints: what it gets; they say whether a violation is passed over, which the caller does.
+            constraints: what it gets; a violation that they pass over is raised all the same, and passed over by the
+                caller.
             given: its clock and chance.
             tenant: whose breaker of the hook it is.
             report: hears of a violation; None: its caller counts them.
@@ -109,6 +109,10 @@ class ConstrainedRuns:
             SandboxError: as `Sandbox.run`, and `hook.disabled`.
         """
         return await self._held(sandbox, _Run(hook, constraints), document, given, tenant, report)
+
+    def left_out(self, hook: Hook, constraints: ExecutionConstraints) -> bool:
+        """Return whether a run of an observer is left out as a sample, and count it."""
+        return self._enforcer.left_out(hook.key, constraints)
 
     async def _held(
         self, sandbox: Sandbox, run: "_Run", document: bytes, given: RunGiven, tenant: str, report: Report | None
@@ -193,8 +197,9 @@ class _Run:
 
     @property
     def opens(self) -> bool:
-        """Whether a violation is passed over: never of a step, nor of a rewrite, which might hide something."""
-        return self.hook.kind in _OPENING and not self.constraints.fail_closed
+        """Whether a violation is passed over, as `PlacedHook.fails_open` says; never of a step."""
+        kind = self.hook.kind
+        return kind == "observe" or (kind == "screen" and not self.constraints.fail_closed)
 
 
 def _answer(sandbox: Sandbox, run: _Run, document: bytes, given: RunGiven) -> Coroutine[Any, Any, RunReport]:

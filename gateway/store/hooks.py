@@ -205,7 +205,7 @@ def use_modules(connection: sqlite3.Connection, modules: Mapping[str, bytes], no
     for sha256, data in modules.items():
         connection.execute(
             "INSERT INTO hook_modules (sha256, bytes) VALUES (?, ?) ON CONFLICT (sha256) DO UPDATE"
-            " SET retired_at = NULL",
+            " SET retired_at = NULL WHERE retired_at IS NOT NULL",  # else each start would write every module anew
             (sha256, data),
         )
     names = orjson.dumps(list(modules)).decode()

@@ -1,6 +1,7 @@
 """Damaged modules by the thousand: a seeded mutator, and a worker that puts what it makes to the rules of registration.
 
-`serve` is an entry for workers with the limits of the compiler's jail: whatever the bytes do, they do it there.
+`serve` is an entry for workers with the limits and the system calls of the compiler's jail: whatever the bytes do, they
+do it there.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import orjson
-from wasmtime import Module
+from wasmtime import Engine, Module
 
 from gateway.errors import HookRefusedError
 from gateway.sandbox.compile import check_bytes
@@ -140,18 +141,28 @@ def _size(data: bytes, at: int) -> tuple[int, int]:
             return size, at
 
 
+def large_modules() -> list[bytes]:
+    """Return modules that a compiler made."""
+    return [hook.module for hook in builtin_hooks()]
+
+
 class Bench:
     """An engine, the modules to damage, and what became of the cases."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, engine: Engine, large: Sequence[bytes]) -> None:
         self._seed = seed
-        self._engine = make_engine()
+        self._engine = engine
         modules = [ECHO, answering('{"output":1}'), *(wasm for wasm, _ in RUNS.values())]
         self._small = [wasm for wasm in modules if len(wasm) <= _SMALL_BYTES_MAX]
-        self._large = [hook.module for hook in builtin_hooks()]
+        self._large = large
         self._record = hashlib.sha256()
         self.compiled: dict[str, bytes] = {}
         self.counts = Counter[str]()
+
+    @classmethod
+    def of(cls, seed: int) -> "Bench":
+        """Return one with an engine of its own, and modules that the package has."""
+        return cls(seed, make_engine(), large_modules())
 
     def damaged(self, case: int) -> bytes:
         """Return the bytes of a case."""
@@ -195,12 +206,14 @@ class Bench:
 def serve(_config: bytes, _fds: tuple[int, ...]) -> Callable[[bytes], bytes]:
     """Build the handler: `[seed, first, count]` in.
 
-    Out come counts by outcome, a digest of all outcomes in order, and what was compiled, by case.
+    Out come counts by outcome, a digest of all outcomes in order, and what was compiled, by case. Files are read before
+    the lockdown, which leaves no call that opens one.
     """
+    engine, large = make_engine(), large_modules()
 
     def handle(request: bytes) -> bytes:
         seed, first, count = orjson.loads(request)
-        bench = Bench(seed)
+        bench = Bench(seed, engine, large)
         for case in range(first, first + count):
             bench.judge(case)
         compiled = {case: b64encode(code).decode() for case, code in bench.compiled.items()}

@@ -11,6 +11,7 @@ import pytest
 from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
 from gateway.sandbox.artefact import Artefact
+from gateway.sandbox.calls import JAIL
 from gateway.sandbox.compile import REFUSAL_CODES
 from gateway.sandbox.pool import PRELOAD, PooledSandbox
 from gateway.workers.limits import ResourceLimits
@@ -22,7 +23,7 @@ from tests.adversarial.mutations import Bench
 SEED = 20260131
 BATCH = 5_000  # a jail for each: under its ten seconds of CPU
 LIMITS = ResourceLimits(address_space_bytes_max=1_500_000_000, cpu_seconds_max=10)  # those of the compiler's jail
-SPEC = WorkerSpec(entry="tests.adversarial.mutations:serve", limits=LIMITS)
+SPEC = WorkerSpec(entry="tests.adversarial.mutations:serve", limits=LIMITS, calls=JAIL)
 RUN_LIMITS = ExecutionConstraints(wall_ms_max=50, fuel_max=100_000, memory_bytes_max=4 * 1024 * 1024)
 ENDS = {
     "returned",
@@ -55,7 +56,7 @@ async def judged(zygote: Zygote, first: int, count: int) -> Mapping[str, Any]:
 
 def test_a_case_is_a_fact_of_its_seed() -> None:
     """The same bytes each time, so that a case that breaks something can be looked at."""
-    first, second = Bench(SEED), Bench(SEED)
+    first, second = Bench.of(SEED), Bench.of(SEED)
     cases = [first.damaged(case) for case in range(200)]
     assert cases == [second.damaged(case) for case in range(200)]
     assert len(set(cases)) > 190

@@ -231,7 +231,7 @@ def test_ordinary_documents_fit_the_small_profiles(language: Language, profile: 
     need(language)
     items = 40 if profile == "fast" else 320
     value = json.dumps([{"id": n, "name": f"item {n}", "price": 1.5} for n in range(items)])
-    limits = PROFILES[profile].constraints
+    limits = PROFILES[profile]
     report = runtime(language).run("probe", step(f'{{"value":{value}}}'), limits)
     assert json.loads(report.output)["output"]["value"] == json.loads(value)
     assert report.fuel_used <= limits.fuel_max // 2

@@ -7,6 +7,7 @@ from gateway.errors import HookRefusedError
 from gateway.hookset import ActiveHook
 from gateway.registry.placement import Placement
 from gateway.rules import load_rules
+from gateway.sandbox.abi_hooks import ANSWER_BYTES_MAX
 from gateway.sandbox.hooks import Hook, hook_of
 from gateway.sandbox.routing import RoutedSandbox
 from gateway.sandbox.signature import SITE
@@ -33,7 +34,9 @@ def test_a_set_has_kinds_and_placed_hooks_in_order() -> None:
     made = RULES.compose([ActiveHook(hook=hook(effects='"file.read"')), *active], NOWHERE)
     assert made.effects == {"resize": ("file.read",)}
     assert [placed.hook.name for placed in made.placed] == ["c", "a", "b"]
-    assert made.placed[0].constraints == RULES.profiles["wasm"].constraints
+    wasm = RULES.profiles["wasm"]
+    assert made.placed[0].profile == wasm
+    assert made.placed[0].constraints == wasm.narrow_by({"output_bytes_max": ANSWER_BYTES_MAX})
 
 
 def test_names_that_missions_may_spell_alike_are_one_name() -> None:

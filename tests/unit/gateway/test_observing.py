@@ -68,6 +68,8 @@ def test_sampling_is_certain_at_its_ends(rate: float, chance: float, shown: int)
     run(ended(world, mission(step("a"))))
     assert len(seen(world)) == shown
     assert world.observers.counts["sampled_out"] == 1 - shown
+    counted = world.held.document()["rules"]["o@1.0.0"]
+    assert (counted["runs"], counted["sampled_out"]) == (shown, 1 - shown)
 
 
 @pytest.mark.parametrize("at", ["mission", "step", "output"])
@@ -132,18 +134,20 @@ def test_a_flood_is_dropped_and_counted() -> None:
     async def main() -> None:
         world = answering(World(placed=(observer("o"),)))
         world.faults.put("hook.observe.output", hang)
-        observers = Observers(world.failures, lambda: 0.0, waiting_max=10)
+        observers = Observers(world.held.runs, world.failures, waiting_max=10)
         hooks, subject = world.hooks.current, observer_subject()
         for _ in range(50):
-            observers.observe(hooks, "output", subject, lambda: b'{"output":1}', GIVEN)
+            observers.observe(hooks, "output", subject, lambda: b'{"output":1}', GIVEN, "acme")
             await asyncio.sleep(0)
         assert observers.counts["dropped"] == 50 - RUNNING_MAX - 10
         await observers.close(1)
         assert observers.counts["dropped"] == 50 - RUNNING_MAX
         assert sum(event.details["dropped"] for event in world.log.of("hook.failed_open")) == 50 - RUNNING_MAX
 
-        large = Observers(world.failures, lambda: 0.0)
-        large.observe(hooks, "output", subject, lambda: b'{"output":"' + b"x" * WAITING_BYTES_MAX + b'"}', GIVEN)
+        large = Observers(world.held.runs, world.failures)
+        large.observe(
+            hooks, "output", subject, lambda: b'{"output":"' + b"x" * WAITING_BYTES_MAX + b'"}', GIVEN, "acme"
+        )
         assert large.counts == {"dropped": 1}
         await large.close(1)
 
@@ -162,7 +166,9 @@ def test_a_gateway_that_stops_shows_what_waits_and_no_more() -> None:
         await world.run(mission(*(step(f"s{n}") for n in range(20))))
         await world.observers.close(5)
         assert len(seen(world)) == 20
-        world.observers.observe(world.hooks.current, "output", observer_subject(), lambda: b'{"output":1}', GIVEN)
+        world.observers.observe(
+            world.hooks.current, "output", observer_subject(), lambda: b'{"output":1}', GIVEN, "acme"
+        )
         assert world.observers.counts == {"ended": 20, "dropped": 1}
         await world.observers.close(5)
 

@@ -3,22 +3,27 @@
 import datetime as dt
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.config import HookConfig
+from gateway.config import Config, HookConfig
 from gateway.errors import HookRefusedError
 from gateway.hookset import PLACED_MAX, PlacedHook
-from gateway.placing import SETTINGS_BYTES_MAX, load_site_hooks, place_hooks
+from gateway.placing import load_site_hooks
+from gateway.registry.placement import SETTINGS_BYTES_MAX
+from gateway.rules import load_rules
 from gateway.sandbox.abi_hooks import ANSWER_BYTES_MAX
 from gateway.sandbox.hooks import shipped_hooks
-from gateway.sandbox.profile import profiles_from
+from gateway.sandbox.routing import RoutedSandbox
 
 MODULE = b"\0asm\1\0\0\0"
 PIN = hashlib.sha256(MODULE).hexdigest()
-PROFILES = profiles_from({})
+RULES = load_rules(None, Config())
+PROFILES = RULES.profiles
+NOWHERE = RoutedSandbox({})
 
 
 def folder(home: Path, name: str, kind: str = "screen", at: str | None = "step", profile: str = "fast") -> HookConfig:
@@ -34,7 +39,7 @@ def folder(home: Path, name: str, kind: str = "screen", at: str | None = "step",
 
 
 def place(home: Path, *entries: HookConfig) -> tuple[PlacedHook, ...]:
-    return place_hooks(load_site_hooks(home, entries), PROFILES, {"http", "delay"})
+    return RULES.compose([*RULES.base, *load_site_hooks(home, entries, ())], NOWHERE).placed
 
 
 def refusal(home: Path, *entries: HookConfig) -> tuple[str, str]:
@@ -56,10 +61,10 @@ def test_an_entry_says_when_a_hook_runs(tmp_path: Path) -> None:
     )
     [placed] = place(tmp_path, entry)
     assert (placed.hook.key, placed.order, placed.step_types, placed.labels) == ("s@1.0.0", 3, {"http"}, {"a": "b"})
-    assert placed.profile.name == "wasm"
+    assert placed.profile == PROFILES["wasm"]
     assert placed.settings == b'{"a":[],"z":1}'
     assert placed.constraints.output_bytes_max == ANSWER_BYTES_MAX
-    assert placed.constraints.fuel_max == PROFILES["wasm"].constraints.fuel_max
+    assert placed.constraints.fuel_max == PROFILES["wasm"].fuel_max
 
 
 def test_only_screens_and_observers_fail_open(tmp_path: Path) -> None:
@@ -68,8 +73,11 @@ def test_only_screens_and_observers_fail_open(tmp_path: Path) -> None:
     kinds |= {"rewrites": ("rewrite", "output", "semantic"), "observes": ("observe", "output", "fast")}
     entries = [folder(tmp_path, name, *kind) for name, kind in kinds.items()]
     found = {placed.hook.name: placed for placed in place(tmp_path, *entries)}
-    assert [name for name, placed in found.items() if placed.fails_open] == ["opened", "observes"]
-    assert found["rewrites"].constraints == PROFILES["semantic"].constraints
+    assert [name for name, placed in found.items() if placed.fails_open] == ["observes", "opened"]
+    semantic = PROFILES["semantic"]
+    assert found["rewrites"].profile == semantic
+    assert found["rewrites"].constraints == replace(semantic, retries_max=0)
+    assert semantic.output_bytes_max > ANSWER_BYTES_MAX == found["closed"].constraints.output_bytes_max
 
 
 @pytest.mark.parametrize("name", ["drop_output_fields", "large_output", "mission_limits", "no_private_key_material"])
@@ -84,7 +92,7 @@ def test_a_step_kind_is_not_placed(tmp_path: Path) -> None:
     """It is loaded beside the others; with a scope, its entry is a mistake."""
     entry = folder(tmp_path, "k", "step", None)
     assert place(tmp_path, entry) == ()
-    assert load_site_hooks(tmp_path, [entry])[0][1].name == "k"
+    assert [each.hook.name for each in load_site_hooks(tmp_path, [entry], ())] == ["k"]
     for update in (
         {"order": 1},
         {"step_types": ["http"]},
@@ -92,7 +100,7 @@ def test_a_step_kind_is_not_placed(tmp_path: Path) -> None:
         {"settings": {"a": 1}},
         {"profile": "fast"},
     ):
-        assert refusal(tmp_path, entry.model_copy(update=update)) == ("hook.misplaced", "hooks[0]")
+        assert refusal(tmp_path, entry.model_copy(update=update)) == ("hook.placement", "hooks[0]")
 
 
 @pytest.mark.parametrize(
@@ -100,9 +108,9 @@ def test_a_step_kind_is_not_placed(tmp_path: Path) -> None:
     [
         ({"profile": "nowhere"}, "hook.unknown_profile"),
         ({"step_types": ["http", "htpt"]}, "hook.unknown_step_type"),
-        ({"settings": {"n": float("nan")}}, "hook.bad_settings"),
-        ({"settings": {"n": 2**64}}, "hook.bad_settings"),
-        ({"settings": {"n": "x" * SETTINGS_BYTES_MAX}}, "hook.bad_settings"),
+        ({"settings": {"n": float("nan")}}, "hook.placement"),
+        ({"settings": {"n": 2**64}}, "hook.placement"),
+        ({"settings": {"n": "x" * SETTINGS_BYTES_MAX}}, "hook.placement"),
         ({"sha256": "0" * 64}, "hook.pin_mismatch"),
         ({"path": "elsewhere"}, "hook.unreadable"),
         ({"path": None, "sha256": None, "builtin": "nothing"}, "hook.unknown_builtin"),
@@ -118,7 +126,7 @@ def test_an_entry_that_cannot_be_followed_stops_the_start(tmp_path: Path, change
 def test_dates_are_no_settings(tmp_path: Path) -> None:
     """TOML has more types than JSON."""
     entry = folder(tmp_path, "s").model_copy(update={"settings": {"since": dt.date(2026, 1, 1)}})
-    assert refusal(tmp_path, entry) == ("hook.bad_settings", "hooks[0]")
+    assert refusal(tmp_path, entry) == ("hook.placement", "hooks[0]")
 
 
 def test_names_are_unique_and_hooks_bounded(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ fn read(path: Value) -> Effect {
 
 fn text(file: Value) -> Result<&'static str, Refusal> {
     let content = file.get("content").and_then(|content| content.as_str());
-    content.ok_or_else(|| Refusal::new("diff.not_text", "a file is no text"))
+    content.ok_or_else(|| Refusal::new("diff.not_text", "a file is no text of at most 64 KiB"))
 }
 
 struct Change<'a> {

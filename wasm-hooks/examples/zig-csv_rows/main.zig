@@ -20,7 +20,8 @@ fn run(step: mission.Step) mission.Error!mission.Answer {
         .op = "file.read",
         .args = try json.object(&.{.{ .key = "path", .value = path }}),
     } };
-    const content = file.get("content") orelse return mission.refuse("csv.not_text", "the file is no text");
+    const content = file.get("content") orelse return notText();
+    if (!content.isString()) return notText(); // a larger one comes as a reference (abi.md)
     var reader: Reader = .{ .text = try content.text(), .separator = switch (separator[0]) {
         'c' => ',',
         's' => ';',
@@ -34,6 +35,10 @@ fn run(step: mission.Step) mission.Error!mission.Answer {
         .{ .key = "columns", .value = try json.array(names) },
         .{ .key = "rows", .value = .{ .data = .{ .array = rows.items } } },
     }) };
+}
+
+fn notText() error{Refused} {
+    return mission.refuse("csv.not_text", "the file is no text of at most 64 KiB");
 }
 
 fn distinct(names: []const json.Value) mission.Error!bool {

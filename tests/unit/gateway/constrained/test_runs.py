@@ -1,4 +1,4 @@
-"""Modules that are no steps: open ones are passed over, sampled ones left out, disabled ones judged by their policy."""
+"""Modules that are no steps: what breaks a constraint is told and raised; who called decides what follows from it."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,18 +12,21 @@ from engine.constraints.errors import ConstraintViolationError
 from engine.constraints.quotas import Quota
 from gateway.constrained.data import rules_from
 from gateway.constrained.holding import Holding
+from gateway.constrained.record import in_trail
 from gateway.errors import SandboxError
 from gateway.events import Trail
-from gateway.sandbox.port import RunReport
+from gateway.sandbox.hooks import Hook
+from gateway.sandbox.port import RunGiven, RunReport
+from tests.placed import observer, rewrite, screen
 from tests.unit.engine.constraints.clocks import HandClock
 from tests.virtual_time import run
 from tests.worlds import ANN, EVE, KINDS, FakeLog, Faults
 
-HOOK = KINDS["pure"].hook
-ABSTAIN = RunReport(b'{"verdict":"abstain"}', 0, 0, 0)
+SCREEN = screen("s").hook
 OPEN = replace(ExecutionConstraints.wasm_hook(), fail_closed=False)
 CLOSED = ExecutionConstraints.wasm_hook()
 OVER = SandboxError("over", code="constraint.timeout_exceeded")
+GIVEN = RunGiven(1_700_000_000_000_000, bytes(range(16)))
 
 
 class Place:
@@ -34,7 +37,7 @@ class Place:
         self.log = FakeLog(Faults())
         self.trail = Trail(self.log, "acme/ann")
         self.end: BaseException | None = None
-        self.ran = 0
+        self.ran: list[tuple[str, RunGiven]] = []
         self.held = Holding.of(
             profiles={},
             rules=rules_from({}),
@@ -46,102 +49,152 @@ class Place:
             chance=lambda: drawn,
         )
 
-    async def run(self, _module: str, _document: bytes, _constraints: ExecutionConstraints) -> RunReport:
-        self.ran += 1
+    async def run(
+        self, module: str, _document: bytes, _constraints: ExecutionConstraints, given: RunGiven
+    ) -> RunReport:
+        self.ran.append((module, given))
         if self.end is not None:
             raise self.end
-        return RunReport(b"{}", 2_000, 65_536, 5)
+        return RunReport(b"{}", 2_000_000, 65_536, 5)
 
-    def screen(self, constraints: ExecutionConstraints, default: RunReport | None = ABSTAIN, caller: Any = ANN) -> Any:
-        return run(
-            self.held.runs.run_hook(
-                self,
-                HOOK,
-                b"{}",
-                constraints,
-                caller=caller,
-                trail=self.trail,
-                target="m/a",
-                default=default,
-            )
-        )
+    def hook(
+        self, constraints: ExecutionConstraints, hook: Hook = SCREEN, *, caller: Any = ANN, told: bool = True
+    ) -> RunReport:
+        report = in_trail(self.trail, "m/a") if told else None
+        return run(self.held.runs.run_hook(self, hook, b"{}", constraints, GIVEN, tenant=caller.tenant, report=report))
+
+    def broken(self, constraints: ExecutionConstraints, hook: Hook = SCREEN, *, told: bool = True) -> str:
+        """Run a hook over its limit; return what the log says of the consequence, or the code where none was broken."""
+        before = len(self.log.events)
+        with pytest.raises((ConstraintViolationError, SandboxError)) as caught:
+            self.hook(constraints, hook, told=told)
+        events = self.log.events[before:]
+        return events[0].details["policy"] if events else caught.value.code
+
+    def counted(self, hook: Hook = SCREEN) -> Any:
+        return self.held.document()["rules"][hook.key]
 
 
-def test_an_open_hook_that_breaks_its_limits_abstains() -> None:
-    """The default stands in, and the log says that it was passed over."""
+@pytest.mark.parametrize(
+    ("hook", "constraints", "policy"),
+    [
+        (SCREEN, OPEN, "open"),
+        (SCREEN, CLOSED, "closed"),
+        (observer("o").hook, OPEN, "open"),
+        (observer("o").hook, CLOSED, "open"),
+        (rewrite("r").hook, OPEN, "closed"),
+        (rewrite("r").hook, CLOSED, "closed"),
+    ],
+)
+def test_a_broken_constraint_is_told_with_its_consequence_and_raised(
+    hook: Hook, constraints: ExecutionConstraints, policy: str
+) -> None:
+    """A screen is passed over where its profile is open, an observer always, a rewrite never."""
     place = Place()
     place.end = OVER
-    assert place.screen(OPEN) is ABSTAIN
+    assert place.broken(constraints, hook) == policy
     [event] = place.log.of("constraint.violated")
-    assert event.details["policy"] == "open"
+    assert (event.target, event.details["rule"]) == ("m/a", hook.key)
+    assert (event.details["kind"], event.details["limit_ms"]) == ("constraint.timeout_exceeded", 10)
+    assert place.counted(hook)["violations"] == {"constraint.timeout_exceeded": 1}
 
 
-def test_a_closed_hook_that_breaks_its_limits_is_a_no() -> None:
-    """Whatever default there is."""
+def test_what_an_observer_breaks_is_counted_and_not_told_each_time() -> None:
+    """Without a report nothing is in the log; the statistics have it, and its caller is told by the error."""
     place = Place()
     place.end = OVER
-    with pytest.raises(ConstraintViolationError):
-        place.screen(CLOSED)
-    [event] = place.log.of("constraint.violated")
-    assert event.details["policy"] == "closed"
+    assert place.broken(OPEN, observer("o").hook, told=False) == "constraint.timeout_exceeded"
+    assert place.log.events == []
+    assert place.counted(observer("o").hook)["violations"] == {"constraint.timeout_exceeded": 1}
 
 
 @pytest.mark.parametrize("code", ["sandbox.trap", "sandbox.output_invalid", "sandbox.crashed"])
-def test_an_open_hook_that_fails_otherwise_is_the_callers_to_judge(code: str) -> None:
-    """Only broken constraints are passed over here."""
+def test_an_open_hook_that_fails_otherwise_broke_no_constraint(code: str) -> None:
+    """It is a fault of the run: raised as it is, counted, and not told as a violation."""
     place = Place()
     place.end = SandboxError("it failed", code=code)
-    with pytest.raises(SandboxError):
-        place.screen(OPEN)
+    with pytest.raises(SandboxError) as caught:
+        place.hook(OPEN)
+    assert caught.value is place.end
+    assert place.log.events == []
+    assert (place.counted()["faults"], place.counted()["violations"]) == (1, {})
 
 
-def test_a_sample_that_is_left_out_is_not_run_nor_charged_nor_recorded() -> None:
-    """It is counted, and nothing else happens."""
+@pytest.mark.parametrize(("rate", "left_out"), [(0.0, True), (0.5, True), (0.6, False), (1.0, False)])
+def test_a_sample_that_is_left_out_is_counted_and_nothing_else(rate: float, left_out: bool) -> None:
+    """It is not run, not charged and not recorded."""
     place = Place(drawn=0.5)
-    assert place.screen(replace(OPEN, sampling_rate=0.5)) is ABSTAIN
-    assert (place.ran, place.log.events) == (0, [])
+    assert place.held.runs.left_out(observer("o").hook, replace(OPEN, sampling_rate=rate)) is left_out
+    assert (place.ran, place.log.events) == ([], [])
+    rules = place.held.document()["rules"]
+    assert (rules["o@1.0.0"]["sampled_out"] if left_out else rules.get("o@1.0.0")) == (1 if left_out else None)
+
+
+def test_a_hook_runs_whatever_share_is_sampled() -> None:
+    """Samples are drawn by the observers, once: what comes here takes place, also a screen in a sampled profile."""
+    place = Place(drawn=0.9)
+    assert place.hook(replace(OPEN, sampling_rate=0.0)).output == b"{}"
+    assert len(place.ran) == 1
+
+
+def test_a_hook_costs_its_site_and_not_the_principal() -> None:
+    """Its runs are in the statistics under its key, and use up no quota of whoever submitted the mission."""
+    place = Place()
+    place.hook(CLOSED)
+    place.end = OVER
+    place.broken(CLOSED)
+    counted = place.counted()
+    assert (counted["runs"], counted["cpu_us"]) == (2, 1_000 + CLOSED.cpu_us_max)
+    assert (counted["memory_bytes_peak"], counted["faults"]) == (65_536, 0)
     assert place.held.quotas.used((ANN.tenant, ANN.subject)) == (0, 0)
-    assert place.held.document()["rules"]["pure@1.0.0"]["sampled_out"] == 1
 
 
-def test_a_disabled_hook_counts_by_its_failure_policy() -> None:
-    """Open: the default, without a run. Closed: `hook.disabled`. For the tenant whose runs broke it, nobody else."""
+def test_a_hook_has_the_clock_and_the_chance_that_it_was_given() -> None:
+    """Under its own key: the very ones of its attempt, so that a run can be repeated."""
+    place = Place()
+    place.hook(CLOSED)
+    assert place.ran == [("s@1.0.0", GIVEN)]
+
+
+def test_a_hook_that_breaks_its_limits_too_often_is_disabled() -> None:
+    """It is not run, open or closed, for the tenant whose runs broke it, and for nobody else less."""
     place = Place()
     place.end = OVER
-    for _ in range(2):
-        assert place.screen(OPEN) is ABSTAIN
-    assert place.screen(OPEN) is ABSTAIN
-    assert place.ran == 2
+    assert [place.broken(OPEN) for _ in range(2)] == ["open", "open"]
+    assert place.broken(OPEN) == "hook.disabled"
+    assert len(place.ran) == 2
     with pytest.raises(SandboxError, match="left alone for another 10") as caught:
-        place.screen(CLOSED)
+        place.hook(CLOSED)
     assert caught.value.code == "hook.disabled"
     with pytest.raises(SandboxError) as refused:
-        place.held.runs.require(ANN, HOOK)
+        place.held.runs.require(ANN, SCREEN)
     assert refused.value.code == "hook.disabled"
-    place.held.runs.require(EVE, HOOK)
+    place.held.runs.require(EVE, SCREEN)
     place.end = None
-    assert place.screen(CLOSED, caller=EVE).output == b"{}"
+    assert place.hook(CLOSED, caller=EVE).output == b"{}"
 
 
 def test_a_probe_decides_about_a_disabled_hook() -> None:
     """One that keeps its limits enables it; one that does not, or that never ran, does not."""
-    place = Place(drawn=0.9)
+    place = Place()
     place.end = OVER
     for _ in range(2):
-        place.screen(OPEN)
+        place.broken(OPEN)
     place.clock.seconds += 10
-    assert place.screen(replace(OPEN, sampling_rate=0.5)) is ABSTAIN, "left out, so nothing is known"
-    place.screen(OPEN)
-    assert place.ran == 3
-    place.screen(OPEN)
-    assert place.ran == 3, "the probe broke its limits"
-    place.clock.seconds += 10
-    place.end = None
-    assert place.screen(CLOSED).output == b"{}"
+    place.end = SandboxError("none", code="sandbox.unavailable")
+    assert place.broken(OPEN) == "sandbox.unavailable", "never ran, so nothing is known"
     place.end = OVER
-    place.screen(OPEN)
+    assert place.broken(OPEN) == "open"
+    assert len(place.ran) == 4
+    assert place.broken(OPEN) == "hook.disabled"
+    assert len(place.ran) == 4, "the probe broke its limits"
+    place.clock.seconds += 10
     place.end = None
-    assert place.screen(CLOSED).output == b"{}", "one violation after it was enabled disables nothing"
+    assert place.hook(CLOSED).output == b"{}"
+    place.end = OVER
+    place.broken(OPEN)
+    place.end = None
+    assert place.hook(CLOSED).output == b"{}", "one violation after it was enabled disables nothing"
 
 
 def test_a_transient_fault_is_tried_again_as_the_profile_says() -> None:
@@ -149,12 +202,12 @@ def test_a_transient_fault_is_tried_again_as_the_profile_says() -> None:
     place = Place()
     place.end = SandboxError("none", code="sandbox.unavailable")
     with pytest.raises(SandboxError):
-        place.screen(replace(OPEN, retries_max=2))
-    assert place.ran == 3
+        place.hook(replace(OPEN, retries_max=2))
+    assert len(place.ran) == 3
     place.end = SandboxError("trapped", code="sandbox.trap")
     with pytest.raises(SandboxError):
-        place.screen(replace(OPEN, retries_max=2))
-    assert place.ran == 4
+        place.hook(replace(OPEN, retries_max=2))
+    assert len(place.ran) == 4
 
 
 def test_a_step_is_run_whatever_share_of_its_profile_is_sampled() -> None:
@@ -163,5 +216,5 @@ def test_a_step_is_run_whatever_share_of_its_profile_is_sampled() -> None:
     admitted = SimpleNamespace(caller=ANN, trail=place.trail)
     ready = SimpleNamespace(admitted=admitted, kind=KINDS["pure"], target="m/a")
     never = replace(ExecutionConstraints.observational(0.0))
-    report = run(place.held.runs.run_step(place, ready, b"{}", never))  # type: ignore[arg-type]
-    assert (report.output, place.ran) == (b"{}", 1)
+    report = run(place.held.runs.run_step(place, ready, b"{}", never, GIVEN))  # type: ignore[arg-type]
+    assert (report.output, place.ran) == (b"{}", [("pure@1.0.0", GIVEN)])

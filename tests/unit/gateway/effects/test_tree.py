@@ -39,7 +39,9 @@ def test_everything_counts_once(tmp_path: Path, root: int) -> None:
     (inside / "a" / "x").write_text("12345")
     (inside / "l").symlink_to(tmp_path)
     (inside / "e").write_text("")
-    assert extent_of(root, entries_max=100) == Extent(5, 5 + len(str(tmp_path)), whole=True)
+    assert extent_of(root, entries_max=100) == Extent(
+        entries=5, directories=2, size_bytes=5 + len(str(tmp_path)), whole=True
+    )
 
 
 def test_what_is_too_many_or_too_deep_is_not_whole(root: int) -> None:
@@ -77,7 +79,7 @@ def test_folders_without_rights_are_opened_and_removed(tmp_path: Path, root: int
     (shut / "in").mkdir(parents=True)
     (shut / "in" / "x").write_text("123")
     shut.chmod(0)
-    assert extent_of(root, entries_max=10, mend=True) == Extent(3, 3, whole=True)
+    assert extent_of(root, entries_max=10, mend=True) == Extent(entries=3, directories=2, size_bytes=3, whole=True)
     shut.chmod(0)
     remove_beneath(root)
     assert os.listdir(root) == []

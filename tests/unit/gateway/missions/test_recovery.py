@@ -351,7 +351,7 @@ class TestParts:
             asks = [{"op": "mission.run", "args": {"mission": self.CHILD}}]
             await world.run(mission(step("outer", kind="nesting", batches=[asks], output=1)))
             taint = {a["step"]["id"]: a["taint"] for point, a in world.policy.asked if point == "step"}
-            assert taint == {"outer": ["client", "network", "workspace"], "inner": []}
+            assert taint == {"outer": ["client", "command", "network", "workspace"], "inner": []}
 
         run(story)
 

@@ -224,6 +224,7 @@ def test_the_package_holds_the_step_kinds() -> None:
     hooks = builtin_hooks()
     assert [hook.name for hook in hooks] == [
         "approval",
+        "command",
         "create_file",
         "delay",
         "http",
@@ -237,6 +238,7 @@ def test_the_package_holds_the_step_kinds() -> None:
         assert hook.sha256 == hashlib.sha256(hook.module).hexdigest()
     assert {hook.name: hook.effects for hook in hooks} == {
         "approval": ("approval.request",),
+        "command": ("command.run",),
         "create_file": ("file.write",),
         "delay": ("timer.sleep",),
         "http": ("http.request",),

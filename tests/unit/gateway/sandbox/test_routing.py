@@ -8,13 +8,14 @@ import pytest
 from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
 from gateway.sandbox.hooks import hook_of
-from gateway.sandbox.port import RunReport
+from gateway.sandbox.port import RunGiven, RunReport
 from gateway.sandbox.retiring import RetiringSandbox
 from gateway.sandbox.routing import RoutedSandbox, trust_class
 from gateway.sandbox.signature import BUILTIN, SITE
 from tests.gateways import until
 from tests.hook_folders import ACME, files_of
 
+GIVEN = RunGiven(7, bytes(range(16)))
 LIMITS = ExecutionConstraints(wall_ms_max=10, fuel_max=1_000, memory_bytes_max=65_536)
 
 
@@ -24,6 +25,7 @@ class FakePool:
     def __init__(self, size: int, pools: list["FakePool"], *, held: bool) -> None:
         self.size = size
         self.state = "made"
+        self.given: list[RunGiven] = []
         self.gate = asyncio.Event()
         if not held:
             self.gate.set()
@@ -42,7 +44,8 @@ class FakePool:
         await asyncio.sleep(0)
         self.state = "closed"
 
-    async def run(self, module: str, document: bytes, constraints: ExecutionConstraints) -> RunReport:
+    async def run(self, module: str, document: bytes, constraints: ExecutionConstraints, given: RunGiven) -> RunReport:
+        self.given.append(given)
         assert self.state == "started"
         await self.gate.wait()
         assert self.state == "started", "it was ended under a run"
@@ -57,7 +60,7 @@ class World:
         self.sandbox = RetiringSandbox(make, 3, asyncio.Semaphore(awake))  # type: ignore[arg-type]
 
     async def run(self) -> bytes:
-        return (await self.sandbox.run("m", b"x", LIMITS)).output
+        return (await self.sandbox.run("m", b"x", LIMITS, GIVEN)).output
 
 
 def test_a_module_is_addressed_by_name_and_version() -> None:
@@ -66,16 +69,18 @@ def test_a_module_is_addressed_by_name_and_version() -> None:
     assert (first.key, second.key) == ("resize@1.0.0", "resize@1.0.1")
 
 
-def test_every_owner_has_two_classes() -> None:
-    """Steps of one, and whatever of it sees all missions; no publisher's name can be another's class."""
+def test_every_owner_has_three_classes() -> None:
+    """Its steps, its screens with its rewrites, and its observers; no publisher's name can be another's class."""
     classes = set()
     for publisher in (BUILTIN, SITE, ACME.name, f"{ACME.name}/screens"):
         for kind in ("step", "screen", "rewrite", "observe"):
             classes.add(trust_class(hook_of(files_of(kind=kind), publisher=publisher)))
-    assert len(classes) == 8
+    assert len(classes) == 12
+    screening = {trust_class(hook_of(files_of(kind=kind), publisher=SITE)) for kind in ("screen", "rewrite")}
+    assert screening == {f"{SITE} screens"}
     step = hook_of(files_of(), publisher="publisher:builtin")
-    assert trust_class(replace(step, publisher=BUILTIN)) == BUILTIN
-    assert trust_class(step) == "publisher:publisher:builtin"
+    assert trust_class(replace(step, publisher=BUILTIN)) == f"{BUILTIN} steps"
+    assert trust_class(step) == "publisher:publisher:builtin steps"
 
 
 async def test_a_module_that_is_not_there_is_no_run() -> None:
@@ -83,7 +88,8 @@ async def test_a_module_that_is_not_there_is_no_run() -> None:
     world = World()
     await world.sandbox.start()
     routed = RoutedSandbox({"resize@1.0.0": world.sandbox})
-    assert (await routed.run("resize@1.0.0", b"x", LIMITS)).output == b"x"
+    assert (await routed.run("resize@1.0.0", b"x", LIMITS, GIVEN)).output == b"x"
+    assert world.pools[0].given == [GIVEN]
     for module in ("resize@1.0.1", "resize", ""):
         with pytest.raises(SandboxError) as caught:
             await routed.run(module, b"x", LIMITS)
@@ -115,6 +121,7 @@ async def test_a_retired_set_comes_back_for_the_time_of_a_run() -> None:
     assert await asyncio.gather(*(world.run() for _ in range(20))) == [b"x"] * 20
     assert [pool.size for pool in world.pools[1:]] == [1] * (len(world.pools) - 1)
     assert all(pool.state == "closed" for pool in world.pools)
+    assert [given for pool in world.pools for given in pool.given] == [GIVEN] * 20
 
 
 async def test_retired_sets_have_processes_one_after_the_other() -> None:

@@ -1,6 +1,6 @@
-/** Takes white space off both ends of the parameters that the site names. */
+/** Takes white space off both ends of the parameters that the site names: of `message` unless its settings say more. */
 
-import { exportRewrite, invalid, Rewrite, Value } from "missiongate";
+import { exportRewrite, Rewrite, Value } from "missiongate";
 
 const FIELDS_MAX = 64;
 
@@ -8,11 +8,8 @@ exportRewrite(run);
 
 function run(rewrite: Rewrite): Value {
   rewrite.settings.expect(["fields"]);
-  const fields = rewrite.settings.strings("fields", 0, FIELDS_MAX);
-  if (fields === null) {
-    invalid("fields: missing");
-    return rewrite.value;
-  }
+  let fields = rewrite.settings.strings("fields", 0, FIELDS_MAX);
+  if (fields === null) fields = Value.array().push(Value.text("message"));
   if (!rewrite.value.isObject()) return rewrite.value;
 
   const parameters = Value.object();

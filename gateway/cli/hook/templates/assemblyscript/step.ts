@@ -14,8 +14,9 @@ function run(step: Step): Answer {
   if (file === null) return Answer.effect("file.read", Value.object().set("path", path));
 
   const content = file.get("content");
-  if (content === null) {
-    refuse("file.not_text", "the file is no text");
+  if (content === null || !content.isText()) {
+    // a larger one comes as a reference, an object (abi.md)
+    refuse("file.not_text", "the file is no text of at most 64 KiB");
     return Answer.output(Value.nothing());
   }
   const count = Value.integer(lines(content.asText(), skipEmpty));

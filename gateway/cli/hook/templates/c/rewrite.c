@@ -1,4 +1,4 @@
-/* Takes white space off both ends of the parameters that the site names. */
+/* Takes white space off both ends of the parameters that the site names: of `message` unless its settings say more. */
 #include <missiongate.h>
 
 static const size_t fields_max = 64;
@@ -23,7 +23,7 @@ static mg_text trimmed(mg_text text) {
 static const mg_value *run(const mg_rewrite *rewrite) {
     mg_expect(rewrite->settings, MG_NAMES("fields"));
     const mg_value *fields = mg_strings_member(rewrite->settings, "fields", 0, fields_max);
-    if (!fields) mg_invalid("fields: missing");
+    if (!fields) fields = mg_push(mg_array(), mg_string(MG_TEXT("message")));
     if (mg_kind_of(rewrite->value) != MG_OBJECT) return rewrite->value;
 
     mg_value *parameters = mg_object();

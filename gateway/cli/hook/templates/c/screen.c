@@ -1,4 +1,4 @@
-/* Denies http steps whose address begins with none of the prefixes that the site allows. */
+/* Denies http steps whose address begins with none of the prefixes that the site allows: https:// unless its settings say more. */
 #include <missiongate.h>
 
 static const size_t prefixes_max = 64;
@@ -10,7 +10,7 @@ static bool starts_with(mg_text text, mg_text prefix) {
 static const mg_value *run(const mg_screen *screen) {
     mg_expect(screen->settings, MG_NAMES("prefixes"));
     const mg_value *prefixes = mg_strings_member(screen->settings, "prefixes", 0, prefixes_max);
-    if (!prefixes) mg_invalid("prefixes: missing");
+    if (!prefixes) prefixes = mg_push(mg_array(), mg_string(MG_TEXT("https://")));
 
     const mg_value *kind = mg_require_string(mg_member(screen->document, "step"), "step_type");
     if (!mg_is(kind, "http")) return mg_abstain();

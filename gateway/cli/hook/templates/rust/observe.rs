@@ -1,13 +1,14 @@
-//! Reports outputs that are longer lists than the site expects.
+//! Reports outputs that are longer lists than the site expects: 1,000 items unless its settings say more.
 
 use missiongate::{Observe, Refusal};
 
 missiongate::export_observe!(run);
 
+const ITEMS_MAX: i64 = 1000;
+
 fn run(observe: &Observe) -> Result<(), Refusal> {
     observe.settings.expect(&["items_max"])?;
-    let most = observe.settings.integer("items_max", 0, 1 << 32)?;
-    let most = most.ok_or_else(|| Refusal::invalid("items_max: missing"))?;
+    let most = observe.settings.integer("items_max", 0, 1 << 32)?.unwrap_or(ITEMS_MAX);
 
     let items = observe.member("output")?.as_array().map_or(0, |items| items.len() as i64);
     if items > most {

@@ -1,4 +1,5 @@
-//! Takes white space off both ends of the parameters that the site names.
+//! Takes white space off both ends of the parameters that the site names: of `message` unless its settings
+//! say more.
 
 use missiongate::{Member, Refusal, Rewrite, Value};
 
@@ -10,7 +11,7 @@ const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 fn run(rewrite: &Rewrite) -> Result<Value, Refusal> {
     rewrite.settings.expect(&["fields"])?;
     let fields = rewrite.settings.strs("fields", 0, FIELDS_MAX)?;
-    let fields = fields.ok_or_else(|| Refusal::invalid("fields: missing"))?;
+    let fields = fields.unwrap_or_else(|| vec!["message"]);
 
     let members = match rewrite.value.as_object() {
         None => return Ok(rewrite.value),

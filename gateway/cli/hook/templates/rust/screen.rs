@@ -1,4 +1,5 @@
-//! Denies http steps whose address begins with none of the prefixes that the site allows.
+//! Denies http steps whose address begins with none of the prefixes that the site allows: https:// unless its settings say
+//! more.
 
 use missiongate::{Refusal, Screen, Verdict};
 
@@ -9,7 +10,7 @@ const PREFIXES_MAX: usize = 64;
 fn run(screen: &Screen) -> Result<Verdict, Refusal> {
     screen.settings.expect(&["prefixes"])?;
     let prefixes = screen.settings.strs("prefixes", 0, PREFIXES_MAX)?;
-    let prefixes = prefixes.ok_or_else(|| Refusal::invalid("prefixes: missing"))?;
+    let prefixes = prefixes.unwrap_or_else(|| vec!["https://"]);
 
     if screen.object("step")?.require_str("step_type")? != "http" {
         return Ok(Verdict::Abstain);

@@ -1,4 +1,5 @@
-//! Takes white space off both ends of the parameters that the site names.
+//! Takes white space off both ends of the parameters that the site names: of `message` unless its settings
+//! say more.
 
 const std = @import("std");
 const mission = @import("mission");
@@ -12,7 +13,7 @@ comptime {
 fn run(rewrite: mission.Rewrite) mission.Error!mission.json.Value {
     try rewrite.settings.expect(&.{"fields"});
     const fields = try rewrite.settings.strings("fields", 0, fields_max) orelse
-        return mission.failure.invalid("fields: missing");
+        try mission.json.array(&.{mission.json.string("message")});
     if (rewrite.value.data != .object) return rewrite.value;
     const members = try mission.memory.copy(mission.json.Member, rewrite.value.data.object);
     for (members) |*member| {

@@ -1,4 +1,5 @@
-//! Denies http steps whose address begins with none of the prefixes that the site allows.
+//! Denies http steps whose address begins with none of the prefixes that the site allows: https:// unless its settings say
+//! more.
 
 const std = @import("std");
 const mission = @import("mission");
@@ -12,7 +13,7 @@ comptime {
 fn run(screen: mission.Screen) mission.Error!mission.Verdict {
     try screen.settings.expect(&.{"prefixes"});
     const prefixes = try screen.settings.strings("prefixes", 0, prefixes_max) orelse
-        return mission.failure.invalid("prefixes: missing");
+        try mission.json.array(&.{mission.json.string("https://")});
     const step = try screen.object("step");
     const kind = try (try step.requireString("step_type")).text();
     if (!std.mem.eql(u8, kind, "http")) return .abstain;

@@ -16,11 +16,16 @@ fn run(step: mission.Step) mission.Error!mission.Answer {
         .op = "file.read",
         .args = try mission.json.object(&.{.{ .key = "path", .value = path }}),
     } };
-    const content = file.get("content") orelse return mission.refuse("file.not_text", "the file is no text");
+    const content = file.get("content") orelse return notText();
+    if (!content.isString()) return notText(); // a larger one comes as a reference (abi.md)
     return .{ .output = try mission.json.object(&.{
         .{ .key = "path", .value = path },
         .{ .key = "lines", .value = try mission.json.integer(lines(try content.text(), skip_empty)) },
     }) };
+}
+
+fn notText() error{Refused} {
+    return mission.refuse("file.not_text", "the file is no text of at most 64 KiB");
 }
 
 /// Returns the number of lines; what follows the last end of line is one too, unless it is empty.
