@@ -110,9 +110,7 @@ def everything(port: int) -> bytes:
     return orjson.dumps(
         mission(
             order("call", what="hello ${variables.who}"),
-            order(
-                "flaky", what="again", path="/flaky", idempotent=True, retry={"max_attempts": 3, "base_ms": 1}
-            ),
+            order("flaky", what="again", path="/flaky", idempotent=True, retry={"max_attempts": 3, "base_ms": 1}),
             step("keep", "call", kind="create_file", path="kept.txt", content="${steps.call.output.body.echo}"),
             step("read", "keep", kind="read_file", path="kept.txt"),
             step("upper", "read", kind="transform", input="${steps.read.output.content}", operations=[{"op": "upper"}]),
@@ -158,5 +156,3 @@ def tamper(home: Path, sql: str, *values: object) -> None:
         done = connection.execute(sql, values)
         assert done.rowcount == 1, f"{sql} has changed {done.rowcount} rows"
         connection.commit()
-
-

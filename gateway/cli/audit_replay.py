@@ -10,13 +10,13 @@ import typer
 from rich.text import Text
 
 from engine.errors import EngineError
-from gateway.assembly import AUDIT_FOLDER, STORE_FILE
+from gateway.assembly import AUDIT_FOLDER, home_files
 from gateway.cli.audit import print_report, report_document, verifier_key
-from gateway.cli.options import HomeOption, MissionArgument, OutputOption, default_home
+from gateway.cli.options import HomeOption, MissionArgument, OutputOption, TokenOption, calling, default_home
 from gateway.cli.output import OUT, Exit, Output, counted, fail, print_json, said
 from gateway.config import load_config
 from gateway.home import VERIFIER_KEY_FILE
-from gateway.replay.home import HomeFiles, replaying
+from gateway.replay.home import replaying
 from gateway.replay.log import read_trace
 from gateway.replay.outcome import Verdict
 from gateway.replay.trace import MissionTrace
@@ -37,6 +37,10 @@ def replay(
         str, typer.Option(help="The log's verifier key, or a file that holds it; else the home's own copy.")
     ] = "",
     step: Annotated[list[str] | None, typer.Option(help="Only this step; may be repeated.", metavar="ID")] = None,
+    server: Annotated[
+        str | None, typer.Option(help="Let the gateway at host:port do it, instead of this home.", metavar="ADDRESS")
+    ] = None,
+    token_file: TokenOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Run a recorded mission again, step by step, and compare each digest with the log; exit 1 where one differs."""
@@ -47,6 +51,12 @@ def replay(
         if output is Output.TEXT:
             print_outcome(outcome)
 
+    if server is not None:
+        with calling(server, token_file, output, mission=mission) as client:
+            for outcome in client.replay(mission, step or []):
+                show(outcome)
+        finish(mission, seen, output)
+        return
     try:
         known = verifier_key(key or str(home / VERIFIER_KEY_FILE))
         report, trace = read_trace(home / AUDIT_FOLDER, known, mission)
@@ -67,9 +77,7 @@ async def _replay(
     home: Path, key: str, trace: MissionTrace, steps: list[str], show: Callable[[Mapping[str, Any]], None]
 ) -> None:
     config = load_config(home)
-    files = HomeFiles(
-        store=home / STORE_FILE, log=home / AUDIT_FOLDER, verifier_key=key, vault=config.secrets.source(home)
-    )
+    files = home_files(home, key, config.secrets.source(home))
     async with replaying(files, without=config.workers.accept_without) as replayer:
         async for outcome in replayer.replay(trace, steps):
             show(outcome.document())

@@ -1,6 +1,6 @@
 """A whole mission replayed: its document, and every step in the order of its graph."""
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass
 
 from engine.errors import MissionInvalidError
@@ -26,7 +26,7 @@ class Replayer:
     handles: Handles | None
     engine: EngineVersion
 
-    async def replay(self, trace: MissionTrace, steps: Collection[str] = ()) -> AsyncIterator[StepOutcome]:
+    async def replay(self, trace: MissionTrace, steps: Collection[str] = ()) -> AsyncGenerator[StepOutcome, None]:
         """Yield what each step comes to, or each of `steps`, in the order of the graph.
 
         What comes first may be about the document, and names no step: then that differs from the admitted one.

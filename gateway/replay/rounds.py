@@ -122,7 +122,7 @@ class Rounds:
         self._round += 1
         if number >= len(rounds):
             if self.attempt.cut:
-                raise NotReproducible("the gateway was killed in it, and what the log had of it then is lost")
+                raise NotReproducible("it was stopped in the middle, and the log does not say where")
             raise DifferenceFound(
                 Reason.EFFECTS, f"it asks for {asked[0].op}, and the log has no such effect", replayed=asked[0].op
             )
@@ -135,7 +135,7 @@ class Rounds:
         if len(recorded) > len(asked) or (len(recorded) < len(asked) and not recorded[-1].refused):
             message = f"a round asks for {len(asked)} effects, and the log has {len(recorded)}"
             if len(recorded) < len(asked) and self.attempt.cut:
-                raise NotReproducible("the gateway was killed in it, and what the log had of it then is lost")
+                raise NotReproducible("it was stopped in the middle, and the log does not say where")
             raise DifferenceFound(Reason.EFFECTS, message, recorded=str(len(recorded)), replayed=str(len(asked)))
         return recorded
 

@@ -156,21 +156,24 @@ class _Step:
         """Make every item again that the log has an attempt at; what each gave stands in the step's output."""
         items = items_of(self._ground.plan, self._index, self._ground.scope) or ()
         outputs = self._result.output if self._result is not None else None
+        known = isinstance(outputs, list)  # else the first failure stopped the others, wherever they were
         rounds, faults, notes = 0, 0, []
         for item, attempt in sorted((at, each) for at, each in attempts.items() if at is not None):
             if item >= len(items):
                 raise DifferenceFound(Reason.INPUT, f"the log has an item {item}, and there are {len(items)} items")
+            attempt.cut |= not known
             recorded = outputs[item] if isinstance(outputs, list) and item < len(outputs) else None
             try:
                 _require_allowed(attempt)
                 replayed = await replay_attempt(self._ground, self._index, attempt, item, (items[item],))
                 rounds += replayed.rounds
-                known = isinstance(outputs, list)
                 faults += _compare_item(recorded, attempt, replayed, known=known)
             except DifferenceFound as found:
                 raise _ItemDiffers(item, found) from found
             except NotReproducible as answer:
                 notes.append(f"item {item}: {answer.message}")
+        if faults and not known:
+            return rounds, ""  # one that fails is all that was recorded
         if end["status"] == StepState.COMPLETED.value and len(attempts) < len(items):
             notes.append(f"the log has attempts at {len(attempts)} of {len(items)} items")
         if end["status"] != StepState.COMPLETED.value and not faults and not notes:

@@ -63,7 +63,7 @@ class AttemptTrace:
     refused_later: dict[int, str] = field(default_factory=dict)  # after a wait: place of an effect, and the code
     rewrites: tuple[Mapping[str, Any], ...] = ()  # of the output
     violations: tuple[str, ...] = ()
-    cut: bool = False  # the process ended before the attempt did: what follows may be lost
+    cut: bool = False  # it may have been stopped in the middle: by a kill, or with the other items of its step
     _acting: bool = True
 
     def take(self, event: LogEvent) -> None:
@@ -137,16 +137,22 @@ class MissionTrace:
         if kind in {"mission.resumed", "mission.retried"}:
             for (step_id, _), attempt in self.attempts.items():
                 attempt.cut |= kind == "mission.resumed" and step_id not in self._over
-                self._over.add(step_id)
+            self._over.update(step_id for step_id, _ in self.attempts)
         elif kind == "mission.steps_kept":
             for each in details["steps"]:
-                self.ends[each["id"]] = each
+                if each["status"] == "Skipped":
+                    self._skip(each["id"], str(each.get("code", "")))
+                else:
+                    self.ends[each["id"]] = each
         elif kind == "mission.effects_kept":
             self.kept_effects |= {each["key"]: each for each in details["effects"]}
         elif kind == "step.skipped":
             for step_id in details["steps"]:
-                self.skipped[step_id] = str(details["code"])
-                self.ends.pop(step_id, None)
+                self._skip(step_id, str(details["code"]))
+
+    def _skip(self, step_id: str, code: str) -> None:
+        self.skipped[step_id] = code
+        self.ends.pop(step_id, None)
 
     def _take_step(self, event: LogEvent, place: str) -> None:
         step_id, _, rest = place.partition("[")

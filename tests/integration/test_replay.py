@@ -1,5 +1,6 @@
 """`audit replay` on the home of a real gateway: the same for what was recorded, and the reason for what was changed."""
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from gateway.assembly import AUDIT_FOLDER, STORE_FILE
@@ -18,9 +20,12 @@ from gateway.replay.outcome import Reason, Verdict
 from gateway.sandbox.hooks import builtin_hooks
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.version import EngineVersion
+from gateway.v1 import audit_pb2
 from tests.cli_runner import run
 from tests.gateways import Program, calling, events_of, verified
 from tests.replays import copied, ended, everything, everything_home, replayed, service, tamper, verdicts
+from tests.rpc_world import as_, refused, world
+from tests.rpc_world import step as rpc_step
 from tests.unit.gateway.sandbox.modules import answering
 
 
@@ -50,7 +55,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
 
 
 def test_everything_comes_out_the_same(recorded: Recorded) -> None:
-    """Effects, files, items, a part, a retry, rewrites, fuel that ran out, and a module of WASI with clock and chance."""
+    """Effects, files, items, a part, a retry, rewrites, spent fuel, and a module of WASI with clock and chance."""
     results = recorded.view["result"]["step_results"]
     assert results["spin"]["error"]["code"] == "constraint.cpu_exceeded"
     assert results["flaky"]["attempts"] == 2
@@ -117,14 +122,16 @@ def test_it_runs_beside_the_gateway(recorded: Recorded, tmp_path: Path) -> None:
             id="journal of an item",
         ),
         pytest.param(
-            "UPDATE mission_documents SET document = CAST(replace(CAST(document AS TEXT), '\"ms\":5', '\"ms\":6') AS BLOB)"
+            "UPDATE mission_documents SET document = CAST(replace(CAST(document AS TEXT),"
+            " '\"ms\":5', '\"ms\":6') AS BLOB)"
             " WHERE mission_id = ?",
             (),
             {"": "input", "wait": "input"},
             id="document",
         ),
         pytest.param(
-            "UPDATE mission_documents SET document = CAST(replace(CAST(document AS TEXT), '\"world\"}', '\"w0rld\"}') AS BLOB)"
+            "UPDATE mission_documents SET document = CAST(replace(CAST(document AS TEXT),"
+            " '\"world\"}', '\"w0rld\"}') AS BLOB)"
             " WHERE mission_id = ?",
             (),
             {"": "input", "call": "input"},
@@ -228,7 +235,7 @@ async def test_another_engine_explains_another_output(recorded: Recorded) -> Non
 
 @pytest.mark.long
 def test_after_a_kill_and_a_recovery_it_is_the_same(tmp_path: Path) -> None:
-    """Killed in the middle, thrice, and gone on with: what ran is replayed from its last attempt, what is lost is said."""
+    """Killed in the middle, thrice: what ran is replayed from its last attempt, and what is lost is said."""
     with service() as port:
         made = everything_home(tmp_path, port)
         program = Program.start(made)
@@ -247,3 +254,39 @@ def test_after_a_kill_and_a_recovery_it_is_the_same(tmp_path: Path) -> None:
     lost = [each for each in said["steps"] if each["verdict"] == "not_reproducible"]
     told = ("lost", "effect.in_doubt", "never ran", "killed", "does not say")
     assert all(any(word in each["message"] for word in told) for each in lost), lost
+
+
+async def test_a_gateway_replays_for_auditors_of_the_tenant(tmp_path: Path) -> None:
+    """Over gRPC: roles open it, another tenant's mission does not exist, one runs at a time, and the log has it."""
+    async with world(tmp_path) as w:
+        answer = await w.submit("r", rpc_step("a", parameters={"input": 1}), rpc_step("b", parameters={"input": 2}))
+        await w.watch(answer.mission_id)
+        request = audit_pb2.ReplayMissionRequest(mission_id=answer.mission_id)
+
+        async def replays(who: str) -> list[tuple[str, int]]:
+            call = w.log.ReplayMission(request, metadata=as_(who))
+            return [(each.step.step_id, each.step.verdict) async for each in call]
+
+        first = asyncio.create_task(replays("eve"))
+        await asyncio.sleep(0.2)
+        busy = await refused(replays("eve"))
+        assert (busy.code(), "one at a time" in busy.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
+        assert await first == [("a", audit_pb2.REPLAY_VERDICT_SAME), ("b", audit_pb2.REPLAY_VERDICT_SAME)]
+        assert (await refused(replays("ann"))).code() is grpc.StatusCode.PERMISSION_DENIED
+        assert (await refused(replays("aud"))).code() is grpc.StatusCode.NOT_FOUND
+        [told] = await w.events("audit.replayed")
+        assert (told["actor"], told["target"]) == ("default/eve", answer.mission_id)
+        assert told["details"] == {"same": 2, "differs": 0, "not_reproducible": 0, "steps_named": 0, "complete": True}
+        done = await asyncio.to_thread(
+            run,
+            *("audit", "replay", answer.mission_id, "--server", w.gateway.address, "--step", "b", "-o", "json"),
+            env={"MISSIONGATE_TOKEN": "eve-token"},
+        )
+        assert (done.code, verdicts(done.json)) == (0, {"b": "same"})
+
+        call = w.log.ReplayMission(request, metadata=as_("eve"))
+        await asyncio.sleep(0.2)
+        call.cancel()
+        while len(told := await w.events("audit.replayed")) < 3:  # noqa: PLR2004 - the third is this one
+            await asyncio.sleep(0.05)
+        assert [each["details"]["complete"] for each in told] == [True, True, False]
