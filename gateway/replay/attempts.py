@@ -9,7 +9,7 @@ from engine.plan import Plan
 from engine.reference import Reference
 from engine.values import JsonObject, JsonValue
 from gateway.errors import SecretError
-from gateway.events import digest
+from gateway.replay.digests import digest
 from gateway.replay.inputs import RecordedScope, candidates, found
 from gateway.replay.journal import RecordedJournal
 from gateway.replay.outcome import DifferenceFound, NotReproducible, Reason
@@ -54,6 +54,8 @@ async def replay_attempt(
         DifferenceFound, NotReproducible: it does not come so far.
     """
     step, details = ground.plan.mission.steps[index], attempt.verdict.details
+    if "parameters" not in details or any("settings" not in each for each in details.get("rewrites", ())):
+        raise NotReproducible("the log is of an earlier version, which recorded too little")
     number = int(details.get("attempt", 1))
     given = Given(details["now"], details["seed"])
     facts = _facts(step, number, item)
@@ -73,7 +75,10 @@ async def replay_attempt(
             seed=given.seed,
         )
 
-    effects = await ground.records.effects(ground.record.id, step.id, item)
+    try:
+        effects = await ground.records.effects(ground.record.id, step.id, item)
+    except (ValueError, TypeError) as error:
+        raise DifferenceFound(Reason.JOURNAL, "what the store has of its effects cannot be understood") from error
     journal = RecordedJournal(attempt, effects, ground.trace.kept_effects)
     rounds = Rounds(ground.modules, attempt, journal, document, given.for_run())
     ended = await rounds.run()

@@ -38,7 +38,7 @@ def read_plan(document: bytes) -> Plan:
     """
     parsed = parse_document(document, _LIMITS)
     steps = parsed.value.get("steps") if isinstance(parsed.value, Mapping) else None
-    kinds = {step.get("step_type") for step in steps if isinstance(step, Mapping)} if isinstance(steps, list) else set()
+    kinds = [step.get("step_type") for step in steps if isinstance(step, Mapping)] if isinstance(steps, list) else []
     names = {name.decode() for name in _SECRET.findall(document)}
     known = {kind for kind in kinds if isinstance(kind, str)}
     return load_mission_value(parsed, limits=_LIMITS, step_types=known, secrets=names)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from engine.values import JsonObject
-from gateway.events import digest
+from gateway.replay.digests import digest
 from gateway.replay.outcome import DifferenceFound, NotReproducible, Reason
 from gateway.replay.trace import Asked, AttemptTrace, Told
 from gateway.store.effect_records import EffectRecord, EffectState

@@ -1,13 +1,14 @@
 """A whole mission replayed: its document, and every step in the order of its graph."""
 
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from dataclasses import dataclass
+from typing import TypeVar
 
 from engine.errors import MissionInvalidError
 from engine.plan import Plan
 from engine.result import StepResult
 from engine.values import JsonValue
-from gateway.errors import NotFoundError
+from gateway.errors import ConflictError, NotFoundError
 from gateway.replay.attempts import Ground
 from gateway.replay.inputs import RecordedScope, read_plan
 from gateway.replay.outcome import Reason, StepOutcome, Verdict
@@ -15,6 +16,8 @@ from gateway.replay.ports import Handles, Modules, Records
 from gateway.replay.steps import replay_step
 from gateway.replay.trace import MissionTrace
 from gateway.sandbox.version import EngineVersion
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +35,12 @@ class Replayer:
         What comes first may be about the document, and names no step: then that differs from the admitted one.
 
         Raises:
+            ConflictError: `mission.damaged`, the store's rows mean nothing.
             NotFoundError: `mission.not_found`; `mission.not_recorded`, no checkpoint covers its admission;
                 `step.not_found`, the mission has no such step.
             StoreError: the store does not answer.
         """
-        record = await self.records.get_mission(trace.mission_id)
+        record = await _understood(self.records.get_mission(trace.mission_id))
         if not trace.mission_digest:
             message = "the log has no admission of this mission under its checkpoint"
             raise NotFoundError(message, code="mission.not_recorded")
@@ -69,9 +73,17 @@ class Replayer:
 
     async def _results(self, mission_id: str) -> dict[str, StepResult]:
         results: dict[str, StepResult] = {}
-        while page := await self.records.step_results(mission_id, offset=len(results)):
+        while page := await _understood(self.records.step_results(mission_id, offset=len(results))):
             results |= {result.step_id: result for result in page}
         return results
+
+
+async def _understood(asked: Awaitable[_T]) -> _T:
+    """Return what the store answers; rows that somebody has made meaningless are a refusal, and no bug of ours."""
+    try:
+        return await asked
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConflictError("what is recorded of the mission cannot be understood", code="mission.damaged") from error
 
 
 def _check_names(plan: Plan, steps: Collection[str]) -> None:

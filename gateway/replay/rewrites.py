@@ -8,7 +8,7 @@ import orjson
 
 from engine.values import JsonObject, JsonValue
 from gateway.errors import NotFoundError, SandboxError
-from gateway.events import digest
+from gateway.replay.digests import digest
 from gateway.replay.outcome import DifferenceFound, NotReproducible, Reason
 from gateway.replay.ports import Modules, Records
 from gateway.replay.rounds import limits_of, run_once
@@ -44,15 +44,10 @@ async def rewritten(
                 recorded=str(each["before"]),
                 replayed=mine,
             )
-        document = frame(
-            encode_value(place, value, {"step": step, "taint": each["taint"]}),
-            kind="rewrite",
-            at=place,
-            now=given.now,
-            seed=given.seed,
-            settings=await _settings(records, name, str(each["settings"])),
-        )
+        settings = await _settings(records, name, str(each["settings"]))
         try:
+            seen = encode_value(place, value, {"step": step, "taint": each["taint"]})
+            document = frame(seen, kind="rewrite", at=place, now=given.now, seed=given.seed, settings=settings)
             report = await run_once(modules, str(each["module"]), document, limits_of(each), given.for_run())
             answer = decode_rewrite(report.output, place)
         except SandboxError as error:

@@ -14,8 +14,8 @@ from engine.constraints.limits import WALL_MS_CEILING
 from engine.errors import StepError
 from engine.values import JsonObject, JsonValue
 from gateway.errors import SandboxError
-from gateway.events import digest
 from gateway.performing import JOURNAL_BYTES_MAX
+from gateway.replay.digests import digest
 from gateway.replay.journal import RecordedJournal, Stopped
 from gateway.replay.outcome import DifferenceFound, NotReproducible, Reason
 from gateway.replay.ports import Modules

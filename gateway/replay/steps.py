@@ -9,8 +9,8 @@ from engine.mission import MissionLimits
 from engine.outcome import CONDITION_FALSE
 from engine.result import StepResult, StepState
 from engine.values import JsonValue
-from gateway.events import digest
 from gateway.replay.attempts import Ground, Replayed, replay_attempt
+from gateway.replay.digests import digest
 from gateway.replay.inputs import holds, items_of, referred
 from gateway.replay.outcome import MESSAGE_CHARS_MAX, DifferenceFound, NotReproducible, Reason, StepOutcome, Verdict
 from gateway.replay.rounds import Fault, Output

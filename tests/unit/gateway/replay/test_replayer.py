@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import NotFoundError, SandboxError, SecretError
+from gateway.errors import ConflictError, NotFoundError, SandboxError, SecretError
 from gateway.replay.outcome import DifferenceFound, Reason, StepOutcome, Verdict
 from gateway.replay.replayer import Replayer
 from gateway.sandbox.port import RunReport
@@ -206,3 +206,28 @@ def test_without_the_vault_a_step_with_secrets_is_not_judged(handles: Any) -> No
         assert said.message.startswith("it uses secrets, and")
 
     run(main())
+
+
+def test_records_that_mean_nothing_are_refused_or_differ() -> None:
+    """Bytes that are no JSON, or bottomless: never a traceback, and never the same."""
+    deep = b"[" * 300 + b"]" * 300
+    assert reasons(outcomes_of(sql("UPDATE step_results SET output = ? WHERE step_id = 'b' AND mission_id = ?", deep)))
+    entry = b'{"ok":' + deep + b"}"
+    found = outcomes_of(sql("UPDATE effects SET entry = ? WHERE idx = 0 AND mission_id = ?", entry))
+    assert reasons(found) == {"a": "journal"}
+    with pytest.raises(ConflictError) as refused:
+        outcomes_of(sql("UPDATE step_results SET output = ? WHERE step_id = 'b' AND mission_id = ?", b"{"))
+    assert refused.value.code == "mission.damaged"
+    hollow = sql("UPDATE mission_documents SET document = ? WHERE mission_id = ?", b'{"steps":[{"step_type":{}}]}')
+    assert reasons(outcomes_of(hollow)) == {"": "input"}
+
+
+def test_a_log_of_an_earlier_version_is_not_judged() -> None:
+    """It has no digest of the parameters."""
+
+    def earlier(world: World, _mission_id: str) -> None:
+        for at, event in enumerate(world.log.events):
+            details = {name: value for name, value in event.details.items() if name != "parameters"}
+            world.log.events[at] = replace(event, details=details)
+
+    assert {each.verdict for each in outcomes_of(earlier).values()} == {Verdict.NOT_REPRODUCIBLE}
