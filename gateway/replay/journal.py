@@ -53,6 +53,8 @@ class RecordedJournal:
         code = str(told.details.get("code", ""))
         if told.event_type == "effect.failed" and code in _NOT_TOLD:
             return Stopped(code)
+        if told.event_type == "effect.failed" and "entry" not in told.details:
+            raise NotReproducible(f"it was stopped before it was told of effect {index} ({asked.op})")
         entry = self._stored(index)
         name, value = _evidence(told, entry)
         recorded = str(told.details.get(name, ""))
