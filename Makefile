@@ -33,7 +33,8 @@ lock: ## resolve both lock files anew (needs uv)
 	uv pip compile pyproject.toml --group dev $(LOCK) -o requirements.lock
 	uv pip compile --group bench $(LOCK) -o benchmarks/peers/requirements.lock
 
-LOCK := --generate-hashes --universal --python-version 3.11 --no-emit-index-url --quiet \
+# Extras stay in the pins: pip takes `coverage[toml]` for unpinned where the lock has `coverage`, once there is a newer one.
+LOCK := --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-strip-extras --quiet \
 	--custom-compile-command "make lock"
 
 setup: $(VENV)/.ready

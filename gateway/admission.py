@@ -4,7 +4,7 @@ The numbers are those of docs/architecture.md; (4) to (7) are in `gateway.pipeli
 raise holds here too: nothing catches in order to go on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Final
@@ -97,10 +97,12 @@ class Admission:
 
         Raises:
             SanitizationError: it asks for a wider level than that, or for what that level closes.
+            HookRefusedError: a hook that it needs is there no longer, or may do more by now.
         """
         mission = sanitized.plan.mission
         level = self._levels.of(mission.config.security_level, within=within)
-        violations = list(islice(_level_violations(mission, self.hooks.current, level), VIOLATIONS_MAX))
+        hooks, effects = self.hooks.current, sanitized.effects  # another set, where they have changed in between
+        violations = list(islice(_level_violations(mission, hooks, effects, level), VIOLATIONS_MAX))
         if violations or isinstance(level, Violation):
             raise SanitizationError(violations)
         return replace(sanitized.inheriting(taint), level=level)
@@ -173,16 +175,18 @@ def _violations(mission: Mission, hooks: HookSet, level: SecurityLevel | Violati
     for i, step in enumerate(mission.steps):
         schema = hooks.kinds[step.step_type].schema
         yield from schema.check(step.parameters, field=f"steps[{i}].parameters", pending=has_reference)
-    yield from _level_violations(mission, hooks, level)
+    yield from _level_violations(mission, hooks, hooks.effects, level)
 
 
-def _level_violations(mission: Mission, hooks: HookSet, level: SecurityLevel | Violation) -> Iterator[Violation]:
+def _level_violations(
+    mission: Mission, hooks: HookSet, effects: Mapping[str, tuple[str, ...]], level: SecurityLevel | Violation
+) -> Iterator[Violation]:
     """Yield what the mission's security level closes: the profiles of its steps, and the effects of their kinds."""
     if isinstance(level, Violation):
         yield level
         return
     for i, step in enumerate(mission.steps):
-        hook = hooks.kinds[step.step_type].hook
+        hook = hooks.kind_of(step.step_type, effects).hook
         profile = level.profile_violation(step.profile or hook.profile, f"steps[{i}].profile")
-        effects = (level.effect_violation(op, f"steps[{i}].step_type") for op in hook.effects)
-        yield from (violation for violation in (profile, *effects) if violation is not None)
+        closed = (level.effect_violation(op, f"steps[{i}].step_type") for op in hook.effects)
+        yield from (violation for violation in (profile, *closed) if violation is not None)

@@ -37,7 +37,7 @@ from gateway.sanitizer.schema import ParameterSchema
 from gateway.screening import Behalf, Screening
 from gateway.stages import AdmittedMission, AllowedEffect, Given, ReadyStep, secret_claim
 from gateway.step_failures import own_fault, step_error
-from gateway.vault.step_secrets import NO_SECRETS, Secrets, StepSecrets
+from gateway.vault.step_secrets import NO_SECRETS, NO_STEP_SECRETS, Secrets, StepSecrets
 
 EFFECTS_MAX: Final = 64  # of one step
 UNSIGNED_EVENTS_MAX: Final = 16_384  # a step waits while the log has more to sign; a quarter of the log's own queue
@@ -127,7 +127,8 @@ class StepPipeline:
             journal = admitted.journal.empty(step.id, attempt.item) or await admitted.journal.of(step.id, attempt.item)
             given = Given.of(admitted, target, self._clock.now(), journal.given)
             evidence |= {"now": given.now, "seed": given.seed}
-            held = await self._secrets.of_step(*secret_claim(admitted, index, attempt, given))
+            claim = secret_claim(admitted, index, attempt, given)
+            held = await self._secrets.of_step(*claim) if claim else NO_STEP_SECRETS
             ready = await self._resolve(admitted, index, attempt, given, held, evidence)  # (4) inputs, sanitized again
             evidence["parameters"] = digest(ready.parameters)
             constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step; screens
@@ -169,8 +170,8 @@ class StepPipeline:
         field = f"steps[{index}].parameters"
         if not isinstance(parameters, Mapping):
             raise SanitizationError([Violation(code="schema.type", message="must be an object", field=field)])
-        check = partial(kind.schema.check, parameters, field=field, pending=None)
-        if violations := self._sanitizer.step(admitted.trail, target, check):
+        check = self._sanitizer.step
+        if violations := check(admitted.trail, target, kind.schema.check, parameters, field=field, pending=None):
             raise SanitizationError(violations)
         return ReadyStep(
             admitted=admitted,

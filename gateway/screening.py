@@ -37,7 +37,6 @@ from gateway.stages import Given, StepSeen
 
 # What the same run might not meet again; every other failure is a function of its input.
 _TRANSIENT: Final = frozenset({"constraint.timeout_exceeded", "sandbox.crashed", "sandbox.unavailable"})
-_MS_PER_SECOND: Final = 1e3
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,25 +180,19 @@ class Screening:
     async def _ask(
         self, placed: PlacedHook, sandbox: Sandbox, document: bytes, given: Given, behalf: Behalf
     ) -> ScreenVerdict:
-        """Return what a screen says; what may pass is tried again, as often as its profile says.
+        """Return what a screen says; what may pass is tried again, as its profile says.
 
         Raises:
-            ConstraintViolationError: it broke a limit. SandboxError: it lied, or cannot say.
+            SandboxError, ConstraintViolationError: it broke a limit, lied, or cannot say.
         """
-        profile, attempt = placed.profile, 0
-        while True:
-            try:
-                answer = decode_screen(await self._run(placed, sandbox, document, given, behalf))
-            except (SandboxError, ConstraintViolationError) as error:
-                if error.code not in _TRANSIENT or attempt >= profile.retries_max:
-                    raise
-            else:
-                if isinstance(answer, ScreenVerdict):
-                    return answer
-                if not answer.retryable or attempt >= profile.retries_max:
-                    raise SandboxError(answer.message, code=placed.own_code(answer.code))
-            attempt += 1
-            await asyncio.sleep(profile.retry_backoff_ms / _MS_PER_SECOND)
+
+        async def once() -> ScreenVerdict:
+            answer = decode_screen(await self._run(placed, sandbox, document, given, behalf))
+            if isinstance(answer, ScreenVerdict):
+                return answer
+            raise _CannotSayError(answer.message, code=placed.own_code(answer.code), may_pass=answer.retryable)
+
+        return await placed.profile.retry_policy.execute_async(once, sleep=asyncio.sleep, retryable=_may_pass)
 
     async def _run(self, placed: PlacedHook, sandbox: Sandbox, document: bytes, given: Given, behalf: Behalf) -> bytes:
         report = await self._runs.run_hook(
@@ -212,6 +205,20 @@ class Screening:
             report=behalf.report,
         )
         return report.output
+
+
+class _CannotSayError(SandboxError):
+    """A screen's own error in place of a verdict; `may_pass` is its own word for it."""
+
+    def __init__(self, message: str, *, code: str, may_pass: bool) -> None:
+        super().__init__(message, code=code)
+        self.may_pass = may_pass
+
+
+def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, _CannotSayError):
+        return error.may_pass
+    return isinstance(error, SandboxError | ConstraintViolationError) and error.code in _TRANSIENT
 
 
 def _own_reason(placed: PlacedHook, reason: ScreenReason) -> Reason:

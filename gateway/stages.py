@@ -243,9 +243,14 @@ class AllowedEffect:
 
 def secret_claim(
     admitted: AdmittedMission, index: int, attempt: StepAttempt, given: Given
-) -> tuple[Attempt, str, tuple[str, ...]]:
-    """Return for whom handles are made as an attempt begins: the attempt, its kind, the names that it declares."""
+) -> tuple[Attempt, str, tuple[str, ...]] | None:
+    """Return for whom handles are made as an attempt begins: the attempt, its kind, the names that it declares.
+
+    None where it declares none, as nearly all do.
+    """
     plan = admitted.sanitized.plan
+    if not (names := declared_secrets(plan, index)):
+        return None
     step = plan.mission.steps[index]
     claimant = Attempt(
         tenant=admitted.caller.tenant,
@@ -254,7 +259,7 @@ def secret_claim(
         item=attempt.item,
         seed=given.seed,
     )
-    return claimant, step.step_type, declared_secrets(plan, index)
+    return claimant, step.step_type, names
 
 
 def without_missing(decision: Decision, missing: Sequence[str]) -> Decision:

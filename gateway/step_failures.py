@@ -11,8 +11,8 @@ _FAULT_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 # What only the host may say of a step. `effect` is not among them: a module passes on what the journal told it.
 _HOST_CODES: Final = frozenset(
     {"approval", "audit", "breaker", "condition", "constraint", "context", "foreach", "hook", "internal", "interrupted",
-     "mission", "observe", "policy", "quota", "reference", "rewrite", "sandbox", "sanitize", "schema", "screen", "step",
-     "store", "worker"}
+     "mission", "observe", "policy", "quota", "reference", "rewrite", "sandbox", "sanitize", "schema", "screen",
+     "secret", "security", "step", "store", "worker"}
 )  # fmt: skip
 # A resource of this gateway is used up: the breaker of such steps opens at once.
 _EXHAUSTION_CODES: Final = frozenset(

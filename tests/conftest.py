@@ -1,7 +1,10 @@
 """What holds for every test, whatever the machine is busy with, and however the tests were started."""
 
+import gc
 import signal
+from collections.abc import Generator
 
+import pytest
 from hypothesis import settings
 
 # Hypothesis looks at what happens, not at how long it takes.
@@ -10,3 +13,20 @@ settings.load_profile("untimed")
 
 # A shell starts what it puts into the background with Ctrl-C ignored. The commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Collect no garbage while a failure is put into words.
+
+    What a failed test leaves behind may be a task whose exception nobody took. Its end would write that to the log with
+    a traceback, for which Python 3.11 parses source, in the middle of pytest's own parsing: "AST constructor recursion
+    depth mismatch", and the run is over.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        if was_on:
+            gc.enable()

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from engine.audit.errors import AuditEventRefusedError
-from engine.audit.record import CLOCK_RAW, GENESIS_HASH, Record, seal, timestamp_text
+from engine.audit.record import CLOCK_RAW, GENESIS_HASH, Record, seal
+from engine.clock import rfc3339
 from engine.values import JsonObject
 
 _TICK: Final = timedelta(microseconds=1)
@@ -41,11 +42,11 @@ class Chain:
         moment = now
         if self._last is not None and now <= self._last:
             moment = self._last + _TICK
-            details = {**details, CLOCK_RAW: timestamp_text(now)}
+            details = {**details, CLOCK_RAW: rfc3339(now)}
         line, self._head = seal(
             seq=self.next_seq,
             event_id=self._entropy(16).hex(),
-            timestamp=timestamp_text(moment),
+            timestamp=rfc3339(moment),
             event_type=event_type,
             actor=actor,
             target=target,

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import orjson
@@ -58,13 +58,6 @@ class Record:
 
 class RecordError(ValueError):
     """A line is not the encoding of an event; the text says what is wrong."""
-
-
-def timestamp_text(moment: datetime) -> str:
-    """Return RFC 3339 with six digits of microseconds and Z. `moment` is aware."""
-    if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
-    return moment.isoformat(timespec="microseconds")[:-6] + "Z"  # -6: isoformat spells UTC as +00:00
 
 
 def seal(

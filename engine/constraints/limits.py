@@ -44,7 +44,7 @@ class ExecutionConstraints:
     output_bytes_max: int = OUTPUT_BYTES_DEFAULT
     sampling_rate: float = 1.0  # share of runs that take place
     fail_closed: bool = True  # False is honoured for screens and observers only
-    retries_max: int = 0  # of transient faults, never of refusals and violations
+    retries_max: int = 0  # of transient faults, never of refusals; which faults are, its host says
     retry_backoff_ms: int = 0
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from gateway.workers.isolation import Isolation
 
 
 def demo() -> None:
-    """Start a gateway in a temporary home, run seven missions, explain what happened, verify the log."""
+    """Start a gateway in a temporary home, run nine missions, explain what happened, verify the log."""
     logging.basicConfig(level=logging.ERROR)
     try:
         with tempfile.TemporaryDirectory(prefix="missiongate-demo-") as folder:

@@ -119,7 +119,8 @@ class ConstrainedRuns:
     ) -> RunReport:
         """Run a module behind its breaker, and account for it."""
         passage: Passage | None = None
-        if (breaker := self._breakers.known(tenant, _HOOK, run.hook.key)) is not None:
+        breaker = self._breakers.known(tenant, _HOOK, run.hook.key) if run.may_be_disabled else None
+        if breaker is not None:
             try:
                 passage = breaker.admit()
             except StepError as error:
@@ -154,7 +155,7 @@ class ConstrainedRuns:
             kept.ran(int((self._now() - run.since) * 1e6), run.used_us, 0)
             if run.violation is None:
                 kept.failed()
-        if passage is None and run.violation is not None:
+        if passage is None and run.violation is not None and run.may_be_disabled:
             with suppress(StepError):  # others have opened it meanwhile
                 passage = self._breakers.of(tenant, _HOOK, run.hook.key).admit()
         if passage is None:
@@ -200,6 +201,14 @@ class _Run:
         """Whether a violation is passed over, as `PlacedHook.fails_open` says; never of a step."""
         kind = self.hook.kind
         return kind == "observe" or (kind == "screen" and not self.constraints.fail_closed)
+
+    @property
+    def may_be_disabled(self) -> bool:
+        """Whether it has a breaker: not a screen whose violations are passed over.
+
+        With a few documents that are too much for it, a tenant could switch it off, and then bring what it would deny.
+        """
+        return not (self.hook.kind == "screen" and self.opens)
 
 
 def _answer(sandbox: Sandbox, run: _Run, document: bytes, given: RunGiven) -> Coroutine[Any, Any, RunReport]:

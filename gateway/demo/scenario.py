@@ -12,15 +12,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.audit.verify import VerificationReport, verify_log
+from engine.clock import SystemClock
 from gateway.assembly import AUDIT_FOLDER, Gateway, running_gateway
 from gateway.client import CallError, Client, Server
 from gateway.config import CONFIG_NAME, Config, load_config
 from gateway.demo.service import rate_service
 from gateway.home import NewHome, make_home
 from gateway.sandbox.hooks import demo_hooks
+from gateway.vault.keeper import Keeper
+from gateway.vault.master import MasterSource
 from gateway.workers.isolation import Layer
 
 _TOKEN_BYTES: Final = 32
+_TENANT: Final = "default"
+_SECRET: Final = "RATES_KEY"  # noqa: S105 - its name
+_SCREEN: Final = "no_private_key_material"
 _HOOKS: Final = Path(str(files("gateway"))) / "_hooks" / "demo"
 
 
@@ -94,6 +100,17 @@ ACTS: Final = (
         "somebody else has to answer: the submitter may not.",
         expected="Success",
     ),
+    Act(
+        file="8-secret.yaml",
+        shows="A key that no module, no log and no answer ever holds: the host puts it in, and takes it out again.",
+        expected="Success",
+    ),
+    Act(
+        file="9-screened.yaml",
+        shows="A rule of the site's own, in WebAssembly: a screen finds a private key, and denies the step.",
+        expected="Failed",
+        code="screen.no_private_key_material.found",
+    ),
 )
 
 
@@ -152,12 +169,20 @@ def verify(home: NewHome) -> VerificationReport:
 def prepare(home: Path, service_port: int, reviewer_token: str = "") -> NewHome:
     """Make a home whose policy allows the local service, and whose hooks include the misbehaving ones.
 
-    With a token for a reviewer it knows a second person, who approves.
+    It keeps a secret for the service, and screens every step. With a token for a reviewer it knows a second person,
+    who approves.
     """
     made = make_home(home, listen="127.0.0.1:0")
     data_file = home / "policies" / "data.json"
     data = json.loads(data_file.read_text())
     open_service(data, service_port)
+    data["gateway"]["config"]["secrets"][_SECRET] = {
+        "effects": ["http.request"],
+        "hosts": ["127.0.0.1"],
+        "kinds": ["http"],
+        "tenants": [_TENANT],
+    }
+    Keeper(MasterSource(home, None), SystemClock()).set(_TENANT, _SECRET, bytearray(secrets.token_hex(16).encode()))
     data_file.write_text(json.dumps(data, indent=2))
     with (home / CONFIG_NAME).open("a") as config:
         if reviewer_token:
@@ -165,6 +190,7 @@ def prepare(home: Path, service_port: int, reviewer_token: str = "") -> NewHome:
             config.write(f'\n[[tokens]]\nsubject = "reviewer"\nroles = ["approver"]\nsha256 = "{digest}"\n')
         for hook in demo_hooks():
             config.write(f'\n[[hooks]]\npath = {json.dumps(str(_HOOKS / hook.name))}\nsha256 = "{hook.sha256}"\n')
+        config.write(f'\n[[hooks]]\nbuiltin = "{_SCREEN}"\n')
     return made
 
 

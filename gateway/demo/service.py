@@ -1,16 +1,27 @@
 """A tiny HTTP service on loopback, for the demonstration to call."""
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 _BODY: Final = b'{"base":"EUR","quote":"USD","rate":"1.0842"}'
-_ANSWER: Final = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: " + str(len(_BODY)).encode() + b"\r\n\r\n" + _BODY
-)
+_WHOAMI: Final = b"GET /whoami "
+_HEADER: Final = re.compile(rb"\r\nauthorization: ([^\r\n]*)", re.IGNORECASE)
 _HEAD_BYTES_MAX: Final = 16 * 1024
+
+
+def _sent(head: bytes) -> bytes:
+    """Return what the caller has shown, as a careless service would."""
+    found = _HEADER.search(head)
+    return json.dumps({"sent": found[1].decode("latin-1") if found else ""}).encode()
+
+
+def _answer(body: bytes) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
 
 
 @asynccontextmanager
@@ -19,8 +30,8 @@ async def rate_service() -> AsyncIterator[int]:
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-            writer.write(_ANSWER)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            writer.write(_answer(_sent(head) if head.startswith(_WHOAMI) else _BODY))
             await writer.drain()
         finally:
             writer.close()

@@ -34,9 +34,10 @@ class Calls:
 LINK: Final = Calls(
     (
         # Answers and last words, to the peer of a socket and no address. The first of all calls: the kernel remembers
-        # which are always allowed, and runs the filter for those that have checks, this one at each answer.
-        Allow("sendto", (Check(4, _ALL, (0,)),)),
-        *allow("recvfrom"),  # requests
+        # which are always allowed, and runs the filter for those that have checks, these two at each answer. No flags:
+        # out-of-band data on Unix sockets has been a way from such a list into the kernel (CVE-2025-38236).
+        Allow("sendto", (Check(4, _ALL, (0,)), Check(3, WORD, (0,)))),
+        Allow("recvfrom", (Check(3, WORD, (0,)),)),  # requests
         *allow("close"),  # of a file object that the interpreter lets go of
     )
 )

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import Final
 
-_RLIMIT_SIGPENDING: Final = 11  # linux/resource.h; the module has no name for it
+RLIMIT_SIGPENDING: Final = 11  # linux/resource.h; the module has no name for it
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -36,7 +36,7 @@ class ResourceLimits:
         _limit(resource.RLIMIT_CORE, 0)  # a core file would hold the documents of missions
         _limit(resource.RLIMIT_MEMLOCK, 0)  # locked pages could not be taken back from it
         _limit(resource.RLIMIT_MSGQUEUE, 0)
-        _limit(_RLIMIT_SIGPENDING, 0)  # queued signals are kernel memory; the timer of a run has its own already
+        _limit(RLIMIT_SIGPENDING, 0)  # queued signals are kernel memory; the timer of a run has its own already
         if self.processes_max is not None:
             _limit(resource.RLIMIT_NPROC, self.processes_max)
         if self.cpu_seconds_max is not None:

@@ -69,6 +69,9 @@ ATTACKS: Final[dict[str, tuple[Any, ...]]] = {
     "accept": ("accept4", 3, 0, 0, 0),
     "send a descriptor": ("sendmsg", 3, "@page", 0),
     "send to an address": ("sendto", 3, "x", 1, 0, "#0100", 2),
+    "send out of band": ("sendto", 3, "x", 1, 1, 0, 0),
+    "receive out of band": ("recvfrom", 3, "@page", 1, 1, 0, 0),
+    "peek": ("recvfrom", 3, "@page", 1, 2, 0, 0),
     "execute": ("execve", "/bin/true", 0, 0),
     "execute by descriptor": ("execveat", -100, "/bin/true", 0, 0, 0),
     "fork": ("clone", SIGCHLD, 0, 0, 0, 0),
@@ -232,7 +235,14 @@ def test_every_call_that_no_role_needs_is_refused() -> None:
     for calls in (WORKER, JAIL, POLICY):
         names = {one.name for one in calls.allowed}
         assert len(names) < 40
-        assert not names & {call[0] for call in ATTACKS.values()} - {"clone", "mmap", "mprotect", "write", "sendto"}
+        assert not names & {call[0] for call in ATTACKS.values()} - {
+            "clone",
+            "mmap",
+            "mprotect",
+            "write",
+            "sendto",
+            "recvfrom",
+        }
         assert names <= {name for machine in MACHINES.values() for name in machine.numbers}
 
 

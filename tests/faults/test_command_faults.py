@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.effects.commands import kernel
-from gateway.effects.commands.guard import descendants
+from gateway.effects.commands.proc import descendants
 from gateway.errors import EffectError
 from tests.commands import World, python, world
 from tests.gateways import alive, until

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -21,6 +21,7 @@ from gateway.registry.registry import Registry, RegistryParts
 from gateway.rules import load_rules
 from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.pool import PRELOAD, PooledSandbox
+from gateway.sandbox.routing import Duty
 from gateway.store.store import Store
 from gateway.workers.supervisor import Zygote
 from tests.hook_folders import ACME, files_of, importing, publisher
@@ -77,7 +78,7 @@ async def registry_on(path: Path, zygote: Zygote) -> AsyncIterator[Ground]:
     """Open a registry on the store at `path`, as a start of the gateway does."""
     rules = load_rules(None, Config())
     store = Store.open(path, clock=TickingClock())
-    fleet, log = Fleet(zygote, 1), Log()
+    fleet, log = Fleet(zygote, dict.fromkeys(get_args(Duty), 1)), Log()
     registry = Registry(
         RegistryParts(
             store=store.hooks,

@@ -127,14 +127,14 @@ async def test_a_killed_sandbox_worker_is_another_ones_work(tmp_path: Path) -> N
     made = new_home(tmp_path)
     add_hook(made, "burn", iterations=400_000_000)
     async with serving(made, sandbox=1) as gateway:
-        [pid] = gateway.sandbox.pids_of("site")
+        [pid] = gateway.sandbox.pids_of("site steps")
         running = asyncio.create_task(submitted(gateway, made, mission(step("burn", kind="burn"))))
         await until(lambda: cpu_ticks(pid) > 5)
         os.kill(pid, signal.SIGKILL)
         view = await running
         assert view["result"]["step_results"]["burn"]["status"] == "Completed"
         assert pid not in gateway.sandbox.pids
-        assert len(gateway.sandbox.pids_of("site")) == 1
+        assert len(gateway.sandbox.pids_of("site steps")) == 1
     verified(made)
 
 

@@ -70,7 +70,8 @@ async def test_versions_change_under_running_missions_and_none_fails(made: NewHo
         heard = [version for mission in await asyncio.gather(*missions) for version in mission]
         assert len(heard) == 12 * 150
         assert set(heard) <= {"1.0.0", "1.1.0"}
-        builtin, acme = gateway.sandbox.pids_of(BUILTIN), gateway.sandbox.pids_of(f"publisher:{ACME.name}")
+        builtin, acme = (gateway.sandbox.pids_of(f"{name} steps") for name in (BUILTIN, f"publisher:{ACME.name}"))
+        assert (len(builtin), len(acme)) == (1, 1)
         assert sorted(gateway.sandbox.pids) == sorted((*builtin, *acme))  # of the sets before nothing is left
     verified(made)
     announced: set[object] = set()
@@ -152,19 +153,22 @@ async def test_a_mission_of_an_earlier_process_ends_where_its_hook_is_gone(made:
 
 
 async def test_each_publisher_has_workers_of_its_own(made: NewHome) -> None:
-    """Two publishers, a screen beside a step, the built-in hooks: no process has the modules of two of them."""
+    """Two publishers, a screen and an observer beside a step, built-in hooks: no process has the modules of two."""
     async with serving(made, sandbox=1) as gateway:
         await published(gateway, made, files_of())
         await published(gateway, made, files_of("stamp", signer=OTHER))
         await published(gateway, made, files_of("watch", kind="observe"))
+        await published(gateway, made, files_of("guard", kind="screen"))
         await enabled(gateway, made, "resize", "1.0.0")
         await enabled(gateway, made, "stamp", "1.0.0")
         await enabled(gateway, made, "watch", "1.0.0", order=3, step_types=["resize"], labels={"team": "red"})
-        classes = (BUILTIN, f"publisher:{ACME.name}", f"publisher:{OTHER.name}", f"publisher:{ACME.name} screens")
+        await enabled(gateway, made, "guard", "1.0.0")
+        acme, other = f"publisher:{ACME.name}", f"publisher:{OTHER.name}"
+        classes = (f"{BUILTIN} steps", f"{acme} steps", f"{other} steps", f"{acme} screens", f"{acme} observers")
         pids = [gateway.sandbox.pids_of(name) for name in classes]
-        assert [len(each) for each in pids] == [1, 1, 1, 1]
-        assert len({pid for each in pids for pid in each}) == 4
-        [placed] = gateway.registry.current.placed
+        assert [len(each) for each in pids] == [1, 1, 1, 1, 1]
+        assert len({pid for each in pids for pid in each}) == 5
+        [_, placed] = gateway.registry.current.placed
         assert (placed.order, placed.step_types, placed.labels) == (3, frozenset({"resize"}), {"team": "red"})
 
 

@@ -17,12 +17,12 @@ from typing import Final, NoReturn
 
 from gateway.effects.commands.filter import command_filter
 from gateway.effects.commands.kernel import LANDLOCK_ABI_MIN
-from gateway.effects.commands.limits import OPEN_FILES_MAX, READS
+from gateway.effects.commands.limits import OPEN_FILES_MAX, READS, SIGNALS_MAX
 from gateway.effects.commands.order import CommandOrder
 from gateway.effects.commands.program import interpreter_of
 from gateway.workers import seccomp
 from gateway.workers.landlock import Grant, Right, restrict
-from gateway.workers.limits import die_with_parent
+from gateway.workers.limits import RLIMIT_SIGPENDING, die_with_parent
 from gateway.workers.syscalls import here
 
 EXIT_FAILED: Final = 127
@@ -91,6 +91,7 @@ def _arrange(order: CommandOrder, streams: Streams) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_MEMLOCK, 0)
     _limit(resource.RLIMIT_MSGQUEUE, 0)
+    _limit(RLIMIT_SIGPENDING, SIGNALS_MAX)
     # SIGXCPU first, so that the reason shows; SIGKILL a second later for who ignores it.
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     last = limits.cpu_seconds_max + 1 if hard == resource.RLIM_INFINITY else min(hard, limits.cpu_seconds_max + 1)

@@ -13,6 +13,10 @@ that cannot ends by itself. Left out on purpose, beside everything that administ
 - chmod, chown, utimes and extended attributes: Landlock does not look at them, and the gateway's user owns more than
   the workspace, the programs of the machine included where it is root. Modes and times are answered as if they had been
   set, since programs that unpack or copy give up otherwise; a file keeps the mode that it was made with;
+- umask, for the same reason: a file that is made is its owner's alone, its set-id bits mean nothing to others;
+- sendmsg and recvmsg, with which descriptors travel: one that is under way is in no process, so a file that it holds
+  could not be counted; and out-of-band data on sockets, which nobody needs and which has been a way into the kernel;
+- PR_SET_DUMPABLE, behind which a process could hide what it holds;
 - inotify, mincore and fcntl's leases, for the same reason: they work on whatever can be named or read;
 - memfd_create, because Landlock does not stop memory from being executed; fallocate, because it takes
   disk that a walk over the workspace does not see; shared memory, semaphores and queues, because they outlive
@@ -32,7 +36,7 @@ _SOCK_STREAM: Final = 1
 _SOCK_TYPE: Final = 0xF  # the rest are flags
 _CLONE_THREAD: Final = 0x0001_0000
 _CLONE_NEW: Final = 0x7E02_0080  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET} and CLONE_NEWTIME
-_PR_ALLOWED: Final = (2, 3, 4, 15, 16, 38, 39)  # GET_PDEATHSIG, {GET,SET}_DUMPABLE, {SET,GET}_NAME, *_NO_NEW_PRIVS
+_PR_ALLOWED: Final = (2, 3, 15, 16, 38, 39)  # GET_PDEATHSIG, GET_DUMPABLE, {SET,GET}_NAME, *_NO_NEW_PRIVS
 _PR_SET_VMA: Final = 0x5356_4D41
 _IOCTLS: Final = (
     0x5401,  # TCGETS: is it a terminal?
@@ -47,6 +51,7 @@ _FCNTLS: Final = (
     *(36, 37, 38),  # F_OFD_*
     *(1030, 1031, 1032),  # F_DUPFD_CLOEXEC, F_{SET,GET}PIPE_SZ
 )
+_IN_BAND: Final = Check(3, 1, (0,))  # no MSG_OOB
 _MYSELF: Final = Check(0, WORD, (0,))  # a process id: the caller
 _LIMITS_READ: Final = Check(2, (1 << 64) - 1, (0,))  # prlimit64 with no new limit
 
@@ -55,7 +60,7 @@ access chdir close close_range copy_file_range creat dup dup2 dup3 faccessat fac
 fdatasync flock fstat fstatfs fsync ftruncate getcwd getdents getdents64 lseek lstat mkdir mkdirat newfstatat
 open openat openat2 pipe pipe2 pread64 preadv preadv2 pwrite64 pwritev pwritev2 read readahead readlink
 readlinkat readv rename renameat renameat2 rmdir sendfile splice stat statfs statx symlink symlinkat
-sync_file_range tee truncate umask unlink unlinkat link linkat write writev getxattr lgetxattr fgetxattr
+sync_file_range tee truncate unlink unlinkat link linkat write writev getxattr lgetxattr fgetxattr
 listxattr llistxattr flistxattr
 """
 _WAITING: Final = """
@@ -64,7 +69,7 @@ select pause nanosleep clock_nanosleep signalfd signalfd4 timerfd_create timerfd
 timer_create timer_delete timer_getoverrun timer_gettime timer_settime alarm getitimer setitimer
 """
 _STREAMS: Final = """
-recvfrom recvmsg sendto sendmsg shutdown getsockname getpeername getsockopt
+shutdown getsockname getpeername getsockopt
 """  # of a connected pair (below), used like a pipe
 _MEMORY: Final = """
 brk madvise membarrier mmap mprotect mremap msync munmap pkey_alloc pkey_free pkey_mprotect mseal
@@ -86,6 +91,8 @@ execve execveat wait4 waitid
 _ALWAYS: Final = allow(*f"{_FILES}{_WAITING}{_STREAMS}{_MEMORY}{_ITSELF}{_SIGNALS}{_PROGRAMS}".split())
 _CHECKED: Final = (
     Allow("socketpair", (Check(0, WORD, (_AF_UNIX,)), Check(1, _SOCK_TYPE, (_SOCK_STREAM,)))),
+    Allow("sendto", (_IN_BAND,)),
+    Allow("recvfrom", (_IN_BAND,)),
     Allow("prctl", (Check(0, WORD, (*_PR_ALLOWED, _PR_SET_VMA)),)),
     Allow("ioctl", (Check(1, WORD, _IOCTLS),)),
     Allow("fcntl", (Check(1, WORD, _FCNTLS),)),
@@ -94,7 +101,10 @@ _CHECKED: Final = (
 )
 _FORKS: Final = (*allow("fork", "vfork"), Allow("clone", (Check(0, _CLONE_NEW, (0,)),)))
 _THREADS: Final = (Allow("clone", (Check(0, _CLONE_NEW | _CLONE_THREAD, (_CLONE_THREAD,)),)),)
-_IGNORED: Final = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "futimesat", "utimensat")
+_IGNORED: Final = (
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "umask"),
+    *("utime", "utimes", "futimesat", "utimensat"),
+)
 _FALL_BACK: Final = {
     "clone3": errno.ENOSYS,
     "fallocate": errno.EOPNOTSUPP,

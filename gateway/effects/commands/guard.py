@@ -10,13 +10,12 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from gateway.effects.commands.limits import ERRORS_BYTES_MAX
 from gateway.effects.commands.order import CommandEnd, CommandOrder, How
+from gateway.effects.commands.proc import descendants, measured, nameless_bytes
 from gateway.effects.tree import extent_of
 
 THREADS_MAX: Final = 256  # of all processes of one command together, beside one each
@@ -24,7 +23,6 @@ _LOOK_SECONDS: Final = 0.02  # between two looks at processes and memory
 _WALK_SHARE: Final = 10  # a walk over the workspace may take a tenth of the time
 _WALK_SECONDS_MIN: Final = 0.1
 _READ_BYTES: Final = 64 * 1024
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _GONE: Final = select.POLLHUP | select.POLLERR
 
 
@@ -135,25 +133,28 @@ class Guard:
 
     def _look(self) -> None:
         """Count processes, threads, memory and disk; what is over its limit ends the command."""
-        processes = threads = pages = 0
+        processes = threads = resident_bytes = 0
         for pid in descendants(os.getpid()):
-            measured = _measured(pid)
-            if measured is not None:
+            process = measured(pid)
+            if process is not None:
                 processes += 1
-                threads += measured[0] - 1
-                pages += measured[1]
+                threads += len(process.threads) - 1
+                resident_bytes += process.resident_bytes
         limits = self._order.limits
         if processes > limits.processes_max or threads > THREADS_MAX:
             self._why = "processes"
-        elif pages * _PAGE_BYTES > limits.memory_bytes_max:
+        elif resident_bytes > limits.memory_bytes_max:
             self._why = "memory"
         elif time.monotonic() >= self._walk_at:
             self._look_at_disk()
 
     def _look_at_disk(self) -> None:
+        """Count what has a name in the workspace, and what had one and is held."""
         began = time.monotonic()
-        extent = extent_of(self._root, entries_max=self._order.entries_max)
-        if not extent.whole or extent.size_bytes > self._order.bytes_max:
+        order = self._order
+        extent = extent_of(self._root, entries_max=order.entries_max)
+        nameless = nameless_bytes(descendants(os.getpid()), self._root, order.limits.file_bytes_max)
+        if not extent.whole or nameless is None or extent.size_bytes + nameless > order.bytes_max:
             self._why = "disk"
         took = time.monotonic() - began
         self._walk_at = time.monotonic() + max(_WALK_SECONDS_MIN, took * _WALK_SHARE)
@@ -185,24 +186,3 @@ class Guard:
             output=bytes(self._output.data),
             errors=bytes(self._errors.data),
         )
-
-
-def descendants(pid: int) -> Iterator[int]:
-    """Yield the processes below `pid`, itself left out, as the kernel lists them now."""
-    waiting = [pid]
-    while waiting:
-        parent = waiting.pop()
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            with suppress(OSError):  # it ended meanwhile
-                for child in map(int, children.read_text(encoding="ascii").split()):
-                    yield child
-                    waiting.append(child)
-
-
-def _measured(pid: int) -> tuple[int, int] | None:
-    """Return threads and resident pages of a process; None where it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else (int(fields[17]), int(fields[21]))

@@ -7,6 +7,7 @@ ends a command whose worker has died.
 
 from typing import Final
 
+from gateway.effects.commands.proc import lists_children
 from gateway.workers import landlock, seccomp
 
 LANDLOCK_ABI_MIN: Final = 6
@@ -19,4 +20,6 @@ def missing() -> str | None:
         return f"Landlock ABI {LANDLOCK_ABI_MIN} (Linux 6.12; this kernel has {version or 'none in force'})"
     if not seccomp.available():
         return "seccomp filters, on a machine whose system calls are known (x86-64, aarch64)"
+    if not lists_children():
+        return "/proc with the children of processes (CONFIG_PROC_CHILDREN), by which their number and memory are held"
     return None

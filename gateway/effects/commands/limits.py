@@ -8,6 +8,7 @@ ERRORS_BYTES_MAX: Final = 16 * 1024  # of standard error
 STDIN_BYTES_MAX: Final = 1024 * 1024
 WALL_MS_MAX: Final = 55_000  # an effect has 60 seconds, in which its workspace is looked through as well
 OPEN_FILES_MAX: Final = 64
+SIGNALS_MAX: Final = 1_024  # queued, and timers: the kernel counts them by user, and the gateway is the same user
 
 # What a dynamically linked program needs to begin: libraries are read, and nothing in these is executed by itself.
 READS: Final = (

@@ -1,6 +1,7 @@
 """Stage 1 as a whole: what a mission is called is checked like what its steps are given, whatever form it came in."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from engine.mission import MissionLimits
 from gateway.admission import Admission
 from gateway.constrained.data import rules_from
 from gateway.constrained.sanitizer import ConstrainedSanitizer
-from gateway.errors import SanitizationError
+from gateway.errors import HookRefusedError, SanitizationError
 from gateway.hookset import FixedHooks, HookSet, StepKind
 from gateway.policy.decision import Decision
 from gateway.sandbox.hooks import Hook
@@ -144,3 +145,37 @@ def test_both_forms_have_one_digest() -> None:
     text = json.dumps(value).encode()
     yaml = b"# as YAML\n" + json.dumps(value, indent=1).encode()
     assert len({ADMISSION.sanitize(form).digest for form in (value, text, yaml)}) == 1
+
+
+class ChangingHooks:
+    """Hooks of which another set is in force with each look, as where an operator changes them meanwhile."""
+
+    def __init__(self, *sets: HookSet) -> None:
+        self._sets = iter(sets)
+
+    @property
+    def current(self) -> HookSet:
+        return next(self._sets)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "code"),
+    [
+        ({}, "hook.disabled"),
+        ({"pure": replace(KIND, hook=replace(HOOK, effects=("file.write",)))}, "hook.effects_grew"),
+    ],
+)
+def test_a_part_of_a_mission_is_refused_by_name_where_its_kind_has_changed(kinds: Any, code: str) -> None:
+    """Between the reading of a sub-mission and the look at its level hooks may change: that is no bug of the host."""
+    before, after = (HookSet(kinds=each, placed=(), sandbox=RoutedSandbox({})) for each in ({"pure": KIND}, kinds))
+    admission = Admission(
+        hooks=ChangingHooks(before, after),
+        levels=security_levels({}),
+        policy=NoPolicy(),
+        limits=LIMITS,
+        sanitizer=ConstrainedSanitizer(ConstraintEnforcer(SystemClock(), chance=lambda: 0.0), rules_from({})),
+    )
+    sanitized = admission.sanitize(json.dumps(mission()).encode())
+    with pytest.raises(HookRefusedError) as refused:
+        admission.as_part(sanitized, frozenset(), "balanced")
+    assert refused.value.code == code

@@ -7,8 +7,9 @@ import orjson
 import pytest
 
 from engine.audit.errors import AuditEventRefusedError
-from engine.audit.record import GENESIS_HASH, LINE_BYTES_MAX, RecordError, seal, timestamp_text, unseal
+from engine.audit.record import GENESIS_HASH, LINE_BYTES_MAX, RecordError, seal, unseal
 from engine.audit.verify.line import LineError, Lines
+from engine.clock import rfc3339
 from engine.values import JsonObject
 from tests.audit_logs import rehash, reseal
 
@@ -175,8 +176,8 @@ def test_actor_and_target_are_strings() -> None:
 def test_time_is_written_in_utc() -> None:
     """Whatever zone a clock answers in, the line says UTC with six digits."""
     moment = datetime(2026, 1, 31, 14, 0, 0, 5, tzinfo=timezone(timedelta(hours=2)))
-    assert timestamp_text(moment) == "2026-01-31T12:00:00.000005Z"
-    assert timestamp_text(datetime(2026, 1, 31, 12, tzinfo=UTC)) == "2026-01-31T12:00:00.000000Z"
+    assert rfc3339(moment) == "2026-01-31T12:00:00.000005Z"
+    assert rfc3339(datetime(2026, 1, 31, 12, tzinfo=UTC)) == "2026-01-31T12:00:00.000000Z"
 
 
 GOOD = line({"a": 1, "f": 0.5})

@@ -106,13 +106,13 @@ def test_what_an_observer_breaks_is_told_in_sums() -> None:
     assert world.held.document()["rules"]["o@1.0.0"]["violations"] == {OVER.code: 3}
 
 
-def test_an_open_screen_that_is_disabled_abstains_without_a_run() -> None:
-    """Each verdict says so, and steps go on: it was to be passed over before, and is now without its price."""
+def test_an_open_screen_is_asked_each_time() -> None:
+    """However often it broke its limits: with those steps a tenant could switch it off for the one that it denies."""
     world = world_of(screen("s", on_violation="open"), violations_max=2)
     assert ended(world, *(step(f"s{n}") for n in range(4))).state is MissionState.COMPLETED
     faults = [event.details["screens"][0]["fault"] for event in world.log.of("step.allowed")]
-    assert faults == [OVER.code] * 2 + ["hook.disabled"] * 2
-    assert len(world.sandbox.hook_runs) == len(world.log.of("constraint.violated")) == 2
+    assert faults == [OVER.code] * 4
+    assert len(world.sandbox.hook_runs) == len(world.log.of("constraint.violated")) == 4
 
 
 def test_a_closed_screen_that_is_disabled_is_a_no() -> None:

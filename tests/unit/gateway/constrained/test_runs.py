@@ -157,11 +157,11 @@ def test_a_hook_has_the_clock_and_the_chance_that_it_was_given() -> None:
 
 
 def test_a_hook_that_breaks_its_limits_too_often_is_disabled() -> None:
-    """It is not run, open or closed, for the tenant whose runs broke it, and for nobody else less."""
+    """It is not run for the tenant whose runs broke it, and for nobody else less."""
     place = Place()
     place.end = OVER
-    assert [place.broken(OPEN) for _ in range(2)] == ["open", "open"]
-    assert place.broken(OPEN) == "hook.disabled"
+    assert [place.broken(CLOSED) for _ in range(2)] == ["closed", "closed"]
+    assert place.broken(CLOSED) == "hook.disabled"
     assert len(place.ran) == 2
     with pytest.raises(SandboxError, match="left alone for another 10") as caught:
         place.hook(CLOSED)
@@ -174,25 +174,34 @@ def test_a_hook_that_breaks_its_limits_too_often_is_disabled() -> None:
     assert place.hook(CLOSED, caller=EVE).output == b"{}"
 
 
+def test_a_screen_that_fails_open_is_never_disabled() -> None:
+    """It is run each time: what it can judge, it judges. An observer judges nothing."""
+    place = Place()
+    place.end = OVER
+    assert {place.broken(OPEN) for _ in range(5)} == {"open"}
+    watching = observer("o").hook
+    assert [place.broken(OPEN, watching) for _ in range(3)] == ["open", "open", "hook.disabled"]
+
+
 def test_a_probe_decides_about_a_disabled_hook() -> None:
     """One that keeps its limits enables it; one that does not, or that never ran, does not."""
     place = Place()
     place.end = OVER
     for _ in range(2):
-        place.broken(OPEN)
+        place.broken(CLOSED)
     place.clock.seconds += 10
     place.end = SandboxError("none", code="sandbox.unavailable")
-    assert place.broken(OPEN) == "sandbox.unavailable", "never ran, so nothing is known"
+    assert place.broken(CLOSED) == "sandbox.unavailable", "never ran, so nothing is known"
     place.end = OVER
-    assert place.broken(OPEN) == "open"
+    assert place.broken(CLOSED) == "closed"
     assert len(place.ran) == 4
-    assert place.broken(OPEN) == "hook.disabled"
+    assert place.broken(CLOSED) == "hook.disabled"
     assert len(place.ran) == 4, "the probe broke its limits"
     place.clock.seconds += 10
     place.end = None
     assert place.hook(CLOSED).output == b"{}"
     place.end = OVER
-    place.broken(OPEN)
+    place.broken(CLOSED)
     place.end = None
     assert place.hook(CLOSED).output == b"{}", "one violation after it was enabled disables nothing"
 
