@@ -69,7 +69,7 @@ def judged(outcomes: list[StepOutcome]) -> Counter[str]:
     return Counter(each.verdict.value for each in outcomes)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=200)
 @given(form=missions(), failures=FAILURES, rewritten=st.booleans(), fuel=st.sampled_from([1, 30_000_000]))
 def test_a_recorded_mission_is_the_same(
     form: dict[str, Any], failures: list[tuple[int, EffectError]], *, rewritten: bool, fuel: int
