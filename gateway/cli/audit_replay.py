@@ -15,11 +15,13 @@ from gateway.cli.audit import print_report, report_document, verifier_key
 from gateway.cli.options import HomeOption, MissionArgument, OutputOption, TokenOption, calling, default_home
 from gateway.cli.output import OUT, Exit, Output, counted, fail, print_json, said
 from gateway.config import load_config
+from gateway.errors import ConfigurationError
 from gateway.home import VERIFIER_KEY_FILE
 from gateway.replay.home import replaying
 from gateway.replay.log import read_trace
 from gateway.replay.outcome import Verdict
 from gateway.replay.trace import MissionTrace
+from gateway.workers.limits import hide_memory
 
 _MARKS: Final[Mapping[str, tuple[str, str]]] = {
     Verdict.SAME: ("✓ ", "green"),
@@ -76,6 +78,10 @@ def replay(
 async def _replay(
     home: Path, key: str, trace: MissionTrace, steps: list[str], show: Callable[[Mapping[str, Any]], None]
 ) -> None:
+    try:
+        hide_memory()  # the key of the secrets' handles is in it
+    except OSError as error:
+        raise ConfigurationError(f"the kernel refuses: {error.strerror}", code="config.kernel") from error
     config = load_config(home)
     files = home_files(home, key, config.secrets.source(home))
     async with replaying(files, without=config.workers.accept_without) as replayer:

@@ -16,6 +16,7 @@ from gateway.replay.ports import Handles, Modules, Records
 from gateway.replay.steps import replay_step
 from gateway.replay.trace import MissionTrace
 from gateway.sandbox.version import EngineVersion
+from gateway.store.records import MissionRecord
 
 _T = TypeVar("_T")
 
@@ -36,11 +37,11 @@ class Replayer:
 
         Raises:
             ConflictError: `mission.damaged`, the store's rows mean nothing.
-            NotFoundError: `mission.not_found`; `mission.not_recorded`, no checkpoint covers its admission;
-                `step.not_found`, the mission has no such step.
+            NotFoundError: `mission.not_found`; `mission.pruned`, retention has deleted it; `mission.not_recorded`, no
+                checkpoint covers its admission; `step.not_found`, the mission has no such step.
             StoreError: the store does not answer.
         """
-        record = await _understood(self.records.get_mission(trace.mission_id))
+        record = await self._record(trace)
         if not trace.mission_digest:
             message = "the log has no admission of this mission under its checkpoint"
             raise NotFoundError(message, code="mission.not_recorded")
@@ -70,6 +71,15 @@ class Replayer:
                 step_id = plan.mission.steps[index].id
                 if wanted(step_id):
                     yield await replay_step(ground, index, results.get(step_id), self.engine)
+
+    async def _record(self, trace: MissionTrace) -> MissionRecord:
+        try:
+            return await _understood(self.records.get_mission(trace.mission_id))
+        except NotFoundError as error:
+            if not trace.pruned:
+                raise
+            message = "what was recorded of this mission is deleted, as retention says; the log has its digests"
+            raise NotFoundError(message, code="mission.pruned") from error
 
     async def _results(self, mission_id: str) -> dict[str, StepResult]:
         results: dict[str, StepResult] = {}

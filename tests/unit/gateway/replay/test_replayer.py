@@ -184,6 +184,25 @@ def test_only_named_steps_are_replayed_and_unknown_ones_refused() -> None:
     run(main())
 
 
+def test_a_mission_that_was_deleted_is_told_from_one_that_never_was() -> None:
+    """The log has its digests still."""
+
+    async def main() -> None:
+        world = World()
+        view = await world.run(FORM)
+        world.log.append("mission.pruned", actor="g", target="missions", details={"missions": [view.mission_id]})
+        world.log.size = len(world.log.events)
+        world.store.connection.execute("UPDATE missions SET pruned = 1, request_id = NULL")
+        with pytest.raises(NotFoundError) as refused:
+            await replay(world, view.mission_id)
+        assert refused.value.code == "mission.pruned"
+        with pytest.raises(NotFoundError) as refused:
+            await replay(world, "never")
+        assert refused.value.code == "mission.not_found"
+
+    run(main())
+
+
 @pytest.mark.parametrize("handles", [None, SecretError("gone", code="secret.unknown")])
 def test_without_the_vault_a_step_with_secrets_is_not_judged(handles: Any) -> None:
     """Its handles are made with a key of the vault: no key, no parameters."""
