@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.clock import rfc3339
 from engine.result import MissionState, OverallStatus, StepState
-from gateway.v1 import hook_pb2, mission_pb2
+from gateway.v1 import audit_pb2, hook_pb2, mission_pb2
 
 
 def view_document(view: mission_pb2.MissionView) -> dict[str, Any]:
@@ -41,6 +41,20 @@ def event_document(event: mission_pb2.MissionEvent) -> dict[str, Any]:
         "kind": event.kind,
         "step_id": event.step_id,
         "details": orjson.loads(event.details),
+    }
+
+
+def replay_document(step: audit_pb2.StepReplay) -> dict[str, Any]:
+    """Return what came of a replayed step as JSON; `reason` is null but in a difference, `item` but in a fan-out."""
+    return {
+        "step_id": step.step_id,
+        "verdict": audit_pb2.ReplayVerdict.Name(step.verdict).removeprefix("REPLAY_VERDICT_").lower(),
+        "reason": step.reason or None,
+        "message": step.message,
+        "recorded": step.recorded,
+        "replayed": step.replayed,
+        "item": step.item if step.HasField("item") else None,
+        "rounds": step.rounds,
     }
 
 

@@ -49,6 +49,8 @@ from gateway.policy.bundle import Bundle
 from gateway.policy.engine import ENTRYPOINTS
 from gateway.policy.pool import WorkerPolicy
 from gateway.registry.registry import Registry, RegistryParts
+from gateway.replay.home import HomeFiles
+from gateway.replay.replays import Replays
 from gateway.rpc.gate import PolicyGate
 from gateway.rpc.log_reader import LogReader
 from gateway.rpc.server import Ports, RpcServer
@@ -56,9 +58,11 @@ from gateway.rules import Rules, load_rules
 from gateway.sandbox.fleet import Fleet, all_of
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
+from gateway.sandbox.version import engine_version
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.screening import Screening
 from gateway.store.store import Store
+from gateway.vault.master import MasterSource
 from gateway.vault.reader import VaultReader
 from gateway.vault.step_secrets import Secrets
 from gateway.workers.isolation import Isolation, of_this_kernel
@@ -121,7 +125,7 @@ async def running_gateway(
         desk, ground = _desk(stack, config, rules, workers, stages, records)
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
-        server = _server(config, desk, workers, stages, records)
+        server = _server(home, config, desk, workers, stages, records)
         await server.start(config.listen)
         pruning = asyncio.create_task(Retention(ground, days=rules.retention_days).run())
         try:
@@ -146,6 +150,11 @@ async def running_gateway(
             await stages.observers.close(_OBSERVERS_DRAIN_SECONDS)
             await server.stop(_STOP_GRACE_SECONDS)
             await _record(records.audit, EventType.GATEWAY_STOPPED, {})
+
+
+def home_files(home: Path, verifier_key: str, vault: MasterSource) -> HomeFiles:
+    """Return what of a home a replay reads."""
+    return HomeFiles(store=home / STORE_FILE, log=home / AUDIT_FOLDER, verifier_key=verifier_key, vault=vault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,14 +259,16 @@ async def _open_records(stack: AsyncExitStack, home: Path, clock: Clock, rules: 
     return _Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
 
 
-def _server(config: Config, desk: Desk, workers: _Workers, stages: _Stages, records: _Records) -> RpcServer:
+def _server(home: Path, config: Config, desk: Desk, workers: _Workers, stages: _Stages, records: _Records) -> RpcServer:
     """Return the server, which does not listen yet."""
+    files = home_files(home, records.verifier_key, config.secrets.source(home))
     return RpcServer(
         Ports(
             desk=desk,
             hooks=workers.registry,
             gate=PolicyGate(stages.held.policy, records.audit),
             audit=LogReader(records.audit, (records.verifier_key,)),
+            replays=Replays(files, records.store, records.audit, without=config.workers.accept_without),
             tokens=TokenTable([token.entry() for token in config.tokens]),
             anonymous=config.anonymous,
             limits=config.limits.mission_limits(),
@@ -361,6 +372,7 @@ async def _record_start(audit: AuditLog, rules: Rules, workers: _Workers, isolat
     """Say, before any step, what is in force, also where a killed gateway could not say so."""
     started: JsonObject = {
         "bundle": rules.bundle.digest,
+        "engine": engine_version().document(),
         "hooks": workers.registry.pins(),
         "isolation": list(isolation.in_force),
         "missing": [str(layer) for layer in isolation.missing],

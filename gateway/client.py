@@ -20,13 +20,14 @@ from gateway.answers import (
     draft_document,
     event_document,
     hook_document,
+    replay_document,
     step_document,
     view_document,
 )
 from gateway.errors import ConfigurationError
 from gateway.rpc.details import DETAILS_KEY
 from gateway.sandbox.files import HookFiles
-from gateway.v1 import error_pb2, hook_pb2, hook_pb2_grpc, mission_pb2, mission_pb2_grpc
+from gateway.v1 import audit_pb2, audit_pb2_grpc, error_pb2, hook_pb2, hook_pb2_grpc, mission_pb2, mission_pb2_grpc
 
 TOKEN_VARIABLE: Final = "MISSIONGATE_TOKEN"  # noqa: S105 - where it is, not what it is
 DEADLINE_SECONDS: Final = 30.0
@@ -110,6 +111,7 @@ class Client:
         self._channel = grpc.insecure_channel(server.address, options=_OPTIONS)
         self._metadata = (("authorization", f"Bearer {server.token}"),) if server.token else ()
         self._missions = mission_pb2_grpc.MissionServiceStub(self._channel)
+        self._audit = audit_pb2_grpc.AuditServiceStub(self._channel)
         self._hooks = hook_pb2_grpc.HookServiceStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -208,6 +210,12 @@ class Client:
         request = mission_pb2.WatchResultsRequest(mission_id=mission_id, offset=offset, follow=follow)
         for answer in self._stream(self._missions.WatchResults, request):
             yield {"step_id": answer.result.step_id, **step_document(answer.result)}
+
+    def replay(self, mission_id: str, step_ids: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+        """Yield what each step of a recorded mission comes to when it is run again."""
+        request = audit_pb2.ReplayMissionRequest(mission_id=mission_id, step_ids=step_ids)
+        for answer in self._stream(self._audit.ReplayMission, request):
+            yield replay_document(answer.step)
 
     def publish_hook(self, files: HookFiles) -> dict[str, Any]:
         """Publish a hook; return `{"hook","created"}`."""

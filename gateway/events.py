@@ -26,6 +26,8 @@
 - after `mission.ended`, `mission.suspended` or `mission.interrupted` nothing of that mission begins, until
   `mission.retried` or `mission.resumed`;
 - a module of a hook runs only after `gateway.started`, `hook.enabled` or `hook.rolled_back` that names it;
+- a replay that somebody has asked for over gRPC has one `audit.replayed`, after its `audit.read`; one that was broken
+  off says that it is not `complete`, unless the gateway was killed in it;
 - a hook that is enabled has a `hook.published` before, unless the gateway was killed as it published it: nobody was
   told that it had.
 """
@@ -53,6 +55,7 @@ class EventType(StrEnum):
     GATEWAY_STOPPED = "gateway.stopped"
     RPC_DENIED = "rpc.denied"
     LOG_READ = "audit.read"
+    LOG_REPLAYED = "audit.replayed"  # a mission was run again beside what is recorded of it, and this came of it
     MISSION_REFUSED = "mission.refused"
     MISSION_ADMITTED = "mission.admitted"
     MISSION_CANCEL_REQUESTED = "mission.cancel_requested"

@@ -24,7 +24,7 @@ _TOKEN_BYTES: Final = 32
 _KEYS: Final = "keys"
 _POLICIES: Final = "policies"
 _TOKEN_FILE: Final = "keys/admin.token"  # noqa: S105 - where it is, not what it is
-_VERIFIER_KEY_FILE: Final = "keys/log.vkey"
+VERIFIER_KEY_FILE: Final = "keys/log.vkey"
 
 _CONFIG: Final = """\
 # Missiongate. Every key is explained in docs/configuration.md.
@@ -82,7 +82,7 @@ def _fill(home: Path, listen: str, *, anonymous: bool) -> NewHome:
     signer.save(home / KEY_FILE)
     _write_secret(home / _TOKEN_FILE, token + "\n")
     write_key(home / SECRETS_KEY_FILE, os.urandom(KEY_BYTES))
-    (home / _VERIFIER_KEY_FILE).write_text(signer.verifier_key() + "\n")
+    (home / VERIFIER_KEY_FILE).write_text(signer.verifier_key() + "\n")
     shutil.copytree(bundled_policies(), home / _POLICIES, ignore=shutil.ignore_patterns("*_test.rego"))
     (home / CONFIG_NAME).write_text(
         _CONFIG.format(

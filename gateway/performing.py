@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from engine.errors import StepError
-from engine.values import JsonObject
+from engine.values import JsonObject, JsonValue
 from gateway.effects.limits import UNNARROWED, LimitTable
 from gateway.effects.performer import EffectRequest, Effects
 from gateway.errors import EffectError, SandboxError
@@ -116,7 +116,7 @@ class Performing:
         request = effect.request
         # Of a cancelled step, most often in the middle of the act; what may be repeated leaves nothing for a person.
         repeatable = self._effects.repeatable(request.op, request.args)
-        end: JsonObject = {"code": "effect.interrupted" if repeatable else "effect.in_doubt"}
+        end: dict[str, JsonValue] = {"code": "effect.interrupted" if repeatable else "effect.in_doubt"}
         ended = EventType.EFFECT_FAILED
         try:
             limits = self._limits.of(ready.step.step_type, ready.admitted.caller.roles)
@@ -131,7 +131,9 @@ class Performing:
             end = {"code": error.code}
             entry = {"error": {"code": error.code, "message": error.message}}
             await journal.settled(entry)
+            end["entry"] = digest(entry)
             if error.violation:
+                end["violation"] = True
                 raise StepError(error.message, code=error.code, halts_mission=True) from error
         except Exception:  # the store did not take the outcome: no later attempt can know it
             ended, end = EventType.EFFECT_FAILED, {"code": "effect.in_doubt"}

@@ -130,6 +130,7 @@ class StepPipeline:
             claim = secret_claim(admitted, index, attempt, given)
             held = await self._secrets.of_step(*claim) if claim else NO_STEP_SECRETS
             ready = await self._resolve(admitted, index, attempt, given, held, evidence)  # (4) inputs, sanitized again
+            evidence["parameters"] = digest(ready.parameters)
             constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step; screens
             self._runs.require(admitted.caller, ready.kind.hook)  # quota left, hook enabled
         if ready.hooks.at("observe", "step"):
@@ -217,6 +218,7 @@ class StepPipeline:
             constraints = constraints.narrow_by(screened.limits)
         evidence["fuel_max"] = constraints.fuel_max
         evidence["memory_bytes_max"] = constraints.memory_bytes_max
+        evidence["output_bytes_max"] = constraints.output_bytes_max
         return constraints
 
     def _profile(self, name: str) -> ExecutionConstraints:
@@ -324,6 +326,7 @@ class StepPipeline:
         ):
             if used := self._check_effect(ready, call, index):
                 evidence["secrets"] = list(used)
+            evidence["args"] = digest(call.args)
             asked = ready.effect_document(call, index)
             evidence["document"] = digest(asked)
             decision = await self._policy.decide("effect", asked)

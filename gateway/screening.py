@@ -135,6 +135,7 @@ class Screening:
             evidence["rewrites"] = told
             entry: dict[str, JsonValue] = {"hook": placed.hook.key, "module": placed.hook.sha256}
             told.append(entry)
+            entry |= {"settings": digest(placed.settings), "taint": seen.facts["taint"], **_limits(placed)}
             document = encode_value(place, value, seen.facts)
             entry["before"] = digest(value)
             answer = decode_rewrite(await self._run(placed, hooks.sandbox, document, given, behalf), place)
@@ -222,6 +223,12 @@ def _may_pass(error: BaseException) -> bool:
 
 def _own_reason(placed: PlacedHook, reason: ScreenReason) -> Reason:
     return Reason(placed.own_code(reason.code), reason.message, placed.hook.key)
+
+
+def _limits(placed: PlacedHook) -> dict[str, JsonValue]:
+    """Return what a run of a hook gets, as far as its outcome is a function of it."""
+    limits = placed.constraints
+    return {name: getattr(limits, name) for name in ("fuel_max", "memory_bytes_max", "output_bytes_max")}
 
 
 def _narrow(limits: dict[str, int], more: Mapping[str, int]) -> None:

@@ -1,7 +1,7 @@
 """Fakes that implement the ports of production, for tests of what stands in front of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +16,7 @@ from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submi
 from gateway.policy.decision import Decision
 from gateway.registry.placement import Placement
 from gateway.registry.views import HookDetail, HookView, Published
+from gateway.replay.outcome import Reason, StepOutcome, Verdict
 from gateway.sandbox.files import HookFiles
 
 MOMENT = datetime(2026, 7, 1, 12, 30, 15, 250_000, tzinfo=UTC)
@@ -337,3 +338,16 @@ class FakeAudit:
 
     def verifier_keys(self) -> tuple[str, ...]:
         return ("log+01+key",)
+
+
+class FakeReplays:
+    """Says of two steps what a replay can say, of any mission."""
+
+    async def replay(
+        self, principal: Principal, mission_id: str, steps: Collection[str]
+    ) -> AsyncGenerator[StepOutcome, None]:
+        self.asked = (principal, mission_id, steps)
+        yield StepOutcome(step_id="a", verdict=Verdict.SAME, rounds=2)
+        yield StepOutcome(
+            step_id="b", verdict=Verdict.DIFFERS, reason=Reason.OUTPUT, message="m", recorded="r", replayed="p", item=0
+        )

@@ -16,7 +16,7 @@ from engine.mission import MissionLimits
 from gateway.identity import Principal, TokenEntry, TokenTable
 from gateway.rpc.server import Ports, RpcServer
 from gateway.v1 import audit_pb2_grpc, error_pb2, hook_pb2_grpc, mission_pb2_grpc
-from tests.fakes import FakeAudit, FakeDesk, FakeGate, FakeHooks
+from tests.fakes import FakeAudit, FakeDesk, FakeGate, FakeHooks, FakeReplays
 
 ANN = Principal(subject="ann", tenant="default", roles=("submitter",))
 BOB = Principal(subject="bob", tenant="other", roles=("submitter",))
@@ -75,6 +75,7 @@ async def serving(
             hooks=hooks,
             gate=gate,
             audit=audit,
+            replays=FakeReplays(),
             tokens=tokens(),
             anonymous=anonymous,
             limits=limits or MissionLimits(),

@@ -21,6 +21,7 @@ ROLES = {
     "amy": ("default", ["submitter"]),
     "bob": ("other", ["submitter"]),
     "eve": ("default", ["auditor"]),
+    "aud": ("other", ["auditor"]),
     "vic": ("default", ["viewer"]),
     "nil": ("default", []),
     "opi": ("default", ["operator"]),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import approvals, audit, control, demo, home, keys, missions, plan, sanitize, secret
+from gateway.cli import approvals, audit, audit_replay, control, demo, home, keys, missions, plan, sanitize, secret
 from gateway.cli.hook import app as hook_app
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ app.command("retry")(control.retry)
 app.command("approvals")(approvals.approvals)
 app.command("approve")(approvals.approve)
 app.command("sanitize")(sanitize.sanitize)
+audit.app.command("replay")(audit_replay.replay)
 app.add_typer(audit.app, name="audit")
 app.add_typer(hook_app.app, name="hook")
 app.add_typer(keys.app, name="keys")

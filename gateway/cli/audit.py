@@ -38,7 +38,7 @@ def verify(
     """Verify every event, the chain, the tree and the signature; exit 1 naming the first bad event."""
     try:
         outside = _read(checkpoint) if checkpoint else None
-        report = verify_log(directory, _verifier_key(key), checkpoint=outside)
+        report = verify_log(directory, verifier_key(key), checkpoint=outside)
     except EngineError as error:
         fail(error, output)
     if output is Output.JSON:
@@ -49,8 +49,12 @@ def verify(
         raise typer.Exit(Exit.FAILED)
 
 
-def _verifier_key(key: str) -> str:
-    """Return a verifier key given as such, or by the file that holds it."""
+def verifier_key(key: str) -> str:
+    """Return a verifier key given as such, or by the file that holds it.
+
+    Raises:
+        ConfigurationError: `audit.unreadable`.
+    """
     if _VERIFIER_KEY.fullmatch(key):
         return key
     return _read(Path(key)).decode("ascii", "replace").strip()

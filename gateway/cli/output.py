@@ -92,6 +92,8 @@ _NEXT: Final[Mapping[str, str]] = {  # the commands that help where a code is al
     "hook.not_enabled": "missiongate hook list shows what is in force",
     "hook.changed": "missiongate hook list shows what is in force now",
     "hook.nothing_before": "missiongate hook disable takes it out of force",
+    "audit.replay_running": "missiongate audit replay MISSION --home HOME needs no gateway",
+    "mission.not_recorded": "missiongate audit verify checks the log",
     "format.not_binary": "--format json gives out any result; --step ID picks the output of one step",
 }
 

@@ -7,14 +7,16 @@ killed between (3) and (5) starts with the change, and `gateway.started` says so
 """
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from engine.errors import EngineError
 from engine.values import JsonValue
 from gateway.detached import Detached
-from gateway.errors import ConflictError, HookRefusedError, NotFoundError
+from gateway.errors import ConflictError, HookRefusedError, NotFoundError, StoreError
 from gateway.events import Audit, EventType, refusal_document
 from gateway.hookset import ActiveHook, HookSet
 from gateway.identity import Principal
@@ -233,8 +235,10 @@ class Registry:
         after = ground.compose(everything, _NO_SANDBOX)
         hooks = [each.hook for each in everything]
         formation = await ground.fleet.prepare(hooks)  # (2)
+        kept, before = _kept(everything), _kept(self._all(self._active))
         try:
-            await self._store.use_modules({hook.sha256: hook.module for hook in hooks})
+            # What is in force now stays until (5): a mission that is admitted meanwhile may yet use it.
+            await self._store.use_modules({**before, **kept})
             await commit()  # (3)
             if event is not None:
                 await self._record(event, by, name, _difference(self._active.get(name), active.get(name)))  # (4)
@@ -244,6 +248,9 @@ class Registry:
         left = ground.fleet.adopt(formation)
         self._current, self._active = replace(after, sandbox=formation.sandbox()), active  # (5)
         await ground.fleet.retire(left)
+        if before.keys() - kept.keys():
+            with suppress(StoreError):  # the next change, or the next start, retires them as well
+                await self._store.use_modules(kept)
 
     # --- questions ---
 
@@ -323,6 +330,12 @@ class Registry:
 
     async def _nothing(self) -> None:
         """Commit nothing: the store has it already."""
+
+
+def _kept(everything: Sequence[ActiveHook]) -> dict[str, bytes]:
+    """Return what a replay of missions under these hooks needs, by SHA-256: modules, and the settings of some."""
+    settings = {hashlib.sha256(each.settings).hexdigest(): each.settings for each in everything}
+    return {**settings, **{each.hook.sha256: each.hook.module for each in everything}}
 
 
 def _placement(activation: Activation) -> Placement:

@@ -1,6 +1,6 @@
 """What the services need of the gateway, as protocols; assembly gives them the real ones."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
 from typing import Protocol
 
 from engine.result import MissionState, StepResult
@@ -11,6 +11,7 @@ from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
 from gateway.registry.placement import Placement
 from gateway.registry.views import HookDetail, HookView, Published
+from gateway.replay.outcome import StepOutcome
 from gateway.sandbox.files import HookFiles
 
 
@@ -114,6 +115,15 @@ class RpcGate(Protocol):
             PolicyDeniedError: policy said no.
             FaultError: no decision could be had.
         """
+
+
+class MissionReplays(Protocol):
+    """Runs recorded missions again; `gateway.replay.replays.Replays` is one."""
+
+    def replay(
+        self, principal: Principal, mission_id: str, steps: Collection[str]
+    ) -> AsyncGenerator[StepOutcome, None]:
+        """Yield what each step comes to."""
 
 
 class AuditReader(Protocol):

@@ -14,7 +14,7 @@ from gateway.rpc.audit_service import AuditService
 from gateway.rpc.hook_service import HookService
 from gateway.rpc.interceptor import GatewayInterceptor
 from gateway.rpc.mission_service import MissionService
-from gateway.rpc.ports import AuditReader, HookDesk, MissionDesk, RpcGate
+from gateway.rpc.ports import AuditReader, HookDesk, MissionDesk, MissionReplays, RpcGate
 from gateway.v1 import audit_pb2, audit_pb2_grpc, hook_pb2, hook_pb2_grpc, mission_pb2, mission_pb2_grpc
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # over the document limit, so that our own error names the rule
@@ -42,6 +42,7 @@ class Ports:
     hooks: HookDesk
     gate: RpcGate
     audit: AuditReader
+    replays: MissionReplays
     tokens: TokenTable
     anonymous: bool
     limits: MissionLimits
@@ -61,7 +62,7 @@ class RpcServer:
             maximum_concurrent_rpcs=CONCURRENT_RPCS_MAX,
         )
         mission_pb2_grpc.add_MissionServiceServicer_to_server(MissionService(ports.desk, ports.limits), self._server)
-        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(ports.audit), self._server)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(ports.audit, ports.replays), self._server)
         hook_pb2_grpc.add_HookServiceServicer_to_server(HookService(ports.hooks), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.errors import StoreError
 from gateway.store.failures import store_error
-from gateway.store.schema import migrate
+from gateway.store.schema import migrate, require_current
 
 _BUSY_SECONDS: Final = 5.0  # an operator's sqlite3 shell may hold a lock for a moment
 _PRAGMAS: Final = (
@@ -84,15 +84,42 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def open_beside(path: Path) -> sqlite3.Connection:
+    """Open for reading only, whoever else has the file; it must have been opened by a gateway of this version.
+
+    Raises:
+        StoreError: the file is missing or damaged, `store.foreign`, `store.schema_newer`, `store.schema_older`.
+    """
+    try:
+        if not path.is_file():
+            raise StoreError(f"{path}: there is no store")
+        connection = _connect(path, query="mode=ro")
+    except (OSError, sqlite3.Error) as err:
+        raise store_error(err) if isinstance(err, sqlite3.Error) else StoreError(f"{path}: {err.strerror}") from err
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        require_current(connection)
+    except sqlite3.Error as err:
+        connection.close()
+        raise store_error(err) from err
+    except StoreError:
+        connection.close()
+        raise
+    return connection
+
+
 def _use_write_ahead_log(connection: sqlite3.Connection, path: Path) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreError(f"{path}: this file system cannot hold a write-ahead log")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, query: str = "") -> sqlite3.Connection:
     # Transactions are written out (isolation_level None). One thread uses the connection, another than opened it.
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    target: str | Path = f"{path.absolute().as_uri()}?{query}" if query else path
+    connection = sqlite3.connect(
+        target, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=bool(query)
+    )
     try:
         connection.row_factory = sqlite3.Row
         for pragma in _PRAGMAS:

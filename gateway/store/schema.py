@@ -196,6 +196,22 @@ def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRAT
         _apply(connection, migrations[number], number + 1)
 
 
+def require_current(connection: sqlite3.Connection) -> None:
+    """Return if the database is of the newest schema, for who may not change it.
+
+    Raises:
+        StoreError: `store.foreign`, `store.schema_newer`, `store.schema_older`.
+    """
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application_id != APPLICATION_ID:
+        raise StoreError("this SQLite file is another program's", code="store.foreign")
+    if version != len(MIGRATIONS):
+        newer = version > len(MIGRATIONS)
+        message = f"the store has schema {version}, and this version knows {len(MIGRATIONS)}"
+        raise StoreError(message, code="store.schema_newer" if newer else "store.schema_older")
+
+
 def _apply(connection: sqlite3.Connection, script: str, version: int) -> None:
     """Run one migration as a whole. `executescript` stops at the first error, and the transaction is rolled back."""
     try:

@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gateway/v1/audit.proto\x12\ngateway.v1\"\x16\n\x14GetCheckpointRequest\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"1\n\x11ReadEventsRequest\x12\r\n\x05start\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"6\n\x12ReadEventsResponse\x12\x11\n\tfirst_seq\x18\x01 \x01(\x03\x12\r\n\x05lines\x18\x02 \x03(\x0c\"\x18\n\x16GetVerifierKeysRequest\"0\n\x17GetVerifierKeysResponse\x12\x15\n\rverifier_keys\x18\x01 \x03(\t2\x8f\x02\n\x0c\x41uditService\x12T\n\rGetCheckpoint\x12 .gateway.v1.GetCheckpointRequest\x1a!.gateway.v1.GetCheckpointResponse\x12M\n\nReadEvents\x12\x1d.gateway.v1.ReadEventsRequest\x1a\x1e.gateway.v1.ReadEventsResponse0\x01\x12Z\n\x0fGetVerifierKeys\x12\".gateway.v1.GetVerifierKeysRequest\x1a#.gateway.v1.GetVerifierKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gateway/v1/audit.proto\x12\ngateway.v1\"\x16\n\x14GetCheckpointRequest\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"1\n\x11ReadEventsRequest\x12\r\n\x05start\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"6\n\x12ReadEventsResponse\x12\x11\n\tfirst_seq\x18\x01 \x01(\x03\x12\r\n\x05lines\x18\x02 \x03(\x0c\"\x18\n\x16GetVerifierKeysRequest\"0\n\x17GetVerifierKeysResponse\x12\x15\n\rverifier_keys\x18\x01 \x03(\t\"<\n\x14ReplayMissionRequest\x12\x12\n\nmission_id\x18\x01 \x01(\t\x12\x10\n\x08step_ids\x18\x02 \x03(\t\"=\n\x15ReplayMissionResponse\x12$\n\x04step\x18\x01 \x01(\x0b\x32\x16.gateway.v1.StepReplay\"\xba\x01\n\nStepReplay\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12*\n\x07verdict\x18\x02 \x01(\x0e\x32\x19.gateway.v1.ReplayVerdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x10\n\x08recorded\x18\x05 \x01(\t\x12\x10\n\x08replayed\x18\x06 \x01(\t\x12\x11\n\x04item\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06rounds\x18\x08 \x01(\x05\x42\x07\n\x05_item*\x89\x01\n\rReplayVerdict\x12\x1e\n\x1aREPLAY_VERDICT_UNSPECIFIED\x10\x00\x12\x17\n\x13REPLAY_VERDICT_SAME\x10\x01\x12\x1a\n\x16REPLAY_VERDICT_DIFFERS\x10\x02\x12#\n\x1fREPLAY_VERDICT_NOT_REPRODUCIBLE\x10\x03\x32\xe7\x02\n\x0c\x41uditService\x12T\n\rGetCheckpoint\x12 .gateway.v1.GetCheckpointRequest\x1a!.gateway.v1.GetCheckpointResponse\x12M\n\nReadEvents\x12\x1d.gateway.v1.ReadEventsRequest\x1a\x1e.gateway.v1.ReadEventsResponse0\x01\x12Z\n\x0fGetVerifierKeys\x12\".gateway.v1.GetVerifierKeysRequest\x1a#.gateway.v1.GetVerifierKeysResponse\x12V\n\rReplayMission\x12 .gateway.v1.ReplayMissionRequest\x1a!.gateway.v1.ReplayMissionResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway.v1.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_REPLAYVERDICT']._serialized_start=605
+  _globals['_REPLAYVERDICT']._serialized_end=742
   _globals['_GETCHECKPOINTREQUEST']._serialized_start=38
   _globals['_GETCHECKPOINTREQUEST']._serialized_end=60
   _globals['_GETCHECKPOINTRESPONSE']._serialized_start=62
@@ -43,6 +45,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETVERIFIERKEYSREQUEST']._serialized_end=238
   _globals['_GETVERIFIERKEYSRESPONSE']._serialized_start=240
   _globals['_GETVERIFIERKEYSRESPONSE']._serialized_end=288
-  _globals['_AUDITSERVICE']._serialized_start=291
-  _globals['_AUDITSERVICE']._serialized_end=562
+  _globals['_REPLAYMISSIONREQUEST']._serialized_start=290
+  _globals['_REPLAYMISSIONREQUEST']._serialized_end=350
+  _globals['_REPLAYMISSIONRESPONSE']._serialized_start=352
+  _globals['_REPLAYMISSIONRESPONSE']._serialized_end=413
+  _globals['_STEPREPLAY']._serialized_start=416
+  _globals['_STEPREPLAY']._serialized_end=602
+  _globals['_AUDITSERVICE']._serialized_start=745
+  _globals['_AUDITSERVICE']._serialized_end=1104
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,28 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ReplayVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReplayVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplayVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPLAY_VERDICT_UNSPECIFIED: _ReplayVerdict.ValueType  # 0
+    REPLAY_VERDICT_SAME: _ReplayVerdict.ValueType  # 1
+    REPLAY_VERDICT_DIFFERS: _ReplayVerdict.ValueType  # 2
+    REPLAY_VERDICT_NOT_REPRODUCIBLE: _ReplayVerdict.ValueType  # 3
+    """It is no function of what is recorded, or that is not here."""
+
+class ReplayVerdict(_ReplayVerdict, metaclass=_ReplayVerdictEnumTypeWrapper):
+    """ReplayVerdict says whether a step came out as it is recorded."""
+
+REPLAY_VERDICT_UNSPECIFIED: ReplayVerdict.ValueType  # 0
+REPLAY_VERDICT_SAME: ReplayVerdict.ValueType  # 1
+REPLAY_VERDICT_DIFFERS: ReplayVerdict.ValueType  # 2
+REPLAY_VERDICT_NOT_REPRODUCIBLE: ReplayVerdict.ValueType  # 3
+"""It is no function of what is recorded, or that is not here."""
+Global___ReplayVerdict: _TypeAlias = ReplayVerdict  # noqa: Y015
 
 @_typing.final
 class GetCheckpointRequest(_message.Message):
@@ -148,3 +171,102 @@ class GetVerifierKeysResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetVerifierKeysResponse: _TypeAlias = GetVerifierKeysResponse  # noqa: Y015
+
+@_typing.final
+class ReplayMissionRequest(_message.Message):
+    """ReplayMissionRequest names a mission of the caller's tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSION_ID_FIELD_NUMBER: _builtins.int
+    STEP_IDS_FIELD_NUMBER: _builtins.int
+    mission_id: _builtins.str
+    @_builtins.property
+    def step_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these, at most 1,000; none means all."""
+
+    def __init__(
+        self,
+        *,
+        mission_id: _builtins.str = ...,
+        step_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mission_id", b"mission_id", "step_ids", b"step_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayMissionRequest: _TypeAlias = ReplayMissionRequest  # noqa: Y015
+
+@_typing.final
+class ReplayMissionResponse(_message.Message):
+    """ReplayMissionResponse is about one step, in the order of the graph."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def step(self) -> Global___StepReplay: ...
+    def __init__(
+        self,
+        *,
+        step: Global___StepReplay | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayMissionResponse: _TypeAlias = ReplayMissionResponse  # noqa: Y015
+
+@_typing.final
+class StepReplay(_message.Message):
+    """StepReplay is what came of a step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    ROUNDS_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    """Empty where it is about the mission's document."""
+    verdict: Global___ReplayVerdict.ValueType
+    reason: _builtins.str
+    """Of a difference: module, engine, input, journal, effects or output."""
+    message: _builtins.str
+    """Why, in a sentence."""
+    recorded: _builtins.str
+    """What was compared: digests, or what stands for them."""
+    replayed: _builtins.str
+    item: _builtins.int
+    """Of a fan-out, the item that is to blame."""
+    rounds: _builtins.int
+    """How many runs of its module were made."""
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        verdict: Global___ReplayVerdict.ValueType = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        recorded: _builtins.str = ...,
+        replayed: _builtins.str = ...,
+        item: _builtins.int | None = ...,
+        rounds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_item", b"_item", "item", b"item"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_item", b"_item", "item", b"item", "message", b"message", "reason", b"reason", "recorded", b"recorded", "replayed", b"replayed", "rounds", b"rounds", "step_id", b"step_id", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__item: _TypeAlias = _typing.Literal["item"]  # noqa: Y015
+    _WhichOneofArgType__item: _TypeAlias = _typing.Literal["_item", b"_item"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__item) -> _WhichOneofReturnType__item | None: ...
+
+Global___StepReplay: _TypeAlias = StepReplay  # noqa: Y015

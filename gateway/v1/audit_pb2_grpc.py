@@ -50,6 +50,11 @@ class AuditServiceStub:
                 request_serializer=gateway_dot_v1_dot_audit__pb2.GetVerifierKeysRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_audit__pb2.GetVerifierKeysResponse.FromString,
                 _registered_method=True)
+        self.ReplayMission = channel.unary_stream(
+                '/gateway.v1.AuditService/ReplayMission',
+                request_serializer=gateway_dot_v1_dot_audit__pb2.ReplayMissionRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_audit__pb2.ReplayMissionResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
@@ -77,6 +82,14 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayMission(self, request, context):
+        """Runs a recorded mission again, step by step, and compares every digest with the log. It performs nothing. There is
+        one replay at a time: RESOURCE_EXHAUSTED (audit.replay_running) while another is under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +107,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.GetVerifierKeys,
                     request_deserializer=gateway_dot_v1_dot_audit__pb2.GetVerifierKeysRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_audit__pb2.GetVerifierKeysResponse.SerializeToString,
+            ),
+            'ReplayMission': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReplayMission,
+                    request_deserializer=gateway_dot_v1_dot_audit__pb2.ReplayMissionRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_audit__pb2.ReplayMissionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class AuditService:
             '/gateway.v1.AuditService/GetVerifierKeys',
             gateway_dot_v1_dot_audit__pb2.GetVerifierKeysRequest.SerializeToString,
             gateway_dot_v1_dot_audit__pb2.GetVerifierKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayMission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gateway.v1.AuditService/ReplayMission',
+            gateway_dot_v1_dot_audit__pb2.ReplayMissionRequest.SerializeToString,
+            gateway_dot_v1_dot_audit__pb2.ReplayMissionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class AuditServiceStub:
     """Streams events, exact bytes, that the newest checkpoint covers."""
     GetVerifierKeys: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetVerifierKeysRequest, _audit_pb2.GetVerifierKeysResponse]
     """Returns the keys that verify checkpoints."""
+    ReplayMission: _grpc.UnaryStreamMultiCallable[_audit_pb2.ReplayMissionRequest, _audit_pb2.ReplayMissionResponse]
+    """Runs a recorded mission again, step by step, and compares every digest with the log. It performs nothing. There is
+    one replay at a time: RESOURCE_EXHAUSTED (audit.replay_running) while another is under way.
+    """
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -51,6 +55,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Streams events, exact bytes, that the newest checkpoint covers."""
     GetVerifierKeys: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetVerifierKeysRequest, _audit_pb2.GetVerifierKeysResponse]  # type: ignore[assignment]
     """Returns the keys that verify checkpoints."""
+    ReplayMission: _aio.UnaryStreamMultiCallable[_audit_pb2.ReplayMissionRequest, _audit_pb2.ReplayMissionResponse]  # type: ignore[assignment]
+    """Runs a recorded mission again, step by step, and compares every digest with the log. It performs nothing. There is
+    one replay at a time: RESOURCE_EXHAUSTED (audit.replay_running) while another is under way.
+    """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """AuditService reads the audit log. Reading is itself recorded."""
@@ -78,5 +86,15 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.GetVerifierKeysResponse, _abc.Awaitable[_audit_pb2.GetVerifierKeysResponse]]:
         """Returns the keys that verify checkpoints."""
+
+    @_abc_1.abstractmethod
+    def ReplayMission(
+        self,
+        request: _audit_pb2.ReplayMissionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_audit_pb2.ReplayMissionResponse], _abc.AsyncIterator[_audit_pb2.ReplayMissionResponse]]:
+        """Runs a recorded mission again, step by step, and compares every digest with the log. It performs nothing. There is
+        one replay at a time: RESOURCE_EXHAUSTED (audit.replay_running) while another is under way.
+        """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -242,3 +242,34 @@ async def test_a_module_that_may_not_run_is_not_published(ground: Ground) -> Non
     event, target, details = ground.log.events[-1]
     assert (event, target, details["code"]) == (EventType.HOOK_PUBLISH_REFUSED, "resize@3.0.0", "hook.import")
     assert [record.version for record in await ground.store.hooks.list()] == ["1.1.0", "1.0.0"]
+
+
+async def test_a_module_is_retired_only_when_nothing_new_can_begin_with_it(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mission that is admitted while a change is under way may use the old module: a replay of it must find it.
+
+    Its settings are kept as well. A change that fails retires nothing.
+    """
+
+    def retired() -> dict[bytes, bool]:
+        with sqlite3.connect(ground.path) as connection:
+            rows = connection.execute("SELECT bytes, retired_at IS NOT NULL FROM hook_modules").fetchall()
+        connection.close()
+        return {bytes(data): bool(gone) for data, gone in rows}
+
+    [old] = [hook.module for hook in ground.registry.hooks]
+    adopt, seen = ground.fleet.adopt, []
+
+    def adopting(formation: Any) -> Any:
+        seen.append(retired()[old])
+        return adopt(formation)
+
+    monkeypatch.setattr(ground.fleet, "adopt", adopting)
+    ground.log.fails = True
+    assert await failing(ground, FaultError) == "audit.unavailable"
+    assert (retired()[old], retired()[b"{}"]) == (False, False)
+    ground.log.fails = False
+    await ground.registry.rollback(ADMIN, "resize")
+    await ground.registry.enable(ADMIN, "resize", "1.1.0", ANYWHERE)
+    assert (seen[-1], retired()[old], retired()[b"{}"]) == (False, True, False)

@@ -1,9 +1,10 @@
 """The verification itself, as numbered steps."""
 
 from base64 import b64encode
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from engine.audit.verify.line import LINE_BYTES_MAX, LineError, Lines
 from engine.audit.verify.note import NOTE_BYTES_MAX, Head, Key, NoteError, read_head, read_key
@@ -12,6 +13,7 @@ from engine.audit.verify.segments import SegmentFile, SegmentsError, find_segmen
 from engine.audit.verify.tree import Tree
 
 _CRASH_EVENTS_MAX: Final = 1_024  # the writer signs before it goes on, so a crash leaves one batch unsigned
+Witness: TypeAlias = Callable[[Sequence[bytes]], None]
 _CRASH_BYTES_MAX: Final = _CRASH_EVENTS_MAX * (LINE_BYTES_MAX + 1)
 
 
@@ -35,9 +37,12 @@ class _Progress:
     tree: Tree = field(default_factory=Tree)
     uncovered_lines: int = 0
     uncovered_bytes: int = 0
+    witness: Witness | None = None
 
 
-def verify_log(directory: Path, vkey: str, *, checkpoint: bytes | None = None) -> VerificationReport:
+def verify_log(
+    directory: Path, vkey: str, *, checkpoint: bytes | None = None, witness: Witness | None = None
+) -> VerificationReport:
     """Verify the log in `directory` against the key, without network and without writing anything.
 
     A live log may be verified: what is written meanwhile is not looked at.
@@ -47,11 +52,13 @@ def verify_log(directory: Path, vkey: str, *, checkpoint: bytes | None = None) -
         vkey: C2SP verifier key of the log, had from elsewhere than from `directory`.
         checkpoint: a checkpoint of this log kept outside of it. Only with one can a log be seen to have been rolled
             back, forked, or signed anew by a thief of the key.
+        witness: is shown the covered lines, in order, some at a time. What it has seen is what the key signed only
+            where the report then says so.
 
     Raises:
         VerifierKeyError: `vkey` is no verifier key.
     """
-    progress = _Progress(read_key(vkey))
+    progress = _Progress(read_key(vkey), witness=witness)
     try:
         _verify(progress, directory, checkpoint)
     except _Verdict as verdict:
@@ -161,6 +168,8 @@ def _check_lines(progress: _Progress, lines: list[bytes], name: str, number: int
         leaves: list[bytes] = []
         try:
             progress.lines.check(part, leaves)
+            if progress.witness is not None:
+                progress.witness(part)
         except LineError as error:
             raise _bad_event(progress, name, number + progress.lines.seq - start + 1, str(error)) from None
         finally:

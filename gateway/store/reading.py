@@ -1,0 +1,67 @@
+"""A store read beside the gateway that has it, or without one: nothing is locked, and nothing is written."""
+
+from pathlib import Path
+from typing import Final, Self
+
+from engine.result import StepResult
+from gateway.store import effects, hooks, queries
+from gateway.store.effect_records import EffectRecord
+from gateway.store.opening import open_beside
+from gateway.store.reader import Reader
+from gateway.store.records import MissionRecord
+
+_PAGE_MAX: Final = 1_000
+
+
+class StoreReading:
+    """What a replay asks of a store. Every method may raise StoreError."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the file at `path` for reading.
+
+        Raises:
+            StoreError: it is missing or damaged, another program's (`store.foreign`), or of another version
+                (`store.schema_newer`, `store.schema_older`).
+        """
+        return cls(Reader(open_beside(path)))
+
+    def close(self) -> None:
+        """Let go of the file; blocks while a query is under way."""
+        self._reader.stop()
+        self._reader.close()
+
+    async def get_mission(self, mission_id: str) -> MissionRecord:
+        """Return one mission.
+
+        Raises:
+            NotFoundError: `mission.not_found`.
+        """
+        return await self._reader.run(lambda c: queries.get_mission(c, mission_id))
+
+    async def get_document(self, mission_id: str) -> bytes:
+        """Return the mission's document, JSON.
+
+        Raises:
+            NotFoundError: `mission.not_found`.
+        """
+        return await self._reader.run(lambda c: queries.get_document(c, mission_id))
+
+    async def step_results(self, mission_id: str, *, offset: int = 0) -> tuple[StepResult, ...]:
+        """Return a page of results in the order in which they were saved; an empty one is the end."""
+        return await self._reader.run(lambda c: queries.step_results(c, mission_id, offset, _PAGE_MAX))
+
+    async def effects(self, mission_id: str, step_id: str, item: int | None) -> tuple[EffectRecord, ...]:
+        """Return the effects of a step, or of one item of it, by index."""
+        return await self._reader.run(lambda c: effects.effects(c, mission_id, step_id, item))
+
+    async def hook_module(self, sha256: str) -> bytes:
+        """Return what is kept under a SHA-256.
+
+        Raises:
+            NotFoundError: `hook.module_not_found`.
+        """
+        return await self._reader.run(lambda c: hooks.module(c, sha256))
