@@ -25,7 +25,6 @@ from gateway.effects.performer import EffectRequest
 from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError
 from gateway.events import Audit, EventType, Verdict, digest, reasons_document
 from gateway.hookset import Hooks
-from gateway.identity import Principal
 from gateway.journal import StepJournal
 from gateway.observing import Observers
 from gateway.performing import Performing
@@ -88,13 +87,24 @@ class StepPipeline:
         """
         try:
             ready, constraints, journal = await self._decided(admitted, index, attempt)  # (4), (5)
-            with self._breaker(ready):
-                output = await self._run(ready, constraints, journal)  # (6) sandbox, (7) effects
+            output = await self._run_behind_breaker(ready, constraints, journal)  # (6) sandbox, (7) effects
             return await self._told(ready, output)  # rewritten before anybody hears of it
         except StepError:
             raise
         except EngineError as error:
             raise step_error(error) from error
+
+    async def _run_behind_breaker(
+        self, ready: ReadyStep, constraints: ExecutionConstraints, journal: StepJournal
+    ) -> JsonValue:
+        """Stages 6 and 7. The breaker hears of a failure as the step's: only that says whether a resource is used up."""
+        with self._breaker(ready):
+            try:
+                return await self._run(ready, constraints, journal)
+            except StepError:
+                raise
+            except EngineError as error:
+                raise step_error(error) from error
 
     def _breaker(self, ready: ReadyStep) -> AbstractContextManager[None]:
         """Return the breaker of the step, for the time of its run.
@@ -131,8 +141,8 @@ class StepPipeline:
             held = await self._secrets.of_step(*claim) if claim else NO_STEP_SECRETS
             ready = await self._resolve(admitted, index, attempt, given, held, evidence)  # (4) inputs, sanitized again
             evidence["parameters"] = digest(ready.parameters)
-            constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step; screens
             self._runs.require(admitted.caller, ready.kind.hook)  # quota left, hook enabled
+            constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step; screens
         if ready.hooks.at("observe", "step"):
             self._observers.observe(
                 ready.hooks, "step", ready.seen.subject, ready.document, given, admitted.caller.tenant
@@ -383,10 +393,3 @@ def require(decision: Decision) -> None:
         raise PolicyDeniedError(decision.reasons)
     if decision.require_approval:
         raise PolicyDeniedError([Reason("approval.unavailable", "policy asks for an approval, which is not available")])
-
-
-def actor(caller: Principal) -> str:
-    """Return a principal as audit events name it: no two principals have one name (`%` is in none)."""
-    if caller.anonymous:
-        return "anonymous"
-    return f"{caller.tenant.replace('/', '%2F')}/{caller.subject}"

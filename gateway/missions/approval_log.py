@@ -11,8 +11,7 @@ from engine.errors import EngineError
 from engine.lru import LruCache
 from engine.values import JsonValue
 from gateway.events import Audit, EventType, digest, refusal_document
-from gateway.identity import Principal
-from gateway.pipeline import actor
+from gateway.identity import Principal, actor
 from gateway.store.approval_records import ApprovalRecord
 
 GATEWAY: Final = "gateway"  # as an actor

@@ -22,13 +22,12 @@ from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.waits import ApprovalTerms
 from gateway.errors import ConflictError, EffectError, NotFoundError, SanitizationError
 from gateway.events import Audit
-from gateway.identity import Principal
+from gateway.identity import Principal, actor
 from gateway.missions.approval_log import GATEWAY, ApprovalLog
 from gateway.missions.approval_rules import is_expired, require_decidable
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.expiry import Expiry
 from gateway.missions.ports import ApprovalStore, MissionFacts, Tell
-from gateway.pipeline import actor
 from gateway.sanitizer.sanitize import violation
 from gateway.sanitizer.text import check_text
 from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval

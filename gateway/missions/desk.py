@@ -15,7 +15,7 @@ from gateway.admission import Admission
 from gateway.detached import Detached
 from gateway.drafts import Draft
 from gateway.errors import ConflictError, NotFoundError
-from gateway.identity import Principal
+from gateway.identity import Principal, actor
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.children import REQUEST_ID_PREFIX, Children
 from gateway.missions.control import REASON_MAX, Control
@@ -26,7 +26,6 @@ from gateway.missions.recovery import PARENT_ENDED, Recovered, recover, stop_of
 from gateway.missions.submissions import Submissions
 from gateway.missions.tree import Trees
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission, result_document, view_of
-from gateway.pipeline import actor
 from gateway.store.records import MissionRecord
 
 REQUEST_ID_MAX: Final = 128  # characters

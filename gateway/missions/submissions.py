@@ -20,7 +20,7 @@ from engine.values import JsonObject, JsonValue
 from gateway.admission import Admission
 from gateway.errors import ConflictError
 from gateway.events import Audit, EventType, Trail, digest, refusal_document
-from gateway.identity import Principal
+from gateway.identity import Principal, actor
 from gateway.missions.definitions import Definitions
 from gateway.missions.earlier import RESUMED, RETRIED, Earlier, read_earlier
 from gateway.missions.execution import Assignment, Execution, Ground
@@ -28,7 +28,7 @@ from gateway.missions.floor import Floor
 from gateway.missions.kept import record_kept
 from gateway.missions.tree import Trees
 from gateway.missions.views import Submission
-from gateway.pipeline import actor, note, require
+from gateway.pipeline import note, require
 from gateway.policy.decision import Decision
 from gateway.stages import SanitizedMission
 from gateway.store.records import MissionRecord, NewMission

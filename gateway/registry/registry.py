@@ -19,8 +19,7 @@ from gateway.detached import Detached
 from gateway.errors import ConflictError, HookRefusedError, NotFoundError, StoreError
 from gateway.events import Audit, EventType, refusal_document
 from gateway.hookset import ActiveHook, HookSet
-from gateway.identity import Principal
-from gateway.pipeline import actor
+from gateway.identity import Principal, actor
 from gateway.registry.placement import Placement
 from gateway.registry.views import HookDetail, HookView, Published, base_view, view_of
 from gateway.sandbox.compile import check_bytes

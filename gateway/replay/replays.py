@@ -11,8 +11,7 @@ from engine.errors import FaultError
 from engine.values import JsonValue
 from gateway.errors import NotFoundError, OverloadedError
 from gateway.events import Audit, EventType
-from gateway.identity import Principal
-from gateway.pipeline import actor
+from gateway.identity import Principal, actor
 from gateway.replay.home import HomeFiles, replaying
 from gateway.replay.log import read_trace
 from gateway.replay.outcome import StepOutcome, Verdict

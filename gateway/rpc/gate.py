@@ -7,8 +7,8 @@ from engine.audit.log import AuditLog
 from engine.values import JsonObject
 from gateway.errors import PolicyDeniedError
 from gateway.events import EventType, reasons_document
-from gateway.identity import Principal
-from gateway.pipeline import actor, require
+from gateway.identity import Principal, actor
+from gateway.pipeline import require
 from gateway.policy import document
 from gateway.policy.engine import PolicyEngine
 

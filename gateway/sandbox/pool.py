@@ -31,6 +31,7 @@ _ADDRESS_SPACE_BYTES_MAX: Final = 1_000_000_000
 _OPEN_FILES_MIN: Final = 64  # beside one for the memory image of each module
 _CODES: Final = {
     "worker.crashed": "sandbox.crashed",
+    "worker.overloaded": "sandbox.overloaded",
     "worker.deadline": "constraint.timeout_exceeded",
     "worker.too_large": "constraint.memory_exceeded",  # as the worker would answer
 }

@@ -14,8 +14,8 @@ from engine.result import MissionState
 from gateway.admission import VIOLATIONS_MAX
 from gateway.errors import EffectError, PolicyDeniedError, Reason, SanitizationError
 from gateway.events import REASON_CHARS_MAX, REASONS_MAX
-from gateway.identity import ANONYMOUS, Principal
-from gateway.pipeline import EFFECTS_MAX, UNSIGNED_EVENTS_MAX, actor, require
+from gateway.identity import ANONYMOUS, Principal, actor
+from gateway.pipeline import EFFECTS_MAX, UNSIGNED_EVENTS_MAX, require
 from gateway.policy.decision import Decision
 from gateway.sandbox.profile import profiles_from
 from tests.virtual_time import run
