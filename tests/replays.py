@@ -91,9 +91,14 @@ def everything_home(folder: Path, port: int) -> NewHome:
         config["networks"]["allow"] = [f"127.0.0.1:{port}"]
         config["http"]["hosts"]["127.0.0.1"] = {"ports": [port], "methods": ["POST"]}
         config["profiles"]["patient"] |= {"cpu_shares": 1, "wall_ms": 20_000}  # fuel ends it, long before the wall
+        rule = {"effects": ["http.request"], "hosts": ["127.0.0.1"], "kinds": ["http"], "tenants": ["default"]}
+        config["secrets"] = {"TOKEN": rule}
         config["kinds"]["world"] = {"profile": "patient", "effects": [], "closed_taint": []}
 
     change_policy_data(made, change)
+    (folder / "value").write_bytes(b"hunter2-and-more")
+    kept = run("secret", "set", "TOKEN", "--from-file", folder / "value", "--home", made.home)
+    assert kept.code == 0, kept.err
     return made
 
 
@@ -110,7 +115,14 @@ def everything(port: int) -> bytes:
     return orjson.dumps(
         mission(
             order("call", what="hello ${variables.who}"),
-            order("flaky", what="again", path="/flaky", idempotent=True, retry={"max_attempts": 3, "base_ms": 1}),
+            order(
+                "flaky",
+                what="again",
+                path="/flaky",
+                headers={"authorization": "Bearer ${secrets.TOKEN}"},
+                idempotent=True,
+                retry={"max_attempts": 3, "base_ms": 1},
+            ),
             step("keep", "call", kind="create_file", path="kept.txt", content="${steps.call.output.body.echo}"),
             step("read", "keep", kind="read_file", path="kept.txt"),
             step("upper", "read", kind="transform", input="${steps.read.output.content}", operations=[{"op": "upper"}]),

@@ -195,6 +195,18 @@ def test_a_rewrite_that_is_another_is_named(recorded: Recorded, tmp_path: Path) 
     assert verdicts(said) == {"call": "input", "spin": "same"}
 
 
+def test_handles_of_secrets_are_made_again(recorded: Recorded, tmp_path: Path) -> None:
+    """From the key of the vault, also after its rotation; without the secret, nothing is known."""
+    home = copied(recorded.made, tmp_path)
+    assert run("secret", "rotate-key", "--home", home).code == 0
+    _, said = replayed(home, recorded.mission_id, "--step", "flaky")
+    assert verdicts(said) == {"flaky": "same"}
+    assert run("secret", "remove", "TOKEN", "--home", home).code == 0
+    code, said = replayed(home, recorded.mission_id, "--step", "flaky")
+    assert (code, verdicts(said)) == (0, {"flaky": "not_reproducible"})
+    assert "the vault does not answer: there is no secret TOKEN" in said["steps"][0]["message"]
+
+
 def test_a_log_that_was_changed_is_not_believed(recorded: Recorded, tmp_path: Path) -> None:
     """Nothing is replayed: the verification says which event is bad."""
     home = copied(recorded.made, tmp_path)

@@ -359,13 +359,20 @@ class TestFailures:
 
 class TestRewrites:
     def test_the_verdict_says_what_was_rewritten(self) -> None:
-        """Hook, module, and the digests of the parameters before and after."""
+        """Hook, module, settings, labels and bounds, and the digests of the parameters before and after."""
         world = world_of(rewrite("p"), p={"parameters": {"b": 2}})
         results(world, step("a", a=1))
         [allowed] = world.log.of("step.allowed")
-        assert allowed.details["rewrites"] == [
-            {"hook": "p@1.0.0", "module": "a" * 64, "before": digest({"a": 1}), "after": digest({"b": 2})}
-        ]
+        [entry] = allowed.details["rewrites"]
+        assert entry == {
+            "hook": "p@1.0.0",
+            "module": "a" * 64,
+            "settings": digest({}),
+            "taint": [],
+            **{name: entry[name] for name in ("fuel_max", "memory_bytes_max", "output_bytes_max")},
+            "before": digest({"a": 1}),
+            "after": digest({"b": 2}),
+        }
         [(_, document, _)] = world.sandbox.hook_runs
         assert document["step"] == {"id": "a", "name": "a", "step_type": "pure", "attempt": 1, "item": None}
         assert (document["parameters"], document["taint"]) == ({"a": 1}, [])
