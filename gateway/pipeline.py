@@ -97,7 +97,7 @@ class StepPipeline:
     async def _run_behind_breaker(
         self, ready: ReadyStep, constraints: ExecutionConstraints, journal: StepJournal
     ) -> JsonValue:
-        """Stages 6 and 7. The breaker hears of a failure as the step's: only that says whether a resource is used up."""
+        """Stages 6 and 7. The breaker hears of failures as the step's: only those say that a resource is used up."""
         with self._breaker(ready):
             try:
                 return await self._run(ready, constraints, journal)

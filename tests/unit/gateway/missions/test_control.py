@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.result import MissionState
-from gateway.errors import ConflictError, NotFoundError, PolicyDeniedError, Reason
+from gateway.errors import ConflictError, NotFoundError, PolicyDeniedError, Reason, SandboxError
 from gateway.identity import Principal
 from gateway.policy.decision import Decision
 from tests import virtual_time
@@ -340,6 +340,17 @@ class TestSharing:
 
         async def story(world: World) -> None:
             await world.run(mission(step("a", error={"code": "effect.disk_full", "message": "full"})))
+            view = await world.run(mission(step("a")), "next")
+            assert view.result["step_results"]["a"]["error"]["code"] == "breaker.open"
+
+        run(story, failures_max=1_000)
+
+    def test_a_full_sandbox_opens_the_breaker_at_once(self) -> None:
+        """What the host finds used up counts as what a module reports."""
+
+        async def story(world: World) -> None:
+            world.faults.put("sandbox.run", SandboxError("no room", code="sandbox.overloaded"))
+            await world.run(mission(step("a")))
             view = await world.run(mission(step("a")), "next")
             assert view.result["step_results"]["a"]["error"]["code"] == "breaker.open"
 
