@@ -27,6 +27,7 @@ from gateway.workers.syscalls import here
 
 EXIT_FAILED: Final = 127
 
+_NICENESS: Final = 10
 _READ: Final = Right.READ_FILE | Right.READ_DIR
 _RUN: Final = _READ | Right.EXECUTE
 _WORKSPACE: Final = (
@@ -78,6 +79,7 @@ def become(order: CommandOrder, streams: Streams, worker_pid: int) -> NoReturn:
 def _arrange(order: CommandOrder, streams: Streams) -> None:
     os.fchdir(streams.root)
     os.umask(0o077)
+    os.nice(_NICENESS)  # a bomb must leave its guard the time to count it
     for number, stream in enumerate((streams.stdin, streams.stdout, streams.stderr)):
         os.dup2(stream, number)  # the worker hands out none below 3
     signal.set_wakeup_fd(-1)

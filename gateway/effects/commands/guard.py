@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -23,6 +24,7 @@ ENDED_MAX: Final = 256  # processes that have ended, and were not waited for: a 
 _LOOK_SECONDS: Final = 0.02  # between two looks at processes and memory
 _WALK_SHARE: Final = 10  # a walk over the workspace may take a tenth of the time
 _WALK_SECONDS_MIN: Final = 0.1
+_SEARCH_AFTER_SECONDS: Final = 0.25  # before that, a bomb that goes off at once would outgrow the search
 _READ_BYTES: Final = 64 * 1024
 _GONE: Final = select.POLLHUP | select.POLLERR
 
@@ -61,12 +63,13 @@ class Guard:
         self._kept = {self._stdout: self._output, self._stderr: self._errors}
         self._poll = select.poll()
         self._why: How | None = None
-        self._walk_at = 0.0
+        self._walk_at = self._search_at = 0.0
 
     def run(self) -> CommandEnd:
         """Return how it ended, once none of its processes is left."""
         began = time.monotonic()
         deadline = began + self._order.limits.wall_ms_max / 1000
+        self._search_at = began + _SEARCH_AFTER_SECONDS
         self._poll.register(self._pidfd, select.POLLIN)
         self._poll.register(self._control, select.POLLIN)
         for stream in self._kept:
@@ -134,31 +137,37 @@ class Guard:
 
     def _look(self) -> None:
         """Count processes, threads, memory and disk; what is over its limit ends the command."""
+        living: list[int] = []
+        self._why = self._too_much(living)
+        if self._why is None and time.monotonic() >= self._walk_at:
+            self._look_at_disk(living)
+
+    def _too_much(self, living: list[int]) -> How | None:
+        """Tell `living` of each process; return what is over its limit, at once: a bomb grows while it is counted."""
         limits = self._order.limits
-        processes = ended = threads = resident_bytes = 0
+        ended = threads = resident_bytes = 0
         for pid in descendants(os.getpid()):
             process = measured(pid)
             if process is None:
                 ended += 1
-                if ended > ENDED_MAX:
-                    break
-                continue
-            processes += 1
-            threads += len(process.threads) - 1
-            resident_bytes += process.resident_bytes
-        if processes > limits.processes_max or threads > THREADS_MAX or ended > ENDED_MAX:
-            self._why = "processes"
-        elif resident_bytes > limits.memory_bytes_max:
-            self._why = "memory"
-        elif time.monotonic() >= self._walk_at:
-            self._look_at_disk()
+            else:
+                living.append(pid)
+                threads += len(process.threads) - 1
+                resident_bytes += process.resident_bytes
+            if len(living) > limits.processes_max or ended > ENDED_MAX or threads > THREADS_MAX:
+                return "processes"
+            if resident_bytes > limits.memory_bytes_max:
+                return "memory"
+        return None
 
-    def _look_at_disk(self) -> None:
-        """Count what has a name in the workspace, and what had one and is held."""
+    def _look_at_disk(self, living: Sequence[int]) -> None:
+        """Count what has a name in the workspace, and what had one and is held by a process that has been counted."""
         began = time.monotonic()
         order = self._order
         extent = extent_of(self._root, entries_max=order.entries_max)
-        nameless = nameless_bytes(descendants(os.getpid()), self._root, order.limits.file_bytes_max)
+        nameless: int | None = 0
+        if began >= self._search_at:
+            nameless = nameless_bytes(living, self._root, order.limits.file_bytes_max)
         if not extent.whole or nameless is None or extent.size_bytes + nameless > order.bytes_max:
             self._why = "disk"
         took = time.monotonic() - began
