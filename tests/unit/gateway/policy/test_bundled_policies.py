@@ -138,9 +138,9 @@ async def test_the_mission_policy_is_linear(engine: RegorusEngine) -> None:
         document = mission(steps)
         best = float("inf")
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.thread_time()
             decision = await engine.decide("mission", document)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
             assert decision.allow is True
         seconds[steps] = best
     assert seconds[10_000] < 30 * seconds[1_000]

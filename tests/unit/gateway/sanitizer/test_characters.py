@@ -119,9 +119,9 @@ def test_the_scan_is_linear(unit: str) -> None:
 
     def seconds(count: int) -> float:
         value = unit * count
-        began = time.perf_counter()
+        began = time.thread_time()
         scan(value + "\U0001f468")
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     short = min(seconds(20_000) for _ in range(3))
     assert min(seconds(200_000) for _ in range(3)) < max(short, 0.001) * 40
@@ -132,8 +132,8 @@ def test_the_scan_is_linear(unit: str) -> None:
     ["\U0001f468\u200d", "\U0001faff\u200d", "\u2764\ufe0f\u200d", "\u0645\u200c", "1\ufe0f", "\u845b\U000e0100"],
 )
 def test_a_text_full_of_joiners_is_read_in_runs(unit: str) -> None:
-    """A million characters, a suspect at every second or third of them, all honest: well under a second."""
+    """A million characters, a suspect at every second or third of them, all honest: well under a second of CPU time."""
     value = unit * (1_048_576 // len(unit)) + unit[0]
-    started = time.perf_counter()
+    started = time.thread_time()
     assert scan(value) is None
-    assert time.perf_counter() - started < 0.6
+    assert time.thread_time() - started < 0.6
