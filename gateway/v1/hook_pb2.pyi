@@ -103,7 +103,7 @@ class HookPlacement(_message.Message):
     STEP_TYPES_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     order: _builtins.int
-    """Lower runs first; names decide between equals. At most 1,000,000."""
+    """Lower runs first; names decide between equals. From -1,000,000 to 1,000,000."""
     @_builtins.property
     def step_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 64."""

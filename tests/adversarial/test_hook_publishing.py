@@ -150,7 +150,7 @@ async def test_a_name_in_a_request_is_bounded(served: Served, name: str) -> None
 @pytest.mark.parametrize(
     "placement",
     [
-        {"order": -1},
+        {"order": -1_000_001},
         {"order": 1_000_001},
         {"step_types": ["Resize"]},
         {"step_types": ["a", "a"]},

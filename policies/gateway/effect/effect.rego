@@ -70,6 +70,7 @@ open if command
 
 # The entry of the command that is asked for, by the name that its command line begins with.
 command := config.commands[args.command] if op == "command.run"
+
 # Every secret that the effect would use is open to this kind and tenant, for this operation and host.
 default secrets_open := false
 
