@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
@@ -95,7 +96,7 @@ def everything(error: grpc.aio.AioRpcError) -> str:
 
 
 def details(
-    error: grpc.aio.AioRpcError,
+    error: grpc.aio.AioRpcError | grpc.Call,
 ) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_pb2.ErrorDetail]:
     """Return the three details of a failed call, empty where one is not there."""
     info, bad, detail = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_pb2.ErrorDetail()
