@@ -78,7 +78,7 @@ async def run(zygote: Zygote, compiled: Mapping[str, bytes]) -> Counter[str]:
     return ends
 
 
-async def check(zygote: Zygote, cases: int) -> None:
+async def assert_typed_ends(zygote: Zygote, cases: int) -> None:
     counts, ends = Counter[str](), Counter[str]()
     for first in range(0, cases, BATCH):
         answer = await judged(zygote, first, min(BATCH, cases - first))
@@ -95,7 +95,7 @@ async def check(zygote: Zygote, cases: int) -> None:
 
 async def test_damaged_modules_have_typed_ends(zygote: Zygote) -> None:
     """Four thousand, with the same end each in another jail: refused by name, or a module like any other."""
-    await check(zygote, 4_000)
+    await assert_typed_ends(zygote, 4_000)
     once, again = [await judged(zygote, 0, 1_000) for _ in range(2)]
     assert once == again
 
@@ -103,4 +103,4 @@ async def test_damaged_modules_have_typed_ends(zygote: Zygote) -> None:
 @pytest.mark.long
 async def test_a_hundred_thousand_damaged_modules_have_typed_ends(zygote: Zygote) -> None:
     """No jail dies, and no error comes out but those of registration and of a run."""
-    await check(zygote, 100_000)
+    await assert_typed_ends(zygote, 100_000)

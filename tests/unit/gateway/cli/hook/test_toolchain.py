@@ -55,4 +55,5 @@ def test_one_that_cannot_be_started_is_told_as_missing(tmp_path: Path) -> None:
 
 def test_it_reads_no_input(tmp_path: Path) -> None:
     """A compiler that asks gets the end of the file, and not the author's terminal."""
-    compile_with(python("import sys; sys.exit(sys.stdin.read() != '')"), where=tmp_path)
+    compile_with(python("import sys; open('read', 'w').write(repr(sys.stdin.read()))"), where=tmp_path)
+    assert (tmp_path / "read").read_text() == "''"
