@@ -35,7 +35,7 @@ _ENVIRONMENT: Final = frozenset(
 async def replay_step(ground: Ground, index: int, result: StepResult | None, engine: EngineVersion) -> StepOutcome:
     """Return what a replay of one step comes to; `result` is what the store has of it."""
     step_id, rounds, at = ground.plan.mission.steps[index].id, 0, None
-    attempts = {item: each for (name, item), each in ground.trace.attempts.items() if name == step_id}
+    attempts = ground.trace.attempts.get(step_id, {})
     attempt = next(iter(attempts.values()), None)
     try:
         rounds, note = await _Step(ground, index, result).run(attempts)

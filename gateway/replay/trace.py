@@ -103,7 +103,7 @@ class MissionTrace:
 
     mission_id: str
     mission_digest: str = ""
-    attempts: dict[tuple[str, int | None], AttemptTrace] = field(default_factory=dict)  # by step and item
+    attempts: dict[str, dict[int | None, AttemptTrace]] = field(default_factory=dict)  # by step, then by item
     ends: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # by step: the last `step.ended`, or what was kept
     skipped: dict[str, str] = field(default_factory=dict)  # by step: the code
     kept_effects: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # by key
@@ -135,9 +135,9 @@ class MissionTrace:
         if kind in {"mission.admitted", "mission.retried", "mission.resumed"}:
             self.mission_digest = str(details.get("mission", self.mission_digest))
         if kind in {"mission.resumed", "mission.retried"}:
-            for (step_id, _), attempt in self.attempts.items():
-                attempt.cut |= kind == "mission.resumed" and step_id not in self._over
-            self._over.update(step_id for step_id, _ in self.attempts)
+            if kind == "mission.resumed":
+                self._cut()
+            self._over.update(self.attempts)
         elif kind == "mission.steps_kept":
             for each in details["steps"]:
                 if each["status"] == "Skipped":
@@ -150,22 +150,28 @@ class MissionTrace:
             for step_id in details["steps"]:
                 self._skip(step_id, str(details["code"]))
 
+    def _cut(self) -> None:
+        for step_id, items in self.attempts.items():
+            if step_id not in self._over:
+                for attempt in items.values():
+                    attempt.cut = True
+
     def _skip(self, step_id: str, code: str) -> None:
         self.skipped[step_id] = code
         self.ends.pop(step_id, None)
 
     def _take_step(self, event: LogEvent, place: str) -> None:
         step_id, _, rest = place.partition("[")
-        key = step_id, int(rest.removesuffix("]")) if rest else None
+        item = int(rest.removesuffix("]")) if rest else None
         if event.event_type == "step.ended":
             self.ends[step_id] = event.details
             self._over.add(step_id)
         elif event.event_type in _VERDICTS and not event.details.get("again"):
             if step_id in self._over:
                 self._over.discard(step_id)
-                self.attempts = {other: each for other, each in self.attempts.items() if other[0] != step_id}
+                self.attempts.pop(step_id, None)
                 self.ends.pop(step_id, None)
             self.skipped.pop(step_id, None)
-            self.attempts[key] = AttemptTrace(verdict=event, engine=self._engine)
-        elif (attempt := self.attempts.get(key)) is not None:
+            self.attempts.setdefault(step_id, {})[item] = AttemptTrace(verdict=event, engine=self._engine)
+        elif (attempt := self.attempts.get(step_id, {}).get(item)) is not None:
             attempt.take(event)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,12 +12,15 @@ from typing import Any
 import grpc
 import pytest
 
+from engine.audit.verify import VerificationReport
 from gateway.assembly import AUDIT_FOLDER, STORE_FILE
 from gateway.config import load_config
 from gateway.home import NewHome
+from gateway.replay import replays
 from gateway.replay.home import HomeFiles, replaying
 from gateway.replay.log import read_trace
 from gateway.replay.outcome import Reason, Verdict
+from gateway.replay.trace import MissionTrace
 from gateway.sandbox.hooks import builtin_hooks
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.version import EngineVersion
@@ -268,24 +272,33 @@ def test_after_a_kill_and_a_recovery_it_is_the_same(tmp_path: Path) -> None:
     assert all(any(word in each["message"] for word in told) for each in lost), lost
 
 
-async def test_a_gateway_replays_for_auditors_of_the_tenant(tmp_path: Path) -> None:
+async def test_a_gateway_replays_for_auditors_of_the_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over gRPC: roles open it, another tenant's mission does not exist, one runs at a time, and the log has it."""
+    reading, read_on = threading.Event(), threading.Event()
+
+    def read_in_time(log: Path, key: str, mission_id: str) -> tuple[VerificationReport, MissionTrace]:
+        reading.set()
+        assert read_on.wait(60)
+        return read_trace(log, key, mission_id)
+
+    monkeypatch.setattr(replays, "read_trace", read_in_time)
     async with world(tmp_path) as w:
         answer = await w.submit("r", rpc_step("a", parameters={"input": 1}), rpc_step("b", parameters={"input": 2}))
         await w.watch(answer.mission_id)
         request = audit_pb2.ReplayMissionRequest(mission_id=answer.mission_id)
 
-        async def replays(who: str) -> list[tuple[str, int]]:
+        async def replayed_for(who: str) -> list[tuple[str, int]]:
             call = w.log.ReplayMission(request, metadata=as_(who))
             return [(each.step.step_id, each.step.verdict) async for each in call]
 
-        first = asyncio.create_task(replays("eve"))
-        await asyncio.sleep(0.2)
-        busy = await refused(replays("eve"))
+        first = asyncio.create_task(replayed_for("eve"))
+        assert await asyncio.to_thread(reading.wait, 60)
+        busy = await refused(replayed_for("eve"))
         assert (busy.code(), "one at a time" in busy.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
+        read_on.set()
         assert await first == [("a", audit_pb2.REPLAY_VERDICT_SAME), ("b", audit_pb2.REPLAY_VERDICT_SAME)]
-        assert (await refused(replays("ann"))).code() is grpc.StatusCode.PERMISSION_DENIED
-        assert (await refused(replays("aud"))).code() is grpc.StatusCode.NOT_FOUND
+        assert (await refused(replayed_for("ann"))).code() is grpc.StatusCode.PERMISSION_DENIED
+        assert (await refused(replayed_for("aud"))).code() is grpc.StatusCode.NOT_FOUND
         [told] = await w.events("audit.replayed")
         assert (told["actor"], told["target"]) == ("default/eve", answer.mission_id)
         assert told["details"] == {"same": 2, "differs": 0, "not_reproducible": 0, "steps_named": 0, "complete": True}
@@ -296,9 +309,12 @@ async def test_a_gateway_replays_for_auditors_of_the_tenant(tmp_path: Path) -> N
         )
         assert (done.code, verdicts(done.json)) == (0, {"b": "same"})
 
+        reading.clear()
+        read_on.clear()
         call = w.log.ReplayMission(request, metadata=as_("eve"))
-        await asyncio.sleep(0.2)
+        assert await asyncio.to_thread(reading.wait, 60)
         call.cancel()
         while len(told := await w.events("audit.replayed")) < 3:  # noqa: ASYNC110 - the log tells nobody
             await asyncio.sleep(0.05)
+        read_on.set()
         assert [each["details"]["complete"] for each in told] == [True, True, False]

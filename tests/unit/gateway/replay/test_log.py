@@ -27,7 +27,7 @@ def test_a_trace_has_what_the_key_has_signed_of_one_mission(tmp_path: Path) -> N
     """Events of others are passed over, also where they name it."""
     report, trace = read_trace(written(tmp_path), VKEY, "m-1")
     assert (report.ok, trace.events, trace.mission_digest) == (True, 2, "d")
-    [attempt] = trace.attempts.values()
+    [attempt] = trace.attempts["s"].values()
     assert attempt.engine is not None
     assert (attempt.verdict.details["n"], attempt.engine.wasmtime) == (1, "1")
 

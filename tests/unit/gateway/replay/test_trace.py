@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.replay.trace import LogEvent, MissionTrace
+from gateway.replay.trace import AttemptTrace, LogEvent, MissionTrace
 from gateway.sandbox.version import EngineVersion
 
 M = "m-1"
@@ -20,6 +20,10 @@ def allowed(place: str, **details: Any) -> tuple[str, str, dict[str, Any]]:
     return "step.allowed", place, details
 
 
+def by_place(trace: MissionTrace) -> dict[tuple[str, int | None], AttemptTrace]:
+    return {(step_id, item): each for step_id, items in trace.attempts.items() for item, each in items.items()}
+
+
 def asked(place: str, index: int, op: str = "file.write", **details: Any) -> tuple[str, str, dict[str, Any]]:
     return "effect.allowed", place, {"index": index, "op": op, "args": f"args{index}", **details}
 
@@ -28,7 +32,7 @@ def test_of_each_step_and_item_the_last_attempt_counts() -> None:
     """A retry replaces what was before; another step, another item and another mission do not."""
     trace = traced(allowed("a", n=1), allowed("b[0]", n=2), allowed("b[1]", n=3), allowed("a", n=4))
     trace.take(LogEvent("step.allowed", "m-2/a", {"n": 5}))
-    assert {key: each.verdict.details["n"] for key, each in trace.attempts.items()} == {
+    assert {key: each.verdict.details["n"] for key, each in by_place(trace).items()} == {
         ("a", None): 4, ("b", 0): 2, ("b", 1): 3,
     }  # fmt: skip
     assert trace.events == 4
@@ -44,7 +48,7 @@ def test_rounds_are_told_apart_by_what_came_of_effects() -> None:
         asked("a", 1, "http.request"),
         ("effect.replayed", "a", {"op": "http.request", "entry": "d"}),
     )  # fmt: skip
-    attempt = trace.attempts["a", None]
+    attempt = trace.attempts["a"][None]
     assert [[each.op for each in one] for one in attempt.rounds] == [["file.write", "file.write"], ["http.request"]]
     assert [told.details["op"] for told in attempt.told] == ["file.write", "http.request"]
 
@@ -58,7 +62,7 @@ def test_verdicts_after_a_wait_belong_to_their_attempt() -> None:
         asked("a", 1, again=True),
         ("effect.refused", "a", {"index": 2, "op": "x", "again": True, "code": "site.no"}),
     )  # fmt: skip
-    attempt = trace.attempts["a", None]
+    attempt = trace.attempts["a"][None]
     assert attempt.again[1].details["fuel_max"] == 7
     assert (len(attempt.rounds), attempt.refused_later) == (1, {2: "site.no"})
 
@@ -68,11 +72,11 @@ def test_a_kill_cuts_what_had_not_ended() -> None:
     events = [allowed("a"), ("step.ended", "a", {"status": "Completed"}), allowed("b[0]"), allowed("b[1]"),
               ("mission.resumed", "", {"mission": "d2"})]  # fmt: skip
     trace = traced(*events)
-    assert {key: each.cut for key, each in trace.attempts.items()} == {
+    assert {key: each.cut for key, each in by_place(trace).items()} == {
         ("a", None): False, ("b", 0): True, ("b", 1): True,
     }  # fmt: skip
     assert trace.mission_digest == "d2"
-    assert set(traced(*events, allowed("b[1]", n=1)).attempts) == {("a", None), ("b", 1)}
+    assert set(by_place(traced(*events, allowed("b[1]", n=1)))) == {("a", None), ("b", 1)}
 
 
 def test_what_was_kept_and_what_was_skipped_are_ends() -> None:
@@ -94,4 +98,4 @@ def test_each_attempt_knows_the_engine_of_its_process() -> None:
     for version in ("1.0", "2.0"):
         trace.take(LogEvent("gateway.started", "gateway", {"engine": {"wasmtime": version, "abi": 1}}))
         trace.take(LogEvent("step.allowed", f"{M}/{'a' if version == '1.0' else 'b'}", {}))
-    assert [each.engine for each in trace.attempts.values()] == [EngineVersion("1.0", 1), EngineVersion("2.0", 1)]
+    assert [each.engine for each in by_place(trace).values()] == [EngineVersion("1.0", 1), EngineVersion("2.0", 1)]
