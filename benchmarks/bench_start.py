@@ -42,7 +42,8 @@ async def start(home: Path) -> Process:
 async def stop(process: Process) -> None:
     """Ask the gateway to stop, and wait until its process ended well."""
     process.terminate()
-    await asyncio.wait_for(process.communicate(), SECONDS_MAX)
+    async with asyncio.timeout(SECONDS_MAX):
+        await process.communicate()
     assert process.returncode == 0, process.returncode
 
 

@@ -114,7 +114,8 @@ class Peer:
         """
         assert self._process.stdout is not None
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), ANSWER_SECONDS_MAX)
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                line = await self._process.stdout.readline()
         except TimeoutError as late:
             raise PeerError(f"no answer within {ANSWER_SECONDS_MAX:g} s") from late
         if not line:

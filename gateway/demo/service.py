@@ -30,7 +30,8 @@ async def rate_service() -> AsyncIterator[int]:
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            async with asyncio.timeout(5):
+                head = await reader.readuntil(b"\r\n\r\n")
             writer.write(_answer(_sent(head) if head.startswith(_WHOAMI) else _BODY))
             await writer.drain()
         finally:

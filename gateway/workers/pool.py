@@ -80,7 +80,8 @@ class WorkerPool:
         if self._busy and drain_seconds > 0:
             self._idle = asyncio.Event()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), drain_seconds)
+                async with asyncio.timeout(drain_seconds):
+                    await self._idle.wait()
         for task in tuple(self._replacing):
             task.cancel()
         await asyncio.gather(*self._replacing, return_exceptions=True)

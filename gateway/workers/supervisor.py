@@ -111,12 +111,13 @@ class Zygote:
         try:
             socket.send_fds(channel, [request], fds)
             self._answers.append(future)
-            return await asyncio.wait_for(future, _FORK_SECONDS_MAX)
-        except OSError as error:  # TimeoutError is one too
-            raise WorkerError("the zygote does not answer", code="worker.start_failed") from error
-        except asyncio.CancelledError:
+            async with asyncio.timeout(_FORK_SECONDS_MAX):
+                return await future
+        except (OSError, asyncio.CancelledError) as error:  # TimeoutError is an OSError
             if future.done() and not future.cancelled() and future.exception() is None:
                 _close_all(future.result()[1])  # it came in the same moment, and nobody takes it
+            if isinstance(error, OSError):
+                raise WorkerError("the zygote does not answer", code="worker.start_failed") from error
             raise
 
     async def close(self) -> None:
@@ -153,7 +154,8 @@ class Zygote:
         self._answers.append(ready)
         loop.add_reader(channel, self._on_readable)
         try:
-            await asyncio.wait_for(ready, _START_SECONDS_MAX)
+            async with asyncio.timeout(_START_SECONDS_MAX):
+                await ready
         except TimeoutError as error:
             self._lost()
             raise WorkerError("the zygote does not come up", code="worker.start_failed") from error
@@ -215,7 +217,8 @@ async def ended(pidfd: int, seconds_max: float) -> bool:
     exited = asyncio.Event()
     loop.add_reader(pidfd, exited.set)
     try:
-        await asyncio.wait_for(exited.wait(), seconds_max)
+        async with asyncio.timeout(seconds_max):
+            await exited.wait()
     except TimeoutError:
         return False
     finally:

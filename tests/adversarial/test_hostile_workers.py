@@ -78,7 +78,8 @@ async def test_workers_that_take_no_request_become_unavailable(zygote: Zygote) -
     pool = WorkerPool(zygote, WorkerSpec(entry=f"{HOSTILE}:deaf", limits=LIMITS, calls=ENTRIES), 1)
     await pool.start()
     with pytest.raises(WorkerError) as caught:
-        await asyncio.wait_for(pool.call(b"x", deadline_ms=DEADLINE_MS), 5)
+        async with asyncio.timeout(5):
+            await pool.call(b"x", deadline_ms=DEADLINE_MS)
     assert caught.value.code in {"worker.unavailable", "worker.crashed"}
     await pool.close()
 

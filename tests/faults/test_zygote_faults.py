@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,3 +169,28 @@ def _held() -> tuple[int, str]:
     """Return how many descriptors and which children this process has."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii")
     return len(list(Path("/proc/self/fd").iterdir())), children
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_cancel_that_comes_with_the_answer_is_not_lost(turns: int) -> None:
+    """The process is there in the very turn in which nobody wants it any more: it ends, and the cancel is heard."""
+    zygote = await Zygote.start(("tests.unit.gateway.workers.entries",))
+    try:
+        before = _held()
+        task = asyncio.create_task(zygote.fork(ECHO))
+        await asyncio.sleep(0)
+        time.sleep(0.1)  # noqa: ASYNC251 - the answer waits in the socket
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if task.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            process = task.result()
+            process.kill()
+            process.socket.close()
+            os.close(process.pidfd)
+        await asyncio.sleep(0.1)  # an answer that is not waited for is read, and closed
+        assert _held() == before
+    finally:
+        await zygote.close()

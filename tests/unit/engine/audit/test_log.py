@@ -250,7 +250,8 @@ async def test_the_lock_is_held_until_the_last_write(tmp_path: Path) -> None:
     files.gate.clear()
     append(log, 1)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(log.close(), 0.05)
+        async with asyncio.timeout(0.05):
+            await log.close()
     with pytest.raises(AuditLockedError):
         open_log(tmp_path)
     files.gate.set()
