@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from engine.document import document_of, parse_document
+from engine.document import Document, document_of, parse_document
 from engine.errors import MissionInvalidError, Violation
 from engine.loader import load_mission_value
 from engine.mission import Mission, MissionLimits
@@ -76,8 +76,13 @@ class Admission:
         """
         return self._sanitizer.mission(self._sanitize, form)
 
+    def _parse(self, form: bytes | JsonObject) -> Document:
+        return parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
+
     def _sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
-        parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
+        return self._checked(self._parse(form))
+
+    def _checked(self, parsed: Document) -> SanitizedMission:
         hooks = self.hooks.current
         names = self._secrets.rules  # of secrets that policy's data knows
         plan = load_mission_value(
@@ -116,14 +121,14 @@ class Admission:
         return self._sanitizer.mission(self._draft, form)
 
     def _draft(self, form: bytes | JsonObject) -> Draft:
-        parsed = parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
+        parsed = self._parse(form)
         schemas = {name: kind.schema for name, kind in self.hooks.current.kinds.items()}
         draft = read_draft(
             parsed, schemas=schemas, levels=self._levels, limits=self._limits, secrets=self._secrets.rules
         )
         if draft.complete:
             try:
-                self._sanitize(form)
+                self._checked(parsed)
             except (MissionInvalidError, SanitizationError) as error:
                 return Draft(wrong=error.violations, missing=())
         return draft

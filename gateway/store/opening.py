@@ -3,7 +3,8 @@
 import fcntl
 import os
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -58,15 +59,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
         raise StoreError(f"{path}: {err.strerror}") from err
     except sqlite3.Error as err:
         raise store_error(err) from err
-    try:
+    with _closed_on_failure(connection):
         migrate(connection)  # first: it leaves another program's file as it was
         _use_write_ahead_log(connection, path)
-    except sqlite3.Error as err:
-        connection.close()
-        raise store_error(err) from err
-    except StoreError:
-        connection.close()
-        raise
     return connection
 
 
@@ -96,16 +91,22 @@ def open_beside(path: Path) -> sqlite3.Connection:
         connection = _connect(path, query="mode=ro")
     except (OSError, sqlite3.Error) as err:
         raise store_error(err) if isinstance(err, sqlite3.Error) else StoreError(f"{path}: {err.strerror}") from err
-    try:
+    with _closed_on_failure(connection):
         connection.execute("PRAGMA query_only = ON")
         require_current(connection)
+    return connection
+
+
+@contextmanager
+def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
     except sqlite3.Error as err:
         connection.close()
         raise store_error(err) from err
     except StoreError:
         connection.close()
         raise
-    return connection
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, path: Path) -> None:

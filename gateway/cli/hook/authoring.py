@@ -95,9 +95,7 @@ def run_cases(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Run cases.json in the sandbox: exit 1 if an answer is not as expected, and show what each case took."""
-    hook = _made(output, lambda: open_folder(folder))
-    cases = _made(output, lambda: only(read_cases(hook), case or ()))
-    limits = _made(output, lambda: constraints_of(hook.manifest, profile=profile, home=home))
+    hook, cases, limits = _made(output, lambda: _to_run(folder, case or (), profile, home))
     module = _module(hook, compiler, output, builds=build)
     tried = _made(output, lambda: asyncio.run(_try(module, hook.manifest, limits, cases)))
     if output is Output.JSON:
@@ -120,9 +118,7 @@ def bench(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Run each case many times, and draw how long it took; fuel and memory are the same in every run."""
-    hook = _made(output, lambda: open_folder(folder))
-    cases = _made(output, lambda: only(read_cases(hook), case or ()))
-    limits = _made(output, lambda: constraints_of(hook.manifest, profile=profile, home=home))
+    hook, cases, limits = _made(output, lambda: _to_run(folder, case or (), profile, home))
     module = _module(hook, compiler, output, builds=build)
     measured = _made(output, lambda: asyncio.run(_measure(module, hook.manifest, limits, cases, runs)))
     if output is Output.JSON:
@@ -143,6 +139,14 @@ async def _measure(
 ) -> list[Distribution]:
     async with trial(module, manifest, limits) as running:
         return [await measure(running, case, runs) for case in cases]
+
+
+def _to_run(
+    folder: Path, names: Sequence[str], profile: str | None, home: Path | None
+) -> tuple[HookFolder, Sequence[Case], ExecutionConstraints]:
+    """Return the hook of a folder, its cases, of those names where there are any, and what a run of it gets."""
+    hook = open_folder(folder)
+    return hook, only(read_cases(hook), names), constraints_of(hook.manifest, profile=profile, home=home)
 
 
 def _module(hook: HookFolder, compiler: Path | None, output: Output, *, builds: bool) -> bytes:
