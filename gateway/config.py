@@ -7,15 +7,17 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from engine.audit.keys import VerifierKey
 from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal, TokenEntry
+from gateway.policy_config import PolicyConfig
 from gateway.sandbox.routing import Duty
 from gateway.sandbox.signature import RESERVED, Publisher
+from gateway.section import Section
 from gateway.security_levels import ALLOWED_DEFAULT
 from gateway.vault.master import MasterSource
 from gateway.workers.isolation import Isolation
@@ -32,11 +34,7 @@ _Pattern = Annotated[str, Field(pattern=r"^(?:\*|[a-z][a-z0-9_.]{0,127}\*?)$")] 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class TokenConfig(_Section):
+class TokenConfig(Section):
     """A static bearer token, by its SHA-256: the token itself is in no file of the gateway."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -50,7 +48,7 @@ class TokenConfig(_Section):
         return TokenEntry(sha256=self.sha256, principal=principal)
 
 
-class HookConfig(_Section):
+class HookConfig(Section):
     """A hook: a step kind beside the built-in ones, or a screen, a rewrite or an observer in its place.
 
     It is the site's own, pinned by the SHA-256 of its module, or one that the package ships.
@@ -80,7 +78,7 @@ class HookConfig(_Section):
         return sha256
 
 
-class PublisherConfig(_Section):
+class PublisherConfig(Section):
     """Whose signature makes a hook acceptable, and for what. A list that is empty limits nothing."""
 
     key: str
@@ -106,7 +104,7 @@ class PublisherConfig(_Section):
         )
 
 
-class WorkersConfig(_Section):
+class WorkersConfig(Section):
     """How many worker processes of each kind."""
 
     sandbox: Annotated[int, Field(ge=1, le=64)] = 2  # for steps; this and the next two, of each trust class
@@ -134,7 +132,7 @@ class WorkersConfig(_Section):
             )
 
 
-class LimitsConfig(_Section):
+class LimitsConfig(Section):
     """What one mission, and all missions together, may ask for at most."""
 
     document_bytes_max: Annotated[int, Field(ge=1_024, le=4 * 1024 * 1024)] = 4 * 1024 * 1024
@@ -152,7 +150,7 @@ class LimitsConfig(_Section):
         )
 
 
-class BreakersConfig(_Section):
+class BreakersConfig(Section):
     """When steps of one kind and one target are left alone, and for how long; by tenant."""
 
     failures_max: Annotated[int, Field(ge=1, le=10_000)] = 5
@@ -166,13 +164,13 @@ class BreakersConfig(_Section):
         )
 
 
-class SecurityConfig(_Section):
+class SecurityConfig(Section):
     """Which security levels missions may have; `none` only where it is named here."""
 
     levels: Annotated[tuple[_Level, ...], Field(min_length=1, strict=False)] = ALLOWED_DEFAULT
 
 
-class SecretsConfig(_Section):
+class SecretsConfig(Section):
     """Where the master key of the secrets comes from: the home's key file, unless a passphrase is named."""
 
     passphrase_file: str = ""
@@ -182,15 +180,15 @@ class SecretsConfig(_Section):
         return MasterSource(home, home / self.passphrase_file if self.passphrase_file else None)
 
 
-class Config(_Section):
+class Config(Section):
     """The whole file. Paths are relative to the home directory."""
 
     listen: str = "127.0.0.1:7443"
     anonymous: bool = False  # callers without a token, on a loopback address only
-    policies: str = "policies"
     tokens: list[TokenConfig] = Field(default_factory=list)
     hooks: list[HookConfig] = Field(default_factory=list)
     publishers: list[PublisherConfig] = Field(default_factory=list, max_length=32)
+    policy: PolicyConfig = Field(default_factory=PolicyConfig)
     workers: WorkersConfig = Field(default_factory=WorkersConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     breakers: BreakersConfig = Field(default_factory=BreakersConfig)

@@ -30,13 +30,15 @@ _CONFIG: Final = """\
 # Missiongate. Every key is explained in docs/configuration.md.
 listen = {listen}
 anonymous = {anonymous}  # callers without a token, from loopback only
-policies = "policies"
 
 [[tokens]]  # only the SHA-256 of a token is kept; the token itself is in {token_file}
 subject = "admin"
 tenant = "default"
 roles = ["admin"]
 sha256 = "{token_sha256}"
+
+[policy]
+source = "policies"  # the folder with the rules
 
 [workers]
 sandbox = 2

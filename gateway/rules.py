@@ -81,7 +81,7 @@ def load_rules(home: Path | None, config: Config) -> Rules:
     Raises:
         EngineError: bundle or hooks are not accepted.
     """
-    bundle = Bundle.load(bundled_policies() if home is None else home / config.policies)
+    bundle = Bundle.load(bundled_policies() if home is None else home / config.policy.source)
     if missing := bundle.missing_entrypoints():
         raise PolicyInvalidError(
             f"nothing decides data.gateway.{missing[0]}.decision: every such request would be denied",
