@@ -173,7 +173,7 @@ def constraints_of(manifest: Manifest, *, profile: str | None, home: Path | None
         ConfigurationError: `hook.profile`, there is no such profile.
         PolicyInvalidError: the gateway's bundle is not accepted.
     """
-    bundle = Bundle.load(bundled_policies() if home is None else home / load_config(home).policies)
+    bundle = Bundle.load(bundled_policies() if home is None else home / load_config(home).policy.source)
     profiles = profiles_from(bundle.data)
     name = profile or manifest.profile
     if name not in profiles:
