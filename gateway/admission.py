@@ -66,6 +66,10 @@ class Admission:
         self._observers = observers
         self._secrets = secrets
 
+    def adopt(self, levels: SecurityLevels) -> None:
+        """From now on give missions these security levels; one that is admitted keeps its own."""
+        self._levels = levels
+
     def sanitize(self, form: bytes | JsonObject) -> SanitizedMission:
         """Stage 1: parse within bounds, check every rule of a mission, and every name and parameter against its type.
 

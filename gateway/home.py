@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from engine.audit.keys import Ed25519Signer
-from gateway.assembly import KEY_FILE
 from gateway.config import CONFIG_NAME
 from gateway.errors import ConfigurationError
 from gateway.rules import bundled_policies
 from gateway.vault.master import KEY_FILE as SECRETS_KEY_FILE
 from gateway.vault.master import write_key
 from gateway.vault.sealing import KEY_BYTES
+from gateway.wiring import KEY_FILE
 
 LOG_NAME: Final = "missiongate.local/log"
 _TOKEN_BYTES: Final = 32

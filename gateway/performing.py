@@ -34,6 +34,10 @@ class Performing:
         self._audit = audit
         self._late: set[asyncio.Task[None]] = set()
 
+    def adopt(self, limits: LimitTable) -> None:
+        """From now on hold effects to these limits."""
+        self._limits = limits
+
     def seconds_max(self, op: str) -> float:
         """Return how long an operation may take; infinite where it waits for somebody."""
         return self._effects.seconds_max(op)

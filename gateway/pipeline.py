@@ -5,7 +5,7 @@ the way: nothing here catches in order to go on, so a bug, a timeout and a malfo
 in the log before it has a consequence (`gateway.events` has the laws).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Final
@@ -52,7 +52,7 @@ class StepPipeline:
         self,
         *,
         hooks: Hooks,
-        profiles: Mapping[str, ExecutionConstraints],
+        profiles: Callable[[str], Mapping[str, ExecutionConstraints]],
         policy: PolicyEngine,
         sanitizer: ConstrainedSanitizer,
         runs: ConstrainedRuns,
@@ -78,6 +78,10 @@ class StepPipeline:
         self._audit = audit
         self._clock = clock
         self._secrets = secrets
+
+    def adopt(self, effect_schemas: Mapping[str, ParameterSchema]) -> None:
+        """From now on check the arguments of effects by these."""
+        self._effect_schemas = effect_schemas
 
     async def run_step(self, admitted: AdmittedMission, index: int, attempt: StepAttempt) -> JsonValue:
         """Take one ready step, or one item of it, all the way and return its output.
@@ -212,10 +216,10 @@ class StepPipeline:
         granted = decision.profile or ready.profile
         evidence["profile"] = granted
         _require_open(ready.admitted.sanitized.level.profile_violation(granted, "profile"))
-        constraints = constraints.narrow(self._profile(granted))
+        constraints = constraints.narrow(self._profile(granted, decision))
         of_mission = ready.admitted.decision
         if of_mission.profile is not None:
-            constraints = constraints.narrow(self._profile(of_mission.profile))
+            constraints = constraints.narrow(self._profile(of_mission.profile, of_mission))
         for limits in (of_mission.constraints, decision.constraints):
             if limits:
                 constraints = constraints.narrow_by(limits)
@@ -231,8 +235,9 @@ class StepPipeline:
         evidence["output_bytes_max"] = constraints.output_bytes_max
         return constraints
 
-    def _profile(self, name: str) -> ExecutionConstraints:
-        if (profile := self._profiles.get(name)) is None:
+    def _profile(self, name: str, decision: Decision) -> ExecutionConstraints:
+        """Return a profile as the bundle that gave the decision has it."""
+        if (profile := self._profiles(decision.bundle).get(name)) is None:
             raise PolicyDeniedError([Reason("policy.unknown_profile", f"there is no profile {name!r}")])
         return profile
 
@@ -381,6 +386,8 @@ def note(decision: Decision, evidence: dict[str, JsonValue]) -> None:
     evidence["bundle"] = decision.bundle
     if decision.reasons:
         evidence["reasons"] = reasons_document(decision.reasons)
+    if decision.would_deny:
+        evidence["would_deny"] = True
 
 
 def require(decision: Decision) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from secrets import SystemRandom
-from typing import Final
+from typing import Final, Self
 
 from engine.clock import SystemClock
 from engine.constraints import ExecutionConstraints
@@ -52,6 +52,7 @@ class Rules:
     addresses: AddressPolicy
     base: tuple[ActiveHook, ...]  # of the package and of the configuration
     publishers: tuple[Publisher, ...]
+    effect_schemas: Mapping[str, ParameterSchema]
     levels: SecurityLevels
     retention_days: int
     commands: Mapping[str, CommandRule]
@@ -75,6 +76,28 @@ class Rules:
         return HookSet(kinds=kinds, placed=placed, sandbox=sandbox)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a site's rules are made of beside a bundle."""
+
+    config: Config
+    base: tuple[ActiveHook, ...]
+    publishers: tuple[Publisher, ...]
+
+    @classmethod
+    def of(cls, home: Path | None, config: Config) -> Self:
+        """Load the hooks of the package, and those of a home's configuration.
+
+        Raises:
+            EngineError: a hook is not accepted.
+        """
+        publishers = tuple(entry.publisher() for entry in config.publishers)
+        base = tuple(ActiveHook(hook=hook) for hook in builtin_hooks())
+        if home is not None:
+            base += load_site_hooks(home, config.hooks, publishers)
+        return cls(config=config, base=base, publishers=publishers)
+
+
 def load_rules(home: Path | None, config: Config) -> Rules:
     """Load bundle and hooks of a home; without one, the default bundle and the built-in hooks.
 
@@ -82,22 +105,29 @@ def load_rules(home: Path | None, config: Config) -> Rules:
         EngineError: bundle or hooks are not accepted.
     """
     bundle = Bundle.load(bundled_policies() if home is None else home / config.policy.source)
+    return rules_of(bundle, Site.of(home, config))
+
+
+def rules_of(bundle: Bundle, site: Site) -> Rules:
+    """Return what a bundle's data makes of a site.
+
+    Raises:
+        EngineError: the data is not understood in full, or the site's own hooks do not fit it.
+    """
     if missing := bundle.missing_entrypoints():
         raise PolicyInvalidError(
             f"nothing decides data.gateway.{missing[0]}.decision: every such request would be denied",
             code="policy.entrypoint_missing",
         )
-    publishers = tuple(entry.publisher() for entry in config.publishers)
-    base = tuple(ActiveHook(hook=hook) for hook in builtin_hooks())
-    if home is not None:
-        base += load_site_hooks(home, config.hooks, publishers)
+    addresses = address_policy(bundle)
     rules = Rules(
         bundle=bundle,
         profiles=profiles_from(bundle.data),
-        addresses=address_policy(bundle),
-        base=base,
-        publishers=publishers,
-        levels=security_levels(bundle.data, config.security.levels),
+        addresses=addresses,
+        base=site.base,
+        publishers=site.publishers,
+        effect_schemas=_effect_schemas(addresses),
+        levels=security_levels(bundle.data, site.config.security.levels),
         constraints=rules_from(bundle.data),
         quota=quota_from(bundle.data),
         retention_days=retention_days(bundle.data),
@@ -105,8 +135,12 @@ def load_rules(home: Path | None, config: Config) -> Rules:
         secrets=secret_rules(bundle.data),
         limits=limit_table(bundle.data),
     )
-    rules.compose(base, _NO_SANDBOX)
+    rules.compose(site.base, _NO_SANDBOX)
     return rules
+
+
+def _effect_schemas(addresses: AddressPolicy) -> dict[str, ParameterSchema]:
+    return {op: ParameterSchema.compile(schema, addresses=addresses) for op, schema in ARGUMENT_SCHEMAS.items()}
 
 
 def prepare_kinds(

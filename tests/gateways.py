@@ -19,11 +19,12 @@ import orjson
 from wasmtime import wat2wasm
 
 from engine.audit.verify import VerificationReport, verify_log
-from gateway.assembly import AUDIT_FOLDER, Gateway, running_gateway
+from gateway.assembly import Gateway, running_gateway
 from gateway.client import Client, Server
 from gateway.config import CONFIG_NAME, load_config
 from gateway.home import NewHome, make_home
 from gateway.policy.bundle import CONFIG_ROOT
+from gateway.wiring import AUDIT_FOLDER
 from tests.worlds import Event
 
 START_SECONDS_MAX = 30

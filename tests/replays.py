@@ -12,10 +12,10 @@ from typing import Any
 
 import orjson
 
-from gateway.assembly import STORE_FILE
 from gateway.client import Client
 from gateway.config import CONFIG_NAME
 from gateway.home import NewHome
+from gateway.wiring import STORE_FILE
 from tests.cli_runner import run
 from tests.gateways import add_hook, change_policy_data, new_home
 from tests.hook_folders import SCHEMA

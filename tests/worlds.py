@@ -398,7 +398,7 @@ class World:
         )
         self.pipeline = CountingPipeline(
             hooks=self.hooks,
-            profiles=profiles_from({}),
+            profiles=lambda _bundle: profiles_from({}),
             policy=self.held.policy,
             sanitizer=self.held.sanitizer,
             runs=self.held.runs,

@@ -74,12 +74,7 @@ class ConstraintEnforcer:
         self._chance = chance
         self._cpu_us = cpu_us
         self._pause = pause
-        self._of_type = {
-            RuleType.FAST: fast or ExecutionConstraints.fast_rule(),
-            RuleType.SEMANTIC: semantic or ExecutionConstraints.semantic_rule(),
-            RuleType.WASM: wasm or ExecutionConstraints.wasm_hook(),
-            RuleType.OBSERVATIONAL: observational or ExecutionConstraints.observational(),
-        }
+        self.adopt(fast=fast, semantic=semantic, wasm=wasm, observational=observational)
         self.statistics: Final = Statistics() if statistics is None else statistics  # an empty one is falsy
 
     def with_constraints(self, rule_type: RuleType, constraints: ExecutionConstraints) -> "ConstraintEnforcer":
@@ -93,6 +88,22 @@ class ConstraintEnforcer:
             statistics=self.statistics,
             **of_type,
         )
+
+    def adopt(
+        self,
+        *,
+        fast: ExecutionConstraints | None = None,
+        semantic: ExecutionConstraints | None = None,
+        wasm: ExecutionConstraints | None = None,
+        observational: ExecutionConstraints | None = None,
+    ) -> None:
+        """From now on use these for the types of rules; a type that is not given has its preset."""
+        self._of_type = {
+            RuleType.FAST: fast or ExecutionConstraints.fast_rule(),
+            RuleType.SEMANTIC: semantic or ExecutionConstraints.semantic_rule(),
+            RuleType.WASM: wasm or ExecutionConstraints.wasm_hook(),
+            RuleType.OBSERVATIONAL: observational or ExecutionConstraints.observational(),
+        }
 
     def constraints_of(self, rule: Rule | RuleType) -> ExecutionConstraints:
         """Return what a run of the rule gets."""

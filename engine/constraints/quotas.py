@@ -75,6 +75,10 @@ class Quotas(Generic[K]):
     def __len__(self) -> int:
         return len(self._accounts)
 
+    def adopt(self, quota: Quota) -> None:
+        """From now on hold every principal to this quota; what was used in the present windows stays used."""
+        self._quota, self._cpu_us_max = quota, quota.cpu_ms_max * 1_000
+
     def require(self, principal: K) -> None:
         """Return while the principal may begin another run.
 

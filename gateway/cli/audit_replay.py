@@ -10,7 +10,6 @@ import typer
 from rich.text import Text
 
 from engine.errors import EngineError
-from gateway.assembly import AUDIT_FOLDER, home_files
 from gateway.cli.audit import print_report, report_document, verifier_key
 from gateway.cli.options import HomeOption, MissionArgument, OutputOption, TokenOption, calling, default_home
 from gateway.cli.output import OUT, Exit, Output, counted, fail, print_json, said
@@ -21,6 +20,7 @@ from gateway.replay.home import replaying
 from gateway.replay.log import read_trace
 from gateway.replay.outcome import Verdict
 from gateway.replay.trace import MissionTrace
+from gateway.wiring import AUDIT_FOLDER, home_files
 from gateway.workers.limits import hide_memory
 
 _MARKS: Final[Mapping[str, tuple[str, str]]] = {

@@ -55,15 +55,8 @@ class Holding:
             chance: numbers from 0 to below 1, for samples.
             cpu_us: CPU time of the calling thread so far, in µs.
         """
-        enforcer = ConstraintEnforcer(
-            clock,
-            chance=chance,
-            cpu_us=cpu_us,
-            fast=profiles.get("fast"),
-            semantic=profiles.get("semantic"),
-            wasm=profiles.get("wasm"),
-            observational=profiles.get("observational"),
-        )
+        enforcer = ConstraintEnforcer(clock, chance=chance, cpu_us=cpu_us)
+        _adopt(enforcer, profiles)
         quotas: PrincipalQuotas = Quotas(quota, clock)
         report = in_log(audit)
         return cls(
@@ -74,6 +67,25 @@ class Holding:
             runs=ConstrainedRuns(enforcer, quotas, Breakers(breakers, clock)),
         )
 
+    def adopt(
+        self, profiles: Mapping[str, ExecutionConstraints], rules: Mapping[str, ExecutionConstraints], quota: Quota
+    ) -> None:
+        """From now on hold everything to these; what is under way keeps what it began with."""
+        _adopt(self.enforcer, profiles)
+        self.quotas.adopt(quota)
+        self.sanitizer.adopt(rules)
+        self.policy.adopt(rules)
+
     def document(self) -> dict[str, JsonValue]:
         """Return what all rules have used, and how far quotas are used, as JSON."""
         return {"rules": self.enforcer.statistics.document(), "quotas": self.quotas.document()}
+
+
+def _adopt(enforcer: ConstraintEnforcer, profiles: Mapping[str, ExecutionConstraints]) -> None:
+    """Give the enforcer the profiles that are named as types of rules."""
+    enforcer.adopt(
+        fast=profiles.get("fast"),
+        semantic=profiles.get("semantic"),
+        wasm=profiles.get("wasm"),
+        observational=profiles.get("observational"),
+    )

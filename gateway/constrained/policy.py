@@ -36,9 +36,13 @@ class ConstrainedPolicy:
         self._inner = inner
         self._enforcer = enforcer
         self._now = enforcer.clock.monotonic
-        self._walls_ms = {name: rules[policy_rule(name)].wall_ms_max for name in ENTRYPOINTS}
         self._kept = {name: enforcer.statistics.of(policy_rule(name)) for name in ENTRYPOINTS}
         self._report = report
+        self.adopt(rules)
+
+    def adopt(self, rules: Mapping[str, ExecutionConstraints]) -> None:
+        """From now on report decisions as late by these; the engine that gives them holds the deadlines."""
+        self._walls_ms = {name: rules[policy_rule(name)].wall_ms_max for name in ENTRYPOINTS}
 
     @property
     def digest(self) -> str:

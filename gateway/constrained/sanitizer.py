@@ -31,9 +31,13 @@ class ConstrainedSanitizer:
             report: hears of missions over the limit; of steps their own trail hears.
         """
         self._enforcer = enforcer
+        self._report = report
+        self.adopt(rules)
+
+    def adopt(self, rules: Mapping[str, ExecutionConstraints]) -> None:
+        """From now on hold the sanitizer to these."""
         self._mission = Rule(MISSION_SANITIZER, RuleType.FAST, rules[MISSION_SANITIZER])
         self._step = Rule(STEP_SANITIZER, RuleType.FAST, rules[STEP_SANITIZER])
-        self._report = report
 
     def mission(self, sanitize: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Return what `sanitize` returns of a mission, which is among its arguments.

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from engine.audit.verify import VerificationReport, verify_log
 from engine.clock import SystemClock
-from gateway.assembly import AUDIT_FOLDER, Gateway, running_gateway
+from gateway.assembly import Gateway, running_gateway
 from gateway.client import CallError, Client, Server
 from gateway.config import CONFIG_NAME, Config, load_config
 from gateway.demo.service import rate_service
@@ -21,6 +21,7 @@ from gateway.home import NewHome, make_home
 from gateway.sandbox.hooks import demo_hooks
 from gateway.vault.keeper import Keeper
 from gateway.vault.master import MasterSource
+from gateway.wiring import AUDIT_FOLDER
 from gateway.workers.isolation import Layer
 
 _TOKEN_BYTES: Final = 32

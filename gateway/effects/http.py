@@ -86,6 +86,10 @@ class HttpRequest:
         self._sending = asyncio.Semaphore(limits.large_max)
         self._receiving = asyncio.Semaphore(limits.large_max)
 
+    def adopt(self, addresses: AddressPolicy) -> None:
+        """From now on connect to these addresses, and to no others."""
+        self._addresses = addresses
+
     def repeatable(self, args: JsonObject) -> bool:
         """Return whether the method is one that may be sent again."""
         return args.get("method", "GET") in REPEATABLE_METHODS

@@ -209,6 +209,10 @@ class Workspaces:
             undo.pop_all()
         return cls(path, root, staging, blobs, limits or WorkspaceLimits())
 
+    def adopt(self, limits: WorkspaceLimits) -> None:
+        """From now on give workspaces these limits; one that is open keeps its own."""
+        self._limits = limits
+
     def create(self, mission_id: str) -> Workspace:
         """Make the empty workspace of a new mission.
 

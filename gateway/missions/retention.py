@@ -42,6 +42,10 @@ class Retention:
         self._ground = ground
         self._kept = timedelta(days=days)
 
+    def adopt(self, days: int) -> None:
+        """From now on keep ended missions for so many days."""
+        self._kept = timedelta(days=days)
+
     async def prune(self) -> int:
         """Delete what is old enough, and return how many missions that were, parts of others not counted.
 

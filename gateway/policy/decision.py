@@ -39,6 +39,7 @@ class Decision:
     profile: str | None = None
     require_approval: bool = False
     labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+    would_deny: bool = False  # a yes only because the bundle is tried out (`gateway.policy.dry_run`)
 
     def require(self) -> None:
         """Return if this is a yes.
@@ -64,6 +65,8 @@ class Decision:
             out["require_approval"] = True
         if self.labels:
             out["labels"] = dict(self.labels)
+        if self.would_deny:
+            out["would_deny"] = True
         return out
 
 

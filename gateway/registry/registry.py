@@ -8,8 +8,8 @@ killed between (3) and (5) starts with the change, and `gateway.started` says so
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -250,6 +250,24 @@ class Registry:
         if before.keys() - kept.keys():
             with suppress(StoreError):  # the next change, or the next start, retires them as well
                 await self._store.use_modules(kept)
+
+    @asynccontextmanager
+    async def refitted(
+        self, compose: Callable[[Sequence[ActiveHook], Sandbox], HookSet]
+    ) -> AsyncIterator[Callable[[], None]]:
+        """Return what composes the hooks in force by other rules; no hook changes until the block is left.
+
+        Raises:
+            HookRefusedError: they do not fit together under those rules.
+        """
+        async with self._changing:
+            after = compose(self._all(self._active), _NO_SANDBOX)
+
+            def adopt() -> None:
+                self._ground = replace(self._ground, compose=compose)
+                self._current = replace(after, sandbox=self._current.sandbox)
+
+            yield adopt
 
     # --- questions ---
 

@@ -63,12 +63,16 @@ class StepSecrets:
 NO_STEP_SECRETS: Final = StepSecrets()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Secrets:
     """All secrets of one gateway, and what policy's data opens them to. Without a vault there are none."""
 
     vault: VaultReader | None = None
     rules: Mapping[str, SecretRule] = field(default_factory=dict)
+
+    def adopt(self, rules: Mapping[str, SecretRule]) -> None:
+        """From now on open secrets to what these say; an attempt that has begun keeps what it began with."""
+        self.rules = rules
 
     async def missing(self, tenant: str, plan: Plan) -> list[str]:
         """Return which secrets a plan refers to and the tenant does not have, sorted; without a vault nobody can tell.

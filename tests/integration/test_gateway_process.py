@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.assembly import AUDIT_FOLDER, KEY_FILE
 from gateway.client import CallError
 from gateway.home import NewHome
+from gateway.wiring import AUDIT_FOLDER, KEY_FILE
 from tests.gateways import Program, add_hook, calling, events_of, new_home, serve_fails, verified
 from tests.worlds import laws_hold, mission
 

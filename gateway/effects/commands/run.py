@@ -61,6 +61,10 @@ class CommandRun:
         self._places = asyncio.Semaphore(RUNNING_MAX)
         self._counting = Detached()
 
+    def adopt(self, rules: Mapping[str, CommandRule]) -> None:
+        """From now on run these programs, and no others."""
+        self._rules = rules
+
     def repeatable(self, _args: JsonObject) -> bool:
         """Return False: nobody knows what a program does the second time."""
         return False

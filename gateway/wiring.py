@@ -1,0 +1,302 @@
+"""How the parts of a gateway are put together; `gateway.assembly` has the order in which they start and stop."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from secrets import SystemRandom
+from typing import Final
+
+from engine.audit.keys import Ed25519Signer
+from engine.audit.log import AuditLog
+from engine.breaker import Breakers
+from engine.clock import Clock
+from engine.exclusive import ExclusiveKeys
+from engine.slots import MEMBERS_MAX, SharedSlots
+from gateway.admission import Admission
+from gateway.config import Config
+from gateway.constrained.data import policy_rule
+from gateway.constrained.holding import Holding
+from gateway.effects.blocking import BlockingPool
+from gateway.effects.commands import kernel
+from gateway.effects.commands.run import CommandRun
+from gateway.effects.commands.runner import PRELOAD as COMMANDS_PRELOAD
+from gateway.effects.commands.runner import CommandRunner
+from gateway.effects.files import FileLimits, FileRead, FileWrite
+from gateway.effects.http import HttpLimits, HttpRequest, tls_context
+from gateway.effects.performer import Effects, Performer
+from gateway.effects.resolver import SystemResolver
+from gateway.effects.timer import TimerSleep
+from gateway.effects.workspace import WorkspaceLimits, Workspaces
+from gateway.errors import ConfigurationError
+from gateway.hook_failures import HookFailures
+from gateway.identity import TokenTable
+from gateway.missions.approvals import Approvals
+from gateway.missions.children import Children
+from gateway.missions.desk import Desk
+from gateway.missions.execution import Ground
+from gateway.observing import Observers
+from gateway.performing import Performing
+from gateway.pipeline import StepPipeline
+from gateway.policy.bundle import Bundle
+from gateway.policy.engine import ENTRYPOINTS
+from gateway.policy.pool import WorkerPolicy
+from gateway.registry.registry import Registry, RegistryParts
+from gateway.replay.home import HomeFiles
+from gateway.replay.replays import Replays
+from gateway.rpc.gate import PolicyGate
+from gateway.rpc.log_reader import LogReader
+from gateway.rpc.server import Ports, RpcServer
+from gateway.rulebook import Rulebook
+from gateway.rules import Rules, Site, rules_of
+from gateway.sandbox.fleet import Fleet, all_of
+from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
+from gateway.screening import Screening
+from gateway.store.store import Store
+from gateway.vault.master import MasterSource
+from gateway.vault.reader import VaultReader
+from gateway.vault.step_secrets import Secrets
+from gateway.workers.supervisor import Zygote
+
+KEY_FILE: Final = "keys/log.key"
+AUDIT_FOLDER: Final = "audit"
+STORE_FILE: Final = "missions.db"
+OBSERVERS_DRAIN_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """The processes in which untrusted code and policy run."""
+
+    sandbox: Fleet
+    policy: Rulebook
+    registry: Registry
+    commands: CommandRunner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """What the stages use beside policy and workers."""
+
+    held: Holding
+    screening: Screening
+    observers: Observers
+    secrets: Secrets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """What survives the process."""
+
+    audit: AuditLog
+    store: Store
+    workspaces: Workspaces
+    verifier_key: str
+    clock: Clock
+
+
+async def start_workers(stack: AsyncExitStack, site: Site, rules: Rules, records: Records) -> Workers:
+    """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
+    # Policy workers import their engine after the fork: sandbox workers come from the same zygote, and must inherit
+    # neither its code nor the address space that its allocator takes.
+    preload = (*SANDBOX_PRELOAD, *COMMANDS_PRELOAD)
+    config = site.config
+    zygote = await Zygote.start(preload, without=config.workers.accept_without)
+    stack.push_async_callback(zygote.close)
+    fleet = Fleet(zygote, config.workers.sizes())
+
+    def engine_of(rules: Rules) -> WorkerPolicy:
+        walls = {entrypoint: rules.constraints[policy_rule(entrypoint)].wall_ms_max for entrypoint in ENTRYPOINTS}
+        return WorkerPolicy(zygote, rules.bundle, config.workers.policy, deadlines_ms=walls)
+
+    engine = engine_of(rules)
+    registry = Registry(
+        RegistryParts(
+            store=records.store.hooks,
+            audit=records.audit,
+            fleet=fleet,
+            base=rules.base,
+            publishers=rules.publishers,
+            compose=rules.compose,
+        )
+    )
+    stack.push_async_callback(fleet.close)
+    stack.push_async_callback(registry.close)
+    policy = Rulebook(rules, engine, read=partial(checked_rules, site=site), make=engine_of, hooks=registry)
+    stack.push_async_callback(policy.close)
+    await all_of((registry.start(), engine.start()))
+    runner = CommandRunner(zygote)
+    stack.push_async_callback(runner.close)
+    return Workers(sandbox=fleet, policy=policy, registry=registry, commands=runner)
+
+
+def make_stages(
+    stack: AsyncExitStack, home: Path, config: Config, rules: Rules, workers: Workers, records: Records
+) -> Stages:
+    """Return what holds rules to their constraints, runs hooks beside the steps' own, and keeps secrets.
+
+    What observers have not seen when all else has ended waits; a damaged vault says so when it is used.
+    """
+    held = Holding.of(
+        profiles=rules.profiles,
+        rules=rules.constraints,
+        quota=rules.quota,
+        breakers=config.breakers.settings(),
+        policy=workers.policy,
+        audit=records.audit,
+        clock=records.clock,
+        chance=SystemRandom().random,
+    )
+    workers.policy.follow(lambda rules: held.adopt(rules.profiles, rules.constraints, rules.quota))
+    failures = HookFailures(records.audit, records.clock)
+    observers = Observers(held.runs, failures)
+    stack.push_async_callback(observers.close, OBSERVERS_DRAIN_SECONDS)
+    vault = VaultReader(config.secrets.source(home))
+    stack.callback(vault.close)
+    secrets = Secrets(vault, rules.secrets)
+    workers.policy.follow(lambda rules: secrets.adopt(rules.secrets))
+    return Stages(
+        held=held,
+        screening=Screening(held.runs, failures, records.audit, records.clock),
+        observers=observers,
+        secrets=secrets,
+    )
+
+
+async def open_records(stack: AsyncExitStack, home: Path, clock: Clock, rules: Rules) -> Records:
+    """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust."""
+    signer = Ed25519Signer.load(home / KEY_FILE)
+    audit = await asyncio.to_thread(AuditLog.open, home / AUDIT_FOLDER, signer=signer, clock=clock)
+    stack.push_async_callback(audit.close)
+    store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
+    stack.push_async_callback(store.close)
+    workspaces = Workspaces.open(home, limits=WorkspaceLimits.of(rules.limits.default))
+    stack.callback(workspaces.close)
+    return Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
+
+
+def make_server(
+    home: Path, config: Config, desk: Desk, workers: Workers, stages: Stages, records: Records
+) -> RpcServer:
+    """Return the server, which does not listen yet."""
+    files = home_files(home, records.verifier_key, config.secrets.source(home))
+    return RpcServer(
+        Ports(
+            desk=desk,
+            hooks=workers.registry,
+            gate=PolicyGate(stages.held.policy, records.audit),
+            audit=LogReader(records.audit, (records.verifier_key,)),
+            replays=Replays(files, records.store, records.audit, without=config.workers.accept_without),
+            tokens=TokenTable([token.entry() for token in config.tokens]),
+            anonymous=config.anonymous,
+            limits=config.limits.mission_limits(),
+        )
+    )
+
+
+def make_desk(
+    stack: AsyncExitStack, config: Config, rules: Rules, workers: Workers, stages: Stages, records: Records
+) -> tuple[Desk, Ground]:
+    """Return the desk, which runs nothing yet, and what its missions stand on."""
+    approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
+    waits: dict[str, Performer] = {"approval.request": approvals, "mission.run": children}
+    pipeline = _pipeline(stack, config, rules, workers, stages, records, waits)
+    ground = _ground(config, workers, records, pipeline, approvals)
+    admission = Admission(
+        hooks=workers.registry,
+        levels=rules.levels,
+        policy=stages.held.policy,
+        limits=ground.limits,
+        sanitizer=stages.held.sanitizer,
+        screening=stages.screening,
+        observers=stages.observers,
+        secrets=stages.secrets,
+    )
+    workers.policy.follow(lambda rules: admission.adopt(rules.levels))
+    running_max = config.limits.missions_running_max
+    return Desk(admission=admission, ground=ground, children=children, running_max=running_max), ground
+
+
+def _pipeline(
+    stack: AsyncExitStack,
+    config: Config,
+    rules: Rules,
+    workers: Workers,
+    stages: Stages,
+    records: Records,
+    waits: Mapping[str, Performer],
+) -> StepPipeline:
+    """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
+    performing = Performing(_effects(stack, rules, workers, waits), records.audit, rules.limits)
+    pipeline = StepPipeline(
+        hooks=workers.registry,
+        profiles=lambda bundle: workers.policy.of(bundle).profiles,
+        policy=stages.held.policy,
+        sanitizer=stages.held.sanitizer,
+        runs=stages.held.runs,
+        screening=stages.screening,
+        observers=stages.observers,
+        performing=performing,
+        effect_schemas=rules.effect_schemas,
+        breakers=Breakers(config.breakers.settings(), records.clock),
+        audit=records.audit,
+        clock=records.clock,
+        secrets=stages.secrets,
+    )
+    workers.policy.follow(lambda rules: performing.adopt(rules.limits))
+    workers.policy.follow(lambda rules: pipeline.adopt(rules.effect_schemas))
+    return pipeline
+
+
+def _ground(config: Config, workers: Workers, records: Records, pipeline: StepPipeline, approvals: Approvals) -> Ground:
+    """Return what every mission stands on."""
+    workers.policy.follow(lambda rules: records.workspaces.adopt(WorkspaceLimits.of(rules.limits.default)))
+    return Ground(
+        pipeline=pipeline,
+        store=records.store,
+        audit=records.audit,
+        workspaces=records.workspaces,
+        approvals=approvals,
+        clock=records.clock,
+        limits=config.limits.mission_limits(),
+        # How many missions run is the desk's to limit. More than that are left over where the limit was lowered.
+        slots=SharedSlots(config.limits.steps_running_max, members_max=MEMBERS_MAX),
+        keys=ExclusiveKeys(waiting_max=MEMBERS_MAX),
+    )
+
+
+def _effects(stack: AsyncExitStack, rules: Rules, workers: Workers, waits: Mapping[str, Performer]) -> Effects:
+    """Return every operation of this gateway; what blocks has threads of its own, a bounded number of them."""
+    disk = BlockingPool("files", threads=4, waiting_max=4_096)
+    names = BlockingPool("names", threads=4, waiting_max=256)
+    stack.callback(disk.close)
+    stack.callback(names.close)
+    http = HttpRequest(rules.addresses, SystemResolver(names), tls_context(), HttpLimits())
+    commands = CommandRun(rules.commands, workers.commands, disk)
+    workers.policy.follow(lambda rules: http.adopt(rules.addresses))
+    workers.policy.follow(lambda rules: commands.adopt(rules.commands))
+    return Effects(
+        {
+            "file.write": FileWrite(disk, FileLimits()),
+            "file.read": FileRead(disk, FileLimits()),
+            "http.request": http,
+            "timer.sleep": TimerSleep(),
+            "command.run": commands,
+            **waits,
+        }
+    )
+
+
+def checked_rules(bundle: Bundle, site: Site) -> Rules:
+    """Return a bundle's rules, unless they open commands on a kernel that cannot hold them: nothing allows that."""
+    rules = rules_of(bundle, site)
+    if rules.commands and (lacking := kernel.missing()):
+        raise ConfigurationError(f"commands in data.gateway.config need {lacking}", code="config.kernel")
+    return rules
+
+
+def home_files(home: Path, verifier_key: str, vault: MasterSource) -> HomeFiles:
+    """Return what of a home a replay reads."""
+    return HomeFiles(store=home / STORE_FILE, log=home / AUDIT_FOLDER, verifier_key=verifier_key, vault=vault)
