@@ -42,6 +42,7 @@ def parse_yaml(content: bytes, name: str) -> Any:
 
 def _check_events(text: str, name: str) -> None:
     """Refuse anchors, aliases, tags and directives before anything is built of them."""
+    event: Any
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
