@@ -1,64 +1,101 @@
-"""A bundle of policy: a folder of `.manifest`, `data.json` and `*.rego`, read within bounds and vetted.
+"""A bundle of policy: `.manifest`, data and `*.rego`, read within bounds, verified where keys are given, and vetted.
 
-The layout is OPA's (openpolicyagent.org/docs/management-bundles), so `opa` reads the same folder with `-b`. Files
-named `*_test.rego` belong to the policy's authors and are not loaded for decisions; other JSON files are documentation
-(schemas). What OPA would read and this version would not is refused, never ignored.
+The layout is OPA's (openpolicyagent.org/docs/management-bundles), so `opa` reads the same folder or archive with `-b`.
+Files named `*_test.rego` belong to the policy's authors and are not loaded for decisions; other JSON files are
+documentation (schemas). What OPA would read and this version would not is refused, never ignored.
 """
 
 import hashlib
-import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from types import MappingProxyType
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import orjson
 
 from engine.values import JsonObject, JsonValue
 from gateway.errors import PolicyInvalidError
+from gateway.policy.bundle_files import read_archive, read_folder
+from gateway.policy.bundle_parts import (
+    MANIFEST,
+    SIGNATURES,
+    check_roots,
+    check_value,
+    manifest_of,
+    parts_of,
+)
+from gateway.policy.determinism_scan import is_deterministic
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint
+from gateway.policy.signatures import BundleKey, verify
 from gateway.policy.vetting import Module, vet
 
-FILES_MAX: Final = 256
-FILE_BYTES_MAX: Final = 256 * 1024
-DATA_BYTES_MAX: Final = 8 * 1024 * 1024
-NESTING_MAX: Final = 64
-INTEGER_MAX: Final = 2**53  # above it regorus and OPA compare a whole number with a float differently
+EngineName: TypeAlias = Literal["regorus", "opa"]
+CONFIG_ROOT: Final = ("gateway", "config")  # `data.gateway.config` in Rego: what the host reads too
 
 _PACKAGE: Final = re.compile(r"^package\s+([a-z0-9_.]+)", re.MULTILINE)
-CONFIG_ROOT: Final = ("gateway", "config")  # `data.gateway.config` in Rego: what the host reads too
-_REFUSED_NAMES: Final = frozenset({"data.yaml", "data.yml", "policy.wasm", ".signatures.json", "plan.json"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A vetted bundle. `load` and `build` are its only makers, so holding one proves that vetting passed."""
+    """A vetted bundle. `from_files` and its shorthands are its only makers: holding one proves that vetting passed."""
 
     revision: str
     roots: tuple[str, ...]
     modules: tuple[Module, ...]  # by path
-    document: JsonObject  # the whole of `data.json`
-    digest: str  # sha256:<hex> of `packed`
-    packed: bytes  # canonical JSON of all of the above; what a worker is given
+    document: JsonObject  # the whole of the data
+    digest: str  # sha256:<hex> of what decides: revision, roots, texts of the modules, data; not of names of files
+    packed: bytes = field(repr=False)  # canonical JSON of revision, roots, modules and data; what a worker is given
+    files: Mapping[str, bytes] = field(repr=False, compare=False)  # all of them, tests and schemas too; not in `digest`
+    sequence: int | None = None  # metadata.missiongate.sequence of the manifest; higher is newer
+    signed_by: str | None = None  # id of the key that it was verified with
 
     @classmethod
-    def load(cls, folder: Path, *, builtins_allowed: frozenset[str] = frozenset()) -> Self:
-        """Read and vet the bundle in `folder`.
+    def load(
+        cls, folder: Path, *, engine: EngineName = "regorus", builtins_allowed: frozenset[str] = frozenset()
+    ) -> Self:
+        """Read and vet the bundle in `folder`; `from_files` says the rest."""
+        return cls.from_files(read_folder(folder), engine=engine, builtins_allowed=builtins_allowed)
+
+    @classmethod
+    def from_archive(
+        cls, archive: bytes, *, engine: EngineName = "regorus", keys: Sequence[BundleKey] | None = ()
+    ) -> Self:
+        """Read and vet the bundle in a tar.gz; `from_files` says the rest."""
+        return cls.from_files(read_archive(archive), engine=engine, keys=keys)
+
+    @classmethod
+    def from_files(
+        cls,
+        files: Mapping[str, bytes],
+        *,
+        engine: EngineName = "regorus",
+        keys: Sequence[BundleKey] | None = (),
+        builtins_allowed: frozenset[str] = frozenset(),
+    ) -> Self:
+        """Verify and vet the bundle that these files are.
 
         Args:
-            folder: has `.manifest` and `data.json`.
+            files: content by name, as `bundle_files` reads them; `.manifest` and some data are there.
+            engine: what is to answer from it. For "opa" the vetting that regorus needs is left out: OPA's own
+                compiler judges when it loads the bundle.
+            keys: where there are any, one of them has to have signed it. Without any, a bundle that has a signature is
+                refused, as nothing can be said of it. None looks at no signature: for tools of a policy's author,
+                never for what decides.
             builtins_allowed: names that vetting would refuse, and that the operator answers for.
 
         Raises:
             PolicyInvalidError: with a code `policy.*`, the file and, for Rego, the line.
         """
-        if not folder.is_dir():
-            raise PolicyInvalidError("there is no such folder", code="policy.no_bundle", file=str(folder))
-        modules = [Module(path, _text(folder / path, path)) for path in _rego_files(folder)]
-        manifest = _json(folder / ".manifest", ".manifest")
-        data = _json(folder / "data.json", "data.json")
-        return cls.build(manifest=manifest, data=data, modules=modules, builtins_allowed=builtins_allowed)
+        signed_by: str | None = None
+        if keys:
+            signed_by = verify(files, keys)
+        elif keys is not None and SIGNATURES in files:
+            message = "the bundle is signed, and no key is configured that it could be verified with"
+            raise PolicyInvalidError(message, code="policy.no_key", file=SIGNATURES)
+        manifest, data, modules = parts_of(files)
+        return cls._made(manifest, data, modules, files, engine, builtins_allowed, signed_by)
 
     @classmethod
     def build(
@@ -67,38 +104,51 @@ class Bundle:
         manifest: Any,
         data: Any,
         modules: list[Module],
+        engine: EngineName = "regorus",
         builtins_allowed: frozenset[str] = frozenset(),
     ) -> Self:
-        """Vet a bundle whose parts are in memory already.
+        """Vet a bundle whose parts are in memory already; `files` are then made of them.
 
         Raises:
-            PolicyInvalidError: as `load`.
+            PolicyInvalidError: as `from_files`.
         """
-        revision, roots = _manifest(manifest)
+        made = cls._made(manifest, data, modules, {}, engine, builtins_allowed, None)
+        files = {MANIFEST: orjson.dumps(manifest), "data.json": orjson.dumps(data)}
+        files |= {module.path: module.text.encode() for module in modules}
+        return replace(made, files=MappingProxyType(files))
+
+    @classmethod
+    def _made(
+        cls,
+        manifest: Any,
+        data: Any,
+        modules: list[Module],
+        files: Mapping[str, bytes],
+        engine: EngineName,
+        builtins_allowed: frozenset[str],
+        signed_by: str | None,
+    ) -> Self:
+        parsed = manifest_of(manifest)
         if not isinstance(data, dict):
             raise PolicyInvalidError("must be an object", code="policy.bad_data", file="data.json")
-        _check_value(data, 0)
-        if outside := sorted(key for key in data if not any(root == "" or _under(key, root) for root in roots)):
-            message = f"the key {outside[0]!r} is outside the roots of .manifest"
-            raise PolicyInvalidError(message, code="policy.outside_roots", file="data.json")
+        check_value(data, "data.json")
+        check_roots(data, parsed.roots)
         ordered = tuple(sorted(modules, key=lambda module: module.path))
-        vet(ordered, roots=roots, data=data, builtins_allowed=builtins_allowed)
-        packed = orjson.dumps(
-            {
-                "revision": revision,
-                "roots": roots,
-                "modules": [[module.path, module.text] for module in ordered],
-                "data": data,
-            },
-            option=orjson.OPT_SORT_KEYS,
-        )
+        if engine == "regorus":
+            vet(ordered, roots=parsed.roots, data=data, builtins_allowed=builtins_allowed)
+        texts = [[module.path, module.text] for module in ordered]
+        content = {"revision": parsed.revision, "roots": parsed.roots, "data": data}
+        named = {**content, "modules": sorted(module.text for module in ordered)}
         return cls(
-            revision=revision,
-            roots=roots,
+            revision=parsed.revision,
+            roots=parsed.roots,
             modules=ordered,
             document=data,
-            digest="sha256:" + hashlib.sha256(packed).hexdigest(),
-            packed=packed,
+            digest="sha256:" + hashlib.sha256(orjson.dumps(named, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+            packed=orjson.dumps({**content, "modules": texts}, option=orjson.OPT_SORT_KEYS),
+            files=MappingProxyType(dict(files)),
+            sequence=parsed.sequence,
+            signed_by=signed_by,
         )
 
     @property
@@ -114,6 +164,11 @@ class Bundle:
             value = value.get(key, {}) if isinstance(value, Mapping) else {}
         return value if isinstance(value, Mapping) else {}
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether its decisions follow from its content and the document alone, so that one may be kept and used."""
+        return is_deterministic(module.text for module in self.modules)
+
     def missing_entrypoints(self) -> tuple[Entrypoint, ...]:
         """Return the entry points whose package no module declares: they would deny everything, as undefined."""
         declared = {package for module in self.modules for package in _PACKAGE.findall(module.text)}
@@ -124,105 +179,3 @@ def unpack(packed: bytes) -> tuple[list[tuple[str, str]], JsonObject]:
     """Return the modules and the data of `Bundle.packed`, for an engine; they were vetted when it was made."""
     value = orjson.loads(packed)
     return [(path, text) for path, text in value["modules"]], value["data"]
-
-
-def _rego_files(folder: Path) -> Iterator[str]:
-    """Yield the policy files to load, relative, after a look at everything that lies in the folder."""
-    seen = 0
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink():
-            raise PolicyInvalidError("a bundle has no symbolic links", code="policy.bad_file", file=name)
-        if path.is_dir():
-            continue
-        seen += 1
-        if seen > FILES_MAX:
-            raise PolicyInvalidError(f"more than {FILES_MAX} files", code="policy.too_large", file=str(folder))
-        if path.name in _REFUSED_NAMES or (path.name in {"data.json", ".manifest"} and "/" in name):
-            message = "this version does not read it, and OPA would: remove it, or put all data in the root's data.json"
-            raise PolicyInvalidError(message, code="policy.not_supported", file=name)
-        if name.endswith(".rego") and not name.endswith("_test.rego"):
-            yield name
-
-
-def _text(path: Path, name: str) -> str:
-    data = _bytes(path, name, FILE_BYTES_MAX)
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise PolicyInvalidError("is not UTF-8", code="policy.encoding", file=name) from error
-
-
-def _bytes(path: Path, name: str, maximum: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(maximum + 1)
-    except OSError as error:
-        raise PolicyInvalidError(error.strerror or "unreadable", code="policy.unreadable", file=name) from error
-    if len(data) > maximum:
-        raise PolicyInvalidError(f"is over {maximum} bytes", code="policy.too_large", file=name)
-    return data
-
-
-def _json(path: Path, name: str) -> Any:
-    try:
-        return json.loads(
-            _bytes(path, name, DATA_BYTES_MAX), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
-        )
-    except json.JSONDecodeError as error:
-        raise PolicyInvalidError(error.msg, code="policy.bad_data", file=name, line=error.lineno) from error
-    except (ValueError, RecursionError) as error:
-        raise PolicyInvalidError(str(error), code="policy.bad_data", file=name) from error
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} is there twice")
-    return out
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")
-
-
-def _manifest(value: Any) -> tuple[str, tuple[str, ...]]:
-    def refuse(why: str) -> PolicyInvalidError:
-        return PolicyInvalidError(why, code="policy.bad_manifest", file=".manifest")
-
-    if not isinstance(value, dict):
-        raise refuse("must be an object")
-    if unknown := sorted(value.keys() - {"revision", "roots", "rego_version", "metadata"}):
-        raise refuse(f"the field {unknown[0]!r} is not supported")
-    if value.get("rego_version", 1) != 1:
-        raise refuse("rego_version must be 1")
-    revision, roots = value.get("revision", ""), value.get("roots", [""])
-    if not isinstance(revision, str):
-        raise refuse("revision must be a string")
-    if not isinstance(roots, list) or not roots or not all(isinstance(root, str) for root in roots):
-        raise refuse('roots must be a list of paths such as "gateway"')
-    return revision, tuple(root.strip("/") for root in roots)
-
-
-def _under(key: str, root: str) -> bool:
-    return root.partition("/")[0] == key
-
-
-def _check_value(value: Any, depth: int) -> None:
-    """Refuse what engines would read differently: deep nesting and integers that a float cannot hold."""
-    if depth > NESTING_MAX:
-        raise PolicyInvalidError(f"nested over {NESTING_MAX} levels", code="policy.bad_data", file="data.json")
-    if isinstance(value, dict):
-        for item in value.values():
-            _check_value(item, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check_value(item, depth + 1)
-    elif isinstance(value, int | float) and abs(value) > INTEGER_MAX:
-        raise PolicyInvalidError(f"{value} is over 2^53", code="policy.bad_data", file="data.json")
-    elif isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise PolicyInvalidError("half a surrogate pair", code="policy.bad_data", file="data.json") from error
