@@ -20,6 +20,7 @@ import orjson
 from benchmarks.command import main
 from benchmarks.table import Row, timed_row
 from benchmarks.timing import FULL, Effort, Work, costs_in_turn
+from engine.clock import SystemClock
 from engine.loader import load_mission
 from engine.mission import MissionLimits
 from gateway.assembly import Gateway, running_gateway
@@ -50,6 +51,7 @@ class Floor:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._clock = SystemClock()
         self._hooks = gateway.registry.current
         self._step = encode_step(
             step_id="s1", name="s1", step_type="transform", attempt=1, parameters={}, journal=[], now="", seed="0" * 32
@@ -67,6 +69,7 @@ class Floor:
             parameters={},
             taint=(),
             security_level="balanced",
+            now=self._clock.now(),
         )
         await self._gateway.policy.decide("step", asked)
         await self._hooks.sandbox.run(self._hooks.kinds["transform"].hook.key, self._step, WASM)

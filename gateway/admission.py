@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
+from engine.clock import Clock, SystemClock
 from engine.document import Document, document_of, parse_document
 from engine.errors import MissionInvalidError, Violation
 from engine.loader import load_mission_value
@@ -51,9 +52,11 @@ class Admission:
         observers: Observers | None = None,
         secrets: Secrets = NO_SECRETS,
         unasked: tuple[str, ...] = (),
+        clock: Clock | None = None,
     ) -> None:
         """Decide by `policy` and by the screens of `hooks`; without `screening` a screen is a no.
 
+        `clock` says when a decision is taken; it is the machine's where none is given.
         `unasked` names the screens that a gateway would ask, where this is none.
         """
         self.unasked = unasked
@@ -65,6 +68,7 @@ class Admission:
         self._screening = screening
         self._observers = observers
         self._secrets = secrets
+        self._clock = clock or SystemClock()
 
     def adopt(self, levels: SecurityLevels) -> None:
         """From now on give missions these security levels; one that is admitted keeps its own."""
@@ -152,7 +156,12 @@ class Admission:
         Asked `again` about one that was admitted, it looks for no secrets: only steps that need one fail without it.
         """
         asked = document.mission_document(
-            caller, sanitized.plan, sanitized.digest, sanitized.taint, sanitized.level.name
+            caller,
+            sanitized.plan,
+            sanitized.digest,
+            sanitized.taint,
+            sanitized.level.name,
+            now=self._clock.now(),
         )
         decision = await self._policy.decide("mission", asked)  # (2) the whole plan
         missing = [] if again else await self._secrets.missing(caller.tenant, sanitized.plan)

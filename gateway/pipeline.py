@@ -148,9 +148,8 @@ class StepPipeline:
             self._runs.require(admitted.caller, ready.kind.hook)  # quota left, hook enabled
             constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step; screens
         if ready.hooks.at("observe", "step"):
-            self._observers.observe(
-                ready.hooks, "step", ready.seen.subject, ready.document, given, admitted.caller.tenant
-            )
+            document = partial(ready.document, self._clock.now())
+            self._observers.observe(ready.hooks, "step", ready.seen.subject, document, given, admitted.caller.tenant)
         await self._keep_pace(verdict.seq)
         return ready, constraints, journal
 
@@ -207,7 +206,7 @@ class StepPipeline:
 
         Returns what a run of it gets, never more than it had.
         """
-        asked = ready.document()
+        asked = ready.document(self._clock.now())
         evidence["module"] = ready.kind.hook.sha256
         evidence["document"] = digest(asked)
         decision = await self._policy.decide("step", asked)
@@ -342,7 +341,7 @@ class StepPipeline:
             if used := self._check_effect(ready, call, index):
                 evidence["secrets"] = list(used)
             evidence["args"] = digest(call.args)
-            asked = ready.effect_document(call, index)
+            asked = ready.effect_document(call, index, now=self._clock.now())
             evidence["document"] = digest(asked)
             decision = await self._policy.decide("effect", asked)
             note(decision, evidence)

@@ -157,8 +157,12 @@ class ReadyStep:
         except EffectError:  # it will be refused where it is asked for
             return ""
 
-    def document(self) -> bytes:
-        """Return the step as policy sees it."""
+    def document(self, now: datetime) -> bytes:
+        """Return the step as policy sees it that decides `now`.
+
+        That is not `given.now`, which a module is told: an attempt that goes on after a wait, or after an earlier one
+        has acted, keeps what it was given, while a decision is taken for the time at which it is taken.
+        """
         admitted = self.admitted
         return document.step_document(
             admitted.caller,
@@ -169,13 +173,16 @@ class ReadyStep:
             parameters=self.parameters,
             taint=self.taint,
             security_level=admitted.sanitized.level.name,
+            now=now,
             attempt=self.attempt.number,
             item=self.attempt.item,
             secrets=sorted(self.secrets.by_name),
         )
 
-    def effect_document(self, call: EffectAsked, index: int, *, attempt: int | None = None) -> bytes:
-        """Return an effect of the step as policy sees it; `index` counts over all effects of the step."""
+    def effect_document(
+        self, call: EffectAsked, index: int, *, now: datetime | None, attempt: int | None = None
+    ) -> bytes:
+        """Return an effect of the step as policy sees it that decides `now`; `index` counts over all of the step."""
         admitted = self.admitted
         return document.effect_document(
             admitted.caller,
@@ -189,6 +196,7 @@ class ReadyStep:
             op=call.op,
             index=index,
             args=described(call.op, call.args),
+            now=now,
             attempt=self.attempt.number if attempt is None else attempt,
             item=self.attempt.item,
             secrets=sorted(self.secrets.by_name),
@@ -213,9 +221,9 @@ class ReadyStep:
     def _bound_to(self, call: EffectAsked, index: int) -> str:
         """Return the digest of what an approval is about; "" for any other effect.
 
-        It is that of the first attempt: asked again, it is about the same.
+        It is that of the first attempt, and of no time: asked again, it is about the same.
         """
-        return digest(self.effect_document(call, index, attempt=1)) if call.op == "approval.request" else ""
+        return digest(self.effect_document(call, index, now=None, attempt=1)) if call.op == "approval.request" else ""
 
     def effect_scope(self, call: EffectAsked, index: int, bundle: str) -> EffectScope:
         """Return on whose behalf the effect is performed."""

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 KINDS = ("transform", "create_file", "http")
+TIME = {"rfc3339": "2026-11-26T14:35:00Z", "weekday": "thursday", "minute_of_day": 875, "unix_seconds": 1_795_703_700}
 
 
 def principal(roles: Sequence[str] = ("submitter",), *, anonymous: bool = False) -> dict[str, Any]:
@@ -21,6 +22,7 @@ def rpc(service: str, method: str, *, roles: Sequence[str] = ("submitter",), **r
             "principal": principal(roles),
             "rpc": {"service": service, "method": method},
             "resource": resource,
+            "time": TIME,
         }
     )
 
@@ -67,6 +69,7 @@ def mission(steps: int, *, roles: Sequence[str] = ("submitter",)) -> bytes:
                 "levels": steps,
                 "runs": steps,
             },
+            "time": TIME,
         }
     )
 
@@ -75,13 +78,17 @@ def step(
     kind: str, parameters: dict[str, Any], *, roles: Sequence[str] = ("submitter",), profile: str = "wasm"
 ) -> bytes:
     """Return the document of a step."""
-    return orjson.dumps(_step(kind, parameters, roles, profile))
+    return orjson.dumps({**_step(kind, parameters, roles, profile), "time": TIME})
 
 
 def effect(kind: str, op: str, args: dict[str, Any]) -> bytes:
     """Return the document of an effect."""
     return orjson.dumps(
-        {**_step(kind, {}, ("submitter",), "wasm"), "effect": {"op": op, "index": 0, "args": args, "secrets": []}}
+        {
+            **_step(kind, {}, ("submitter",), "wasm"),
+            "effect": {"op": op, "index": 0, "args": args, "secrets": []},
+            "time": TIME,
+        }
     )
 
 

@@ -369,6 +369,7 @@ class World:
             sanitizer=self.held.sanitizer,
             screening=self.screening,
             observers=self.observers,
+            clock=self.clock,
         )
         self.acknowledged: list[str] = []
         self.begun: Counter[str] = Counter()  # attempts, by their target in the log

@@ -3,23 +3,41 @@
 The fields are those of `policies/schemas/*.json` and docs/policy.md. Documents are built here and nowhere else,
 so that a rule can rely on their shape. Values are JSON values that the engine has parsed or a module has returned;
 orjson refuses integers beyond 64 bits, which regorus would round.
+
+`time` is the minute in which a decision is taken. It is a minute, so that a decision that was kept is right for as long
+as its document stays the same, and it is in the document, so that a policy needs no clock and can be asked again later.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import orjson
 
 from engine.mission import Mission, MissionConfig, MissionStep
 from engine.plan import Plan
-from engine.values import JsonObject
+from engine.values import JsonObject, JsonValue
 from gateway.identity import Principal
 from gateway.vault.step_secrets import declared_secrets
 
 VERSION: Final = 1
+WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
-def rpc_document(principal: Principal, *, service: str, method: str, resource: Mapping[str, str]) -> bytes:
+def time_document(now: datetime) -> dict[str, str | int]:
+    """Return the minute of `now`, in UTC, in the forms that a rule compares: texts, a weekday, whole numbers."""
+    minute = now.astimezone(UTC).replace(second=0, microsecond=0)
+    return {
+        "rfc3339": minute.isoformat()[:-6] + "Z",  # -6: isoformat spells UTC as +00:00
+        "weekday": WEEKDAYS[minute.weekday()],
+        "minute_of_day": minute.hour * 60 + minute.minute,
+        "unix_seconds": int(minute.timestamp()),
+    }
+
+
+def rpc_document(
+    principal: Principal, *, service: str, method: str, resource: Mapping[str, JsonValue], now: datetime
+) -> bytes:
     """Return the document of one call; `resource` has the fields that are known before the call runs."""
     return orjson.dumps(
         {
@@ -27,12 +45,19 @@ def rpc_document(principal: Principal, *, service: str, method: str, resource: M
             "principal": principal.document(),
             "rpc": {"service": service, "method": method},
             "resource": dict(resource),
+            "time": time_document(now),
         }
     )
 
 
 def mission_document(
-    principal: Principal, plan: Plan, digest: str, taint: Sequence[Collection[str]], security_level: str
+    principal: Principal,
+    plan: Plan,
+    digest: str,
+    taint: Sequence[Collection[str]],
+    security_level: str,
+    *,
+    now: datetime,
 ) -> bytes:
     """Return the document of a whole plan, before anything runs; references in it are not resolved.
 
@@ -42,6 +67,7 @@ def mission_document(
         digest: `plan.mission.digest()`, which the caller has already.
         taint: source labels by step index.
         security_level: which the mission has, asked for or not.
+        now: when the decision is taken.
     """
     mission = plan.mission
     return orjson.dumps(
@@ -62,6 +88,7 @@ def mission_document(
                 "levels": len(plan.graph.levels),
                 "runs": sum(runs_of(step) for step in mission.steps),
             },
+            "time": time_document(now),
         }
     )
 
@@ -76,6 +103,7 @@ def step_document(
     parameters: JsonObject,
     taint: Collection[str],
     security_level: str,
+    now: datetime,
     attempt: int = 1,
     item: int | None = None,
     secrets: Sequence[str] = (),
@@ -83,11 +111,12 @@ def step_document(
     """Return the document of one ready step, or of one item of it.
 
     `parameters` are resolved and sanitized, `attempt` counts from 1, and `item` from 0; `secrets` are the names
-    that the step declares, whose handles stand in the parameters.
+    that the step declares, whose handles stand in the parameters; `now` is when the decision is taken.
     """
     document = _step(
         principal, mission_id, mission, step, profile, parameters, taint, security_level, attempt, item, secrets
     )
+    document["time"] = time_document(now)
     return orjson.dumps(document)
 
 
@@ -104,6 +133,7 @@ def effect_document(
     op: str,
     index: int,
     args: JsonObject,
+    now: datetime | None,
     attempt: int = 1,
     item: int | None = None,
     secrets: Sequence[str] = (),
@@ -112,12 +142,15 @@ def effect_document(
     """Return the document of one effect: the step's, and what the step asks the host to do.
 
     `index` counts from 0 over all effects of the step, or of the item; `args` are sanitized, and completed by the host
-    (`gateway.effects.described`); `used` are the names of the secrets whose handles stand in `args`.
+    (`gateway.effects.described`); `used` are the names of the secrets whose handles stand in `args`; `now` is
+    when the decision is taken, None for a document that only says what the effect is, whenever it is asked for.
     """
     document = _step(
         principal, mission_id, mission, step, profile, parameters, taint, security_level, attempt, item, secrets
     )
     document["effect"] = {"op": op, "index": index, "args": args, "secrets": used}
+    if now is not None:
+        document["time"] = time_document(now)
     return orjson.dumps(document)
 
 

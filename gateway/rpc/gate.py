@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from engine.audit.log import AuditLog
+from engine.clock import Clock, SystemClock
 from engine.values import JsonObject
 from gateway.errors import PolicyDeniedError
 from gateway.events import EventType, reasons_document
@@ -18,9 +19,11 @@ _READS_OF_THE_LOG: Final = frozenset({"gateway.v1.AuditService"})
 class PolicyGate:
     """Asks Rego about each call; reads of the audit log are recorded too."""
 
-    def __init__(self, policy: PolicyEngine, audit: AuditLog) -> None:
+    def __init__(self, policy: PolicyEngine, audit: AuditLog, clock: Clock | None = None) -> None:
+        """Ask `policy`; `clock` says when a decision is taken, and is the machine's where none is given."""
         self._policy = policy
         self._audit = audit
+        self._clock = clock or SystemClock()
 
     async def authorize(self, principal: Principal, service: str, method: str, resource: Mapping[str, str]) -> None:
         """Return if the call is allowed.
@@ -29,7 +32,8 @@ class PolicyGate:
             PolicyDeniedError: it is not, or no decision could be had.
             FaultError: what had to be recorded could not be.
         """
-        asked = document.rpc_document(principal, service=service, method=method, resource=resource)
+        now = self._clock.now()
+        asked = document.rpc_document(principal, service=service, method=method, resource=resource, now=now)
         decision = await self._policy.decide("rpc", asked)
         try:
             require(decision)

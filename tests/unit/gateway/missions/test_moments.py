@@ -185,6 +185,62 @@ class TestEffects:
         run(story)
 
 
+class TestTime:
+    def test_after_a_wait_the_minute_is_the_one_in_which_the_step_goes_on(self) -> None:
+        """Step and effects behind the wait are decided for that minute; the module is told what it was given."""
+
+        async def story(world: World) -> None:
+            world.clock.now = LoopClock().now  # type: ignore[method-assign]
+            nap = {"op": "timer.sleep", "args": {"ms": 600_000}}
+            await world.run(mission(step("a", kind="sleeping", batches=[[nap, write()]], output=1)))
+            asked = [(entry, doc["time"]["rfc3339"][11:16]) for entry, doc in world.policy.asked if entry != "mission"]
+            before, after = "12:00", "12:10"
+            assert asked == [
+                ("step", before),
+                ("effect", before),
+                ("effect", before),
+                ("step", after),
+                ("effect", after),
+            ]
+            assert len({document["now"] for _, document, _ in world.sandbox.runs}) == 1
+
+        run(story)
+
+    def test_an_attempt_after_one_that_acted_is_decided_for_its_own_minute(self) -> None:
+        """It is given the clock of the first, so that its module does the same; its decisions are not of the past."""
+
+        async def story(world: World) -> None:
+            world.clock.now = LoopClock().now  # type: ignore[method-assign]
+            error = {"code": "site.busy", "message": "later", "retryable": True}
+            retry = {"max_attempts": 2, "backoff": "fixed", "base_ms": 120_000}
+            await world.run(mission(step("a", kind="acting", batches=[[write()]], error=error, retry=retry)))
+            steps = [doc for entry, doc in world.policy.asked if entry == "step"]
+            assert [doc["step"]["attempt"] for doc in steps] == [1, 2]
+            assert [doc["time"]["minute_of_day"] for doc in steps] == [720, 722]
+            assert len({document["now"] for _, document, _ in world.sandbox.runs}) == 1
+
+        run(story)
+
+    def test_an_approval_is_about_the_same_in_another_minute(self) -> None:
+        """A gateway that was stopped asks again ten minutes later, and the yes that was given meanwhile counts."""
+
+        async def story(world: World) -> None:
+            world.clock.now = LoopClock().now  # type: ignore[method-assign]
+            error = {"code": "site.busy", "message": "later", "retryable": True}
+            retry = {"max_attempts": 2, "backoff": "fixed", "base_ms": 600_000}
+            form = mission(step("a", kind="guarded", batches=[[ASK]], error=error, retry=retry))
+            mission_id = (await world.submit(form)).mission_id
+            await asyncio.sleep(1)
+            await approve(world, mission_id)
+            await world.settled()
+            view = await world.desk.get(ANN, mission_id)
+            assert view.result is not None
+            assert view.result["step_results"]["a"]["error"]["code"] == "site.busy"  # not effect.approval_unbound
+            assert len(await world.desk.list_approvals(LEE, mission_id, pending_only=False)) == 1
+
+        run(story)
+
+
 class TestVerdicts:
     def test_an_attempt_whose_journal_cannot_be_read_has_one(self) -> None:
         """A refusal, with the store's code: an attempt without a verdict would be a hole in the log."""

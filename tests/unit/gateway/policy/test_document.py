@@ -1,4 +1,5 @@
 import dataclasses
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from gateway.identity import ANONYMOUS, Principal
 from gateway.policy import document
 
 SCHEMAS = Path(__file__).parents[4] / "policies" / "schemas"
+NOW = datetime(2026, 11, 26, 14, 35, 59, 999_999, tzinfo=UTC)
+TIME = {"rfc3339": "2026-11-26T14:35:00Z", "weekday": "thursday", "minute_of_day": 875, "unix_seconds": 1_795_703_700}
 ANN = Principal(subject="ann", tenant="red", roles=("submitter",))
 MISSION = b"""
 version: "1.0"
@@ -30,6 +33,62 @@ def plan() -> Plan:
     return load_mission(MISSION, limits=MissionLimits(), step_types={"read_file", "transform"})
 
 
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (NOW, TIME),
+        (datetime(2026, 11, 26, 14, 35, tzinfo=UTC), TIME),
+        (datetime(2026, 11, 27, 0, 5, tzinfo=timezone(timedelta(hours=9, minutes=30))), TIME),
+        (
+            datetime(2027, 1, 3, 23, 59, 1, tzinfo=UTC),
+            {
+                "rfc3339": "2027-01-03T23:59:00Z",
+                "weekday": "sunday",
+                "minute_of_day": 1439,
+                "unix_seconds": 1_799_020_740,
+            },
+        ),
+    ],
+)
+def test_time_is_the_minute_in_utc(now: datetime, expected: dict[str, Any]) -> None:
+    """Every moment of one minute gives one document, whatever zone the clock is in."""
+    assert document.time_document(now) == expected
+
+
+@pytest.mark.parametrize("entrypoint", ["rpc", "mission", "step", "effect"])
+def test_time_is_the_last_key_of_every_document(plan: Plan, entrypoint: str) -> None:
+    """The minute in which the decision is taken, and nothing finer, so that a kept decision is right within it."""
+    first, second, later = (
+        _each(plan, entrypoint, now) for now in (NOW, NOW.replace(second=0), NOW + timedelta(minutes=1))
+    )
+    assert first == second != later
+    assert list(valid(entrypoint, first))[-1] == "time"
+    assert valid(entrypoint, first)["time"] == TIME
+
+
+def _each(plan: Plan, entrypoint: str, now: datetime) -> bytes:
+    step = plan.mission.steps[0]
+    facts: dict[str, Any] = {"profile": "wasm", "parameters": {}, "taint": (), "security_level": "strict", "now": now}
+    match entrypoint:
+        case "rpc":
+            return document.rpc_document(ANN, service="s.S", method="M", resource={}, now=now)
+        case "mission":
+            return document.mission_document(ANN, plan, "sha256:ab", [()] * 2, "strict", now=now)
+        case "step":
+            return document.step_document(ANN, "m1", plan.mission, step, **facts)
+        case _:
+            return document.effect_document(ANN, "m1", plan.mission, step, **facts, op="file.read", index=0, args={})
+
+
+def test_what_an_effect_is_has_no_time(plan: Plan) -> None:
+    """An approval is bound to this document: asked for again in another minute, it is about the same."""
+    facts: dict[str, Any] = {"profile": "wasm", "parameters": {}, "taint": (), "security_level": "strict"}
+    asked = document.effect_document(
+        ANN, "m1", plan.mission, plan.mission.steps[0], **facts, op="file.read", index=0, args={}, now=None
+    )
+    assert "time" not in orjson.loads(asked)
+
+
 def valid(name: str, raw: bytes) -> dict[str, Any]:
     """Return the document, after holding it to its published schema."""
     schema = orjson.loads((SCHEMAS / f"{name}.json").read_bytes())
@@ -43,7 +102,7 @@ def valid(name: str, raw: bytes) -> dict[str, Any]:
 )
 def test_rpc_documents_have_the_published_shape(resource: dict[str, str]) -> None:
     """The resource has what is known, and nothing else."""
-    value = valid("rpc", document.rpc_document(ANONYMOUS, service="s.S", method="M", resource=resource))
+    value = valid("rpc", document.rpc_document(ANONYMOUS, service="s.S", method="M", resource=resource, now=NOW))
     assert value["rpc"] == {"service": "s.S", "method": "M"}
     assert value["resource"] == resource
     assert value["principal"]["anonymous"] is True
@@ -52,7 +111,7 @@ def test_rpc_documents_have_the_published_shape(resource: dict[str, str]) -> Non
 def test_mission_documents_have_the_published_shape(plan: Plan) -> None:
     """The whole plan: unresolved parameters, profiles as asked, taint sorted, integers exact."""
     taint = (frozenset({"workspace", "client"}), frozenset[str]())
-    value = valid("mission", document.mission_document(ANN, plan, "sha256:ab", taint, "balanced"))
+    value = valid("mission", document.mission_document(ANN, plan, "sha256:ab", taint, "balanced", now=NOW))
     mission = value["mission"]
     assert [step["profile"] for step in mission["steps"]] == [None, "fast"]
     assert [step["taint"] for step in mission["steps"]] == [["client", "workspace"], []]
@@ -65,7 +124,7 @@ def test_mission_documents_have_the_published_shape(plan: Plan) -> None:
 def test_a_missing_taint_is_an_error(plan: Plan) -> None:
     """Labels are given for every step, or there is no document."""
     with pytest.raises(ValueError, match="shorter"):
-        document.mission_document(ANN, plan, "sha256:ab", (frozenset(),), "balanced")
+        document.mission_document(ANN, plan, "sha256:ab", (frozenset(),), "balanced", now=NOW)
 
 
 def test_step_and_effect_documents_have_the_published_shape(plan: Plan) -> None:
@@ -76,6 +135,7 @@ def test_step_and_effect_documents_have_the_published_shape(plan: Plan) -> None:
         "parameters": {"path": "in.json"},
         "taint": {"workspace"},
         "security_level": "relaxed",
+        "now": NOW,
     }
     asked = valid("step", document.step_document(ANN, "m1", plan.mission, step, **facts))
     effect = valid(
@@ -109,6 +169,7 @@ def test_an_item_and_an_attempt_are_told(plan: Plan) -> None:
         "attempt": 2,
         "item": 0,
         "security_level": "none",
+        "now": NOW,
     }
     asked = valid("step", document.step_document(ANN, "m1", plan.mission, step, **facts))
     effect = valid(
@@ -143,7 +204,9 @@ steps:
 def test_what_controls_a_mission_is_told(plan: Plan) -> None:
     """How it is run, and how often its steps are, as far as the mission says; defaults are said, too."""
     controlled = load_mission(CONTROLLED, limits=MissionLimits(), step_types={"transform"})
-    value = valid("mission", document.mission_document(ANN, controlled, "sha256:ab", [()] * 4, "balanced"))["mission"]
+    value = valid("mission", document.mission_document(ANN, controlled, "sha256:ab", [()] * 4, "balanced", now=NOW))[
+        "mission"
+    ]
     config = {name: value["config"][name] for name in ("strategy", "priority", "concurrency_key", "max_restarts")}
     assert config == {"strategy": "levels", "priority": 9, "concurrency_key": "a/b", "max_restarts": 7}
     told = ("conditional", "fan_out", "items", "max_attempts", "idempotent")
@@ -154,7 +217,7 @@ def test_what_controls_a_mission_is_told(plan: Plan) -> None:
         (True, True, None, 1, False),
     ]
     assert value["runs"] == 1 + 3 + 1 + 1
-    plain = valid("mission", document.mission_document(ANN, plan, "sha256:ab", [()] * 2, "strict"))["mission"]
+    plain = valid("mission", document.mission_document(ANN, plan, "sha256:ab", [()] * 2, "strict", now=NOW))["mission"]
     assert (plain["runs"], plain["config"]["concurrency_key"], plain["config"]["max_restarts"]) == (2, None, 0)
 
 
@@ -170,6 +233,7 @@ def test_integers_beyond_64_bits_are_no_document(plan: Plan) -> None:
             parameters={"n": 2**70},
             taint=(),
             security_level="none",
+            now=NOW,
         )
 
 
@@ -178,7 +242,15 @@ def test_documents_are_stable(plan: Plan) -> None:
     step = dataclasses.replace(plan.mission.steps[0])
     first, second = (
         document.step_document(
-            ANN, "m1", plan.mission, step, profile="wasm", parameters={}, taint=labels, security_level="balanced"
+            ANN,
+            "m1",
+            plan.mission,
+            step,
+            profile="wasm",
+            parameters={},
+            taint=labels,
+            security_level="balanced",
+            now=NOW,
         )
         for labels in (["network", "client"], ["client", "network"])
     )

@@ -9,7 +9,9 @@ from engine.audit.errors import AuditUnavailableError
 from gateway.errors import PolicyDeniedError, Reason
 from gateway.identity import ANONYMOUS, Principal
 from gateway.policy.decision import Decision
+from gateway.policy.document import time_document
 from gateway.rpc.gate import PolicyGate
+from tests.worlds import StandingClock
 
 ANN = Principal(subject="ann", tenant="default", roles=("submitter",))
 MISSIONS, AUDIT = "gateway.v1.MissionService", "gateway.v1.AuditService"
@@ -52,7 +54,8 @@ NO = Decision(allow=False, bundle="sha256:b", reasons=(Reason("rpc.method_not_gr
 async def test_policy_hears_who_what_and_about_what() -> None:
     """The rpc document, version 1; a yes to a mission's method is no event."""
     policy, log = Policy(YES), Log()
-    await PolicyGate(policy, log).authorize(ANN, MISSIONS, "GetMission", {"mission_id": "m"})
+    clock = StandingClock()
+    await PolicyGate(policy, log, clock).authorize(ANN, MISSIONS, "GetMission", {"mission_id": "m"})
     assert policy.asked == [
         (
             "rpc",
@@ -61,6 +64,7 @@ async def test_policy_hears_who_what_and_about_what() -> None:
                 "principal": ANN.document(),
                 "rpc": {"service": MISSIONS, "method": "GetMission"},
                 "resource": {"mission_id": "m"},
+                "time": time_document(clock.now()),
             },
         )
     ]
