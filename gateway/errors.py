@@ -13,6 +13,7 @@ RefusalError
 FaultError
 ├── WorkerError              a worker crashed, or was killed at its deadline
 ├── PolicyUnavailableError   no decision could be had
+├── BundleSourceError        the source of bundles gives none now
 ├── SandboxError             a run broke a limit, trapped or lied; carries the violations
 ├── StoreError               the store could not answer
 ├── SecretError              a secret cannot be had: none of that name, a damaged vault, another key
@@ -119,6 +120,12 @@ class PolicyUnavailableError(FaultError):
     """No decision could be had; the answer is no."""
 
     default_code = "policy.unavailable"
+
+
+class BundleSourceError(FaultError):
+    """The source of bundles gives none now; no message repeats a token or a query."""
+
+    default_code = "policy.source_unavailable"
 
 
 class SandboxError(FaultError):

@@ -29,7 +29,11 @@
 - a replay that somebody has asked for over gRPC has one `audit.replayed`, after its `audit.read`; one that was broken
   off says that it is not `complete`, unless the gateway was killed in it;
 - a hook that is enabled has a `hook.published` before, unless the gateway was killed as it published it: nobody was
-  told that it had.
+  told that it had;
+- a decision's bundle has a `policy.bundle_published` before, or is the one that `gateway.started` names; decisions of a
+  new one may stand before its `policy.bundle_activated`, by moments;
+- what a source gives by itself has, among `policy.bundle_activated`, never a lower `sequence` than what was in force
+  before, unless a person has followed the source with `allow_older`.
 """
 
 import hashlib
@@ -90,6 +94,10 @@ class EventType(StrEnum):
     HOOK_ENABLED = "hook.enabled"
     HOOK_DISABLED = "hook.disabled"
     HOOK_ROLLED_BACK = "hook.rolled_back"
+    BUNDLE_PUBLISHED = "policy.bundle_published"  # kept, by a person or from the source; it decides nothing by that
+    BUNDLE_ACTIVATED = "policy.bundle_activated"  # it decides from now on
+    BUNDLE_REFUSED = "policy.bundle_refused"  # not taken, or not put in force: what was in force still is
+    BUNDLE_STALE = "policy.bundle_stale"  # the source was not heard of for too long, or is again: `stale` says which
 
 
 class Audit(Protocol):

@@ -87,6 +87,9 @@ def write_archive(files: Mapping[str, bytes]) -> bytes:
     """Return the files as a tar.gz that depends on nothing but them: sorted, without owner or time.
 
     `read_archive` gives them back, and OPA reads it too.
+
+    Raises:
+        PolicyInvalidError: `policy.too_large`.
     """
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -95,7 +98,10 @@ def write_archive(files: Mapping[str, bytes]) -> bytes:
             entry.size, entry.mode = len(content), 0o600
             tar.addfile(entry, io.BytesIO(content))
     packer = zlib.compressobj(wbits=_GZIP)  # with no time in its header
-    return packer.compress(out.getvalue()) + packer.flush()
+    archive = packer.compress(out.getvalue()) + packer.flush()
+    if len(archive) > ARCHIVE_BYTES_MAX:
+        raise PolicyInvalidError(f"the archive is over {ARCHIVE_BYTES_MAX} bytes", code="policy.too_large")
+    return archive
 
 
 class _Files:

@@ -25,6 +25,7 @@ from engine.constraints.errors import (
 )
 from engine.errors import EngineError, FaultError, MissionInvalidError, RefusalError, StepError, SuspendedError
 from gateway.errors import (
+    BundleSourceError,
     ConfigurationError,
     ConflictError,
     EffectError,
@@ -69,6 +70,7 @@ STATUSES: Final[Mapping[type[EngineError], grpc.StatusCode]] = {
     WorkerError: grpc.StatusCode.UNAVAILABLE,
     SecretError: grpc.StatusCode.UNAVAILABLE,
     PolicyUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    BundleSourceError: grpc.StatusCode.UNAVAILABLE,
     SandboxError: grpc.StatusCode.UNAVAILABLE,
     StoreError: grpc.StatusCode.UNAVAILABLE,
     EffectError: grpc.StatusCode.UNAVAILABLE,
