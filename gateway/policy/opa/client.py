@@ -6,7 +6,7 @@ parse and build JSON that is already bytes here. What is used of it: addresses, 
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 from opa_client.opa_async import AsyncOpaClient  # type: ignore[import-untyped]
@@ -53,12 +53,8 @@ class Client(AsyncOpaClient):  # type: ignore[misc]
 
     async def _init_session(self) -> None:
         """Make the session: no proxy, netrc or cookie of the environment, no time of its own, nothing unpacked."""
-        tls: Any = self._settings.tls or True
-        if self._settings.socket:
-            self._connector = aiohttp.UnixConnector(self._settings.socket, limit=CONNECTIONS_MAX)
-        else:
-            self._connector = aiohttp.TCPConnector(ssl=tls, limit=CONNECTIONS_MAX)
-        self._session = aiohttp.ClientSession(
+        self._connector = self._new_connector()
+        self._session: aiohttp.ClientSession | None = aiohttp.ClientSession(
             headers=self.headers,
             connector=self._connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
@@ -66,6 +62,11 @@ class Client(AsyncOpaClient):  # type: ignore[misc]
             auto_decompress=False,
             trust_env=False,
         )
+
+    def _new_connector(self) -> aiohttp.BaseConnector:
+        if self._settings.socket:
+            return aiohttp.UnixConnector(self._settings.socket, limit=CONNECTIONS_MAX)
+        return aiohttp.TCPConnector(ssl=self._settings.tls or True, limit=CONNECTIONS_MAX)
 
     async def fetch(self, method: str, path: str, body: bytes | None, bytes_max: int) -> Answer:
         """Ask once. `path` is percent-encoded and begins with `/`.

@@ -12,9 +12,17 @@ from urllib.parse import quote
 import orjson
 
 from engine.values import JsonValue
+from gateway.policy.bundle import Bundle
+from gateway.policy.opa.reply import Reply, read_reply
+from gateway.policy.opa.server import OpaServer
 
 PARTS_MAX: Final = 1_024  # requests for data, of one comparison
+_DEADLINE_MS: Final = 10_000.0  # of one request
+_BYTES_MAX: Final = 128 * 1024 * 1024  # OPA sends each policy with its syntax tree, ten times its size
+_NOTHING: Final = "missiongate/no_such_rule"  # undefined: only the bundle's revision is asked
+_OK: Final = 200
 _TEST: Final = "_test"
+_TEST_FILE: Final = "_test.rego"
 _UNADDRESSABLE: Final = frozenset({"", ".", ".."})
 
 Package: TypeAlias = tuple[str, ...]
@@ -22,6 +30,39 @@ Package: TypeAlias = tuple[str, ...]
 
 class DifferenceError(Exception):
     """What OPA has is not the bundle; the text says where."""
+
+
+async def compare(bundle: Bundle, server: OpaServer) -> None:
+    """Return if the OPA has this bundle, and no other.
+
+    The revision comes with each part of the data, and is asked for at the end again, so that two bundles are not mixed.
+
+    Raises:
+        DifferenceError: it has something else.
+        OpaError: it cannot be asked.
+        ReplyError: it refuses to answer.
+    """
+    await _get(bundle, server, _NOTHING)
+    answer = await server.ask("GET", "/v1/policies", bytes_max=_BYTES_MAX, deadline_ms=_DEADLINE_MS)
+    if answer.status != _OK:
+        read_reply(answer.status, answer.body)  # raises what it says
+    modules = {module.path: module.text for module in bundle.modules}
+    tests = {name: data.decode("utf-8", "replace") for name, data in bundle.files.items() if name.endswith(_TEST_FILE)}
+    packages = compare_policies(answer.body, modules, tests)
+    for path, value in data_parts(bundle.document, packages):
+        reply = await _get(bundle, server, path)
+        if not reply.defined or not same(reply.value, value):
+            raise DifferenceError(f"the data at {path} is another one")
+    await _get(bundle, server, _NOTHING)
+
+
+async def _get(bundle: Bundle, server: OpaServer, path: str) -> Reply:
+    address = f"/v1/data/{path}?provenance=true"
+    answer = await server.ask("GET", address, bytes_max=_BYTES_MAX, deadline_ms=_DEADLINE_MS)
+    reply = read_reply(answer.status, answer.body)
+    if reply.revision != bundle.revision:
+        raise DifferenceError(f"expected is the revision {bundle.revision!r}, it has {reply.has}")
+    return reply
 
 
 def compare_policies(body: bytes, modules: Mapping[str, str], tests: Mapping[str, str]) -> frozenset[Package]:

@@ -12,6 +12,8 @@ import orjson
 TEXT_CHARS_MAX: Final = 2_048
 PROVENANCE_BYTES_MAX: Final = 64 * 1024  # what an answer has beyond its value
 _OK: Final = 200
+_REVISIONS_SHOWN: Final = 4
+_REVISION_CHARS_SHOWN: Final = 64
 
 
 class ReplyError(Exception):
@@ -34,6 +36,12 @@ class Reply:
     def revision(self) -> str | None:
         """The revision of the one bundle that OPA has; None where it names none, or several."""
         return self.revisions[0] if len(self.revisions) == 1 and self.revisions[0] else None
+
+    @property
+    def has(self) -> str:
+        """The revisions as an operator reads them."""
+        shown = ", ".join(repr(revision[:_REVISION_CHARS_SHOWN]) for revision in self.revisions[:_REVISIONS_SHOWN])
+        return shown or "no bundle"
 
 
 def read_reply(status: int, body: bytes) -> Reply:

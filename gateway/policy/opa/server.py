@@ -8,6 +8,7 @@ Decisions have no effects, so asking again is always right.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from secrets import SystemRandom
 from typing import Final
@@ -16,13 +17,13 @@ from engine.breaker import Breaker, BreakerSettings, BreakerState, Passage
 from engine.clock import Clock, SystemClock
 from engine.errors import StepError
 from gateway.policy.opa.client import Answer, Client, GarbageError, TransportError
-from gateway.policy.opa.expected import Expected
 from gateway.policy.opa.reply import is_error
 from gateway.policy.opa.settings import OpaSettings
 
 PAUSE_MS_MAX: Final = 20  # before the second try, twice that before the third, …
 PAUSE_DOUBLINGS_MAX: Final = 5
 BREAKER: Final = BreakerSettings(failures_max=5, window_seconds=10.0, open_seconds=1.0, probes_max=1)
+_RANDOM: Final = SystemRandom()
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
 
@@ -44,7 +45,7 @@ class OpaServer:
         *,
         breaker: BreakerSettings = BREAKER,
         clock: Clock | None = None,
-        chance: Callable[[], float] = SystemRandom().random,
+        chance: Callable[[], float] = _RANDOM.random,
     ) -> None:
         self._clock = clock or SystemClock()
         self._retries = settings.retries
@@ -52,12 +53,24 @@ class OpaServer:
         self._breaker = Breaker(breaker, self._clock, "OPA")
         self._chance = chance
         self._answered_at = self._clock.monotonic()
-        self.expected = Expected()
+        self._claims: Counter[tuple[str, str]] = Counter()
 
     @property
     def state(self) -> BreakerState:
         """Whether the server is spoken to, as the last request left it."""
         return self._breaker.state
+
+    def claim(self, revision: str, digest: str) -> bool:
+        """Take a revision's answers for this bundle's; False: another bundle's engine does already."""
+        if any(taken == revision and other != digest for taken, other in self._claims):
+            return False
+        self._claims[revision, digest] += 1
+        return True
+
+    def release(self, revision: str, digest: str) -> None:
+        """Undo one `claim`."""
+        self._claims[revision, digest] -= 1
+        self._claims += Counter()  # without those at zero
 
     async def close(self) -> None:
         """Close the connections; the requests under way fail."""
