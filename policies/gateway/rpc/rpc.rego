@@ -114,9 +114,12 @@ separate if not config.approvals.separation
 separate if input.rpc.method != "DecideApproval"
 
 separate if {
-	separation.excluded(input.principal) == set()
-	separation.shared(input.principal, input.resource) == set()
-	is_array(input.resource.approved_by)
+	principal := input.principal
+	resource := input.resource
+	is_array(resource.approved_by)
+	separation.excluded(principal) == set()
+	separation.shared(principal, resource) == set()
+	not separation.repeated(principal, resource)
 }
 
 # Time windows: an empty set means that all was looked at.
