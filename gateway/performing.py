@@ -123,7 +123,8 @@ class Performing:
         end: dict[str, JsonValue] = {"code": "effect.interrupted" if repeatable else "effect.in_doubt"}
         ended = EventType.EFFECT_FAILED
         try:
-            limits = self._limits.of(ready.step.step_type, ready.admitted.caller.roles)
+            caller = ready.admitted.caller
+            limits = self._limits.of(ready.step.step_type, caller.roles, caller.tenant)
             outcome = await self._effects.perform(request, replace(effect.scope, limits=limits))
             entry: JsonObject = {"ok": outcome}
             ended, end = EventType.EFFECT_PERFORMED, {"outcome": digest(outcome)}

@@ -27,6 +27,7 @@ from gateway.missions.retention import retention_days
 from gateway.placing import load_site_hooks, place, profile_of
 from gateway.policy.bundle import Bundle
 from gateway.policy.regorus_engine import RegorusEngine
+from gateway.policy_data.sections import check_policy_data
 from gateway.sandbox.hooks import builtin_hooks
 from gateway.sandbox.port import Sandbox
 from gateway.sandbox.profile import profiles_from
@@ -119,6 +120,7 @@ def rules_of(bundle: Bundle, site: Site) -> Rules:
             f"nothing decides data.gateway.{missing[0]}.decision: every such request would be denied",
             code="policy.entrypoint_missing",
         )
+    check_policy_data(bundle.data)
     addresses = address_policy(bundle)
     rules = Rules(
         bundle=bundle,

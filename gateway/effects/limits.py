@@ -1,7 +1,7 @@
-"""What effects may move and leave behind, as policy's data says: for all, and less for a step kind or a role.
+"""What effects may move and leave behind, as policy's data says: for all, and less for a kind, a role or a tenant.
 
-Every field is a maximum, and `narrow` is the only way to combine two, so that no entry for a kind or a role can give
-more than the default. A caller with several roles has the strictest of each figure.
+Every field is a maximum, and `narrow` is the only way to combine two, so that no entry for a kind, a role or a tenant
+can give more than the default. A caller with several roles has the strictest of each figure.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -13,7 +13,8 @@ from gateway.errors import EffectError, PolicyInvalidError
 
 _MIB: Final = 1024 * 1024
 _FIGURE_MAX: Final = 2**53  # what JSON holds exactly everywhere
-_SECTIONS: Final = frozenset({"default", "kinds", "roles"})
+_NAMED: Final = ("kinds", "roles", "tenants")
+_SECTIONS: Final = frozenset({"default", *_NAMED})
 BLOB_BYTES_CEILING: Final = 64 * _MIB  # a blob is in memory as a whole while an effect moves it
 
 
@@ -43,22 +44,25 @@ class LimitTable:
     default: EffectLimits
     kinds: Mapping[str, EffectLimits]
     roles: Mapping[str, EffectLimits]
+    tenants: Mapping[str, EffectLimits]
 
-    def of(self, kind: str, roles: Collection[str]) -> EffectLimits:
-        """Return what a step of `kind` gets, of a mission that a caller with these roles has submitted."""
+    def of(self, kind: str, roles: Collection[str], tenant: str) -> EffectLimits:
+        """Return what a step of `kind` gets, of a mission that a caller of `tenant` with these roles has submitted."""
         limits = self.default
-        for own in self._own(kind, roles):
+        for own in self._own(kind, roles, tenant):
             limits = limits.narrow(own)
         return limits
 
-    def _own(self, kind: str, roles: Collection[str]) -> Iterable[EffectLimits]:
+    def _own(self, kind: str, roles: Collection[str], tenant: str) -> Iterable[EffectLimits]:
         if kind in self.kinds:
             yield self.kinds[kind]
         yield from (self.roles[role] for role in roles if role in self.roles)
+        if tenant in self.tenants:
+            yield self.tenants[tenant]
 
 
 DEFAULT_LIMITS: Final = EffectLimits()
-UNNARROWED: Final = LimitTable(DEFAULT_LIMITS, {}, {})
+UNNARROWED: Final = LimitTable(DEFAULT_LIMITS, {}, {}, {})
 
 
 def limit_table(data: Mapping[str, JsonValue]) -> LimitTable:
@@ -73,7 +77,7 @@ def limit_table(data: Mapping[str, JsonValue]) -> LimitTable:
     default = _limits("limits.default", section.get("default", {}), EffectLimits())
     if default.blob_bytes_max > BLOB_BYTES_CEILING:
         raise _invalid(f"limits.default.blob_bytes_max is at most {BLOB_BYTES_CEILING}")
-    return LimitTable(default, *(_named(name, section.get(name, {}), default) for name in ("kinds", "roles")))
+    return LimitTable(default, *(_named(name, section.get(name, {}), default) for name in _NAMED))
 
 
 def _named(name: str, section: JsonValue, default: EffectLimits) -> dict[str, EffectLimits]:

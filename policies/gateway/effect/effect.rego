@@ -8,8 +8,11 @@ package gateway.effect
 
 import rego.v1
 
+import data.gateway.lib.capabilities
 import data.gateway.lib.paths
+import data.gateway.lib.principals
 import data.gateway.lib.secrets
+import data.gateway.lib.windows
 
 default decision := {"allow": false, "reasons": [{
 	"code": "effect.undecided",
@@ -32,6 +35,8 @@ allow if {
 	declared
 	open
 	secrets_open
+	is_array(input.taint) # so that nothing hides where its data is from
+	unrestricted
 	count(deny) == 0
 }
 
@@ -194,4 +199,99 @@ deny contains {
 } if {
 	op == "timer.sleep"
 	args.ms > config.timer.sleep_ms_max
+}
+
+# Whatever kind of step asks: mission and step policy look at the kind, this at the operation.
+deny contains {
+	"code": "effect.taint",
+	"message": sprintf("taint: %s may not take data from: %s; see taint.effects in data.gateway.config", [operation, label]),
+	"rule": "data.gateway.effect.deny",
+} if {
+	operation := op
+	some label in config.taint.effects[operation]
+	label in input.taint
+}
+
+# What data.json may restrict besides. Where it says nothing of it, nothing below is
+# evaluated: hence the `else`, and restrictions apart from denials.
+default unrestricted := false
+
+unrestricted if {
+	not config.capabilities
+	not config.closings
+} else if {
+	covered
+	closings == set()
+}
+
+deny contains reason if {
+	not unrestricted
+	some reason in restrictions
+}
+
+# Time windows: an empty set means that all was looked at.
+closings := windows.holding(
+	"effect", {
+		"subjects": [input.principal.subject],
+		"tenants": [input.principal.tenant],
+		"roles": input.principal.roles,
+		"labels": input.mission.labels,
+		"kinds": [input.step.step_type],
+		"effects": [op],
+		"commands": [name | name := args.command; op == "command.run"],
+	},
+	input.time,
+)
+
+restrictions contains {
+	"code": "effect.closed_now",
+	"message": sprintf("time: at %s, \"%s\" of closings in data.gateway.config closes this: %s", [minute, name, why]),
+	"rule": "data.gateway.effect.restrictions",
+} if {
+	minute := input.time.rfc3339
+	some entry in closings
+	name := entry.name
+	why := entry.message
+}
+
+# Capabilities: where data.json asks for a grant, one that the submitter holds covers the effect as a whole.
+default covered := false
+
+covered if not config.capabilities
+
+covered if {
+	asked := op
+	required := config.capabilities.required
+	not asked in required
+}
+
+covered if {
+	some grant in grants
+	capabilities.covers(grant, op, args, input.effect.secrets)
+}
+
+# The grants that the submitter holds for steps of this type.
+grants := capabilities.held({
+	"subjects": [input.principal.subject],
+	"tenants": [input.principal.tenant],
+	"roles": principals.roles(input.principal),
+	"labels": input.mission.labels,
+	"kinds": [input.step.step_type],
+})
+
+# What a grant would have to name.
+default target := "effect.op"
+
+target := concat("", ["args.path: ", args.path])
+
+target := concat("", ["args.url: host ", args.host])
+
+target := concat("", ["args.argv: command ", args.command])
+
+restrictions contains {
+	"code": "effect.capability_missing",
+	"message": sprintf("%s: no grant of capabilities in data.gateway.config covers %s by a step of type \"%s\" for \"%s\" of tenant \"%s\"; it holds: %s", [target, op, input.step.step_type, input.principal.subject, input.principal.tenant, concat(", ", [grant.name | some grant in grants])]),
+	"rule": "data.gateway.effect.restrictions",
+} if {
+	not covered
 }

@@ -1,4 +1,7 @@
-# Step kinds: what `data.gateway.config.kinds` and `.profiles` say of one.
+# METADATA
+# title: Step kinds
+# description: What `kinds` and `profiles` of data.gateway.config say of a step kind.
+# scope: package
 package gateway.lib.kinds
 
 import rego.v1
@@ -19,10 +22,4 @@ fits(kind, profile) if {
 	profiles[profile].wall_ms <= profiles[own].wall_ms
 	profiles[profile].memory_bytes <= profiles[own].memory_bytes
 	profiles[profile].cpu_shares <= profiles[own].cpu_shares
-}
-
-# The source labels among `taint` that data.json closes `kind` to.
-closed_taint(kind, taint) := {label |
-	some label in data.gateway.config.kinds[kind].closed_taint
-	label in taint
 }

@@ -1,4 +1,7 @@
-# Workspace paths: which closed prefixes of data.json hold a path.
+# METADATA
+# title: Workspace paths
+# description: Which closed prefixes of data.json hold a path.
+# scope: package
 package gateway.lib.paths
 
 import rego.v1

@@ -1,4 +1,7 @@
-# What a principal may do: `data.gateway.config.roles` gives each role its meaning.
+# METADATA
+# title: Principals
+# description: What a principal may do. `roles` of data.gateway.config gives each role its meaning.
+# scope: package
 package gateway.lib.principals
 
 import rego.v1

@@ -1,4 +1,7 @@
-# Secrets: to whom and where `data.gateway.config.secrets` opens them. What it does not name is closed.
+# METADATA
+# title: Secrets
+# description: To whom and where `secrets` of data.gateway.config opens them. What it does not name is closed.
+# scope: package
 package gateway.lib.secrets
 
 import rego.v1

@@ -10,9 +10,12 @@ package gateway.mission
 
 import rego.v1
 
+import data.gateway.lib.capabilities
 import data.gateway.lib.kinds
+import data.gateway.lib.limits
 import data.gateway.lib.principals
 import data.gateway.lib.secrets
+import data.gateway.lib.windows
 
 default decision := {"allow": false, "reasons": [{
 	"code": "mission.undecided",
@@ -38,6 +41,7 @@ allow if {
 		principals.runs(roles, use.kind)
 		secrets.opened(use.secrets, use.kind, input.principal.tenant)
 	}
+	unrestricted
 	count(deny) == 0
 }
 
@@ -129,7 +133,21 @@ deny contains {
 } if {
 	some use in uses
 	kind := use.kind
-	some label in kinds.closed_taint(kind, use.taint)
+	some label in config.kinds[kind].closed_taint
+	label in use.taint
+	step := example(kind)
+}
+
+deny contains {
+	"code": "mission.taint",
+	"message": sprintf("step \"%s\": steps of type \"%s\" may ask for %s, which may not take data from: %s; see taint.effects in data.gateway.config", [step, kind, op, label]),
+	"rule": "data.gateway.mission.deny",
+} if {
+	some use in uses
+	kind := use.kind
+	some op in config.kinds[kind].effects
+	some label in config.taint.effects[op]
+	label in use.taint
 	step := example(kind)
 }
 
@@ -172,4 +190,101 @@ deny contains {
 	some combination in config.missions.forbidden_together
 	message := combination.message
 	every kind in combination.kinds { kind in used_kinds }
+}
+
+# What data.json may restrict besides. Where it says nothing of it, nothing below is
+# evaluated: hence the `else`, and restrictions apart from denials.
+default unrestricted := false
+
+unrestricted if {
+	not config.closings
+	not config.capabilities
+	not config.missions.limits
+} else if {
+	closings == set()
+	sizes_over == set()
+	powerless == set()
+}
+
+deny contains reason if {
+	not unrestricted
+	some reason in restrictions
+}
+
+# Time windows: an empty set means that all was looked at.
+closings := windows.holding(
+	"mission", {
+		"subjects": [input.principal.subject],
+		"tenants": [input.principal.tenant],
+		"roles": input.principal.roles,
+		"labels": input.mission.labels,
+		"kinds": used_kinds,
+	},
+	input.time,
+)
+
+restrictions contains {
+	"code": "mission.closed_now",
+	"message": sprintf("time: at %s, \"%s\" of closings in data.gateway.config closes this: %s", [minute, name, why]),
+	"rule": "data.gateway.mission.restrictions",
+} if {
+	minute := input.time.rfc3339
+	some entry in closings
+	name := entry.name
+	why := entry.message
+}
+
+# What the mission is over, of the limits for all and of those for its tenant.
+sizes_over := limits.over(input.principal.tenant, {
+	"steps_max": step_count,
+	"runs_max": input.mission.runs,
+	"parallel_limit_max": input.mission.config.parallel_limit,
+})
+
+figures := {"steps_max": "steps", "runs_max": "runs", "parallel_limit_max": "config.parallel_limit"}
+
+restrictions contains {
+	"code": "mission.limit",
+	"message": sprintf("%s of the mission is %v, over missions.limits.%s.%s (%v) in data.gateway.config", [figure, size, where, limit, maximum]),
+	"rule": "data.gateway.mission.restrictions",
+} if {
+	some finding in sizes_over
+	limit := finding.limit
+	size := finding.size
+	where := finding.where
+	maximum := finding.maximum
+	figure := figures[limit]
+}
+
+# The kinds in use that could do nothing: every operation that they may ask for needs a grant, and none speaks of any.
+# What a grant covers, the effect policy decides, with the arguments.
+powerless contains kind if {
+	required := config.capabilities.required
+	some kind in used_kinds
+	ops := config.kinds[kind].effects
+	ops != []
+	every op in ops { op in required }
+	grants := capabilities.held({
+		"subjects": [input.principal.subject],
+		"tenants": [input.principal.tenant],
+		"roles": roles,
+		"labels": input.mission.labels,
+		"kinds": [kind],
+	})
+	not spoken_of(grants, ops)
+}
+
+spoken_of(grants, ops) if {
+	some grant in grants
+	some op in ops
+	capabilities.speaks_of(grant, op)
+}
+
+restrictions contains {
+	"code": "mission.capability_missing",
+	"message": sprintf("step \"%s\": all that steps of type \"%s\" may do needs a grant, and no grant of capabilities in data.gateway.config speaks of it for you", [step, kind]),
+	"rule": "data.gateway.mission.restrictions",
+} if {
+	some kind in powerless
+	step := example(kind)
 }

@@ -9,6 +9,8 @@ package gateway.rpc
 import rego.v1
 
 import data.gateway.lib.principals
+import data.gateway.lib.separation
+import data.gateway.lib.windows
 
 default decision := {"allow": false, "reasons": [{
 	"code": "rpc.undecided",
@@ -27,6 +29,7 @@ default allow := false
 
 allow if {
 	granted
+	unrestricted
 	count(deny) == 0
 }
 
@@ -84,4 +87,86 @@ deny contains {
 	"rule": "data.gateway.rpc.deny",
 } if {
 	input.resource.tenant != input.principal.tenant
+}
+
+# What data.json may restrict besides. Where it says nothing of it, nothing below is
+# evaluated: hence the `else`, and restrictions apart from denials.
+default unrestricted := false
+
+unrestricted if {
+	not config.closings
+	not config.approvals.separation
+} else if {
+	separate
+	closings == set()
+}
+
+deny contains reason if {
+	not unrestricted
+	some reason in restrictions
+}
+
+# Separation of duties: of a decision on an approval all that is compared has to be known.
+default separate := false
+
+separate if not config.approvals.separation
+
+separate if input.rpc.method != "DecideApproval"
+
+separate if {
+	principal := input.principal
+	resource := input.resource
+	is_array(resource.approved_by)
+	separation.excluded(principal) == set()
+	separation.shared(principal, resource) == set()
+	not separation.repeated(principal, resource)
+}
+
+# Time windows: an empty set means that all was looked at.
+closings := windows.holding(
+	"rpc", {
+		"subjects": [input.principal.subject],
+		"tenants": [input.principal.tenant],
+		"roles": input.principal.roles,
+		"methods": [concat("/", [input.rpc.service, input.rpc.method])],
+	},
+	input.time,
+)
+
+restrictions contains {
+	"code": "rpc.closed_now",
+	"message": sprintf("time: at %s, \"%s\" of closings in data.gateway.config closes this: %s", [minute, name, why]),
+	"rule": "data.gateway.rpc.restrictions",
+} if {
+	minute := input.time.rfc3339
+	some entry in closings
+	name := entry.name
+	why := entry.message
+}
+
+restrictions contains {
+	"code": "rpc.approver_excluded",
+	"message": sprintf("nobody with the role \"%s\" decides approvals; see approvals.separation.excluded_roles in data.gateway.config", [role]),
+	"rule": "data.gateway.rpc.restrictions",
+} if {
+	input.rpc.method == "DecideApproval"
+	some role in separation.excluded(input.principal)
+}
+
+restrictions contains {
+	"code": "rpc.approver_shares_role",
+	"message": sprintf("you and whoever submitted the mission both have the role \"%s\"; see approvals.separation.exclusive_roles in data.gateway.config", [role]),
+	"rule": "data.gateway.rpc.restrictions",
+} if {
+	input.rpc.method == "DecideApproval"
+	some role in separation.shared(input.principal, input.resource)
+}
+
+restrictions contains {
+	"code": "rpc.approver_repeated",
+	"message": "you have approved another step of this mission; see approvals.separation.distinct_approvers in data.gateway.config",
+	"rule": "data.gateway.rpc.restrictions",
+} if {
+	input.rpc.method == "DecideApproval"
+	separation.repeated(input.principal, input.resource)
 }

@@ -13,6 +13,7 @@ call(who, service, method, resource) := {
 	"principal": who,
 	"rpc": {"service": service, "method": method},
 	"resource": resource,
+	"time": {"rfc3339": "2026-11-26T14:35:00Z", "weekday": "thursday", "minute_of_day": 875, "unix_seconds": 1795703700},
 }
 
 missions := "gateway.v1.MissionService"
@@ -162,4 +163,92 @@ test_reflection_needs_a_role if not rpc.decision.allow with input as call(princi
 
 test_without_data_everything_is_denied if {
 	not rpc.decision.allow with input as call(principal(["admin"]), missions, "GetMission", {}) with data.gateway.config as {}
+}
+
+# Separation of duties
+
+separated(entries) := object.union(data.gateway.config, {"approvals": {"separation": entries}})
+
+all_of_it := {"excluded_roles": ["submitter"], "exclusive_roles": ["payments"], "distinct_approvers": true}
+
+of_bob := {"mission_id": "m1", "tenant": "red", "submitter": "bob", "submitter_roles": ["submitter", "payments"], "approved_by": ["eve"]}
+
+deciding(roles, resource) := decision if {
+	decision := rpc.decision with input as call(principal(roles), missions, "DecideApproval", resource) with data.gateway.config as separated(all_of_it)
+}
+
+test_an_approver_apart_decides if deciding(["approver"], of_bob).allow
+
+test_an_excluded_role_does_not_decide if {
+	decision := deciding(["approver", "submitter"], of_bob)
+	not decision.allow
+	codes(decision) == {"rpc.approver_excluded"}
+}
+
+test_whoever_shares_a_role_with_the_submitter_does_not_decide if {
+	decision := deciding(["approver", "payments"], of_bob)
+	not decision.allow
+	codes(decision) == {"rpc.approver_shares_role"}
+	deciding(["approver", "payments"], object.union(of_bob, {"submitter_roles": ["submitter"]})).allow
+}
+
+test_whoever_has_approved_another_step_does_not_decide if {
+	decision := deciding(["approver"], object.union(of_bob, {"approved_by": ["eve", "ann"]}))
+	not decision.allow
+	codes(decision) == {"rpc.approver_repeated"}
+}
+
+test_without_what_is_compared_nobody_decides if {
+	every field in ["submitter_roles", "approved_by"] {
+		not deciding(["approver"], object.remove(of_bob, [field])).allow
+	}
+}
+
+test_other_methods_are_not_separated if {
+	every method in ["GetMission", "ListApprovals"] {
+		rpc.decision.allow with input as call(principal(["approver", "submitter"]), missions, method, own) with data.gateway.config as separated(all_of_it)
+	}
+}
+
+test_without_separation_data_nothing_is_compared if {
+	rpc.decision.allow with input as call(principal(["approver", "submitter"]), missions, "DecideApproval", of_bob) with data.gateway.config as separated({})
+}
+
+# Time windows
+
+office(selectors) := object.union(data.gateway.config, {
+	"windows": {"office": {"weekdays": ["monday", "friday"], "from": "08:00", "to": "18:00"}},
+	"closings": [object.union({"name": "office hours", "at": ["rpc"], "open_in": ["office"], "message": "come back on Friday"}, selectors)],
+})
+
+test_closed_now if {
+	every selectors in [{}, {"roles": ["submitter"]}, {"methods": ["gateway.v1.MissionService/SubmitMission"]}] {
+		decision := rpc.decision with input as call(principal(["submitter"]), missions, "SubmitMission", {}) with data.gateway.config as office(selectors)
+		not decision.allow
+		codes(decision) == {"rpc.closed_now"}
+	}
+}
+
+test_open_to_others_and_on_friday if {
+	every selectors in [{"roles": ["operator"]}, {"methods": ["gateway.v1.MissionService/RetryMission"]}] {
+		rpc.decision.allow with input as call(principal(["submitter"]), missions, "SubmitMission", {}) with data.gateway.config as office(selectors)
+	}
+	friday := object.union(call(principal(["submitter"]), missions, "SubmitMission", {}), {"time": {"rfc3339": "2026-11-27T08:00:00Z", "weekday": "friday"}})
+	rpc.decision.allow with input as friday with data.gateway.config as office({})
+}
+
+test_without_what_closings_look_at_a_call_is_denied if {
+	every path in ["time", "time/weekday", "principal/subject", "principal/tenant"] {
+		not rpc.decision.allow with input as json.remove(call(principal(["submitter"]), missions, "SubmitMission", {}), [path]) with data.gateway.config as office({"roles": ["operator"]})
+	}
+}
+
+# Silence is a no: where the decision itself comes to nothing.
+
+nothing(_, _, _) := 1 if false
+
+test_no_answer_is_a_no if {
+	decision := rpc.decision with input as {} with array.slice as nothing
+	not decision.allow
+	codes(decision) == {"rpc.undecided"}
 }

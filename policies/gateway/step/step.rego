@@ -11,6 +11,7 @@ import rego.v1
 import data.gateway.lib.kinds
 import data.gateway.lib.paths
 import data.gateway.lib.principals
+import data.gateway.lib.windows
 
 default decision := {"allow": false, "reasons": [{
 	"code": "step.undecided",
@@ -31,6 +32,8 @@ allow if {
 	granted
 	fits
 	open
+	is_array(input.taint) # so that a step that hides where its data is from is none that may take it
+	unrestricted
 	count(deny) == 0
 }
 
@@ -94,7 +97,8 @@ deny contains {
 	"rule": "data.gateway.step.deny",
 } if {
 	name := kind
-	some label in kinds.closed_taint(name, input.taint)
+	some label in config.kinds[name].closed_taint
+	label in input.taint
 }
 
 deny contains {
@@ -114,4 +118,42 @@ deny contains {
 } if {
 	method
 	not open
+}
+
+# What data.json may restrict besides. Where it says nothing of it, nothing below is
+# evaluated: hence the `else`, and restrictions apart from denials.
+default unrestricted := false
+
+unrestricted if {
+	not config.closings
+} else if {
+	closings == set()
+}
+
+deny contains reason if {
+	not unrestricted
+	some reason in restrictions
+}
+
+# Time windows: an empty set means that all was looked at.
+closings := windows.holding(
+	"step", {
+		"subjects": [input.principal.subject],
+		"tenants": [input.principal.tenant],
+		"roles": input.principal.roles,
+		"labels": input.mission.labels,
+		"kinds": [kind],
+	},
+	input.time,
+)
+
+restrictions contains {
+	"code": "step.closed_now",
+	"message": sprintf("time: at %s, \"%s\" of closings in data.gateway.config closes this: %s", [minute, name, why]),
+	"rule": "data.gateway.step.restrictions",
+} if {
+	minute := input.time.rfc3339
+	some entry in closings
+	name := entry.name
+	why := entry.message
 }

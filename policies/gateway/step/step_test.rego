@@ -11,6 +11,7 @@ asked(roles, kind, parameters) := {
 	"step": {"id": "a", "name": "a", "step_type": kind, "profile": "wasm", "attempt": 1},
 	"parameters": parameters,
 	"taint": ["client"],
+	"time": {"rfc3339": "2026-11-26T14:35:00Z", "weekday": "thursday", "minute_of_day": 875, "unix_seconds": 1795703700},
 }
 
 codes(decision) := {reason.code | some reason in decision.reasons}
@@ -94,4 +95,54 @@ test_closed_taint if {
 
 test_without_data_everything_is_denied if {
 	not step.decision.allow with input as asked(["admin"], "transform", {}) with data.gateway.config as {}
+}
+
+test_a_step_without_its_taint_is_denied if {
+	not step.decision.allow with input as json.remove(asked(["submitter"], "transform", {}), ["taint"])
+	not step.decision.allow with input as object.union(asked(["submitter"], "transform", {}), {"taint": "client"})
+}
+
+test_commands_take_no_data_from_the_network if {
+	config := object.union(data.gateway.config, {"roles": {"submitter": {"kinds": ["command"]}}})
+	tainted := object.union(asked(["submitter"], "command", {"argv": ["sort"]}), {"taint": ["network", "workspace"]})
+	decision := step.decision with input as tainted with data.gateway.config as config
+	codes(decision) == {"step.taint"}
+	plain := object.union(asked(["submitter"], "command", {"argv": ["sort"]}), {"taint": ["client", "workspace"]})
+	step.decision.allow with input as plain with data.gateway.config as config
+}
+
+at_night(selectors) := object.union(data.gateway.config, {
+	"windows": {"night": {"from": "20:00", "to": "06:00"}},
+	"closings": [object.union({"name": "only at night", "at": ["step", "rpc"], "open_in": ["night"], "message": "it loads the database"}, selectors)],
+})
+
+test_closed_now if {
+	every selectors in [{"kinds": ["transform"]}, {"roles": ["submitter"]}] {
+		decision := step.decision with input as asked(["submitter"], "transform", {}) with data.gateway.config as at_night(selectors)
+		not decision.allow
+		codes(decision) == {"step.closed_now"}
+	}
+}
+
+test_open_at_night_and_for_others if {
+	night := object.union(asked(["submitter"], "transform", {}), {"time": {"rfc3339": "2026-11-26T20:00:00Z"}})
+	step.decision.allow with input as night with data.gateway.config as at_night({})
+	step.decision.allow with input as asked(["submitter"], "transform", {}) with data.gateway.config as at_night({"kinds": ["http"]})
+}
+
+test_without_what_closings_look_at_a_step_is_denied if {
+	whole := asked(["submitter"], "transform", {})
+	every path in ["time", "principal/tenant", "principal/subject", "mission/labels"] {
+		not step.decision.allow with input as json.remove(whole, [path]) with data.gateway.config as at_night({"tenants": ["blue"]})
+	}
+}
+
+# Silence is a no: where the decision itself comes to nothing.
+
+nothing(_, _, _) := 1 if false
+
+test_no_answer_is_a_no if {
+	decision := step.decision with input as {} with array.slice as nothing
+	not decision.allow
+	codes(decision) == {"step.undecided"}
 }

@@ -33,17 +33,19 @@ async def refusal(*args: Any, **named: Any) -> tuple[str, str]:
     return refused.value.code, refused.value.message
 
 
-@given(default=FIGURES, kinds=FIGURES, roles=st.lists(FIGURES, max_size=3))
-def test_no_entry_widens(default: dict[str, int], kinds: dict[str, int], roles: list[dict[str, int]]) -> None:
-    """What a kind or a role says, and however many roles there are: each figure is at most the default's."""
+@given(default=FIGURES, kinds=FIGURES, roles=st.lists(FIGURES, max_size=3), tenant=FIGURES)
+def test_no_entry_widens(
+    default: dict[str, int], kinds: dict[str, int], roles: list[dict[str, int]], tenant: dict[str, int]
+) -> None:
+    """What a kind, a role or a tenant says, however many roles there are: each figure is at most the default's."""
     names = [f"r{at}" for at in range(len(roles))]
-    data = {"limits": {"default": default, "kinds": {"k": kinds}, "roles": dict(zip(names, roles, strict=True))}}
-    table = limit_table(data)  # type: ignore[arg-type]
-    got = table.of("k", names)
+    sections = {"kinds": {"k": kinds}, "roles": dict(zip(names, roles, strict=True)), "tenants": {"red": tenant}}
+    table = limit_table({"limits": {"default": default, **sections}})  # type: ignore[dict-item]
+    got = table.of("k", names, "red")
     for name in NAMES:
-        said = [entry[name] for entry in (kinds, *roles) if name in entry]
+        said = [entry[name] for entry in (kinds, *roles, tenant) if name in entry]
         assert getattr(got, name) == min([getattr(table.default, name), *said])
-    assert table.of("other", ["nobody"]) == table.default
+    assert table.of("other", ["nobody"], "blue") == table.default
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,9 @@ def test_no_entry_widens(default: dict[str, int], kinds: dict[str, int], roles: 
         {"default": {"blob_bytes_max": 2**40}},
         {"kinds": {"http": 1}},
         {"roles": []},
-        {"tenants": {}},
+        {"tenants": []},
+        {"tenants": {"red": {"blobs": 1}}},
+        {"tenant": {}},
     ],
 )
 def test_what_is_no_limit_is_refused_at_the_start(limits: Any) -> None:

@@ -1,0 +1,35 @@
+package gateway.lib.limits_test
+
+import rego.v1
+
+import data.gateway.lib.limits
+
+sizes := {"steps_max": 10, "runs_max": 100, "parallel_limit_max": 4}
+
+over(entries) := found if found := limits.over("red", sizes) with data.gateway.config as {"missions": {"limits": entries}}
+
+test_within_all_of_them if {
+	over({"default": sizes, "tenants": {"red": sizes, "blue": {"steps_max": 0}}}) == set()
+	over({"default": {}}) == set()
+	over({"tenants": {}}) == set()
+}
+
+test_each_figure_is_named if {
+	every name, size in sizes {
+		over({"default": {name: size - 1}}) == {{"where": "default", "limit": name, "maximum": size - 1, "size": size}}
+		over({"tenants": {"red": {name: size - 1}}}) == {{"where": "tenants.red", "limit": name, "maximum": size - 1, "size": size}}
+	}
+}
+
+test_a_tenant_gets_no_more_than_all if {
+	count(over({"default": {"steps_max": 5}, "tenants": {"red": {"steps_max": 50}}})) == 1
+}
+
+test_without_a_figure_or_a_tenant_nothing_is_known if {
+	not known("red", {"steps_max": 10, "runs_max": 100})
+	not known("red", object.union(sizes, {"runs_max": "1"}))
+	not known(null, sizes)
+	known("red", sizes)
+}
+
+known(tenant, figures) if limits.over(tenant, figures) == set() with data.gateway.config as {"missions": {"limits": {}}}
