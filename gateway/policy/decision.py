@@ -39,6 +39,7 @@ class Decision:
     profile: str | None = None
     require_approval: bool = False
     labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+    id: str = field(default="", compare=False)  # of what is recorded of it (gateway.decisions); empty: nothing is
 
     def require(self) -> None:
         """Return if this is a yes.
