@@ -52,6 +52,11 @@ class LruCache(Generic[K, V]):
         self._entries.move_to_end(key)
         return entry[0]
 
+    def clear(self) -> None:
+        """Let go of everything; what was counted stays counted."""
+        self._entries.clear()
+        self._cost = 0
+
     def put(self, key: K, value: V, cost: int) -> None:
         """Keep `value` in place of what `key` had, and let go of others to make room.
 

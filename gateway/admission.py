@@ -19,6 +19,7 @@ from engine.values import JsonObject, JsonValue
 from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.drafts import Draft, read_draft
 from gateway.errors import SanitizationError
+from gateway.events import digest
 from gateway.hookset import Hooks, HookSet
 from gateway.identity import Principal
 from gateway.observing import Observers
@@ -163,6 +164,8 @@ class Admission:
             sanitized.level.name,
             now=self._clock.now(),
         )
+        if evidence is not None:
+            evidence["policy_document"] = digest(asked)
         decision = await self._policy.decide("mission", asked)  # (2) the whole plan
         missing = [] if again else await self._secrets.missing(caller.tenant, sanitized.plan)
         decision = without_missing(decision, missing)

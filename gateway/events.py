@@ -57,6 +57,7 @@ class EventType(StrEnum):
 
     GATEWAY_STARTED = "gateway.started"
     GATEWAY_STOPPED = "gateway.stopped"
+    DECISION_LOG_DROPPED = "policy.decision_log_dropped"  # events that its collector will never get
     RPC_DENIED = "rpc.denied"
     LOG_READ = "audit.read"
     LOG_REPLAYED = "audit.replayed"  # a mission was run again beside what is recorded of it, and this came of it

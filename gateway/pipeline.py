@@ -383,6 +383,8 @@ def _behalf(admitted: AdmittedMission, target: str) -> Behalf:
 def note(decision: Decision, evidence: dict[str, JsonValue]) -> None:
     """Add to an event's evidence what policy answered, and which policy it was."""
     evidence["bundle"] = decision.bundle
+    if decision.id:
+        evidence["decision_id"] = decision.id
     if decision.reasons:
         evidence["reasons"] = reasons_document(decision.reasons)
     if decision.would_deny:

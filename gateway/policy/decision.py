@@ -40,6 +40,7 @@ class Decision:
     require_approval: bool = False
     labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
     would_deny: bool = False  # a yes only because the bundle is tried out (`gateway.policy.dry_run`)
+    id: str = field(default="", compare=False)  # of what is recorded of it (gateway.decisions); empty: nothing is
 
     def require(self) -> None:
         """Return if this is a yes.

@@ -17,7 +17,7 @@ from gateway.vault.book import Book
 from gateway.vault.master import KEY_FILE, NEXT_KEY_FILE, SALT_BYTES, MasterSource, read_key, sync_directory, write_key
 from gateway.vault.names import check_place, check_value
 from gateway.vault.sealing import KEY_BYTES, wipe
-from gateway.vault.vault_file import make_folder, open_vault, write_vault
+from gateway.vault.vault_file import make_folder, open_vault, stamp_of, write_vault
 
 _LOCK_FILE: Final = "lock"
 
@@ -68,6 +68,17 @@ class Keeper:
             if (tenant, name) not in book.entries:
                 raise SecretRefusedError(f"tenant {tenant} has no secret {name}", code="secret.unknown")
             write_vault(self._home, book.without((tenant, name)), data_key)
+
+    def handle_key(self) -> bytearray:
+        """Return the key that stays the same over rotations, which the caller wipes; a missing vault is made.
+
+        Raises:
+            SecretError: the vault or its key cannot be had.
+        """
+        with self._changing() as (book, data_key):
+            if stamp_of(self._home) is None:
+                write_vault(self._home, book, data_key)
+            return book.open_handle_key(data_key)
 
     def rotate(self, new_passphrase_file: Path | None = None) -> int:
         """Seal everything anew under new keys, and return how many secrets that were.

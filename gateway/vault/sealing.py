@@ -31,8 +31,13 @@ class Sealed:
 
 def seal(key: bytes | bytearray, value: bytes | bytearray, place: Place) -> Sealed:
     """Seal `value` under `key` for `place`."""
+    return seal_with(AESGCM(key), value, place)
+
+
+def seal_with(cipher: AESGCM, value: bytes | bytearray, place: Place) -> Sealed:
+    """Seal `value` by a key that is prepared already."""
     nonce = os.urandom(NONCE_BYTES)
-    return Sealed(nonce, AESGCM(key).encrypt(nonce, value, _bound(place)))
+    return Sealed(nonce, cipher.encrypt(nonce, value, _bound(place)))
 
 
 def unseal(key: bytes | bytearray, sealed: Sealed, place: Place) -> bytearray:
@@ -41,12 +46,21 @@ def unseal(key: bytes | bytearray, sealed: Sealed, place: Place) -> bytearray:
     Raises:
         SecretError: `secret.damaged`, another key, another place, or a changed byte: nobody can tell which.
     """
+    return unseal_with(AESGCM(key), sealed, place)
+
+
+def unseal_with(cipher: AESGCM, sealed: Sealed, place: Place) -> bytearray:
+    """Return the value by a key that is prepared already; as `unseal`.
+
+    Raises:
+        SecretError: `secret.damaged`.
+    """
     size = len(sealed.body) - TAG_BYTES
     if len(sealed.nonce) != NONCE_BYTES or size < 0:
         raise _damaged()
     value = bytearray(size)
     try:
-        AESGCM(key).decrypt_into(sealed.nonce, sealed.body, _bound(place), value)
+        cipher.decrypt_into(sealed.nonce, sealed.body, _bound(place), value)
     except InvalidTag as error:
         wipe(value)
         raise _damaged() from error

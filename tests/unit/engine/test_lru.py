@@ -54,3 +54,12 @@ def test_a_negative_cost_is_refused() -> None:
     """It would make room that is not there."""
     with pytest.raises(ValueError, match="at least 0"):
         LruCache[str, int](1, 1).put("a", 1, -1)
+
+
+def test_everything_can_be_let_go() -> None:
+    """Nothing is kept and nothing costs; what was counted stays counted."""
+    cache: LruCache[str, int] = LruCache(2, 10)
+    cache.put("a", 1, 4)
+    cache.get("a")
+    cache.clear()
+    assert (len(cache), cache.cost, cache.hits, cache.get("a")) == (0, 0, 1, None)

@@ -7,7 +7,9 @@ import pytest
 
 from engine.audit.errors import AuditUnavailableError
 from gateway.errors import PolicyDeniedError, Reason
+from gateway.events import digest
 from gateway.identity import ANONYMOUS, Principal
+from gateway.policy import document
 from gateway.policy.decision import Decision
 from gateway.policy.document import time_document
 from gateway.rpc.gate import PolicyGate
@@ -82,6 +84,9 @@ async def test_a_no_is_durable_before_it_is_told() -> None:
     assert event["details"] == {
         "reasons": [{"code": "rpc.method_not_granted", "message": "no role", "rule": "rule"}],
         "bundle": "sha256:b",
+        "document": digest(
+            document.rpc_document(ANN, service=MISSIONS, method="GetMission", resource={"mission_id": "m"})
+        ),
         "mission_id": "m",
     }
     assert log.durable_to == 0

@@ -1,0 +1,97 @@
+"""Keys of the records: derived from the vault's, so that who has only the database's file can read nothing of it.
+
+The root is HKDF-SHA256 of the vault's key of handles, which stays the same when master and data keys are rotated. Each
+day has a key of its own, so that one key seals at most a day's documents: AES-GCM with random nonces allows 2^32 of
+them (NIST SP 800-38D, 8.3), which is 49,000 a second. A third key makes the tags by which a person's rows are found.
+"""
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from typing import Final, Self
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from engine.clock import Clock
+from engine.lru import LruCache
+from gateway.errors import SecretError, StoreError
+from gateway.vault.keeper import Keeper
+from gateway.vault.master import MasterSource
+from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, Place, Sealed, seal_with, unseal_with, wipe
+
+FORMAT: Final = "missiongate.decisions/1"
+_DAYS_HELD_MAX: Final = 64  # ciphers of days that are kept ready
+_TAGS_HELD_MAX: Final = 1_024
+_TAG_BYTES: Final = 16
+
+
+class RecordKeys:
+    """Seals and opens what is recorded. Not for several threads at once: one has the writer, another each reader."""
+
+    def __init__(self, root: bytes | bytearray) -> None:
+        """Derive from `root`, 32 bytes, which the caller wipes."""
+        self._root = bytearray(_derived(root, b"root"))
+        self._tags = _derived(root, b"subject tags")
+        self._tagged: LruCache[tuple[str, str], bytes] = LruCache(_TAGS_HELD_MAX, _TAGS_HELD_MAX)
+        self._days: OrderedDict[int, AESGCM] = OrderedDict()
+        self.check: Final = _derived(root, b"check")  # tells two roots apart, and says nothing of either
+
+    @classmethod
+    def of(cls, source: MasterSource, clock: Clock) -> Self:
+        """Return the keys of a home; a vault that is missing is made, since its key is what they come from.
+
+        Raises:
+            SecretError: the vault or its key cannot be had: nothing is recorded then, and nothing decided.
+        """
+        root = Keeper(source, clock).handle_key()
+        try:
+            return cls(root)
+        finally:
+            wipe(root)
+
+    def seal(self, day: int, value: bytes, place: Place) -> bytes:
+        """Return `value` sealed for `place`: nonce, ciphertext, tag."""
+        sealed = seal_with(self._cipher(day), value, (FORMAT, *place))
+        return sealed.nonce + sealed.body
+
+    def open(self, day: int, sealed: bytes, place: Place) -> bytes:
+        """Return what was sealed.
+
+        Raises:
+            StoreError: `decisions.unreadable`, another key, another place, or a changed byte: nobody can tell which.
+        """
+        try:
+            found = unseal_with(self._cipher(day), Sealed(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]), (FORMAT, *place))
+        except SecretError as error:
+            message = "it does not open: it was changed, or the key is another"
+            raise StoreError(message, code="decisions.unreadable") from error
+        return bytes(found)
+
+    def tag(self, tenant: str, subject: str) -> bytes:
+        """Return what stands in a row for a person: who has the key can look for somebody, nobody can list names."""
+        tag = self._tagged.get((tenant, subject))
+        if tag is None:
+            told = hashlib.sha256(tenant.encode()).digest() + subject.encode()  # of one length, then all of the other
+            tag = hmac.digest(self._tags, told, "sha256")[:_TAG_BYTES]
+            self._tagged.put((tenant, subject), tag, 1)
+        return tag
+
+    def wipe(self) -> None:
+        """Overwrite the root; copies that Python and OpenSSL have made of it are not reached."""
+        wipe(self._root)
+        self._days.clear()
+
+    def _cipher(self, day: int) -> AESGCM:
+        cipher = self._days.get(day)
+        if cipher is None:
+            cipher = self._days[day] = AESGCM(_derived(self._root, b"day %d" % day))
+            if len(self._days) > _DAYS_HELD_MAX:
+                self._days.popitem(last=False)
+        return cipher
+
+
+def _derived(root: bytes | bytearray, purpose: bytes) -> bytes:
+    info = FORMAT.encode() + b" " + purpose
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(bytes(root))

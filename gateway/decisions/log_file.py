@@ -1,0 +1,99 @@
+"""The decision log as a file: one JSON object a line, rotated by size; only its owner can read it.
+
+decisions.ndjson, decisions.ndjson.1 (the one before), … decisions.ndjson.N (the oldest that is kept)
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import ConfigurationError, StoreError
+
+SIZE_BYTES_MAX: Final = 64 * 1024 * 1024
+KEPT_MAX: Final = 8  # files beside the current one
+_TAIL_BYTES: Final = 65_536
+
+
+class LogFile:
+    """Appends whole lines; a write that fails leaves none of them, or a part of one."""
+
+    def __init__(self, path: Path, *, size_bytes_max: int = SIZE_BYTES_MAX, kept_max: int = KEPT_MAX) -> None:
+        """Open the file, and cut off the torn line that a process which was killed has left.
+
+        Raises:
+            ConfigurationError: `config.decision_log`, it cannot be written, is no regular file, or open to others.
+        """
+        self._path = path
+        self._size_bytes_max = size_bytes_max
+        self._kept_max = kept_max
+        try:
+            self._descriptor = self._open()
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) & 0o077:
+                os.close(self._descriptor)
+                message = f"{path}: must be a regular file that only its owner can read (chmod 600)"
+                raise ConfigurationError(message, code="config.decision_log")
+            self._size = _without_torn_line(self._descriptor, status.st_size)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}", code="config.decision_log") from error
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Append lines, none of which has a line feed in it.
+
+        Raises:
+            StoreError: `decisions.log_file`; the file is as it was.
+        """
+        data = b"".join(line + b"\n" for line in lines)
+        try:
+            if self._size and self._size + len(data) > self._size_bytes_max:
+                self._rotate()
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+            message = f"the decision log {self._path}: {error.strerror}"
+            raise StoreError(message, code="decisions.log_file") from error
+        self._size += len(data)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._descriptor)
+
+    def _rotate(self) -> None:
+        for number in range(self._kept_max - 1, 0, -1):
+            with suppress(FileNotFoundError):
+                self._numbered(number).replace(self._numbered(number + 1))
+        if self._kept_max:
+            self._path.replace(self._numbered(1))
+        else:
+            self._path.unlink()
+        opened = self._open()
+        os.close(self._descriptor)
+        self._descriptor, self._size = opened, 0
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(self._path, flags, 0o600)
+
+
+def _without_torn_line(descriptor: int, size: int) -> int:
+    """Cut off what stands behind the last line feed, and return the size."""
+    end = size
+    while end:
+        begin = max(0, end - _TAIL_BYTES)
+        found = os.pread(descriptor, end - begin, begin).rfind(b"\n")
+        if found >= 0:
+            end = begin + found + 1
+            break
+        end = begin
+    if end != size:
+        os.ftruncate(descriptor, end)
+    return end

@@ -1,0 +1,123 @@
+"""Answers for the same document again: within one bundle and one minute a decision is a function of its document.
+
+`input.time` has the resolution of a minute and stands in the document, so whoever asks a minute later asks something
+else. The key is the bundle's digest, the entrypoint and BLAKE2b-256 of the document under a random key of this process.
+A client writes much of a document: with a digest that it could compute it would look for two documents of one digest,
+have the harmless one allowed, and be answered for the other from here. 256 bits make that 2^128 tries; the key takes
+even those away, since nobody outside can compute the digest at all.
+
+Only what policy itself has answered is kept. A deny of the host's own (`policy.timeout`, `policy.crashed`,
+`policy.undefined`, …) says that something was wrong, perhaps for a moment: the next asker tries again.
+"""
+
+import asyncio
+import hashlib
+import os
+from typing import Final
+
+from engine.lru import LruCache
+from gateway.policy.decision import Decision
+from gateway.policy.engine import ENTRYPOINTS, Entrypoint, PolicyEngine
+
+BYTES_MAX: Final = 64 * 1024 * 1024
+_DIGEST_BYTES: Final = 32
+_ENTRY_BYTES: Final = 1_024  # of a plain yes with its key and its place
+_REASON_BYTES: Final = 256  # of a reason's objects, its texts not counted
+_LABEL_BYTES: Final = 512
+
+Key = tuple[str, Entrypoint, bytes]
+
+
+class CachedPolicy:
+    """Implements `gateway.policy.engine.PolicyEngine` around another one. Used on one event loop."""
+
+    def __init__(
+        self, inner: PolicyEngine, *, entries_max: int, deterministic: bool, bytes_max: int = BYTES_MAX
+    ) -> None:
+        """Prepare.
+
+        Args:
+            inner: decides what is not here.
+            entries_max: answers that are kept; 0: none, every document is asked.
+            deterministic: whether an answer depends on the document alone (`Bundle.deterministic`); where not, every
+                document is asked.
+            bytes_max: memory that answers may take, roughly.
+        """
+        self._inner = inner
+        self._kept: LruCache[Key, Decision] | None = (
+            LruCache(entries_max, bytes_max) if entries_max and deterministic else None
+        )
+        self._under_way: dict[Key, asyncio.Future[Decision | None]] = {}
+        self._of = inner.digest
+        secret = os.urandom(_DIGEST_BYTES)
+        self._hashers = {name: hashlib.blake2b(digest_size=_DIGEST_BYTES, key=secret) for name in ENTRYPOINTS}
+        self.hits = 0
+        self.misses = 0
+        self.shared = 0  # hits that waited for an evaluation which was under way
+
+    @property
+    def digest(self) -> str:
+        """`sha256:<hex>` of the bundle that answers."""
+        return self._inner.digest
+
+    @property
+    def entries(self) -> int:
+        """How many answers are kept."""
+        return 0 if self._kept is None else len(self._kept)
+
+    async def decide(self, entrypoint: Entrypoint, document: bytes) -> Decision:
+        """Decide one document, or return what was decided on the same one (`PolicyEngine.decide`)."""
+        kept = self._kept
+        if kept is None:
+            return await self._inner.decide(entrypoint, document)
+        bundle = self._inner.digest
+        if bundle != self._of:
+            kept.clear()
+            self._of = bundle
+        hasher = self._hashers[entrypoint].copy()
+        hasher.update(document)
+        key = (bundle, entrypoint, hasher.digest())
+        decision = kept.get(key)
+        if decision is not None:
+            self.hits += 1
+            return decision
+        return await self._decide(kept, key, document)
+
+    async def _decide(self, kept: LruCache[Key, Decision], key: Key, document: bytes) -> Decision:
+        """Wait for the evaluation of this key that is under way, or be it.
+
+        One that is cancelled, or fails, ends nobody else: the first of those that waited takes its place.
+        """
+        while (under_way := self._under_way.get(key)) is not None:
+            # Shielded, or a caller that leaves would cancel what the others wait for.
+            if (told := await asyncio.shield(under_way)) is not None:
+                self.hits += 1
+                self.shared += 1
+                return told
+            if (found := kept.get(key)) is not None:  # another one that waited has been faster
+                self.hits += 1
+                return found
+        self.misses += 1
+        mine: asyncio.Future[Decision | None] = asyncio.get_running_loop().create_future()
+        self._under_way[key] = mine
+        decision: Decision | None = None
+        try:
+            decision = await self._inner.decide(key[1], document)
+        finally:
+            del self._under_way[key]
+            mine.set_result(decision)
+        # An answer of a bundle that came while this was evaluated is that bundle's, and not for this key.
+        if decision.bundle == key[0] == self._of and _is_policys(decision):
+            kept.put(key, decision, _cost(decision))
+        return decision
+
+
+def _is_policys(decision: Decision) -> bool:
+    """Return whether policy gave this answer, not the host in its place."""
+    return all(reason.rule != "host" for reason in decision.reasons)
+
+
+def _cost(decision: Decision) -> int:
+    """Return roughly how many bytes of memory an answer takes; what it may hold is bounded by `parse_decision`."""
+    texts = sum(len(r.code) + 4 * len(r.message) + len(r.rule) + _REASON_BYTES for r in decision.reasons)
+    return _ENTRY_BYTES + texts + _LABEL_BYTES * len(decision.labels)

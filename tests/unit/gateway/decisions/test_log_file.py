@@ -1,0 +1,97 @@
+"""The log's file: whole lines, private, rotated, and as it was where a write fails."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from gateway.decisions.log_file import LogFile
+from gateway.errors import ConfigurationError, StoreError
+
+
+def test_lines_are_appended_and_survive_a_restart(tmp_path: Path) -> None:
+    """Mode 0600; what was there stays."""
+    path = tmp_path / "log.ndjson"
+    for line in (b"1", b"2"):
+        log = LogFile(path)
+        log.append([line])
+        log.close()
+    assert path.read_bytes() == b"1\n2\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("found", "left"), [(b"1\n2", b"1\n"), (b"torn", b""), (b"1\n" + b"x" * 200_000, b"1\n")])
+def test_a_torn_line_is_cut_off(tmp_path: Path, found: bytes, left: bytes) -> None:
+    """A process that was killed has left it; the next line begins a line."""
+    path = tmp_path / "log.ndjson"
+    path.write_bytes(found)
+    path.chmod(0o600)
+    log = LogFile(path)
+    log.append([b"n"])
+    log.close()
+    assert path.read_bytes() == left + b"n\n"
+
+
+def test_it_is_rotated_by_size(tmp_path: Path) -> None:
+    """The newest lines are in the file itself, older ones behind numbers, and the oldest go."""
+    path = tmp_path / "log.ndjson"
+    log = LogFile(path, size_bytes_max=10, kept_max=2)
+    for number in range(8):
+        log.append([b"%04d" % number])
+    log.close()
+    names = {each.name: each.read_text().split() for each in tmp_path.iterdir()}
+    assert names == {
+        "log.ndjson": ["0006", "0007"],
+        "log.ndjson.1": ["0004", "0005"],
+        "log.ndjson.2": ["0002", "0003"],
+    }
+    assert {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()} == {0o600}
+
+
+def test_nothing_but_the_current_file_may_be_kept(tmp_path: Path) -> None:
+    """With no place for an older one it is unlinked."""
+    log = LogFile(tmp_path / "log.ndjson", size_bytes_max=4, kept_max=0)
+    log.append([b"one"])
+    log.append([b"two"])
+    log.close()
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"two\n"]
+
+
+def test_a_write_that_fails_leaves_nothing_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of it was written, then the disk was full: it is cut off again, and the next write is whole."""
+    path = tmp_path / "log.ndjson"
+    log = LogFile(path)
+    log.append([b"first"])
+    real, calls = os.write, []
+
+    def write(descriptor: int, data: bytes) -> int:
+        calls.append(len(data))
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data[:3])
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(StoreError) as failed:
+        log.append([b"second"])
+    assert failed.value.code == "decisions.log_file"
+    assert path.read_bytes() == b"first\n"
+    monkeypatch.undo()
+    log.append([b"third"])
+    log.close()
+    assert path.read_bytes() == b"first\nthird\n"
+
+
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """So is a link, a directory, and a folder that is not there."""
+    loose = tmp_path / "loose"
+    loose.write_bytes(b"")
+    loose.chmod(0o644)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "target")
+    for path in (loose, link, tmp_path, tmp_path / "none" / "log"):
+        with pytest.raises(ConfigurationError) as refused:
+            LogFile(path)
+        assert refused.value.code == "config.decision_log"
+    assert not (tmp_path / "target").exists()
