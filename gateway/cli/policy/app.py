@@ -2,7 +2,7 @@
 
 import typer
 
-from gateway.cli.policy import check, evaluate, inputs
+from gateway.cli.policy import check, evaluate, inputs, testing
 
 app = typer.Typer(help="Policy: check, test, evaluate and explain a bundle.", no_args_is_help=True)
 
@@ -13,6 +13,7 @@ def group() -> None:
 
 
 app.command("check")(check.check)
+app.command("test")(testing.run_suite)
 app.command("eval")(evaluate.evaluate)
 app.command("input")(inputs.input_document)
 app.command("schema")(inputs.schema)

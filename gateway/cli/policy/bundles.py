@@ -1,5 +1,6 @@
 """Bundles for the commands: which one is meant, its files as they are, and the vetted bundle itself."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -81,3 +82,8 @@ def made(output: Output, make: Callable[[], _T]) -> _T:
         return make()
     except EngineError as error:
         fail(error, output)
+
+
+def quiet_workers() -> None:
+    """Leave out what the log says of workers that are ended at a deadline: the command itself says it."""
+    logging.getLogger("gateway.workers").setLevel(logging.ERROR)

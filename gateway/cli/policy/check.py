@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from engine.errors import EngineError
@@ -55,7 +56,7 @@ def check(
         raise typer.Exit(Exit.FAILED)
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
+def print_findings(findings: Sequence[Finding], console: Console = OUT) -> None:
     """Print findings as `file:line: message [code]`, each with its line and what to write instead."""
     for finding in findings:
         mark = ("✗ ", "red") if finding.severity == "error" else ("! ", "yellow")
@@ -63,11 +64,11 @@ def print_findings(findings: Sequence[Finding]) -> None:
         if finding.file:
             where = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
             line.append_text(said(f"{where}: ", "bold"))
-        OUT.print(line.append_text(said(finding.message)).append_text(said(f"  [{finding.code}]", "dim")))
+        console.print(line.append_text(said(finding.message)).append_text(said(f"  [{finding.code}]", "dim")))
         if finding.source.strip():
-            OUT.print(Text.assemble((f"  {finding.line:>4} │ ", "dim"), said(finding.source.strip())))
+            console.print(Text.assemble((f"  {finding.line:>4} │ ", "dim"), said(finding.source.strip())))
         if finding.instead:
-            OUT.print(said(f"  → write: {finding.instead}", "dim"))
+            console.print(said(f"  → write: {finding.instead}", "dim"))
 
 
 def _print_summary(bundle: Bundle | None, findings: Sequence[Finding], errors: int) -> None:

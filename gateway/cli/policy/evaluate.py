@@ -116,7 +116,7 @@ async def _ask(bundle: Bundle, rule: str, document: bytes | None) -> Answer:
     if (value := data_at(bundle, rule)) is not None:
         return Answer(Status.VALUE, value)
     try:
-        async with laboratory(bundle) as running:
+        async with laboratory(bundle.modules, bundle.document) as running:
             return await running.ask(rule, document)
     except WorkerError as error:
         if error.code == "worker.deadline":

@@ -1,15 +1,15 @@
 """Where an author's rules are evaluated: in a worker process, each evaluation with a deadline at which it is ended."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import orjson
 
+from engine.values import JsonObject
 from gateway.policy.answer import Status
 from gateway.policy.authoring.interpreter import Answer
 from gateway.policy.authoring.sources import packed
-from gateway.policy.bundle import Bundle
 from gateway.policy.calls import WORKER
 from gateway.policy.pool import ADDRESS_SPACE_BYTES_MAX
 from gateway.policy.vetting import Module
@@ -61,15 +61,17 @@ def _answer(answer: Any) -> Answer:
 
 
 @asynccontextmanager
-async def laboratory(bundle: Bundle, tests: tuple[Module, ...] = ()) -> AsyncIterator[Laboratory]:
-    """Have a worker with a vetted bundle, and with tests that were vetted, for as long as the block lasts.
+async def laboratory(
+    modules: Sequence[Module], data: JsonObject, *, coverage: bool = False
+) -> AsyncIterator[Laboratory]:
+    """Have a worker with modules that were vetted, and their data, for as long as the block lasts.
 
     Raises:
         WorkerError: `worker.start_failed`, there are no workers to be had.
     """
     zygote = await Zygote.start(PRELOAD)
     try:
-        pool = WorkerPool(zygote, spec_of(bundle, tests), 1, spares=1)
+        pool = WorkerPool(zygote, spec_of(modules, data, coverage=coverage), 1, spares=1)
         try:
             await pool.start()
             yield Laboratory(pool)
@@ -79,11 +81,11 @@ async def laboratory(bundle: Bundle, tests: tuple[Module, ...] = ()) -> AsyncIte
         await zygote.close()
 
 
-def spec_of(bundle: Bundle, tests: tuple[Module, ...] = ()) -> WorkerSpec:
+def spec_of(modules: Sequence[Module], data: JsonObject, *, coverage: bool = False) -> WorkerSpec:
     """Return how to make such a worker."""
     return WorkerSpec(
         entry=ENTRY,
-        config=packed(bundle, tests),
+        config=packed(modules, data, coverage=coverage),
         limits=ResourceLimits(address_space_bytes_max=ADDRESS_SPACE_BYTES_MAX, processes_max=0),
         calls=WORKER,
     )

@@ -1,6 +1,6 @@
 """The files of a bundle as its author has them, broken ones included: rules, tests, data, schemas."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -8,7 +8,6 @@ from typing import Final
 import orjson
 
 from engine.values import JsonObject
-from gateway.policy.bundle import Bundle
 from gateway.policy.vetting import Module
 
 TEST_SUFFIX: Final = "_test.rego"
@@ -50,23 +49,14 @@ class Sources:
         return lines[number - 1] if 0 < number <= len(lines) else ""
 
 
-def packed(bundle: Bundle, tests: tuple[Module, ...] = ()) -> bytes:
-    """Return what an author's worker is given: a vetted bundle, and tests that were vetted."""
+def packed(modules: Sequence[Module], data: JsonObject, *, coverage: bool = False) -> bytes:
+    """Return what an author's worker is given: modules that were vetted, and the data beside them."""
     return orjson.dumps(
-        {
-            "modules": [[module.path, module.text] for module in bundle.modules],
-            "tests": [[module.path, module.text] for module in tests],
-            "data": bundle.document,
-            "digest": bundle.digest,
-        }
+        {"modules": [[module.path, module.text] for module in modules], "data": data, "coverage": coverage}
     )
 
 
-def unpacked(config: bytes) -> tuple[list[tuple[str, str]], list[tuple[str, str]], JsonObject]:
-    """Return modules, tests and data of `packed`."""
+def unpacked(config: bytes) -> tuple[list[tuple[str, str]], JsonObject, bool]:
+    """Undo `packed`."""
     value = orjson.loads(config)
-    return (
-        [(path, text) for path, text in value["modules"]],
-        [(path, text) for path, text in value["tests"]],
-        value["data"],
-    )
+    return [(path, text) for path, text in value["modules"]], value["data"], value["coverage"]

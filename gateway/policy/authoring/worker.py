@@ -18,9 +18,8 @@ def serve(config: bytes, fds: tuple[int, ...]) -> Callable[[bytes], bytes]:  # n
         fds: none.
     """
     os.environ["RUST_BACKTRACE"] = "0"  # regorus would walk the stack for every error, a hundred times its cost
-    modules, tests, data = unpacked(config)
-    coverage = bool(tests)
-    interpreter = Interpreter.of([*modules, *tests], data, coverage=coverage)
+    modules, data, coverage = unpacked(config)
+    interpreter = Interpreter.of(modules, data, coverage=coverage)
 
     def handle(frame: bytes) -> bytes:
         head, _, document = frame.partition(b"\n")
