@@ -7,6 +7,7 @@ import typer
 
 from gateway.cli import approvals, audit, audit_replay, control, demo, home, keys, missions, plan, sanitize, secret
 from gateway.cli.hook import app as hook_app
+from gateway.cli.policy import app as policy_app
 
 app = typer.Typer(
     name="missiongate",
@@ -53,4 +54,5 @@ audit.app.command("replay")(audit_replay.replay)
 app.add_typer(audit.app, name="audit")
 app.add_typer(hook_app.app, name="hook")
 app.add_typer(keys.app, name="keys")
+app.add_typer(policy_app.app, name="policy")
 app.add_typer(secret.app, name="secret")

@@ -17,7 +17,7 @@ PARENTHESES_MAX: Final = 32
 _FORBIDDEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
-_TOKEN: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`|#[^\n]*|[\[\]{}()"`]')
+TOKEN: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`|#[^\n]*|[\[\]{}()"`]')
 _CLOSES: Final = {"]": "[", "}": "{", ")": "("}
 _LIMITS: Final = {"[": (NESTING_MAX, "[{"), "{": (NESTING_MAX, "[{"), "(": (PARENTHESES_MAX, "(")}
 _OPENS: Final = frozenset(_LIMITS)
@@ -35,7 +35,7 @@ def check_source(path: str, text: str) -> None:
         )
         raise PolicyInvalidError(message, code="policy.character", file=path, line=_line(text, found.start()))
     depth = dict.fromkeys(_LIMITS, 0)
-    for token in _TOKEN.finditer(text):
+    for token in TOKEN.finditer(text):
         kind = token[0]
         if kind in _OPENS:
             depth[kind] += 1

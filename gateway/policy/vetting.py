@@ -44,21 +44,25 @@ def vet(
         PolicyInvalidError: the first thing found, by file; `file` and `line` say where.
     """
     parsed = [parse_module(module.path, module.text) for module in modules]
-    kinds = _rule_kinds(parsed, builtins_allowed)
+    kinds = rule_kinds(parsed, ALLOWED | builtins_allowed)
     for module in parsed:
-        _check_package(module, roots, data, kinds)
+        check_package(module, roots, data, kinds)
     uses: dict[Path, list[Use]] = defaultdict(list)
     packages = frozenset(module.package for module in parsed)
     for module in parsed:
         table = RuleTable(module, kinds, packages, ALLOWED | builtins_allowed)
         for rule in module.rules:
             uses[(*module.package, rule.name)] += vet_rule(table, rule)
-    _check_recursion(uses, kinds)
+    check_recursion(uses, kinds)
     compile_modules(parsed)
 
 
-def _rule_kinds(modules: Sequence[ParsedModule], builtins_allowed: frozenset[str]) -> dict[Path, str]:
-    """Return the kind of each rule by its full path; a rule has one kind, and one default."""
+def rule_kinds(modules: Sequence[ParsedModule], builtins: frozenset[str]) -> dict[Path, str]:
+    """Return the kind of each rule by its full path; a rule has one kind, and one default.
+
+    Raises:
+        PolicyInvalidError: `policy.rule_conflict`; `policy.shadows_builtin`, a name is among `builtins`.
+    """
     kinds: dict[Path, str] = {}
     defaults: set[Path] = set()
     for module in modules:
@@ -67,7 +71,7 @@ def _rule_kinds(modules: Sequence[ParsedModule], builtins_allowed: frozenset[str
             if kinds.setdefault(path, rule.kind) != rule.kind:
                 message = f"{rule.name} is a {rule.kind} here and a {kinds[path]} elsewhere"
                 raise module.refuse(rule.line, "policy.rule_conflict", message)
-            if rule.name in ALLOWED | builtins_allowed | {"input", "data"}:
+            if rule.name in builtins | {"input", "data"}:
                 raise module.refuse(rule.line, "policy.shadows_builtin", f"{rule.name} is the name of a builtin")
             if rule.default and path in defaults:
                 raise module.refuse(rule.line, "policy.rule_conflict", f"{rule.name} has two defaults")
@@ -76,7 +80,12 @@ def _rule_kinds(modules: Sequence[ParsedModule], builtins_allowed: frozenset[str
     return kinds
 
 
-def _check_package(module: ParsedModule, roots: Collection[str], data: JsonObject, kinds: Mapping[Path, str]) -> None:
+def check_package(module: ParsedModule, roots: Collection[str], data: JsonObject, kinds: Mapping[Path, str]) -> None:
+    """Return if a file's package is where it may be: under the roots, under no rule, and where no data is.
+
+    Raises:
+        PolicyInvalidError: `policy.outside_roots`, `policy.rule_conflict`, `policy.data_conflict`.
+    """
     name = "/".join(module.package[1:])
     if not any(root in {"", name} or name.startswith(f"{root}/") for root in roots):
         message = f"package {name.replace('/', '.')} is outside the roots of .manifest ({', '.join(roots)})"
@@ -102,8 +111,12 @@ def _has(data: JsonObject, path: Path) -> bool:
     return True
 
 
-def _check_recursion(uses: Mapping[Path, Sequence[Use]], kinds: Mapping[Path, str]) -> None:
-    """Refuse any cycle of rules; a reference to a whole package, or to `data` itself, uses all rules below it."""
+def check_recursion(uses: Mapping[Path, Sequence[Use]], kinds: Mapping[Path, str]) -> None:
+    """Return if no rule depends on itself; a reference to a package, or to `data` itself, uses all rules below it.
+
+    Raises:
+        PolicyInvalidError: `policy.recursion`, with the cycle.
+    """
     targets = {path: [(use, found) for use in used for found in _rules_at(use, kinds)] for path, used in uses.items()}
     done: set[Path] = set()
     for start in uses:

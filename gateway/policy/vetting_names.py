@@ -25,6 +25,7 @@ class RuleTable:
     kinds: Mapping[Path, str]  # of every rule of the bundle, by full path
     packages: frozenset[Path]  # of the bundle
     builtins: frozenset[str]  # that may be called
+    tests: bool = False  # the module is a file of tests, in which `with` replaces the input and data
 
     def resolve(self, name: str) -> Path | None:
         """Return what a name that is no local variable stands for: input, data, an import or a rule beside it."""
@@ -33,6 +34,10 @@ class RuleTable:
         if (*self.module.package, name) in self.kinds:
             return (*self.module.package, name)
         return self.module.aliases.get(name)
+
+    def holds_rules(self, path: Path) -> bool:
+        """Whether `path` is a rule, lies under one, or has rules below it."""
+        return self.is_package(path) or any(path[:end] in self.kinds for end in range(2, len(path) + 1))
 
     def is_package(self, path: Path) -> bool:
         """Whether `path` is a package of the bundle, or one lies below it."""

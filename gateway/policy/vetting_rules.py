@@ -7,7 +7,7 @@ local variables, scalars, comprehensions, and arrays, objects and sets of those.
 """
 
 from gateway.errors import PolicyInvalidError
-from gateway.policy.rego_ast import SCALARS, Node, Rule, children, split
+from gateway.policy.rego_ast import SCALARS, Node, Rule, children, dotted, split
 from gateway.policy.vetting_expressions import ExpressionCheck
 from gateway.policy.vetting_names import (
     RuleTable,
@@ -91,11 +91,23 @@ class _RuleCheck:
         """Declare first, then check: the statements of a query may stand in any order."""
         statements = query["stmts"]
         for statement in statements:
-            if statement.get("with_mods"):
-                raise self._refuse(statement, "with", "`with` belongs to tests; a decision has one input")
+            for modifier in statement.get("with_mods") or ():
+                self._with(modifier)
             self._declarations(statement["literal"], scope)
         for statement in statements:
+            for modifier in statement.get("with_mods") or ():
+                self._through(modifier["as"], scope)
             self._statement(statement["literal"], scope)
+
+    def _with(self, modifier: Node) -> None:
+        """`with` replaces the input and data, in tests only: of rules and functions the engines replace other ones."""
+        if not self._table.tests:
+            raise self._refuse(modifier, "with", "`with` belongs to tests; a decision has one input")
+        path = dotted(modifier["refr"])
+        head = self._table.resolve(path[0]) if path is not None else None
+        if path is None or head is None or self._table.holds_rules((*head, *path[1:])):
+            message = "`with` replaces `input`, data, and what is below; no rule, package or function"
+            raise self._refuse(modifier, "with_target", message)
 
     def _declarations(self, literal: Node, scope: Scope) -> None:
         kind, fields = split(literal)

@@ -42,7 +42,7 @@ plan(roles, steps) := {
 		"variables": {},
 		"steps": steps,
 		"levels": 1,
-		"runs": count(steps),
+		"runs": count([1 | some _ in steps]),
 	},
 	"time": {"rfc3339": "2026-11-26T14:35:00Z", "weekday": "thursday", "minute_of_day": 875, "unix_seconds": 1795703700},
 }

@@ -1,0 +1,141 @@
+"""policy check: everything for which a gateway would refuse a bundle, with what to write instead."""
+
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from engine.errors import EngineError
+from gateway.addresses import PUBLIC_ONLY
+from gateway.cli.options import OutputOption
+from gateway.cli.output import OUT, Exit, Output, counted, print_json, said
+from gateway.cli.policy.bundles import BundleArgument, load_bundle, made, read_sources
+from gateway.cli.policy.opa import EngineOption, PolicyEngineName, opa_findings, opa_program
+from gateway.constrained.data import quota_from, rules_from
+from gateway.effects.commands.data import commands_from
+from gateway.effects.limits import limit_table
+from gateway.hookset import ActiveHook
+from gateway.missions.retention import retention_days
+from gateway.policy.authoring.advice import advice
+from gateway.policy.authoring.findings import Finding
+from gateway.policy.authoring.findings import check as check_sources
+from gateway.policy.bundle import Bundle
+from gateway.rules import address_policy, bundled_policies, prepare_kinds
+from gateway.sandbox.hooks import builtin_hooks
+from gateway.sandbox.profile import profiles_from
+from gateway.security_levels import security_levels
+from gateway.vault.rules import secret_rules
+
+_OPA_SECONDS: Final = 60
+
+
+def check(
+    bundle: BundleArgument = Path(),
+    *,
+    engine: EngineOption = PolicyEngineName.REGORUS,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Tell everything for which a gateway would refuse the bundle; exit 1 where it would."""
+    sources = made(output, lambda: read_sources(bundle))
+    vetted, findings = check_sources(sources, lambda: load_bundle(bundle))
+    found = [*findings, *(_of_data(vetted) if vetted is not None else ())]
+    if engine is PolicyEngineName.OPA:
+        found += made(output, lambda: _of_opa(bundle))
+    errors = sum(finding.severity == "error" for finding in found)
+    if output is Output.JSON:
+        digest = {} if vetted is None else {"bundle": vetted.digest, "revision": vetted.revision}
+        print_json({"ok": not errors, **digest, "findings": [finding.document() for finding in found]})
+    else:
+        print_findings(found)
+        _print_summary(vetted, found, errors)
+    if errors:
+        raise typer.Exit(Exit.FAILED)
+
+
+def print_findings(findings: Sequence[Finding], console: Console = OUT) -> None:
+    """Print findings as `file:line: message [code]`, each with its line and what to write instead."""
+    for finding in findings:
+        mark = ("✗ ", "red") if finding.severity == "error" else ("! ", "yellow")
+        line = Text.assemble(mark)
+        if finding.file:
+            where = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
+            line.append_text(said(f"{where}: ", "bold"))
+        console.print(line.append_text(said(finding.message)).append_text(said(f"  [{finding.code}]", "dim")))
+        if finding.source.strip():
+            console.print(Text.assemble((f"  {finding.line:>4} │ ", "dim"), said(finding.source.strip())))
+        if finding.instead:
+            console.print(said(f"  → write: {finding.instead}", "dim"))
+
+
+def _print_summary(bundle: Bundle | None, findings: Sequence[Finding], errors: int) -> None:
+    warnings = len(findings) - errors
+    told = f", {counted(warnings, 'warning')}" if warnings else ""
+    if errors:
+        OUT.print(Text.assemble((counted(errors, "error"), "red"), told, ": a gateway would not load this bundle"))
+    elif bundle is not None:
+        revision = f" {bundle.revision}" if bundle.revision else ""
+        rules = counted(len(bundle.modules), "file")
+        OUT.print(
+            Text.assemble(("✓ ", "green"), said(f"a gateway would load this bundle{revision}: {rules} of rules{told}"))
+        )
+        OUT.print(said(f"  {bundle.digest}", "dim"))
+
+
+def _of_data(bundle: Bundle) -> Iterator[Finding]:
+    """Yield what the gateway's own readers refuse of the bundle's data, and entrypoints that nothing decides."""
+    for entrypoint in bundle.missing_entrypoints():
+        rule = f"data.gateway.{entrypoint}.decision"
+        message = f"nothing decides {rule}: every such request would be denied"
+        code = "policy.entrypoint_missing"
+        yield Finding("", None, code, message, instead=advice(code).replace("<entrypoint>", entrypoint))
+    readers: tuple[Callable[[], object], ...] = (
+        lambda: profiles_from(bundle.data),
+        lambda: address_policy(bundle),
+        lambda: prepare_kinds(_builtin(), profiles_from(bundle.data), PUBLIC_ONLY),
+        lambda: security_levels(bundle.data),
+        lambda: rules_from(bundle.data),
+        lambda: quota_from(bundle.data),
+        lambda: retention_days(bundle.data),
+        lambda: commands_from(bundle.data),
+        lambda: secret_rules(bundle.data),
+        lambda: limit_table(bundle.data),
+    )
+    seen: set[tuple[str, str]] = set()
+    for reader in readers:
+        try:
+            reader()
+        except EngineError as error:
+            if (error.code, error.message) not in seen:
+                seen.add((error.code, error.message))
+                yield Finding("data.json", None, error.code, error.message.removeprefix("data.json: "))
+
+
+def _builtin() -> list[ActiveHook]:
+    """Return the hooks that every gateway has: their profiles have to be in the data."""
+    return [ActiveHook(hook=hook) for hook in builtin_hooks()]
+
+
+def _of_opa(bundle: Path) -> Iterator[Finding]:
+    """Yield what `opa check --strict` says, with the schemas of the gateway's documents.
+
+    Raises:
+        ConfigurationError: there is no `opa`.
+    """
+    schemas = bundled_policies() / "schemas"
+    command = [
+        opa_program(),
+        "check",
+        "--strict",
+        "--bundle",
+        "--schema",
+        str(schemas),
+        "--format",
+        "json",
+        str(bundle),
+    ]
+    ran = subprocess.run(command, capture_output=True, check=False, timeout=_OPA_SECONDS)  # noqa: S603 - the author's own
+    return iter(opa_findings(ran.stdout + ran.stderr, ran.returncode, bundle))

@@ -1,0 +1,1 @@
+"""What authors of policy need: findings, tests, coverage, explanations. No I/O."""

@@ -1,0 +1,113 @@
+"""regorus for authors: any rule of a bundle, for any input, with rules added or data changed; each time on a clone.
+
+The vetted bundle itself is never changed: an engine with other rules or other data is another engine.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import orjson
+import regorus
+
+from engine.values import JsonObject
+from gateway.policy.answer import Status
+
+_UNDEFINED: Final = '"<undefined>"'
+_NO_SUCH_RULE: Final = "not a valid rule path"
+_BACKTRACE: Final = "\n\nStack backtrace:"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a rule came to."""
+
+    status: Status
+    value: Any = None  # of Status.VALUE
+    message: str = ""  # of the others
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a value."""
+        return self.status is Status.VALUE
+
+    @property
+    def holds(self) -> bool:
+        """Whether a statement that is this value would hold: it is there, and is not false."""
+        return self.defined and self.value is not False
+
+
+class Interpreter:
+    """One set of modules over one data document, prepared once."""
+
+    def __init__(self, engine: Any, data: JsonObject) -> None:
+        self._engine = engine
+        self.data = data
+
+    @classmethod
+    def of(cls, modules: Iterable[tuple[str, str]], data: JsonObject, *, coverage: bool = False) -> Self:
+        """Prepare an engine.
+
+        Args:
+            modules: (path, text) of each file.
+            data: the data document, from its root.
+            coverage: whether `covered` will be asked for.
+
+        Raises:
+            RuntimeError: regorus does not accept a module; vetted ones it does.
+        """
+        engine = regorus.Engine()
+        engine.set_enable_coverage(coverage)
+        for path, text in modules:
+            engine.add_policy(path, text)
+        engine.add_data_json(orjson.dumps(data).decode())
+        engine.eval_query_as_json("true")  # compiles everything, and evaluates nothing
+        return cls(engine, data)
+
+    def over(self, data: JsonObject) -> Self:
+        """Return the same rules over other data."""
+        engine = self._engine.clone()
+        engine.clear_data()
+        engine.add_data_json(orjson.dumps(data).decode())
+        return type(self)(engine, data)
+
+    def with_module(self, path: str, text: str) -> Self:
+        """Return the same with one more file of rules.
+
+        Raises:
+            RuntimeError: regorus does not accept it.
+        """
+        engine = self._engine.clone()
+        engine.add_policy(path, text)
+        engine.eval_query_as_json("true")
+        return type(self)(engine, self.data)
+
+    def ask(self, rule: str, document: bytes | None = None) -> Answer:
+        """Return what `rule` (`data.gateway.step.allow`) is for an input; never raises for what a policy does."""
+        return self._ask(self._engine.clone(), rule, document)
+
+    def covered(self, rule: str, document: bytes | None = None) -> tuple[Answer, dict[str, list[int]]]:
+        """Return what `rule` is, and the lines that regorus looked at on the way, by file."""
+        engine = self._engine.clone()
+        answer = self._ask(engine, rule, document)
+        report = orjson.loads(engine.get_coverage_report_as_json())
+        return answer, {file["path"]: file["covered"] for file in report["files"]}
+
+    @staticmethod
+    def _ask(engine: Any, rule: str, document: bytes | None) -> Answer:
+        try:
+            if document is not None:
+                engine.set_input_json(document.decode())
+            answer = engine.eval_rule_as_json(rule)
+        except (RuntimeError, ValueError) as error:
+            text = str(error).partition(_BACKTRACE)[0].strip()
+            return Answer(Status.UNDEFINED if text == _NO_SUCH_RULE else Status.FAILED, message=text)
+        except Exception as error:  # noqa: BLE001 - fail closed: whatever it was, there is no value
+            return Answer(Status.PANICKED, message=type(error).__name__)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # pyo3's, a BaseException that has no importable name
+                raise
+            return Answer(Status.PANICKED, message="the engine broke")
+        if answer == _UNDEFINED:
+            return Answer(Status.UNDEFINED)
+        return Answer(Status.VALUE, orjson.loads(answer))

@@ -1,0 +1,126 @@
+"""The tests of a bundle: found as OPA finds them, vetted, laid out for coverage, and each with a rule of its own.
+
+OPA runs each definition of a test as a test, `test_x` and `test_x#01`; regorus knows one rule of a name. So definitions
+after the first get names of their own in what regorus is given.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gateway.errors import PolicyInvalidError
+from gateway.policy.authoring.imports import written_out
+from gateway.policy.authoring.layout import Layout, lay_out
+from gateway.policy.authoring.sources import Sources
+from gateway.policy.bundle import Bundle
+from gateway.policy.rego_ast import ParsedModule, parse_module
+from gateway.policy.vetting import Module
+from gateway.policy.vetting_tests import SKIPPED_PREFIX, test_rules, vet_tests
+
+TESTS_MAX: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestCase:
+    """One test."""
+
+    __test__ = False  # of pytest
+
+    file: str
+    row: int
+    column: int
+    package: str  # data.gateway.step_test
+    name: str  # as OPA names it: test_x, test_x#01
+    rule: str  # what to evaluate, in full
+    skipped: bool  # by its prefix
+
+    @property
+    def full_name(self) -> str:
+        """What `--run` is matched with."""
+        return f"{self.package}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The tests of a bundle, and the files to run them in."""
+
+    cases: tuple[TestCase, ...]  # by file and row
+    modules: tuple[Module, ...]  # all files, laid out
+    layouts: Mapping[str, Layout]
+
+
+def read_suite(sources: Sources, bundle: Bundle) -> tuple[Suite, tuple[PolicyInvalidError, ...]]:
+    """Return the tests of a vetted bundle, and what vetting refuses of them; with any of that none should be run.
+
+    Raises:
+        PolicyInvalidError: `policy.too_large`, over TESTS_MAX tests.
+    """
+    vetted = [written_out(module) for module in sources.tests]
+    _, wrong = vet_tests(bundle.modules, vetted, data=bundle.document, roots=bundle.roots)
+    if wrong:
+        return Suite((), (), {}), wrong
+    tests = [parse_module(module.path, module.text) for module in sources.tests]
+    policy = [parse_module(module.path, module.text) for module in bundle.modules]
+    cases, renamed = _cases([*policy, *tests])
+    if len(cases) > TESTS_MAX:
+        raise PolicyInvalidError(f"more than {TESTS_MAX} tests", code="policy.too_large", file=cases[0].file)
+    layouts = {module.path: lay_out(module) for module in renamed}
+    modules = tuple(written_out(Module(path, layout.text)) for path, layout in layouts.items())
+    return Suite(tuple(sorted(cases, key=lambda case: (case.file, case.row, case.column))), modules, layouts), ()
+
+
+def matching(cases: tuple[TestCase, ...], pattern: str) -> tuple[TestCase, ...]:
+    """Return the tests whose full name a pattern is found in; all where it is empty.
+
+    Raises:
+        re.error: it is no regular expression.
+    """
+    if not pattern:
+        return cases
+    compiled = re.compile(pattern)
+    return tuple(case for case in cases if compiled.search(case.full_name))
+
+
+def _cases(modules: list[ParsedModule]) -> tuple[list[TestCase], list[ParsedModule]]:
+    """Return the tests, and the files in which each has a name of its own."""
+    cases: list[TestCase] = []
+    seen: dict[str, int] = {}
+    renames: dict[str, list[tuple[int, int, str]]] = {module.path: [] for module in modules}
+    for module, rule in test_rules(modules):
+        package = ".".join(module.package)
+        count = seen[f"{package}.{rule.name}"] = seen.get(f"{package}.{rule.name}", -1) + 1
+        name, own = rule.name, rule.name
+        if count:
+            name, own = f"{rule.name}#{count:02}", f"{rule.name}__definition_{count}"
+            start, end = _name_span(rule.node)
+            renames[module.path].append((start, end, own))
+        start = _name_span(rule.node)[0]
+        before = module.text.encode()[:start]
+        cases.append(
+            TestCase(
+                file=module.path,
+                row=rule.line,
+                column=len(before[before.rfind(b"\n") + 1 :].decode()) + 1,
+                package=package,
+                name=name,
+                rule=f"{package}.{own}",
+                skipped=rule.name.startswith(SKIPPED_PREFIX),
+            )
+        )
+    return cases, [_renamed(module, renames[module.path]) for module in modules]
+
+
+def _name_span(node: dict[str, object]) -> tuple[int, int]:
+    ((_, head),) = node["head"].items()  # type: ignore[attr-defined]
+    span = head["refr"]["Var"]["span"]
+    return span["start"], span["end"]
+
+
+def _renamed(module: ParsedModule, renames: list[tuple[int, int, str]]) -> ParsedModule:
+    if not renames:
+        return module
+    raw = bytearray(module.text.encode())
+    for start, end, name in sorted(renames, reverse=True):
+        raw[start:end] = name.encode()
+    return replace(parse_module(module.path, raw.decode()), path=module.path)
