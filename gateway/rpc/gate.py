@@ -5,11 +5,11 @@ from typing import Final
 
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
-from engine.values import JsonObject
+from engine.values import JsonObject, JsonValue
+from gateway.decided import note, require
 from gateway.errors import PolicyDeniedError
 from gateway.events import EventType, reasons_document
 from gateway.identity import Principal, actor
-from gateway.pipeline import require
 from gateway.policy import document
 from gateway.policy.engine import PolicyEngine
 
@@ -39,7 +39,9 @@ class PolicyGate:
             require(decision)
         except PolicyDeniedError as refusal:
             if not principal.anonymous:  # a stranger must not be able to fill the log
-                details = {"reasons": reasons_document(refusal.reasons), "bundle": decision.bundle, **resource}
+                details: dict[str, JsonValue] = {**resource}
+                note(decision, details)
+                details["reasons"] = reasons_document(refusal.reasons)
                 await self._record(EventType.RPC_DENIED, principal, f"{service}/{method}", details)
             raise
         if service in _READS_OF_THE_LOG:
