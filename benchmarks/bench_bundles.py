@@ -1,6 +1,6 @@
 """What a change of bundle costs those who are asking meanwhile.
 
-A bundle of 1 MB takes the place of another, again and again, under load. No decision may fail, and none may mix the two.
+A bundle of 1 MB takes the place of another, again and again, under load. No decision may fail, and none may mix two.
 
 Run it: `python -m benchmarks.bench_bundles`
 """

@@ -22,7 +22,7 @@ class Seats(Protocol):
 class StepAttempt:
     """What a runner gets beside the step."""
 
-    __slots__ = ("_key", "_seats", "context", "item", "number", "value")
+    __slots__ = ("_key", "_seats", "context", "item", "number", "value", "waited")
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class StepAttempt:
         self.number = number  # from 1
         self.item = item  # which item of a fan-out, from 0; None: the step is none
         self.value = value  # the item
+        self.waited = False  # it has waited for something outside: its time is no measure of anything else
         self._seats = seats
         self._key = key
 
@@ -54,6 +55,7 @@ class StepAttempt:
         for the end of a pause. The deadline of the attempt goes on. Where the block raises, the attempt is about to
         end, and gets no place.
         """
+        self.waited = True
         if self._seats is not None:
             self._seats.leave(self._key)
         yield

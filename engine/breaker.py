@@ -118,17 +118,17 @@ class Breaker:
             self._probes[passage] = now
         return passage
 
-    def call(self, *, limit_seconds: float | None = None) -> "BreakerCall":
+    def call(self, *, limit_seconds: float | None = None, excused: Callable[[], bool] = lambda: False) -> "BreakerCall":
         """Return a block that goes through the breaker, which learns from how it ends.
 
         What `is_retryable` says may pass is a failure, and so is what `is_exhaustion` knows; a refusal says nothing of
         the target's health. A cancellation is a failure where it is the deadline's: where the block has had
-        `limit_seconds`.
+        `limit_seconds`, unless its time is `excused`, which is asked then.
 
         Raises:
             StepError: `breaker.open`, on entering: the block is not entered.
         """
-        return BreakerCall(self, self._clock, limit_seconds)
+        return BreakerCall(self, self._clock, limit_seconds, excused)
 
     def settle(self, passage: "Passage", *, good: bool | None, exhausted: bool = False) -> None:
         """Hear from a passage what became of its call; None: nothing can be said.
@@ -212,12 +212,15 @@ class Passage:
 class BreakerCall:
     """A block that goes through a breaker; `Breaker.call` makes it, for one use."""
 
-    __slots__ = ("_begun", "_breaker", "_clock", "_limit_seconds", "_passage")
+    __slots__ = ("_begun", "_breaker", "_clock", "_excused", "_limit_seconds", "_passage")
 
-    def __init__(self, breaker: Breaker, clock: Clock, limit_seconds: float | None) -> None:
+    def __init__(
+        self, breaker: Breaker, clock: Clock, limit_seconds: float | None, excused: Callable[[], bool]
+    ) -> None:
         self._breaker = breaker
         self._clock = clock
         self._limit_seconds = limit_seconds
+        self._excused = excused
 
     def __enter__(self) -> None:
         self._passage = self._breaker.admit()
@@ -236,7 +239,8 @@ class BreakerCall:
     def _is_failure(self, error: BaseException) -> bool:
         limit = self._limit_seconds
         if isinstance(error, asyncio.CancelledError):
-            return limit is not None and self._clock.monotonic() - self._begun >= limit * _OF_ITS_TIME
+            late = limit is not None and self._clock.monotonic() - self._begun >= limit * _OF_ITS_TIME
+            return late and not self._excused()
         return is_retryable(error) or is_exhaustion(error)
 
 

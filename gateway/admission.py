@@ -6,6 +6,7 @@ raise holds here too: nothing catches in order to go on.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from itertools import islice
 from typing import Final
 
@@ -152,23 +153,36 @@ class Admission:
     ) -> Decision:
         """Stages 2 and 3: ask Rego about the whole mission, then screens; return the answer whatever it is.
 
-        `evidence` is told which screens ran. Rego's no stands: no screen is asked then. See `gateway.pipeline.require`.
+        `evidence` is told which screens ran. Rego's no stands: no screen is asked then. See `gateway.decided.require`.
 
         Asked `again` about one that was admitted, it looks for no secrets: only steps that need one fail without it.
         """
-        asked = document.mission_document(
+        asked = self.document(sanitized, caller, self._clock.now())
+        if evidence is not None:
+            evidence["policy_document"] = digest(asked)
+        decision = await self._policy.decide("mission", asked)  # (2) the whole plan
+        missing = [] if again else await self._secrets.missing(caller.tenant, sanitized.plan)
+        return await self.screened(sanitized, caller, without_missing(decision, missing), evidence)  # (3)
+
+    def document(self, sanitized: SanitizedMission, caller: Principal, now: datetime) -> bytes:
+        """Return a mission as policy sees it that decides `now`."""
+        return document.mission_document(
             caller,
             sanitized.plan,
             sanitized.digest,
             sanitized.taint,
             sanitized.level.name,
-            now=self._clock.now(),
+            now=now,
         )
-        if evidence is not None:
-            evidence["policy_document"] = digest(asked)
-        decision = await self._policy.decide("mission", asked)  # (2) the whole plan
-        missing = [] if again else await self._secrets.missing(caller.tenant, sanitized.plan)
-        decision = without_missing(decision, missing)
+
+    async def screened(
+        self,
+        sanitized: SanitizedMission,
+        caller: Principal,
+        decision: Decision,
+        evidence: dict[str, JsonValue] | None = None,
+    ) -> Decision:
+        """Stage 3: return what screens leave of policy's yes; a no is not shown to them."""
         hooks = self.hooks.current
         if decision.allow is not True or not hooks.at("screen", "mission"):
             return decision
@@ -176,9 +190,7 @@ class Admission:
             return denied("hook.unavailable", "there are screens, and nothing to run them in", bundle=decision.bundle)
         subject, summary = mission_subject(sanitized), mission_summary(caller, sanitized)
         told = {} if evidence is None else evidence
-        return await self._screening.screen_mission(
-            hooks, subject, summary, caller.tenant, decision, told
-        )  # (3) screens
+        return await self._screening.screen_mission(hooks, subject, summary, caller.tenant, decision, told)
 
     def observe(self, sanitized: SanitizedMission, caller: Principal) -> None:
         """Let observers see, later, a mission that is allowed."""

@@ -5,11 +5,19 @@
 - an attempt at a step, or at an item of it, that a mission began has one `step.allowed` or `step.refused`, unless it
   was cancelled before there was a verdict; only an allowed one is run; after a wait for a person, for another mission
   or for a time there is one more, marked `again`;
+- a yes of policy that needs a person's as well is a `step.held`, `effect.held` or `mission.held`, before the
+  `approval.requested` that has its digest; what was held is decided again, under the policy that is active then, and
+  only its verdict after that lets it go on: `step.allowed`, `effect.allowed`, `mission.cleared`, or a refusal. Where an
+  effect has waited so, the step and all effects of its batch are decided once more, marked `again` and `held`;
+- where a verdict has `redact`, what those pointers lead to is in no event, not even as a digest: those of outcomes and
+  outputs are of what was left. `effect.performed` says how many places were masked, and so does `step.output_redacted`,
+  which stands before the output's rewrites, and again after them where they have filled such a place;
 - a verdict names, in `screens` and `rewrites`, every screen that was asked and every rewrite that ran for it, in order;
   a refused one was refused by the last screen of the list where that says `deny`, and a screen with a `fault` beside an
   `abstain` has failed open, of which `hook.failed_open` tells too, at most once a minute for each hook, with counts;
 - an output that rewrites have passed has one `step.output_rewritten`, after the attempt's verdict and before
-  `step.ended`; of the attempt that completes a step, the last digest `after` is that of the output in `step.ended`;
+  `step.ended`; of the attempt that completes a step, the last digest `after` of `step.output_rewritten` and
+  `step.output_redacted` is that of the output in `step.ended`;
 - an effect that a module asks for has one `effect.allowed` or `effect.refused`, with the same exception, and one more,
   marked `again`, where an effect of the same batch has waited before it;
 - an `effect.intended` stands under a signed checkpoint before anything is done, and has one `effect.performed` or
@@ -63,6 +71,8 @@ class EventType(StrEnum):
     LOG_REPLAYED = "audit.replayed"  # a mission was run again beside what is recorded of it, and this came of it
     MISSION_REFUSED = "mission.refused"
     MISSION_ADMITTED = "mission.admitted"
+    MISSION_HELD = "mission.held"  # admitted, and waits for a person before its first step
+    MISSION_CLEARED = "mission.cleared"  # a person agrees, and so does policy again
     MISSION_CANCEL_REQUESTED = "mission.cancel_requested"
     MISSION_PAUSED = "mission.paused"
     MISSION_UNPAUSED = "mission.unpaused"
@@ -76,11 +86,14 @@ class EventType(StrEnum):
     MISSION_PRUNED = "mission.pruned"  # their records are gone, as retention says; the log stays
     CONSTRAINT_VIOLATED = "constraint.violated"  # a sanitizer, a decision or a module was over a limit of its own
     STEP_REFUSED = "step.refused"
+    STEP_HELD = "step.held"  # policy says yes, and wants a person to say so too
     STEP_ALLOWED = "step.allowed"
     OUTPUT_REWRITTEN = "step.output_rewritten"  # before anybody has seen the output
+    OUTPUT_REDACTED = "step.output_redacted"  # likewise
     STEP_ENDED = "step.ended"
     STEP_SKIPPED = "step.skipped"  # names many: steps that never began
     EFFECT_REFUSED = "effect.refused"
+    EFFECT_HELD = "effect.held"
     EFFECT_ALLOWED = "effect.allowed"
     EFFECT_INTENDED = "effect.intended"
     EFFECT_PERFORMED = "effect.performed"

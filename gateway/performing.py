@@ -1,5 +1,6 @@
 """Stage 7, the act: effects that were allowed are intended, performed one after the other, and journalled.
 
+What policy wants masked in an outcome is masked before anybody has it: the journal, the log, the step.
 What an earlier attempt has done is not done again (`gateway.journal`). An intent is durable, in the store and in the
 log, before anything is done; an outcome is durable in the store before the log and the step hear of it. Whatever
 happens, cancellation included, every intent gets its end in the log.
@@ -125,9 +126,12 @@ class Performing:
         try:
             caller = ready.admitted.caller
             limits = self._limits.of(ready.step.step_type, caller.roles, caller.tenant)
-            outcome = await self._effects.perform(request, replace(effect.scope, limits=limits))
+            scope = replace(effect.scope, limits=limits, masked=effect.redaction.names)
+            outcome, masked = effect.redaction.apply(await self._effects.perform(request, scope))
             entry: JsonObject = {"ok": outcome}
             ended, end = EventType.EFFECT_PERFORMED, {"outcome": digest(outcome)}
+            if masked:
+                end["redacted"] = masked
             await journal.settled(entry)
         except EffectError as error:
             if error.in_doubt:

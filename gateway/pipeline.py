@@ -7,6 +7,7 @@ in the log before it has a consequence (`gateway.events` has the laws).
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -18,23 +19,26 @@ from engine.errors import EngineError, StepError, Violation
 from engine.escaping import escaped_scope
 from engine.reference import resolve
 from engine.values import JsonValue
+from gateway.consent import Consent, Matter
 from gateway.constrained.record import in_trail
 from gateway.constrained.runs import ConstrainedRuns
 from gateway.constrained.sanitizer import ConstrainedSanitizer
+from gateway.decided import note, require
 from gateway.effects.performer import EffectRequest
 from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError
-from gateway.events import Audit, EventType, Verdict, digest, reasons_document
+from gateway.events import Audit, EventType, Verdict, digest
 from gateway.hookset import Hooks
 from gateway.journal import StepJournal
 from gateway.observing import Observers
+from gateway.outputs import Outputs
 from gateway.performing import Performing
 from gateway.policy.decision import Decision
 from gateway.policy.engine import PolicyEngine
+from gateway.policy.redaction import NO_REDACTION, Redaction
 from gateway.sandbox.abi import EffectAsked, StepEffects, StepFault, StepOutput, decode_step_output, encode_step
-from gateway.sandbox.abi_hooks import encode_value
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.screening import Behalf, Screening
-from gateway.stages import AdmittedMission, AllowedEffect, Given, ReadyStep, secret_claim
+from gateway.stages import AdmittedMission, AllowedEffect, Given, Granted, ReadyStep, secret_claim
 from gateway.step_failures import own_fault, step_error
 from gateway.vault.step_secrets import NO_SECRETS, NO_STEP_SECRETS, Secrets, StepSecrets
 
@@ -59,6 +63,7 @@ class StepPipeline:
         screening: Screening,
         observers: Observers,
         performing: Performing,
+        consent: Consent,
         effect_schemas: Mapping[str, ParameterSchema],
         breakers: Breakers,
         audit: Audit,
@@ -73,6 +78,8 @@ class StepPipeline:
         self._screening = screening
         self._observers = observers
         self._performing = performing
+        self._consent = consent
+        self._outputs = Outputs(screening, observers)
         self._effect_schemas = effect_schemas
         self._breakers = breakers
         self._audit = audit
@@ -90,21 +97,21 @@ class StepPipeline:
             StepError: a stage said no, could not answer, or the module failed. A refusal halts the mission.
         """
         try:
-            ready, constraints, journal = await self._decided(admitted, index, attempt)  # (4), (5)
-            output = await self._run_behind_breaker(ready, constraints, journal)  # (6) sandbox, (7) effects
-            return await self._told(ready, output)  # rewritten before anybody hears of it
+            ready, granted, journal = await self._decided(admitted, index, attempt)  # (4), (5)
+            output, granted = await self._run_behind_breaker(ready, granted, journal)  # (6) sandbox, (7) effects
+            return await self._outputs.told(ready, output, granted.redaction)  # before that nobody hears of it
         except StepError:
             raise
         except EngineError as error:
             raise step_error(error) from error
 
     async def _run_behind_breaker(
-        self, ready: ReadyStep, constraints: ExecutionConstraints, journal: StepJournal
-    ) -> JsonValue:
+        self, ready: ReadyStep, granted: Granted, journal: StepJournal
+    ) -> tuple[JsonValue, Granted]:
         """Stages 6 and 7. The breaker hears of failures as the step's: only those say that a resource is used up."""
         with self._breaker(ready):
             try:
-                return await self._run(ready, constraints, journal)
+                return await self._run(ready, granted, journal)
             except StepError:
                 raise
             except EngineError as error:
@@ -114,18 +121,19 @@ class StepPipeline:
         """Return the breaker of the step, for the time of its run.
 
         A step that only waits has none: nothing there could be down, whatever people and other missions do. Where one
-        waits among other things, a deadline says nothing of the others.
+        waits among other things, or has waited for a person, a deadline says nothing of the others.
         """
         effects = ready.kind.hook.effects
         waits = not _WAITS.isdisjoint(effects)
         if waits and _WAITS.issuperset(effects):
             return nullcontext()
         breaker = self._breakers.of(ready.admitted.caller.tenant, ready.step.step_type, ready.far_end)
-        return breaker.call(limit_seconds=None if waits else ready.step.timeout_seconds)
+        waited = lambda: ready.attempt.waited  # noqa: E731 - as it is when the run has ended
+        return breaker.call(limit_seconds=None if waits else ready.step.timeout_seconds, excused=waited)
 
     async def _decided(
         self, admitted: AdmittedMission, index: int, attempt: StepAttempt
-    ) -> tuple[ReadyStep, ExecutionConstraints, StepJournal]:
+    ) -> tuple[ReadyStep, Granted, StepJournal]:
         """Stages 4 and 5, under one verdict: it is in the log before the module runs.
 
         Its checkpoint is not waited for, since a module alone changes nothing.
@@ -146,12 +154,12 @@ class StepPipeline:
             ready = await self._resolve(admitted, index, attempt, given, held, evidence)  # (4) inputs, sanitized again
             evidence["parameters"] = digest(ready.parameters)
             self._runs.require(admitted.caller, ready.kind.hook)  # quota left, hook enabled
-            constraints = await self._authorize(ready, ready.kind.constraints, evidence)  # (5) Rego: step; screens
+            granted = await self._authorize(ready, Granted(ready.kind.constraints), evidence)  # (5) Rego: step; screens
         if ready.hooks.at("observe", "step"):
             document = partial(ready.document, self._clock.now())
             self._observers.observe(ready.hooks, "step", ready.seen.subject, document, given, admitted.caller.tenant)
         await self._keep_pace(verdict.seq)
-        return ready, constraints, journal
+        return ready, granted, journal
 
     async def _keep_pace(self, seq: int) -> None:
         """Wait while the log has much to sign: steps that outran the disk would fill its queue, and then fail."""
@@ -199,10 +207,8 @@ class StepPipeline:
             secrets=held,
         )
 
-    async def _authorize(
-        self, ready: ReadyStep, constraints: ExecutionConstraints, evidence: dict[str, JsonValue]
-    ) -> ExecutionConstraints:
-        """Stage 5: ask Rego about the step with its inputs, then the screens of steps.
+    async def _authorize(self, ready: ReadyStep, granted: Granted, evidence: dict[str, JsonValue]) -> Granted:
+        """Stage 5: ask Rego about the step with its inputs, a person where Rego wants that, then the screens of steps.
 
         Returns what a run of it gets, never more than it had.
         """
@@ -212,14 +218,18 @@ class StepPipeline:
         decision = await self._policy.decide("step", asked)
         note(decision, evidence)
         require(decision)
-        granted = decision.profile or ready.profile
-        evidence["profile"] = granted
-        _require_open(ready.admitted.sanitized.level.profile_violation(granted, "profile"))
-        constraints = constraints.narrow(self._profile(granted, decision))
-        of_mission = ready.admitted.decision
-        if of_mission.profile is not None:
-            constraints = constraints.narrow(self._profile(of_mission.profile, of_mission))
-        for limits in (of_mission.constraints, decision.constraints):
+        if decision.require_approval is not None:
+            consented = await self._consent.given(Matter.of_step(ready), decision, evidence)
+            decision, asked = consented.decision, consented.document
+        profile = decision.profile or ready.profile
+        evidence["profile"] = profile
+        _require_open(ready.admitted.sanitized.level.profile_violation(profile, "profile"))
+        constraints = granted.constraints.narrow(self._profile(profile, decision))
+        of_mission = (*ready.admitted.earlier, ready.admitted.decision)
+        for each in of_mission:
+            if each.profile is not None:
+                constraints = constraints.narrow(self._profile(each.profile, each))
+        for limits in (*(each.constraints for each in of_mission), decision.constraints):
             if limits:
                 constraints = constraints.narrow_by(limits)
         hooks = self._hooks.current  # after a wait as well: a screen that is new holds for what is under way
@@ -232,7 +242,7 @@ class StepPipeline:
         evidence["fuel_max"] = constraints.fuel_max
         evidence["memory_bytes_max"] = constraints.memory_bytes_max
         evidence["output_bytes_max"] = constraints.output_bytes_max
-        return constraints
+        return replace(granted, constraints=constraints).also_redacting(decision.redact)
 
     def _profile(self, name: str, decision: Decision) -> ExecutionConstraints:
         """Return a profile as the bundle that gave the decision has it."""
@@ -240,7 +250,7 @@ class StepPipeline:
             raise PolicyDeniedError([Reason("policy.unknown_profile", f"there is no profile {name!r}")])
         return profile
 
-    async def _run(self, ready: ReadyStep, constraints: ExecutionConstraints, journal: StepJournal) -> JsonValue:
+    async def _run(self, ready: ReadyStep, granted: Granted, journal: StepJournal) -> tuple[JsonValue, Granted]:
         """Stages 6 and 7: run the module, perform what it asks for, run it again with the longer journal, until done.
 
         What is given is the same in every round, and fuel is counted over all of them, so that the rounds together are
@@ -260,58 +270,47 @@ class StepPipeline:
                 seed=ready.given.seed,
             )
             # (6) the module, alone
-            report = await self._runs.run_step(ready.hooks.sandbox, ready, encoded, constraints, given)
+            report = await self._runs.run_step(ready.hooks.sandbox, ready, encoded, granted.constraints, given)
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
-                return answer.output
+                return answer.output, granted
             if isinstance(answer, StepFault):
                 raise own_fault(answer)
-            constraints = self._runs.spend(ready, constraints, report.fuel_used)
+            granted = replace(granted, constraints=self._runs.spend(ready, granted.constraints, report.fuel_used))
             # (7) checked, decided, intended, performed, journalled
-            constraints = await self._act(ready, constraints, answer, journal)
+            granted = await self._act(ready, granted, answer, journal)
 
-    async def _told(self, ready: ReadyStep, output: JsonValue) -> JsonValue:
-        """Return the output as rewrites leave it, which is all that anybody sees; let observers see that, later."""
-        hooks = ready.hooks
-        if hooks.at("rewrite", "output"):
-            evidence: dict[str, JsonValue] = {}
-            behalf = _behalf(ready.admitted, ready.target)
-            output = await self._screening.rewrite(hooks, "output", output, ready.seen, ready.given, behalf, evidence)
-            if evidence:
-                ready.admitted.trail.require_open(ready.target)
-                ready.admitted.trail.record(EventType.OUTPUT_REWRITTEN, ready.target, evidence)
-        if hooks.at("observe", "output"):
-            document = partial(encode_value, "output", output, ready.seen.facts)
-            self._observers.observe(
-                hooks, "output", ready.seen.subject, document, ready.given, ready.admitted.caller.tenant
-            )
-        return output
-
-    async def _act(
-        self, ready: ReadyStep, constraints: ExecutionConstraints, asked: StepEffects, journal: StepJournal
-    ) -> ExecutionConstraints:
+    async def _act(self, ready: ReadyStep, granted: Granted, asked: StepEffects, journal: StepJournal) -> Granted:
         """Stage 7: a batch is checked as a whole, then performed, up to the first error.
 
         After a wait, of which nobody knows how long it takes, the step and what is left of the batch are decided again.
         """
-        left = asked.effects
-        if len(journal.entries) + len(left) > EFFECTS_MAX:
+        left, first = asked.effects, len(journal.entries)
+        if first + len(left) > EFFECTS_MAX:
             raise SandboxError(f"a step may ask for {EFFECTS_MAX} effects", code="sandbox.too_many_effects")
-        allowed = await self._allow_effects(ready, left, len(journal.entries))
+        allowed = await self._allow_effects(ready, left, first)
+        while any(effect.waited for effect in allowed):  # for a person, while the batch was checked
+            granted = await self._decided_again(ready, granted, held=True)  # (5)
+            allowed = await self._allow_effects(ready, left, first, before=allowed)
         while left:
             count = next((at for at, call in enumerate(left, start=1) if call.op in _WAITS), len(left))
             waited, left = left[count - 1].op in _WAITS, left[count:]
             await self._performing.act(ready, allowed[:count], journal)
             if waited:
-                constraints = await self._decided_again(ready, constraints)  # (5)
+                granted = await self._decided_again(ready, granted)  # (5)
             if "error" in journal.entries[-1]:
                 break
-            allowed = await self._allow_effects(ready, left, len(journal.entries), again=True)
-        return constraints
+            allowed = await self._allow_effects(ready, left, len(journal.entries), before=allowed[count:])
+        return granted
 
-    async def _decided_again(self, ready: ReadyStep, constraints: ExecutionConstraints) -> ExecutionConstraints:
-        """Stage 5 after a wait: under the policy that is then active; nothing is widened."""
+    async def _decided_again(self, ready: ReadyStep, granted: Granted, *, held: bool = False) -> Granted:
+        """Stage 5 after a wait: under the policy that is then active; nothing is widened.
+
+        `held` says that effects have waited for a person before one of them was performed.
+        """
         evidence: dict[str, JsonValue] = {"kind": ready.step.step_type, "again": True}
+        if held:
+            evidence["held"] = True
         with Verdict(
             ready.admitted.trail,
             ready.target,
@@ -319,17 +318,26 @@ class StepPipeline:
             allowed=EventType.STEP_ALLOWED,
             refused=EventType.STEP_REFUSED,
         ):
-            return await self._authorize(ready, constraints, evidence)
+            return await self._authorize(ready, granted, evidence)
 
     async def _allow_effects(
-        self, ready: ReadyStep, asked: Sequence[EffectAsked], first_index: int, *, again: bool = False
+        self, ready: ReadyStep, asked: Sequence[EffectAsked], first: int, before: Sequence[AllowedEffect] = ()
     ) -> Sequence[AllowedEffect]:
-        """Stage 7, the checks: each effect is declared, sanitized and decided before one is performed."""
-        return [await self._allow_effect(ready, call, index, again) for index, call in enumerate(asked, first_index)]
+        """Stage 7, the checks: each effect is declared, sanitized and decided before one is performed.
 
-    async def _allow_effect(self, ready: ReadyStep, call: EffectAsked, index: int, again: bool) -> AllowedEffect:
+        `before` is what came of the same checks before a wait.
+        """
+        known: Sequence[AllowedEffect | None] = before or [None] * len(asked)
+        return [
+            await self._allow_effect(ready, call, index, each)
+            for index, (call, each) in enumerate(zip(asked, known, strict=True), first)
+        ]
+
+    async def _allow_effect(
+        self, ready: ReadyStep, call: EffectAsked, index: int, before: AllowedEffect | None
+    ) -> AllowedEffect:
         evidence: dict[str, JsonValue] = {"op": call.op, "index": index}
-        if again:
+        if before is not None:
             evidence["again"] = True
         with Verdict(
             ready.admitted.trail,
@@ -346,13 +354,23 @@ class StepPipeline:
             decision = await self._policy.decide("effect", asked)
             note(decision, evidence)
             require(decision)
+            waited = False
+            if decision.require_approval is not None:
+                consented = await self._consent.given(Matter.of_effect(ready, call, index), decision, evidence)
+                decision, waited = consented.decision, consented.waited
         request = EffectRequest(
             op=call.op,
             args=call.args,
             key=ready.effect_key(call, index),
             timeout_seconds=self._performing.seconds_max(call.op),
         )
-        return AllowedEffect(request=request, scope=ready.effect_scope(call, index, decision.bundle))
+        pointers = decision.redact if before is None else (*before.redaction.pointers, *decision.redact)
+        return AllowedEffect(
+            request=request,
+            scope=ready.effect_scope(call, index, decision.bundle),
+            redaction=Redaction.of_outcome(pointers) if pointers else NO_REDACTION,
+            waited=waited,
+        )
 
     def _check_effect(self, ready: ReadyStep, call: EffectAsked, index: int) -> tuple[str, ...]:
         """Refuse an effect that is not declared, or whose arguments are not of their types; return its secrets."""
@@ -378,26 +396,3 @@ def _require_open(violation: Violation | None) -> None:
 def _behalf(admitted: AdmittedMission, target: str) -> Behalf:
     """Return for whom the hooks of a step are run."""
     return Behalf(admitted.caller.tenant, in_trail(admitted.trail, target))
-
-
-def note(decision: Decision, evidence: dict[str, JsonValue]) -> None:
-    """Add to an event's evidence what policy answered, and which policy it was."""
-    evidence["bundle"] = decision.bundle
-    if decision.id:
-        evidence["decision_id"] = decision.id
-    if decision.reasons:
-        evidence["reasons"] = reasons_document(decision.reasons)
-    if decision.would_deny:
-        evidence["would_deny"] = True
-
-
-def require(decision: Decision) -> None:
-    """Return if a decision is a plain yes.
-
-    Raises:
-        PolicyDeniedError: it is a no, or a yes that waits for an approval, which nobody can give yet.
-    """
-    if decision.allow is not True:
-        raise PolicyDeniedError(decision.reasons)
-    if decision.require_approval:
-        raise PolicyDeniedError([Reason("approval.unavailable", "policy asks for an approval, which is not available")])

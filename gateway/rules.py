@@ -15,6 +15,7 @@ from engine.fields import camel_case
 from gateway.addresses import AddressPolicy
 from gateway.admission import Admission
 from gateway.config import Config
+from gateway.consent import ApprovalDefaults, approval_defaults
 from gateway.constrained.data import quota_from, rules_from
 from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.effects.commands.data import commands_from
@@ -59,6 +60,7 @@ class Rules:
     commands: Mapping[str, CommandRule]
     secrets: Mapping[str, SecretRule]
     limits: LimitTable
+    approvals: ApprovalDefaults
 
     def compose(self, active: Sequence[ActiveHook], sandbox: Sandbox) -> HookSet:
         """Return what these hooks are together; `sandbox` has their modules.
@@ -136,6 +138,7 @@ def rules_of(bundle: Bundle, site: Site) -> Rules:
         commands=commands_from(bundle.data),
         secrets=secret_rules(bundle.data),
         limits=limit_table(bundle.data),
+        approvals=approval_defaults(bundle.data),
     )
     rules.compose(site.base, _NO_SANDBOX)
     return rules

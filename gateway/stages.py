@@ -11,6 +11,7 @@ from typing import Final
 
 from engine.attempt import StepAttempt
 from engine.clock import rfc3339
+from engine.constraints import ExecutionConstraints
 from engine.mission import MissionStep
 from engine.plan import Plan
 from engine.values import JsonObject, JsonValue
@@ -26,6 +27,7 @@ from gateway.identity import Principal
 from gateway.journal import MissionJournal
 from gateway.policy import document
 from gateway.policy.decision import Decision
+from gateway.policy.redaction import NO_REDACTION, Redaction
 from gateway.sandbox.abi import EffectAsked
 from gateway.sandbox.port import RunGiven
 from gateway.security_levels import SecurityLevel
@@ -77,6 +79,7 @@ class AdmittedMission:
     trail: Trail
     journal: MissionJournal
     secret: bytes  # 32 random bytes, of which the seeds of the steps are made
+    earlier: tuple[Decision, ...] = ()  # what it was admitted with, where it has waited since: those limits hold too
 
     def target(self, step_id: str, item: int | None) -> str:
         """Return a step, or an item of it, as audit events name it."""
@@ -241,12 +244,26 @@ class ReadyStep:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What an attempt may: less after each wait, never more."""
+
+    constraints: ExecutionConstraints
+    redaction: Redaction = NO_REDACTION  # of its output
+
+    def also_redacting(self, pointers: Sequence[str]) -> "Granted":
+        """Return the same with more of the output masked."""
+        return replace(self, redaction=Redaction.of((*self.redaction.pointers, *pointers))) if pointers else self
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedEffect:
     """An effect that is declared, sanitized and decided, and on whose behalf it is performed."""
 
     request: EffectRequest
     scope: EffectScope
+    redaction: Redaction = NO_REDACTION  # of its outcome
+    waited: bool = False  # a person was waited for
 
 
 def secret_claim(

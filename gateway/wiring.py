@@ -17,6 +17,7 @@ from engine.exclusive import ExclusiveKeys
 from engine.slots import MEMBERS_MAX, SharedSlots
 from gateway.admission import Admission
 from gateway.config import Config
+from gateway.consent import Consent
 from gateway.constrained.data import policy_rule
 from gateway.constrained.holding import Holding
 from gateway.effects.blocking import BlockingPool
@@ -202,8 +203,9 @@ def make_desk(
     """Return the desk, which runs nothing yet, and what its missions stand on."""
     approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
     waits: dict[str, Performer] = {"approval.request": approvals, "mission.run": children}
-    pipeline = _pipeline(stack, config, rules, workers, stages, records, waits)
-    ground = _ground(config, workers, records, pipeline, approvals)
+    consent = Consent(stages.held.policy, approvals, records.clock, lambda bundle: workers.policy.of(bundle).approvals)
+    pipeline = _pipeline(stack, config, rules, workers, stages, records, waits, consent)
+    ground = _ground(config, workers, records, pipeline, approvals, consent)
     admission = Admission(
         hooks=workers.registry,
         levels=rules.levels,
@@ -227,6 +229,7 @@ def _pipeline(
     stages: Stages,
     records: Records,
     waits: Mapping[str, Performer],
+    consent: Consent,
 ) -> StepPipeline:
     """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
     performing = Performing(_effects(stack, rules, workers, waits), records.audit, rules.limits)
@@ -239,6 +242,7 @@ def _pipeline(
         screening=stages.screening,
         observers=stages.observers,
         performing=performing,
+        consent=consent,
         effect_schemas=rules.effect_schemas,
         breakers=Breakers(config.breakers.settings(), records.clock),
         audit=records.audit,
@@ -250,7 +254,14 @@ def _pipeline(
     return pipeline
 
 
-def _ground(config: Config, workers: Workers, records: Records, pipeline: StepPipeline, approvals: Approvals) -> Ground:
+def _ground(
+    config: Config,
+    workers: Workers,
+    records: Records,
+    pipeline: StepPipeline,
+    approvals: Approvals,
+    consent: Consent,
+) -> Ground:
     """Return what every mission stands on."""
     workers.policy.follow(lambda rules: records.workspaces.adopt(WorkspaceLimits.of(rules.limits.default)))
     return Ground(
@@ -259,6 +270,7 @@ def _ground(config: Config, workers: Workers, records: Records, pipeline: StepPi
         audit=records.audit,
         workspaces=records.workspaces,
         approvals=approvals,
+        consent=consent,
         clock=records.clock,
         limits=config.limits.mission_limits(),
         # How many missions run is the desk's to limit. More than that are left over where the limit was lowered.

@@ -25,6 +25,7 @@ from engine.exclusive import ExclusiveKeys
 from engine.mission import MissionLimits
 from engine.slots import SharedSlots
 from gateway.admission import Admission
+from gateway.consent import Consent
 from gateway.constrained.data import rules_from
 from gateway.constrained.holding import Holding
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
@@ -388,6 +389,7 @@ class World:
         self.killed.append(getattr(self, "desk", None))
         self.approvals = Approvals(self.store, self.log, self.clock)
         self.children = Children(self.store)
+        self.consent = Consent(self.held.policy, self.approvals, self.clock)
         self.effects = Effects(
             {
                 "file.write": self.performer,
@@ -406,6 +408,7 @@ class World:
             screening=self.screening,
             observers=self.observers,
             performing=Performing(self.effects, self.log),
+            consent=self.consent,
             effect_schemas={op: ParameterSchema.compile(schema) for op, schema in ARGUMENT_SCHEMAS.items()},
             breakers=Breakers(BreakerSettings(failures_max=self.failures_max), self.clock),
             audit=self.log,
@@ -418,6 +421,7 @@ class World:
             audit=self.log,
             workspaces=self.workspaces,
             approvals=self.approvals,
+            consent=self.consent,
             clock=self.clock,
             limits=self.limits,
             slots=SharedSlots(self.steps_running_max),

@@ -147,14 +147,15 @@ class Records:
         document = unpack(self._keys.open(stored["document_day"], stored["sealed"], document_place(row.document)))
         if "sha256:" + hashlib.sha256(document).hexdigest() != row.document:
             raise StoreError("its document is another", code="decisions.unreadable")
-        decision = parse_decision(answer, bundle=row.bundle)
+        entrypoint = _entrypoint(row.entrypoint)
+        decision = parse_decision(answer, bundle=row.bundle, entrypoint=entrypoint)
         codes = encoded([reason.code for reason in decision.reasons]).decode()
         if (decision.allow, codes) != (row.allow, row.codes):
             raise StoreError("its answer is not of this version", code="decisions.unreadable")
         return Recorded(
             id=row.id,
             at=row.at,
-            entrypoint=_entrypoint(row.entrypoint),
+            entrypoint=entrypoint,
             mission_id=row.mission_id or "",
             digest=row.document,
             document=document,

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -147,14 +147,20 @@ class MissionBlobs:
             os.fsync(folder)
 
 
-def content_fields(name: str, content: bytes, blobs: MissionBlobs, limits: EffectLimits) -> dict[str, JsonValue]:
+def content_fields(
+    name: str, content: bytes, blobs: MissionBlobs, limits: EffectLimits, masked: Collection[str] = ()
+) -> dict[str, JsonValue]:
     """Return how an outcome carries a content: as text or base64, or as the reference of a blob. May block.
+
+    Of one that is `masked` no blob is kept: its place is empty, until the mask is put there.
 
     Raises:
         EffectError: it is kept as a blob, and cannot be.
     """
     if len(content) <= INLINE_BYTES_MAX:
         return dict(bytes_fields(name, content))
+    if name in masked:
+        return {name: ""}
     return {name: blobs.put(content, limits).document()}
 
 

@@ -135,7 +135,7 @@ def _read_fields(scope: EffectScope, path: WorkspacePath, bytes_max: int) -> Jso
     """Return the outcome of reading a file."""
     content = _read(scope.workspace, path, bytes_max)
     digest = hashlib.sha256(content).hexdigest()
-    fields = content_fields("content", content, scope.workspace.blobs, scope.limits)
+    fields = content_fields("content", content, scope.workspace.blobs, scope.limits, scope.masked)
     return {"path": path.text, "bytes": len(content), "sha256": digest, **fields}
 
 

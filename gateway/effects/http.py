@@ -225,7 +225,7 @@ class HttpRequest:
                 return {"status": response.status, "headers": headers, **bytes_fields("body", content)}
             try:
                 blobs = scope.workspace.blobs
-                fields = await asyncio.to_thread(content_fields, "body", content, blobs, scope.limits)
+                fields = await asyncio.to_thread(content_fields, "body", content, blobs, scope.limits, scope.masked)
             except EffectError as err:  # the request was answered, and only the answer cannot be kept
                 raise _failed(err.code, err.message, call, dialer) from err
         return {"status": response.status, "headers": headers, **fields}

@@ -35,6 +35,8 @@ class ApprovalLog:
             "approvers": list(approval.approvers),
             "expires_at": rfc3339(approval.expires_at),
         }
+        if approval.entrypoint:  # policy asks, and no step
+            details["entrypoint"] = approval.entrypoint
         if approval.item is not None:
             details["item"] = approval.item
         await self._once(EventType.APPROVAL_REQUESTED, approval, by, details)
@@ -70,4 +72,4 @@ class ApprovalLog:
 
 
 def _target(approval: ApprovalRecord) -> str:
-    return f"{approval.mission_id}/{approval.step_id}"
+    return f"{approval.mission_id}/{approval.step_id}" if approval.step_id else approval.mission_id

@@ -1,4 +1,4 @@
-"""Approvals: asks people on behalf of a step, keeps the question and the answer, and lets the step go on.
+"""Approvals: asks people on behalf of a step, or of policy, keeps question and answer, and lets what waits go on.
 
 A request: record in the store, event in the log under a checkpoint, watchers told, wait. A decision: the rules
 (`gateway.missions.approval_rules`), record in the store, event in the log under a checkpoint, the step goes on. A
@@ -9,18 +9,28 @@ step may run: policy is asked again after the wait, by the pipeline.
 import asyncio
 import math
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import timedelta
 from typing import Final
 
 from engine.clock import Clock, rfc3339
 from engine.errors import FaultError, RefusalError
 from engine.values import JsonObject
+from gateway.consent import Agreement, Question
 from gateway.detached import Detached
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.waits import ApprovalTerms
-from gateway.errors import ConflictError, EffectError, NotFoundError, SanitizationError
+from gateway.errors import (
+    ConflictError,
+    EffectError,
+    NotFoundError,
+    OverloadedError,
+    PolicyDeniedError,
+    Reason,
+    SanitizationError,
+    StoreError,
+)
 from gateway.events import Audit
 from gateway.identity import Principal, actor
 from gateway.missions.approval_log import GATEWAY, ApprovalLog
@@ -37,7 +47,7 @@ WAITING_MAX: Final = 10_000  # steps of the whole gateway that wait for a decisi
 
 
 class Approvals:
-    """Performs approval.request, and takes the decisions."""
+    """Performs approval.request, asks where policy wants an approval, and takes the decisions."""
 
     seconds_max = math.inf  # people take their time; the request's own expiry and the step's timeout end the wait
 
@@ -67,15 +77,53 @@ class Approvals:
         terms = ApprovalTerms.parse(request.args)
         if not scope.digest:
             raise EffectError("there is nothing that an approval could be bound to", code="effect.approval_unbound")
+        question = Question(
+            entrypoint="",
+            mission_id=scope.mission_id,
+            step_id=scope.step_id,
+            item=scope.item,
+            digest=scope.digest,
+            bundle=scope.bundle,
+            key=request.key,
+            message=terms.message,
+            approvers=terms.approvers,
+            expires_in_seconds=terms.expires_in_seconds,
+            caller=scope.caller,
+        )
         try:
-            approval = await self._ended(await self._asked(request.key, terms, scope), scope)
+            approval, _ = await self._ended(await self._asked(question), question, scope.waiting)
+        except OverloadedError as error:
+            raise EffectError(error.message, code="effect.overloaded") from error
         except EffectError:
             raise
         except FaultError as error:  # found again by its key, so nothing is in doubt
             raise EffectError("the approval cannot be recorded now", code="effect.unavailable") from error
         return _outcome(approval)
 
-    async def _asked(self, key: str, terms: ApprovalTerms, scope: EffectScope) -> ApprovalRecord:
+    # --- for policy: `gateway.consent.People` ---
+
+    async def agreed(self, question: Question, waiting: Callable[[], AbstractAsyncContextManager[None]]) -> Agreement:
+        """Return the yes to what policy wants a person to agree to.
+
+        Raises:
+            PolicyDeniedError: it was a no, or there was none: a refusal, as policy's own.
+            FaultError: it cannot be recorded, or too much waits already (`approval.overloaded`).
+        """
+        try:
+            approval, waited = await self._ended(await self._asked(question), question, waiting)
+        except OverloadedError as error:
+            raise StoreError(error.message, code="approval.overloaded") from error
+        if approval.state is not ApprovalState.APPROVED or approval.decided_at is None:
+            raise PolicyDeniedError([_refusal(approval)])
+        return Agreement(
+            approval_id=approval.id,
+            by=approval.decided_by or "",
+            roles=approval.decided_roles,
+            decided_at=rfc3339(approval.decided_at),
+            waited=waited,
+        )
+
+    async def _asked(self, question: Question) -> ApprovalRecord:
         """Return the recorded request: a new one, or the one that an earlier attempt has made.
 
         A mission that is retried as a whole asks anew: what was denied or has expired is over.
@@ -83,40 +131,48 @@ class Approvals:
         Raises:
             EffectError: `effect.approval_unbound`, the earlier one was about something else.
         """
-        mission = await self._store.get_mission(scope.mission_id)
+        mission = await self._store.get_mission(question.mission_id)
         self._asking.add(mission.id)  # before it is recorded: a step that is cancelled meanwhile hears of nothing
         now = self._clock.now()
         approval = await self._store.create_approval(
             NewApproval(
                 id=str(uuid.uuid4()),
-                mission_id=scope.mission_id,
-                step_id=scope.step_id,
-                item=scope.item,
-                digest=scope.digest,
-                bundle=scope.bundle,
-                message=terms.message,
-                approvers=terms.approvers,
+                mission_id=question.mission_id,
+                step_id=question.step_id,
+                item=question.item,
+                digest=question.digest,
+                bundle=question.bundle,
+                entrypoint=question.entrypoint,
+                message=question.message,
+                approvers=question.approvers,
                 requested_at=now,
-                expires_at=now + timedelta(seconds=terms.expires_in_seconds),
-                effect_key=key if mission.run == 1 else f"{key}/{mission.run}",
+                expires_at=now + timedelta(seconds=question.expires_in_seconds),
+                effect_key=question.key if mission.run == 1 else f"{question.key}/{mission.run}",
             )
         )
-        if approval.digest != scope.digest:
+        if approval.digest != question.digest:
             message = f"approval {approval.id} is about something else than what is asked for now"
             raise EffectError(message, code="effect.approval_unbound")
         return approval
 
-    async def _ended(self, approval: ApprovalRecord, scope: EffectScope) -> ApprovalRecord:
-        """Return the record once it is no longer pending, and the log has both its beginning and its end."""
-        if approval.state is ApprovalState.PENDING:
+    async def _ended(
+        self, approval: ApprovalRecord, question: Question, waiting: Callable[[], AbstractAsyncContextManager[None]]
+    ) -> tuple[ApprovalRecord, bool]:
+        """Return the record once it is no longer pending, and the log has both its beginning and its end.
+
+        And whether that was waited for.
+        """
+        pending = approval.state is ApprovalState.PENDING
+        kind = "step" if question.step_id else "mission"
+        if pending:
             with self._waiter(approval) as woken:  # before anybody is told, so that no decision is missed
-                await self._log.requested(approval, actor(scope.caller))
-                self._tell(scope.mission_id, scope.step_id, "step.waiting", _waiting(approval))
-                async with scope.waiting():
+                await self._log.requested(approval, GATEWAY if question.entrypoint else actor(question.caller))
+                self._tell(question.mission_id, question.step_id, f"{kind}.waiting", _waiting(approval))
+                async with waiting():
                     approval = await self._settled(approval.id, woken)
-                    self._tell(scope.mission_id, scope.step_id, "step.waited", _waited(approval))
-        await self._log.decided(approval, scope.caller.tenant)
-        return approval
+                    self._tell(question.mission_id, question.step_id, f"{kind}.waited", _waited(approval))
+        await self._log.decided(approval, question.caller.tenant)
+        return approval, pending
 
     async def _settled(self, approval_id: str, woken: asyncio.Event) -> ApprovalRecord:
         """Return the record once it is no longer pending; end it where its time is over."""
@@ -139,7 +195,8 @@ class Approvals:
     @contextmanager
     def _waiter(self, approval: ApprovalRecord) -> Iterator[asyncio.Event]:
         if len(self._waiters) >= self._waiting_max and approval.id not in self._waiters:
-            raise EffectError(f"{self._waiting_max} steps wait for an approval already", code="effect.overloaded")
+            message = f"{self._waiting_max} steps wait for an approval already"
+            raise OverloadedError(message, code="approval.overloaded")
         woken = asyncio.Event()
         waiters = self._waiters.setdefault(approval.id, set())
         waiters.add(woken)
@@ -228,7 +285,9 @@ class Approvals:
         The step is woken even where the log fails: it reads the decision, and cannot go on without the log either.
         """
         await self._log.requested(approval, GATEWAY)  # no decision stands in the log before its request
-        decided = await self._store.decide_approval(approval.id, state, principal.subject, comment)
+        decided = await self._store.decide_approval(
+            approval.id, state, principal.subject, comment, roles=principal.roles
+        )
         try:
             await self._log.decided(decided, principal.tenant)
         finally:
@@ -261,6 +320,7 @@ def _waiting(approval: ApprovalRecord) -> JsonObject:
         "message": approval.message,
         "approvers": list(approval.approvers),
         "expires_at": rfc3339(approval.expires_at),
+        **({"entrypoint": approval.entrypoint} if approval.entrypoint else {}),
         **({} if approval.item is None else {"item": approval.item}),
     }
 
@@ -298,6 +358,18 @@ def _outcome(approval: ApprovalRecord) -> JsonObject:
             raise EffectError("nobody decided in time", code="effect.approval_expired")
         case _:
             raise EffectError("the approval was withdrawn", code="effect.approval_withdrawn")
+
+
+def _refusal(approval: ApprovalRecord) -> Reason:
+    """Return why policy's yes is none: what people, or nobody, said."""
+    why = f": {approval.comment}" if approval.comment else ""
+    match approval.state:
+        case ApprovalState.DENIED:
+            return Reason("approval.denied", f"denied by {approval.decided_by}{why}", "host")
+        case ApprovalState.EXPIRED:
+            return Reason("approval.expired", "nobody decided in time", "host")
+        case _:
+            return Reason("approval.withdrawn", "the approval was withdrawn", "host")
 
 
 def _check_comment(comment: str) -> None:

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import orjson
@@ -19,7 +20,7 @@ import orjson
 from engine.attempt import StepAttempt
 from engine.clock import Clock
 from engine.context import ExecutionContext
-from engine.errors import EngineError, SuspendedError
+from engine.errors import EngineError, RefusalError, SuspendedError
 from engine.exclusive import ExclusiveKeys
 from engine.mission import MissionLimits, MissionStep
 from engine.outcome import INTERNAL
@@ -27,13 +28,16 @@ from engine.result import MissionResult, MissionState, OverallStatus, StepFailur
 from engine.scheduler import MissionRun
 from engine.slots import SharedSlots
 from engine.values import JsonObject, JsonValue
+from gateway.consent import Consent
 from gateway.effects.workspace import Workspaces
 from gateway.events import Audit, EventType, Trail
 from gateway.identity import Principal
 from gateway.journal import MissionJournal
 from gateway.missions.approvals import Approvals
+from gateway.missions.clearance import Clearance
 from gateway.missions.earlier import Earlier
 from gateway.missions.recorder import Recorder
+from gateway.missions.threshold import Threshold
 from gateway.missions.views import MissionEvent
 from gateway.pipeline import StepPipeline
 from gateway.policy.decision import Decision
@@ -55,6 +59,7 @@ class Ground:
     audit: Audit
     workspaces: Workspaces
     approvals: Approvals
+    consent: Consent
     clock: Clock
     limits: MissionLimits
     slots: SharedSlots  # shared fairly by the steps of all tenants
@@ -71,6 +76,7 @@ class Assignment:
     caller: Principal
     decision: Decision
     trail: Trail
+    clearance: Clearance | None = None  # what it waits for before its first step
 
 
 class Execution:
@@ -104,7 +110,8 @@ class Execution:
         )
         if earlier.paused:
             self._run.pause()
-        self._queueing: asyncio.Future[None] | None = None  # for the concurrency key
+        self._decisions: tuple[Decision, ...] = (assignment.decision,)  # the last is that under which it runs
+        self._threshold = Threshold()
         self._suspended = False
         self._fault: StepFailure | None = None  # why the gateway itself could not go on
 
@@ -118,13 +125,13 @@ class Execution:
 
     def cancel(self, reason: StepFailure) -> bool:
         """Cancel what runs and skip the rest."""
-        self._leave_queue()
+        self._threshold.leave()
         return self._run.cancel(reason)
 
     def suspend(self) -> None:
         """Stop, so that the next start of the gateway goes on."""
         self._suspended = True
-        self._leave_queue()
+        self._threshold.leave(suspended=True)
         self._run.suspend()
 
     def pause(self) -> bool:
@@ -149,13 +156,18 @@ class Execution:
     @property
     def busy(self) -> bool:
         """Whether a step is at work, or about to be, and not only waiting for a person or another mission."""
-        about_to = self._run.state is MissionState.VALIDATED and self._queueing is None and not self.paused
+        about_to = self._run.state is MissionState.VALIDATED and not self.waits_for and not self.paused
         return self._run.busy or about_to
 
     @property
     def suspended(self) -> bool:
         """Whether it ended, or is about to, without a result."""
         return self._suspended and self._run.result is None
+
+    @property
+    def waits_for(self) -> str:
+        """What the mission as a whole waits for before its first step: "approval", "concurrency_key"; or ""."""
+        return self._threshold.waits_for
 
     # --- what can be seen of it ---
 
@@ -183,6 +195,7 @@ class Execution:
         recorder = self._recorder
         try:
             async with AsyncExitStack() as held:
+                await self._get_clearance()
                 await self._take_turn(held)
                 await self._begin()
                 await self._finish(await self._run_and_keep())
@@ -197,34 +210,37 @@ class Execution:
                 self._admitted.workspace.close()
             recorder.end()
 
+    async def _get_clearance(self) -> None:
+        """Wait until a person agrees that the mission begins, where policy wants that; a refusal fails it."""
+        clearance = self._assignment.clearance
+        if clearance is None or self._earlier.stopped is not None:
+            return
+        keeping = asyncio.create_task(self._keep())  # people take their time: what watchers have heard must outlast it
+        try:
+            cleared = await self._threshold.wait("approval", clearance.decision())
+        except RefusalError as error:
+            self._refused(error)
+        except EngineError as error:
+            self._stop(error)
+        else:
+            self._decisions += () if cleared is None else (cleared,)
+        finally:
+            self._recorder.settle()
+            await keeping
+            self._recorder.unsettle()
+
     async def _take_turn(self, held: AsyncExitStack) -> None:
         """Hold the concurrency key, which may mean to wait for it; a mission that is stopped needs it no longer."""
         key = self.config.concurrency_key
-        if key is None or self._earlier.stopped is not None:
+        if key is None or self._earlier.stopped is not None or self._threshold.left or self._fault is not None:
             return
         turn = self._ground.keys.hold(self.tenant, key, self.config.priority)
-        self._queueing = asyncio.ensure_future(held.enter_async_context(turn))
-        try:
-            await asyncio.sleep(0)
-            if not self._queueing.done():
-                self._recorder.note("mission.waiting", "", {"for": "concurrency_key", "key": key})
-            await self._queueing
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                self._queueing.cancel()
-                raise
-        finally:
-            self._queueing = None
-        if self._suspended:
-            raise SuspendedError("the execution was suspended before it began")
+        what = "concurrency_key"
+        delayed = partial(self._recorder.note, "mission.waiting", "", {"for": what, "key": key})
+        await self._threshold.wait(what, held.enter_async_context(turn), delayed)
 
     def _wake(self) -> None:
         self._run.wake()
-
-    def _leave_queue(self) -> None:
-        if self._queueing is not None:
-            self._queueing.cancel()
 
     async def _begin(self) -> None:
         """Make ready what the first step needs; a mission for which that fails runs no step, and is Failed."""
@@ -238,7 +254,8 @@ class Execution:
                 mission_id=self.mission_id,
                 sanitized=assignment.sanitized,
                 caller=assignment.caller,
-                decision=assignment.decision,
+                decision=self._decisions[-1],
+                earlier=self._decisions[:-1],
                 workspace=workspaces.create(self.mission_id) if fresh else workspaces.reopen(self.mission_id),
                 trail=self.trail,
                 journal=MissionJournal(self._ground.store, self.mission_id, fresh=fresh),
@@ -273,6 +290,11 @@ class Execution:
             self._fault = StepFailure(code=error.code, message=error.message)
         else:
             self._fault = INTERNAL
+        self._run.fail(self._fault)
+
+    def _refused(self, error: RefusalError) -> None:
+        """End the mission because it may not begin."""
+        self._fault = StepFailure(code=error.code, message=error.message)
         self._run.fail(self._fault)
 
     async def _save(self) -> None:

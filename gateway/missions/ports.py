@@ -1,6 +1,6 @@
 """What approvals and sub-missions need of the store and of the desk, and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol, TypeAlias
 
@@ -13,8 +13,8 @@ from gateway.store.records import StoredEvent
 
 STOPPING: Final = "gateway.stopping"  # the code of what is refused because the gateway stops
 
-# Tells the watchers of a mission that a step waits, or no longer: mission id, step id, kind of event, details. Never
-# blocks, never raises.
+# Tells the watchers of a mission that a step of it waits, or no longer: mission id, step id ("": the mission itself),
+# kind of event, details. Never blocks, never raises.
 Tell: TypeAlias = Callable[[str, str, str, JsonObject], None]
 
 
@@ -104,9 +104,9 @@ class ApprovalStore(Missions, Protocol):
         """Return the approvals of a tenant, or of one mission of it, oldest first."""
 
     async def decide_approval(
-        self, approval_id: str, state: ApprovalState, by: str | None, comment: str
+        self, approval_id: str, state: ApprovalState, by: str | None, comment: str, *, roles: Sequence[str] = ()
     ) -> ApprovalRecord:
-        """Record the end of a pending approval.
+        """Record the end of a pending approval; `roles` are those of who decided.
 
         Raises:
             ConflictError: `approval.decided`, it is not pending.

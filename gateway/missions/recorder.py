@@ -148,6 +148,10 @@ class Recorder:
         self._settled.set()
         self._wake()
 
+    def unsettle(self) -> None:
+        """Note that there is more to come: the mission was waiting, and has not begun."""
+        self._settled.clear()
+
     async def changed(self, *, linger_seconds: float) -> None:
         """Return when news for the store has waited for more as long as that, or every step has its outcome."""
         if self._events_saved == len(self._events) and not self.settled:

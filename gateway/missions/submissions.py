@@ -18,9 +18,11 @@ from engine.outcome import Stop
 from engine.result import OverallStatus
 from engine.values import JsonObject, JsonValue
 from gateway.admission import Admission
+from gateway.decided import note, require
 from gateway.errors import ConflictError
 from gateway.events import Audit, EventType, Trail, digest, refusal_document
 from gateway.identity import Principal, actor
+from gateway.missions.clearance import Clearance
 from gateway.missions.definitions import Definitions
 from gateway.missions.earlier import RESUMED, RETRIED, Earlier, read_earlier
 from gateway.missions.execution import Assignment, Execution, Ground
@@ -28,7 +30,6 @@ from gateway.missions.floor import Floor
 from gateway.missions.kept import record_kept
 from gateway.missions.tree import Trees
 from gateway.missions.views import Submission
-from gateway.pipeline import note, require
 from gateway.policy.decision import Decision
 from gateway.stages import SanitizedMission
 from gateway.store.records import MissionRecord, NewMission
@@ -248,6 +249,18 @@ class Submissions:
 
         A part of a mission that is paused begins paused, and goes on with it.
         """
+        if decision.labels != record.decision_labels:
+            await self._ground.store.set_decision_labels(record.id, decision.labels)
+        clearance = Clearance(
+            consent=self._ground.consent,
+            store=self._ground.store,
+            admission=self._admission,
+            mission_id=record.id,
+            sanitized=sanitized,
+            caller=caller,
+            decision=decision,
+            trail=trail,
+        )
         assignment = Assignment(
             mission_id=record.id,
             parent_id=record.parent_id,
@@ -255,6 +268,7 @@ class Submissions:
             caller=caller,
             decision=decision,
             trail=trail,
+            clearance=clearance if decision.require_approval is not None else None,
         )
         execution = Execution(self._ground, assignment, earlier)
         above = self._floor.of(record.parent_id) if record.parent_id is not None else None

@@ -48,7 +48,7 @@ def decide(entrypoint: Entrypoint, answer: bytes, *, bundle: str) -> Decision:
         return denied("policy.malformed", "the policy worker's answer has no status", bundle=bundle)
     status = Status(answer[0])
     if status is Status.VALUE:
-        return parse_decision(answer[1:], bundle=bundle)
+        return parse_decision(answer[1:], bundle=bundle, entrypoint=entrypoint)
     rule = rule_of(entrypoint)
     if status is Status.UNDEFINED:
         return denied("policy.undefined", f"{rule} is undefined for this input: no rule answered", bundle=bundle)

@@ -11,6 +11,18 @@ from typing import Any, Final
 import orjson
 
 from gateway.errors import PolicyDeniedError, Reason
+from gateway.policy.entrypoint import Entrypoint
+from gateway.policy.obligations import (
+    APPROVAL_MESSAGE_CHARS_MAX,
+    APPROVAL_SECONDS_MAX,
+    APPROVER_CHARS_MAX,
+    APPROVERS_MAX,
+    OBLIGATIONS,
+    ROOTS,
+    ApprovalDemand,
+    unfulfilled,
+)
+from gateway.policy.redaction import PointerError, check_pointers
 
 ANSWER_BYTES_MAX: Final = 256 * 1024
 REASONS_MAX: Final = 64
@@ -21,7 +33,8 @@ LIMIT_MAX: Final = 2**53  # a constraint's value; above it JSON numbers are no l
 
 CONSTRAINT_NAMES: Final = frozenset({"wall_ms_max", "fuel_max", "memory_bytes_max"})
 _REQUIRED: Final = frozenset({"allow", "reasons"})
-_KNOWN: Final = _REQUIRED | {"constraints", "profile", "require_approval", "labels"}
+_KNOWN: Final = _REQUIRED | set(OBLIGATIONS)
+_DEMAND_FIELDS: Final = frozenset({"approvers", "message", "expires_in_seconds"})
 _REASON_FIELDS: Final = frozenset({"code", "message", "rule"})
 
 _NO_CONSTRAINTS: Final[Mapping[str, int]] = MappingProxyType({})
@@ -30,14 +43,18 @@ _NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What policy answered. `constraints` can only narrow: the sandbox takes the minimum, field by field."""
+    """What policy answered. `constraints` can only narrow: the sandbox takes the minimum, field by field.
+
+    What each obligation means, and where it may stand: `gateway.policy.obligations`.
+    """
 
     allow: bool
     bundle: str  # digest of the bundle that answered
     reasons: tuple[Reason, ...] = ()
     constraints: Mapping[str, int] = field(default_factory=lambda: _NO_CONSTRAINTS)
     profile: str | None = None
-    require_approval: bool = False
+    require_approval: ApprovalDemand | None = None
+    redact: tuple[str, ...] = ()  # JSON pointers (`gateway.policy.redaction`)
     labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
     would_deny: bool = False  # a yes only because the bundle is tried out (`gateway.policy.dry_run`)
     id: str = field(default="", compare=False)  # of what is recorded of it (gateway.decisions); empty: nothing is
@@ -62,8 +79,10 @@ class Decision:
             out["constraints"] = dict(self.constraints)
         if self.profile is not None:
             out["profile"] = self.profile
-        if self.require_approval:
-            out["require_approval"] = True
+        if self.require_approval is not None:
+            out["require_approval"] = self.require_approval.document()
+        if self.redact:
+            out["redact"] = list(self.redact)
         if self.labels:
             out["labels"] = dict(self.labels)
         if self.would_deny:
@@ -76,19 +95,28 @@ def denied(code: str, message: str, *, bundle: str) -> Decision:
     return Decision(allow=False, bundle=bundle, reasons=(Reason(code, message, "host"),))
 
 
-def parse_decision(answer: bytes, *, bundle: str) -> Decision:
-    """Return the decision that `answer` spells, or a deny `policy.malformed` that says what is wrong with it."""
+def parse_decision(answer: bytes, *, bundle: str, entrypoint: Entrypoint) -> Decision:
+    """Return the decision that `answer` spells about `entrypoint`, or a deny that says what is wrong with it.
+
+    That is `policy.malformed`, or `policy.obligation_unsupported`: a yes that asks of the host what cannot be done
+    there.
+    """
     try:
-        return _parse(answer, bundle)
+        decision = _parse(answer, bundle, entrypoint)
     except _MalformedError as why:
         return denied("policy.malformed", f"the policy's answer is no decision: {why}", bundle=bundle)
+    asked = [name for name in OBLIGATIONS if getattr(decision, name)]
+    if decision.allow and (missing := unfulfilled(entrypoint, asked)):
+        message = f"a decision about {entrypoint} cannot ask for {', '.join(missing)}: nothing there could do it"
+        return denied("policy.obligation_unsupported", message, bundle=bundle)
+    return decision
 
 
 class _MalformedError(Exception):
     """Why an answer is no decision."""
 
 
-def _parse(answer: bytes, bundle: str) -> Decision:
+def _parse(answer: bytes, bundle: str, entrypoint: Entrypoint) -> Decision:
     _need(len(answer) <= ANSWER_BYTES_MAX, f"it is larger than {ANSWER_BYTES_MAX} bytes")
     try:
         value = orjson.loads(answer)
@@ -98,8 +126,6 @@ def _parse(answer: bytes, bundle: str) -> Decision:
     _need(value.keys() >= _REQUIRED, "it needs both `allow` and `reasons`")
     _need(value.keys() <= _KNOWN, f"it has unknown fields: {', '.join(sorted(value.keys() - _KNOWN))[:NAME_CHARS_MAX]}")
     _need(type(value["allow"]) is bool, "`allow` is not true or false")
-    approval = value.get("require_approval", False)
-    _need(type(approval) is bool, "`require_approval` is not true or false")
     profile = value.get("profile")
     _need("profile" not in value or _is_name(profile), "`profile` is not a name")
     return Decision(
@@ -108,7 +134,8 @@ def _parse(answer: bytes, bundle: str) -> Decision:
         reasons=_reasons(value["reasons"]),
         constraints=_constraints(value["constraints"]) if "constraints" in value else _NO_CONSTRAINTS,
         profile=profile,
-        require_approval=approval,
+        require_approval=_demand(value.get("require_approval", False)),
+        redact=_redact(value["redact"], entrypoint) if "redact" in value else (),
         labels=_labels(value["labels"]) if "labels" in value else _NO_LABELS,
     )
 
@@ -131,6 +158,36 @@ def _constraints(value: Any) -> Mapping[str, int]:
     for limit in value.values():
         _need(type(limit) is int and 0 < limit <= LIMIT_MAX, "a constraint is a whole number above zero")
     return MappingProxyType(value)
+
+
+def _demand(value: Any) -> ApprovalDemand | None:
+    if type(value) is bool:
+        return ApprovalDemand() if value else None
+    _need(type(value) is dict, "`require_approval` is not true, false or an object")
+    _need(value.keys() <= _DEMAND_FIELDS, f"`require_approval` has at most {', '.join(sorted(_DEMAND_FIELDS))}")
+    approvers = value.get("approvers", [])
+    _need(type(approvers) is list and len(approvers) <= APPROVERS_MAX, f"approvers are at most {APPROVERS_MAX} roles")
+    for role in approvers:
+        _need(type(role) is str and 0 < len(role) <= APPROVER_CHARS_MAX, "an approver is the name of a role")
+    _need("approvers" not in value or approvers, "`approvers` names no role")
+    _need(len(set(approvers)) == len(approvers), "a role stands twice among the approvers")
+    message = value.get("message", "")
+    _need(type(message) is str and len(message) <= APPROVAL_MESSAGE_CHARS_MAX, "an approval's message is a text")
+    seconds = value.get("expires_in_seconds")
+    if "expires_in_seconds" in value:
+        whole = type(seconds) is int and 0 < seconds <= APPROVAL_SECONDS_MAX
+        _need(whole, f"`expires_in_seconds` is not a whole number from 1 to {APPROVAL_SECONDS_MAX}")
+    return ApprovalDemand(approvers=tuple(approvers), message=message, expires_in_seconds=seconds)
+
+
+def _redact(value: Any, entrypoint: Entrypoint) -> tuple[str, ...]:
+    _need(type(value) is list and all(type(pointer) is str for pointer in value), "`redact` is not a list of texts")
+    if (root := ROOTS.get(entrypoint)) is not None:  # elsewhere it is refused whatever it says
+        try:
+            check_pointers(value, root)
+        except PointerError as why:
+            raise _MalformedError(f"`redact`: {why}") from why
+    return tuple(value)
 
 
 def _labels(value: Any) -> Mapping[str, str]:

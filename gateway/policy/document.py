@@ -88,6 +88,7 @@ def mission_document(
                 "levels": len(plan.graph.levels),
                 "runs": sum(runs_of(step) for step in mission.steps),
             },
+            "approval": None,
             "time": time_document(now),
         }
     )
@@ -152,6 +153,27 @@ def effect_document(
     if now is not None:
         document["time"] = time_document(now)
     return orjson.dumps(document)
+
+
+def with_approval(document: bytes, approval: JsonObject) -> bytes:
+    """Return a document as it is asked about again, once a person has agreed to what it says."""
+    return orjson.dumps({**orjson.loads(document), "approval": approval})
+
+
+def subject_of(document: bytes, handles: Mapping[str, str]) -> JsonObject:
+    """Return what a person agrees to where policy wants that: the document, less all that a later look would change.
+
+    That is the time of the decision, the approval itself, and the number of the attempt. `handles` are those that
+    stand for secrets, by name: they are others in each attempt, so the names stand there instead.
+    """
+    for name, handle in handles.items():
+        document = document.replace(handle.encode(), b"secret " + name.encode())
+    subject: dict[str, JsonValue] = orjson.loads(document)
+    for changing in ("time", "approval"):
+        subject.pop(changing, None)
+    if isinstance(step := subject.get("step"), dict):
+        subject["step"] = {**step, "attempt": 1}
+    return subject
 
 
 def _planned(step: MissionStep, taint: Collection[str], secrets: Sequence[str]) -> dict[str, object]:
@@ -229,4 +251,5 @@ def _step(
         },
         "parameters": parameters,
         "taint": sorted(taint),
+        "approval": None,
     }

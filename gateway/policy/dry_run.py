@@ -28,4 +28,4 @@ class DryRunPolicy:
         decision = await self._inner.decide(entrypoint, document)
         if entrypoint == "rpc" or decision.allow or any(reason.rule == HOST_RULE for reason in decision.reasons):
             return decision
-        return replace(decision, allow=True, would_deny=True)
+        return replace(decision, allow=True, would_deny=True, require_approval=None)

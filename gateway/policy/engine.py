@@ -1,17 +1,11 @@
 """What the gateway asks of a policy engine: one document in, one decision out, never an exception for a bad answer."""
 
-from typing import Final, Literal, Protocol, TypeAlias, get_args
+from typing import Protocol
 
 from gateway.policy.decision import Decision
+from gateway.policy.entrypoint import ENTRYPOINTS, Entrypoint, rule_of
 
-Entrypoint: TypeAlias = Literal["rpc", "mission", "step", "effect"]
-
-ENTRYPOINTS: Final[tuple[Entrypoint, ...]] = get_args(Entrypoint)
-
-
-def rule_of(entrypoint: Entrypoint) -> str:
-    """Return the rule that answers for `entrypoint`, the same in every engine: `data.gateway.step.decision`."""
-    return f"data.gateway.{entrypoint}.decision"
+__all__ = ["ENTRYPOINTS", "Entrypoint", "PolicyEngine", "rule_of"]
 
 
 class PolicyEngine(Protocol):
@@ -25,6 +19,7 @@ class PolicyEngine(Protocol):
         """Decide one document, JSON as `gateway.policy.document` builds it.
 
         Whatever goes wrong is a deny with one reason: `policy.undefined` (no rule answered), `policy.malformed`
-        (the answer is no decision), `policy.failed` (the engine refused the evaluation), `policy.timeout`,
-        `policy.crashed`. Only cancellation is raised.
+        (the answer is no decision), `policy.obligation_unsupported` (it asks of the host what cannot be done there),
+        `policy.failed` (the engine refused the evaluation), `policy.timeout`, `policy.crashed`. Only cancellation is
+        raised.
         """

@@ -9,6 +9,7 @@ from engine.plan import Plan
 from engine.reference import Reference
 from engine.values import JsonObject, JsonValue
 from gateway.errors import SecretError
+from gateway.policy.redaction import Redaction
 from gateway.replay.digests import digest
 from gateway.replay.inputs import RecordedScope, candidates, found
 from gateway.replay.journal import RecordedJournal
@@ -82,8 +83,12 @@ async def replay_attempt(
     journal = RecordedJournal(attempt, effects, ground.trace.kept_effects)
     rounds = Rounds(ground.modules, attempt, journal, document, given.for_run())
     ended = await rounds.run()
-    if isinstance(ended, Output) and attempt.rewrites:
-        output = await rewritten(ground.modules, ground.records, "output", attempt.rewrites, ended.value, facts, given)
+    if isinstance(ended, Output):
+        redaction = Redaction.of(attempt.redact)
+        output, _ = redaction.apply(ended.value)
+        if attempt.rewrites:
+            output = await rewritten(ground.modules, ground.records, "output", attempt.rewrites, output, facts, given)
+            output, _ = redaction.apply(output)
         ended = Output(output)
     return Replayed(ended, rounds.count)
 

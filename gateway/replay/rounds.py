@@ -97,6 +97,8 @@ class Rounds:
         recorded = self._compared(asked)
         if recorded[-1].refused:
             return Stopped(recorded[-1].refused)
+        if (stopped := self.attempt.stopped_held.get(before)) is not None:
+            return Stopped(stopped)
         told = None
         for effect in recorded:
             answer = self.journal.entry(effect)
@@ -141,6 +143,8 @@ class Rounds:
 
     def _after_waits(self, before: int, limits: ExecutionConstraints) -> ExecutionConstraints:
         """Return what is left after the waits of a round, after each of which the step was decided again."""
+        for held in self.attempt.held.get(before, ()):
+            limits = limits.narrow(limits_of(held.details))
         for told in range(before + 1, len(self.entries) + 1):
             if (again := self.attempt.again.get(told)) is not None:
                 limits = limits.narrow(limits_of(again.details))

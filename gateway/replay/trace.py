@@ -60,16 +60,28 @@ class AttemptTrace:
     rounds: list[list[Asked]] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)  # by the place of the effect
     again: dict[int, LogEvent] = field(default_factory=dict)  # verdicts after a wait, by how many effects were told
+    held: dict[int, list[LogEvent]] = field(default_factory=dict)  # likewise, where a person was waited for in a batch
+    stopped_held: dict[int, str] = field(default_factory=dict)  # likewise: the code with which the batch was refused
     refused_later: dict[int, str] = field(default_factory=dict)  # after a wait: place of an effect, and the code
     rewrites: tuple[Mapping[str, Any], ...] = ()  # of the output
     violations: tuple[str, ...] = ()
     cut: bool = False  # it may have been stopped in the middle: by a kill, or with the other items of its step
     _acting: bool = True
 
+    @property
+    def redact(self) -> list[str]:
+        """The pointers into its output that were masked: those of every verdict."""
+        verdicts = (self.verdict, *self.again.values(), *(each for held in self.held.values() for each in held))
+        return sorted({str(pointer) for each in verdicts for pointer in each.details.get("redact", ())})
+
     def take(self, event: LogEvent) -> None:
         """Note an event of the attempt."""
         kind, details = event.event_type, event.details
-        if kind in _VERDICTS:
+        if kind in _VERDICTS and details.get("held"):
+            self.held.setdefault(len(self.told), []).append(event)
+            if kind == "step.refused":
+                self.stopped_held[len(self.told)] = str(details.get("code", "internal"))
+        elif kind in _VERDICTS:
             self.again[len(self.told)] = event
             self._acting = True
         elif kind in {"effect.allowed", "effect.refused"}:
@@ -88,7 +100,9 @@ class AttemptTrace:
     def _take_asked(self, kind: str, details: Mapping[str, Any]) -> None:
         refused = str(details.get("code", "internal")) if kind == "effect.refused" else ""
         if details.get("again"):
-            if refused:
+            if refused and len(self.told) in self.held and not self._acting:  # nothing of the batch was begun
+                self.stopped_held[len(self.told)] = refused
+            elif refused:
                 self.refused_later[details["index"]] = refused
             return
         if self._acting:

@@ -6,10 +6,10 @@ from typing import Final
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
 from engine.values import JsonObject, JsonValue
+from gateway.decided import note, require
 from gateway.errors import PolicyDeniedError
 from gateway.events import EventType, digest, reasons_document
 from gateway.identity import Principal, actor
-from gateway.pipeline import note, require
 from gateway.policy import document
 from gateway.policy.engine import PolicyEngine
 

@@ -21,7 +21,7 @@ class NewApproval:
 
     id: str
     mission_id: str
-    step_id: str
+    step_id: str  # empty: it is about the mission as a whole
     item: int | None  # of a fan-out
     digest: str  # of what is approved: the policy document of the effect
     bundle: str  # of the decision that allowed the request
@@ -30,6 +30,7 @@ class NewApproval:
     requested_at: datetime
     expires_at: datetime
     effect_key: str  # unique: asking twice finds the first request
+    entrypoint: str = ""  # of the decision that wants it: "mission", "step", "effect"; empty: the step itself asks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +52,5 @@ class ApprovalRecord:
     decided_by: str | None  # the subject; None where nobody decided
     comment: str
     effect_key: str
+    entrypoint: str = ""
+    decided_roles: tuple[str, ...] = ()  # of who decided, as they were then

@@ -1,6 +1,7 @@
 """Approvals in the store: asked once for each effect, and decided once."""
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -21,7 +22,8 @@ def create_approval(connection: sqlite3.Connection, approval: NewApproval) -> Ap
         return _approval_of(known)
     row = connection.execute(
         "INSERT INTO approvals (id, mission_id, step_id, item, digest, bundle, message, approvers, state, requested_at,"
-        " expires_at, comment, effect_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, '', ?) RETURNING *",
+        " expires_at, comment, effect_key, entrypoint)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, '', ?, ?) RETURNING *",
         (
             approval.id,
             approval.mission_id,
@@ -34,6 +36,7 @@ def create_approval(connection: sqlite3.Connection, approval: NewApproval) -> Ap
             rfc3339(approval.requested_at),
             rfc3339(approval.expires_at),
             approval.effect_key,
+            approval.entrypoint,
         ),
     ).fetchall()[0]
     return _approval_of(row)
@@ -71,13 +74,19 @@ def list_approvals(
 
 
 def decide_approval(
-    connection: sqlite3.Connection, approval_id: str, state: ApprovalState, by: str | None, comment: str, now: datetime
+    connection: sqlite3.Connection,
+    approval_id: str,
+    state: ApprovalState,
+    by: str | None,
+    comment: str,
+    roles: Sequence[str],
+    now: datetime,
 ) -> ApprovalRecord:
     """Pending → `state`, once."""
     rows = connection.execute(
-        "UPDATE approvals SET state = ?, decided_at = ?, decided_by = ?, comment = ?"
+        "UPDATE approvals SET state = ?, decided_at = ?, decided_by = ?, comment = ?, decided_roles = ?"
         " WHERE id = ? AND state = 'pending' RETURNING *",
-        (state.value, rfc3339(now), by, comment, approval_id),
+        (state.value, rfc3339(now), by, comment, orjson.dumps(list(roles)).decode(), approval_id),
     ).fetchall()
     if not rows:
         ended = get_approval(connection, approval_id)
@@ -102,4 +111,6 @@ def _approval_of(row: sqlite3.Row) -> ApprovalRecord:
         decided_by=row["decided_by"],
         comment=row["comment"],
         effect_key=row["effect_key"],
+        entrypoint=row["entrypoint"],
+        decided_roles=tuple(orjson.loads(row["decided_roles"])),
     )

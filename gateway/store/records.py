@@ -1,7 +1,8 @@
 """What the store takes and gives, as frozen values, and how rows become them."""
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import orjson
@@ -62,6 +63,7 @@ class MissionRecord:
     parent_id: str | None
     root_id: str  # its own id where it is no part of another
     depth: int
+    decision_labels: Mapping[str, str] = field(default_factory=dict)  # of the decision under which it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ def mission_of(row: sqlite3.Row) -> MissionRecord:
         parent_id=row["parent_id"],
         root_id=row["root_id"],
         depth=row["depth"],
+        decision_labels=orjson.loads(row["decision_labels"]),
     )
 
 

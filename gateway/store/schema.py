@@ -170,8 +170,16 @@ CREATE TABLE hook_activations (
 CREATE INDEX hook_activations_by_name ON hook_activations (name, seq) WHERE undone_at IS NULL;
 """
 
+# What decisions of policy ask of the host: approvals that policy wants, and labels.
+_OBLIGATIONS: Final = """
+ALTER TABLE approvals ADD COLUMN entrypoint TEXT NOT NULL DEFAULT '' -- of the decision that wants it; '': a step asks
+    CHECK (entrypoint IN ('', 'mission', 'step', 'effect'));
+ALTER TABLE approvals ADD COLUMN decided_roles TEXT NOT NULL DEFAULT '[]'; -- of who decided, as they were; JSON list
+ALTER TABLE missions ADD COLUMN decision_labels TEXT NOT NULL DEFAULT '{}'; -- JSON object
+"""
+
 # Append only: a database in the field has run the earlier ones.
-MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS)
+MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS, _OBLIGATIONS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:

@@ -8,11 +8,13 @@ Calls of one caller are committed in the order in which they were made, also whe
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
+
+import orjson
 
 from engine.clock import Clock
 from engine.result import MissionResult, MissionState, StepFailure, StepResult
@@ -104,6 +106,15 @@ class Store:
             NotFoundError: there is none.
         """
         await self._writer.submit(lambda c: writes.set_paused(c, mission_id, paused=paused))
+
+    async def set_decision_labels(self, mission_id: str, labels: Mapping[str, str]) -> None:
+        """Record the labels of the decision under which a mission runs.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        body = orjson.dumps(dict(labels)).decode()
+        await self._writer.submit(lambda c: writes.set_decision_labels(c, mission_id, body))
 
     async def reopen_mission(self, mission_id: str) -> MissionRecord:
         """Let an ended mission begin anew: Validated, its run counted up, everything of its end cleared.
@@ -242,9 +253,9 @@ class Store:
         )
 
     async def decide_approval(
-        self, approval_id: str, state: ApprovalState, by: str | None, comment: str
+        self, approval_id: str, state: ApprovalState, by: str | None, comment: str, *, roles: Sequence[str] = ()
     ) -> ApprovalRecord:
-        """Record the end of a pending approval, now.
+        """Record the end of a pending approval, now; `roles` are those of who decided.
 
         Raises:
             ConflictError: `approval.decided`, it is not pending.
@@ -252,7 +263,9 @@ class Store:
             StoreError: `store.constraint`, approved or denied by nobody, or expired or withdrawn by somebody.
         """
         now = self._now()
-        return await self._writer.submit(lambda c: approvals.decide_approval(c, approval_id, state, by, comment, now))
+        return await self._writer.submit(
+            lambda c: approvals.decide_approval(c, approval_id, state, by, comment, roles, now)
+        )
 
     # --- the journal of effects ---
 

@@ -87,6 +87,13 @@ def set_paused(connection: sqlite3.Connection, mission_id: str, *, paused: bool)
         raise ConflictError(f"mission {mission_id} has ended", code="mission.state")
 
 
+def set_decision_labels(connection: sqlite3.Connection, mission_id: str, labels: str) -> None:
+    """Remember what policy says of the mission; `labels` is a JSON object."""
+    changed = connection.execute("UPDATE missions SET decision_labels = ? WHERE id = ?", (labels, mission_id))
+    if changed.rowcount != 1:
+        get_mission(connection, mission_id)
+
+
 def reopen_mission(connection: sqlite3.Connection, mission_id: str) -> MissionRecord:
     """Completed, Failed or Cancelled → Validated, with the results that stay true."""
     if get_mission(connection, mission_id).ended_at is None:

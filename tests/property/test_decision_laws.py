@@ -28,14 +28,14 @@ VALID = st.fixed_dictionaries(
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(answer: bytes) -> None:
     """Whatever a policy engine sends, there is a decision, and a yes only where the bytes say so."""
-    decision = parse_decision(answer, bundle="sha256:0")
+    decision = parse_decision(answer, bundle="sha256:0", entrypoint="step")
     assert decision.allow is False or orjson.loads(answer)["allow"] is True
 
 
 @given(JSON)
 def test_json_that_is_no_decision_is_never_a_yes(value: Any) -> None:
     """Arbitrary JSON: allow is true only for an object whose `allow` is true and whose `reasons` is a list."""
-    if parse_decision(orjson.dumps(value), bundle="sha256:0").allow:
+    if parse_decision(orjson.dumps(value), bundle="sha256:0", entrypoint="step").allow:
         assert value["allow"] is True
         assert isinstance(value["reasons"], list)
 
@@ -43,18 +43,18 @@ def test_json_that_is_no_decision_is_never_a_yes(value: Any) -> None:
 @given(VALID)
 def test_reading_undoes_writing(value: dict[str, Any]) -> None:
     """A decision's document is read back as the same decision."""
-    decision = parse_decision(orjson.dumps(value), bundle="sha256:0")
+    decision = parse_decision(orjson.dumps(value), bundle="sha256:0", entrypoint="step")
     assert decision.allow is value["allow"]
     document = decision.document()
     del document["bundle"]
-    assert parse_decision(orjson.dumps(document), bundle="sha256:0") == decision
+    assert parse_decision(orjson.dumps(document), bundle="sha256:0", entrypoint="step") == decision
 
 
 @given(VALID, st.text(max_size=12), JSON)
 def test_one_more_field_is_a_deny(value: dict[str, Any], name: str, extra: Any) -> None:
     """A decision with any field that is not documented is a no: a misspelled constraint never gets lost."""
     known = {"allow", "reasons", "constraints", "profile", "require_approval", "labels"}
-    decision = parse_decision(orjson.dumps({**value, name: extra}), bundle="sha256:0")
+    decision = parse_decision(orjson.dumps({**value, name: extra}), bundle="sha256:0", entrypoint="step")
     assert name in known or decision.allow is False
 
 
@@ -65,7 +65,7 @@ def test_a_damaged_field_is_a_deny(value: dict[str, Any], name: str, damage: Any
         return
     if name == "reasons" and damage == []:
         return
-    assert parse_decision(orjson.dumps({**value, name: damage}), bundle="sha256:0").allow is False
+    assert parse_decision(orjson.dumps({**value, name: damage}), bundle="sha256:0", entrypoint="step").allow is False
 
 
 @given(st.binary(max_size=100))

@@ -12,7 +12,8 @@ from gateway.cli.output import Output, fail
 from gateway.config import load_config
 from gateway.errors import PolicyInvalidError
 from gateway.policy.authoring.sources import Sources
-from gateway.policy.bundle import FILE_BYTES_MAX, FILES_MAX, Bundle
+from gateway.policy.bundle import Bundle
+from gateway.policy.bundle_files import FILE_BYTES_MAX, FILES_MAX
 from gateway.rules import bundled_policies
 
 _T = TypeVar("_T")

@@ -60,7 +60,7 @@ def evaluate(
     if asked is None:
         _print_value(policy, rule, answer, output)
         return
-    decision = decision_of(rule, answer, policy.digest)
+    decision = decision_of(asked, answer, policy.digest)
     if output is Output.JSON:
         print_json({"entrypoint": asked, **decision.document()})
     else:
@@ -89,10 +89,11 @@ def need_rule(bundle: Bundle, name: str, output: Output) -> None:
         fail(ConfigurationError(message, code="policy.entrypoint"), output)
 
 
-def decision_of(rule: str, answer: Answer, digest: str) -> Decision:
+def decision_of(entrypoint: Entrypoint, answer: Answer, digest: str) -> Decision:
     """Return the decision that an answer stands for; every answer has one."""
     if answer.status is Status.VALUE:
-        return parse_decision(orjson.dumps(answer.value), bundle=digest)
+        return parse_decision(orjson.dumps(answer.value), bundle=digest, entrypoint=entrypoint)
+    rule = rule_of(entrypoint)
     if answer.status is Status.UNDEFINED:
         return denied("policy.undefined", f"{rule} is undefined for this input: no rule answered", bundle=digest)
     return denied("policy.failed", f"{rule} could not be evaluated: {answer.message}", bundle=digest)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 import orjson
 import typer
 
+from engine.clock import SystemClock
 from engine.errors import EngineError, Violation
 from gateway.cli.options import OutputOption, read_document
 from gateway.cli.output import (
@@ -133,7 +134,7 @@ def mission_input(source: str, roles: list[str] | tuple[()], home: Path | None, 
         clean = admission.sanitize(raw)
     except EngineError as error:
         fail(error, output, source=source)
-    asked = mission_document(caller, clean.plan, clean.digest, clean.taint, clean.level.name)
+    asked = mission_document(caller, clean.plan, clean.digest, clean.taint, clean.level.name, now=SystemClock().now())
     return orjson.loads(asked)
 
 

@@ -130,7 +130,7 @@ class OpaPolicy:
         if not reply.defined:
             message = f"{rule_of(entrypoint)} is undefined for this input: no rule answered"
             return self._denied("policy.undefined", message)
-        return parse_decision(orjson.dumps(reply.value), bundle=self.digest)  # (3)
+        return parse_decision(orjson.dumps(reply.value), bundle=self.digest, entrypoint=entrypoint)  # (3)
 
     def _denied(self, code: str, message: str) -> Decision:
         return denied(code, message, bundle=self.digest)

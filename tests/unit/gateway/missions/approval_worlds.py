@@ -1,7 +1,7 @@
 """Approvals and sub-missions on a store, a log and a desk in memory, which a test may kill and open again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -114,13 +114,16 @@ class FakeStore:
         return found[-self.page :]
 
     async def decide_approval(
-        self, approval_id: str, state: ApprovalState, by: str | None, comment: str
+        self, approval_id: str, state: ApprovalState, by: str | None, comment: str, *, roles: Sequence[str] = ()
     ) -> ApprovalRecord:
         await self._at()
         record = self.approvals[approval_id]
         if record.state is not ApprovalState.PENDING:
             raise ConflictError("decided", code="approval.decided")
-        decided = replace(record, state=state, decided_by=by, comment=comment, decided_at=LoopClock().now())
+        now = LoopClock().now()
+        decided = replace(
+            record, state=state, decided_by=by, comment=comment, decided_at=now, decided_roles=tuple(roles)
+        )
         self.approvals[approval_id] = decided
         await asyncio.sleep(0)  # committed, and not yet answered
         return decided

@@ -8,7 +8,7 @@ REASON = {"code": "a.b", "message": "because", "rule": "data.a.b"}
 
 
 def parse(value: object) -> Decision:
-    return parse_decision(orjson.dumps(value), bundle="sha256:0")
+    return parse_decision(orjson.dumps(value), bundle="sha256:0", entrypoint="step")
 
 
 def test_a_full_decision_is_read() -> None:
@@ -82,7 +82,7 @@ def test_the_document_of_a_decision_is_read_back() -> None:
 )
 def test_what_is_not_exactly_a_decision_is_a_deny(answer: bytes) -> None:
     """No answer that departs from the contract, however slightly, is a yes."""
-    decision = parse_decision(answer, bundle="sha256:0")
+    decision = parse_decision(answer, bundle="sha256:0", entrypoint="step")
     assert decision.allow is False
     assert [reason.code for reason in decision.reasons] == ["policy.malformed"]
 
@@ -92,7 +92,9 @@ def test_bounds_of_an_answer() -> None:
     assert parse({"allow": True, "reasons": [REASON] * REASONS_MAX, "constraints": {"fuel_max": LIMIT_MAX}}).allow
     assert not parse({"allow": True, "reasons": [REASON] * (REASONS_MAX + 1)}).allow
     assert not parse({"allow": True, "reasons": [{**REASON, "message": "x" * (TEXT_CHARS_MAX + 1)}]}).allow
-    assert not parse_decision(b'{"allow":true,"reasons":[]}' + b" " * 300_000, bundle="sha256:0").allow
+    assert not parse_decision(
+        b'{"allow":true,"reasons":[]}' + b" " * 300_000, bundle="sha256:0", entrypoint="step"
+    ).allow
 
 
 def test_a_no_is_raised_with_its_reasons() -> None:

@@ -1,0 +1,44 @@
+"""What is done with every decision, whatever it was about: it is noted, and only a plain yes goes on."""
+
+from typing import Final
+
+import orjson
+
+from engine.values import JsonValue
+from gateway.errors import PolicyDeniedError
+from gateway.events import digest, reasons_document
+from gateway.policy.decision import Decision
+
+LABELS_BYTES_MAX: Final = 4_096  # of the labels in one event, whose line has a limit
+
+
+def note(decision: Decision, evidence: dict[str, JsonValue]) -> None:
+    """Let an event's evidence say what policy answered, which policy it was, and what it asks of the host.
+
+    What an earlier decision of the same verdict has left there is no longer said.
+    """
+    for name in ("decision_id", "reasons", "labels", "labels_digest", "redact", "would_deny"):
+        evidence.pop(name, None)
+    evidence["bundle"] = decision.bundle
+    if decision.id:
+        evidence["decision_id"] = decision.id
+    if decision.reasons:
+        evidence["reasons"] = reasons_document(decision.reasons)
+    if decision.labels:
+        labels: dict[str, JsonValue] = dict(sorted(decision.labels.items()))
+        fits = len(orjson.dumps(labels)) <= LABELS_BYTES_MAX
+        evidence |= {"labels": labels} if fits else {"labels_digest": digest(labels)}
+    if decision.would_deny:
+        evidence["would_deny"] = True
+    if decision.redact:
+        evidence["redact"] = sorted(set(decision.redact))
+
+
+def require(decision: Decision) -> None:
+    """Return if a decision is a yes; where it needs a person's as well, that is another matter (`gateway.consent`).
+
+    Raises:
+        PolicyDeniedError: it is a no.
+    """
+    if decision.allow is not True:
+        raise PolicyDeniedError(decision.reasons)
