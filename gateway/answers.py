@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.clock import rfc3339
 from engine.result import MissionState, OverallStatus, StepState
-from gateway.v1 import audit_pb2, hook_pb2, mission_pb2
+from gateway.v1 import audit_pb2, hook_pb2, mission_pb2, policy_pb2
 
 
 def view_document(view: mission_pb2.MissionView) -> dict[str, Any]:
@@ -184,3 +184,77 @@ def _name(number_name: str, words: type[MissionState] | type[StepState] | type[O
 
 def _time(stamp: Timestamp) -> str:
     return rfc3339(stamp.ToDatetime(tzinfo=UTC))
+
+
+def bundle_document(bundle: policy_pb2.Bundle) -> dict[str, Any]:
+    """Return a bundle as JSON; `sequence` is null where its manifest has none."""
+    return {
+        "digest": bundle.digest,
+        "revision": bundle.revision,
+        "sequence": bundle.sequence if bundle.HasField("sequence") else None,
+        "origin": bundle.origin,
+        "by": bundle.by,
+        "signed_by": bundle.signed_by or None,
+        "kept_at": _time(bundle.kept_at),
+        "active": bundle.active,
+        "previous": bundle.previous,
+    }
+
+
+def policy_status_document(status: policy_pb2.GetPolicyStatusResponse) -> dict[str, Any]:
+    """Return what is in force as JSON; `shadow` is null where there is none."""
+    source = status.source
+    return {
+        "active": bundle_document(status.active),
+        "engine": status.engine,
+        "mode": status.mode,
+        "pinned": status.pinned,
+        "source": {
+            "location": source.location,
+            "confirmed_at": _time(source.confirmed_at) if source.HasField("confirmed_at") else None,
+            "stale": source.stale,
+            "failure": _failure(source) if source.failure_code else None,
+        },
+        "shadow": _shadow(status.shadow) if status.HasField("shadow") else None,
+        "cache": {"hits": status.cache.hits, "misses": status.cache.misses},
+    }
+
+
+def _failure(source: policy_pb2.BundleSource) -> dict[str, Any]:
+    return {"code": source.failure_code, "message": source.failure_message, "at": _time(source.failed_at)}
+
+
+def _shadow(shadow: policy_pb2.ShadowBundle) -> dict[str, Any]:
+    return {
+        "digest": shadow.digest,
+        "compared": shadow.compared,
+        "disagreed": shadow.disagreed,
+        "missed": shadow.missed,
+        "latest": [
+            {
+                "entrypoint": each.entrypoint,
+                "document": each.document,
+                "decided": orjson.loads(each.decided),
+                "shadow": orjson.loads(each.shadow),
+                "at": _time(each.at),
+            }
+            for each in shadow.latest
+        ],
+    }
+
+
+def decision_change_document(change: policy_pb2.DecisionChange) -> dict[str, Any]:
+    """Return a decision that another bundle would not give as JSON; a decision that is not known is null."""
+    return {
+        "kind": change.kind,
+        "decision_id": change.decision_id,
+        "at": _time(change.decided_at),
+        "entrypoint": change.entrypoint,
+        "document": change.document,
+        "who": change.who,
+        "what": change.what,
+        "mission_id": change.mission_id,
+        "before": orjson.loads(change.before) if change.before else None,
+        "after": orjson.loads(change.after) if change.after else None,
+        "why": change.why,
+    }

@@ -21,13 +21,13 @@ from gateway.policy.bundle import Bundle
 from gateway.registry.registry import Registry
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules, Site
+from gateway.ruling import Ruling, checked_rules, open_bundles
 from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.version import engine_version
 from gateway.wiring import (
     OBSERVERS_DRAIN_SECONDS,
     Workers,
-    checked_rules,
     make_desk,
     make_server,
     make_stages,
@@ -50,7 +50,7 @@ class Gateway:
     desk: Desk
     audit: AuditLog
     sandbox: Fleet
-    policy: Rulebook
+    ruling: Ruling
     registry: Registry
     verifier_key: str
     isolation: Isolation  # what binds every worker
@@ -61,6 +61,11 @@ class Gateway:
     def hooks(self) -> tuple[Hook, ...]:
         """The hooks in force."""
         return self.registry.hooks
+
+    @property
+    def policy(self) -> Rulebook:
+        """The bundle in force, and how it changes."""
+        return self.ruling.rulebook
 
     @property
     def bundle(self) -> Bundle:
@@ -85,9 +90,10 @@ async def running_gateway(
     sys.setswitchinterval(_SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
         site = Site.of(home, config)
-        rules = checked_rules(Bundle.load(home / config.policy.source), site)
-        records = await open_records(stack, home, clock or SystemClock(), rules)  # it knows which hooks are enabled
-        workers = await start_workers(stack, site, rules, records)
+        records = await open_records(stack, home, clock or SystemClock())  # it knows which hooks are enabled
+        bundles = open_bundles(home, site, records.audit, records.clock)
+        rules = checked_rules(await bundles.start(), site)
+        workers = await start_workers(stack, home, site, rules, bundles, records)
         await _record_start(records.audit, rules, workers, isolation)
         stages = make_stages(stack, home, config, rules, workers, records)
         desk, ground = make_desk(stack, config, rules, workers, stages, records)
@@ -96,15 +102,15 @@ async def running_gateway(
         server = make_server(home, config, desk, workers, stages, records)
         await server.start(config.listen)
         retention = Retention(ground, days=rules.retention_days)
-        workers.policy.follow(lambda rules: retention.adopt(rules.retention_days))
-        pruning = asyncio.create_task(retention.run())
+        workers.rulebook.follow(lambda rules: retention.adopt(rules.retention_days))
+        tasks = [asyncio.create_task(each) for each in (retention.run(), workers.ruling.run())]
         try:
             yield Gateway(
                 address=server.address,
                 desk=desk,
                 audit=records.audit,
                 sandbox=workers.sandbox,
-                policy=workers.policy,
+                ruling=workers.ruling,
                 registry=workers.registry,
                 verifier_key=records.verifier_key,
                 isolation=isolation,
@@ -112,8 +118,9 @@ async def running_gateway(
                 recovered=recovered,
             )
         finally:
-            pruning.cancel()
-            await asyncio.wait([pruning])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             await server.not_serving()
             await desk.close(drain_seconds)
             await stages.observers.close(OBSERVERS_DRAIN_SECONDS)

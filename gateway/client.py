@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, Self
 
 import grpc
 import orjson
-from google.protobuf.message import DecodeError
-from google.rpc import status_pb2
 
 from gateway.answers import (
     activation_document,
@@ -24,13 +22,13 @@ from gateway.answers import (
     step_document,
     view_document,
 )
+from gateway.calling import Calls
 from gateway.errors import ConfigurationError
-from gateway.rpc.details import DETAILS_KEY
+from gateway.policy_client import PolicyClient
 from gateway.sandbox.files import HookFiles
-from gateway.v1 import audit_pb2, audit_pb2_grpc, error_pb2, hook_pb2, hook_pb2_grpc, mission_pb2, mission_pb2_grpc
+from gateway.v1 import audit_pb2, audit_pb2_grpc, hook_pb2, hook_pb2_grpc, mission_pb2, mission_pb2_grpc
 
 TOKEN_VARIABLE: Final = "MISSIONGATE_TOKEN"  # noqa: S105 - where it is, not what it is
-DEADLINE_SECONDS: Final = 30.0
 HOOK_DEADLINE_SECONDS: Final = 120.0  # a module is compiled, and workers are started
 HOOK_CHUNK_BYTES: Final = 256 * 1024
 HOOK_PAGE_SIZE: Final = 200
@@ -44,17 +42,6 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.enable_http_proxy", 0),  # a proxy of the environment has no business with the token
 )
-_T = TypeVar("_T")
-
-
-class CallError(Exception):
-    """A call failed: its status, and `[{"code","message","field","line"}]`, at least one."""
-
-    def __init__(self, status: grpc.StatusCode, errors: list[dict[str, Any]], *, malformed: bool = False) -> None:
-        super().__init__(errors[0]["message"])
-        self.status = status
-        self.errors = errors
-        self.malformed = malformed  # the input is no mission at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +94,13 @@ class Client:
     """Calls the gateway's services. Use as a context manager; every method raises CallError where the call fails."""
 
     def __init__(self, server: Server) -> None:
-        self._address = server.address
         self._channel = grpc.insecure_channel(server.address, options=_OPTIONS)
-        self._metadata = (("authorization", f"Bearer {server.token}"),) if server.token else ()
+        metadata = (("authorization", f"Bearer {server.token}"),) if server.token else ()
+        self._calls = Calls(self._channel, server.address, metadata)
         self._missions = mission_pb2_grpc.MissionServiceStub(self._channel)
         self._audit = audit_pb2_grpc.AuditServiceStub(self._channel)
         self._hooks = hook_pb2_grpc.HookServiceStub(self._channel)
+        self.policy = PolicyClient(self._calls)
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +110,7 @@ class Client:
 
     def submit(self, document: bytes, request_id: str) -> dict[str, Any]:
         """Submit a document; return `{"mission_id","digest","created"}`."""
-        answer = self._call(
+        answer = self._calls.one(
             self._missions.SubmitMission,
             mission_pb2.SubmitMissionRequest(request_id=request_id, document=document),
         )
@@ -130,7 +118,7 @@ class Client:
 
     def plan(self, document: bytes) -> dict[str, Any]:
         """Plan a document; return `{"mission","digest","levels","decisions"}`."""
-        answer = self._call(self._missions.PlanMission, mission_pb2.PlanMissionRequest(document=document))
+        answer = self._calls.one(self._missions.PlanMission, mission_pb2.PlanMissionRequest(document=document))
         return {
             "mission": orjson.loads(answer.mission),
             "digest": answer.digest,
@@ -140,18 +128,18 @@ class Client:
 
     def check_draft(self, document: bytes) -> dict[str, Any]:
         """Check a document that may not be finished; return `{"complete","wrong","missing"}`."""
-        answer = self._call(self._missions.CheckDraft, mission_pb2.CheckDraftRequest(document=document))
+        answer = self._calls.one(self._missions.CheckDraft, mission_pb2.CheckDraftRequest(document=document))
         return draft_document(answer)
 
     def get(self, mission_id: str, *, document: bool = False) -> dict[str, Any]:
         """Return a mission's view; with `document`, its member `mission` is the canonical mission."""
         request = mission_pb2.GetMissionRequest(mission_id=mission_id, include_mission=document)
-        return view_document(self._call(self._missions.GetMission, request).mission)
+        return view_document(self._calls.one(self._missions.GetMission, request).mission)
 
     def list_missions(self, state: str | None, page_size: int, page_token: str) -> dict[str, Any]:
         """Return `{"missions","next_page_token"}`."""
         number = mission_pb2.MissionState.Value(f"MISSION_STATE_{state.upper() if state else 'UNSPECIFIED'}")
-        answer = self._call(
+        answer = self._calls.one(
             self._missions.ListMissions,
             mission_pb2.ListMissionsRequest(state=number, page_size=page_size, page_token=page_token),
         )
@@ -163,22 +151,22 @@ class Client:
     def cancel(self, mission_id: str, reason: str) -> dict[str, Any]:
         """Cancel a mission; return its view."""
         request = mission_pb2.CancelMissionRequest(mission_id=mission_id, reason=reason)
-        return view_document(self._call(self._missions.CancelMission, request).mission)
+        return view_document(self._calls.one(self._missions.CancelMission, request).mission)
 
     def pause(self, mission_id: str, reason: str) -> dict[str, Any]:
         """Pause a mission; return its view."""
         request = mission_pb2.PauseMissionRequest(mission_id=mission_id, reason=reason)
-        return view_document(self._call(self._missions.PauseMission, request).mission)
+        return view_document(self._calls.one(self._missions.PauseMission, request).mission)
 
     def resume(self, mission_id: str) -> dict[str, Any]:
         """Let a paused mission go on; return its view."""
         request = mission_pb2.ResumeMissionRequest(mission_id=mission_id)
-        return view_document(self._call(self._missions.ResumeMission, request).mission)
+        return view_document(self._calls.one(self._missions.ResumeMission, request).mission)
 
     def retry(self, mission_id: str, *, repeat_in_doubt: bool = False) -> dict[str, Any]:
         """Begin an ended mission anew; return its view."""
         request = mission_pb2.RetryMissionRequest(mission_id=mission_id, repeat_in_doubt=repeat_in_doubt)
-        return view_document(self._call(self._missions.RetryMission, request).mission)
+        return view_document(self._calls.one(self._missions.RetryMission, request).mission)
 
     def decide_approval(
         self, mission_id: str, approval_id: str, *, approve: bool, digest: str, comment: str = ""
@@ -191,40 +179,35 @@ class Client:
             digest=digest,
             comment=comment,
         )
-        return approval_document(self._call(self._missions.DecideApproval, request).approval)
+        return approval_document(self._calls.one(self._missions.DecideApproval, request).approval)
 
     def list_approvals(self, mission_id: str = "", *, pending_only: bool = True) -> dict[str, Any]:
         """Return `{"approvals","omitted"}`: of one mission, or of all of the caller's tenant, oldest first."""
         request = mission_pb2.ListApprovalsRequest(mission_id=mission_id, pending_only=pending_only)
-        answer = self._call(self._missions.ListApprovals, request)
+        answer = self._calls.one(self._missions.ListApprovals, request)
         return {"approvals": [approval_document(each) for each in answer.approvals], "omitted": answer.omitted}
 
     def watch(self, mission_id: str, from_index: int = 0) -> Iterator[dict[str, Any]]:
         """Yield events until the mission has ended."""
         request = mission_pb2.WatchMissionRequest(mission_id=mission_id, from_index=from_index)
-        for answer in self._stream(self._missions.WatchMission, request):
+        for answer in self._calls.stream(self._missions.WatchMission, request):
             yield event_document(answer.event)
 
     def results(self, mission_id: str, offset: int = 0, *, follow: bool = False) -> Iterator[dict[str, Any]]:
         """Yield step results, `step_id` included, in the order in which they were saved."""
         request = mission_pb2.WatchResultsRequest(mission_id=mission_id, offset=offset, follow=follow)
-        for answer in self._stream(self._missions.WatchResults, request):
+        for answer in self._calls.stream(self._missions.WatchResults, request):
             yield {"step_id": answer.result.step_id, **step_document(answer.result)}
 
     def replay(self, mission_id: str, step_ids: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
         """Yield what each step of a recorded mission comes to when it is run again."""
         request = audit_pb2.ReplayMissionRequest(mission_id=mission_id, step_ids=step_ids)
-        for answer in self._stream(self._audit.ReplayMission, request):
+        for answer in self._calls.stream(self._audit.ReplayMission, request):
             yield replay_document(answer.step)
 
     def publish_hook(self, files: HookFiles) -> dict[str, Any]:
         """Publish a hook; return `{"hook","created"}`."""
-        try:
-            answer = self._hooks.PublishHook(
-                _parts_of(files), metadata=self._metadata, timeout=HOOK_DEADLINE_SECONDS, wait_for_ready=False
-            )
-        except grpc.RpcError as error:
-            raise call_error(error, self._address) from error
+        answer = self._calls.sent(self._hooks.PublishHook, _parts_of(files), HOOK_DEADLINE_SECONDS)
         return {"hook": hook_document(answer.hook), "created": answer.created}
 
     def list_hooks(self) -> list[dict[str, Any]]:
@@ -233,7 +216,7 @@ class Client:
         token = ""
         for _ in range(HOOK_PAGES_MAX):
             request = hook_pb2.ListHooksRequest(page_size=HOOK_PAGE_SIZE, page_token=token)
-            answer = self._call(self._hooks.ListHooks, request)
+            answer = self._calls.one(self._hooks.ListHooks, request)
             hooks += map(hook_document, answer.hooks)
             token = answer.next_page_token
             if not token:
@@ -242,7 +225,7 @@ class Client:
 
     def get_hook(self, name: str, version: str = "") -> dict[str, Any]:
         """Return `{"hook","manifest","history"}`; without a version, of the one in force, or else of the newest."""
-        answer = self._call(self._hooks.GetHook, hook_pb2.GetHookRequest(name=name, version=version))
+        answer = self._calls.one(self._hooks.GetHook, hook_pb2.GetHookRequest(name=name, version=version))
         return {
             "hook": hook_document(answer.hook),
             "manifest": answer.manifest.decode("utf-8", "replace"),
@@ -255,35 +238,18 @@ class Client:
         """Put a version in force; return it."""
         placement = hook_pb2.HookPlacement(order=order, step_types=step_types, labels=labels)
         request = hook_pb2.EnableHookRequest(name=name, version=version, placement=placement)
-        return hook_document(self._call(self._hooks.EnableHook, request, HOOK_DEADLINE_SECONDS).hook)
+        return hook_document(self._calls.one(self._hooks.EnableHook, request, HOOK_DEADLINE_SECONDS).hook)
 
     def disable_hook(self, name: str, version: str = "") -> None:
         """Take a hook out of force; with a version, only that one."""
         request = hook_pb2.DisableHookRequest(name=name, version=version)
-        self._call(self._hooks.DisableHook, request, HOOK_DEADLINE_SECONDS)
+        self._calls.one(self._hooks.DisableHook, request, HOOK_DEADLINE_SECONDS)
 
     def rollback_hook(self, name: str, version: str = "") -> dict[str, Any] | None:
         """Take back the last change of a name; return what is in force then, or None."""
         request = hook_pb2.RollbackHookRequest(name=name, version=version)
-        answer = self._call(self._hooks.RollbackHook, request, HOOK_DEADLINE_SECONDS)
+        answer = self._calls.one(self._hooks.RollbackHook, request, HOOK_DEADLINE_SECONDS)
         return hook_document(answer.hook) if answer.HasField("hook") else None
-
-    def _stream(self, method: "grpc.UnaryStreamMultiCallable[Any, _T]", request: Any) -> Iterator[_T]:
-        try:
-            yield from method(request, metadata=self._metadata, wait_for_ready=False)
-        except grpc.RpcError as error:
-            raise call_error(error, self._address) from error
-
-    def _call(
-        self,
-        method: "grpc.UnaryUnaryMultiCallable[Any, _T]",
-        request: Any,
-        deadline_seconds: float = DEADLINE_SECONDS,
-    ) -> _T:
-        try:
-            return method(request, metadata=self._metadata, timeout=deadline_seconds)
-        except grpc.RpcError as error:
-            raise call_error(error, self._address) from error
 
 
 def _parts_of(files: HookFiles) -> Iterator[hook_pb2.PublishHookRequest]:
@@ -292,38 +258,3 @@ def _parts_of(files: HookFiles) -> Iterator[hook_pb2.PublishHookRequest]:
     yield hook_pb2.PublishHookRequest(header=header)
     for start in range(0, len(files.module), HOOK_CHUNK_BYTES):
         yield hook_pb2.PublishHookRequest(module=files.module[start : start + HOOK_CHUNK_BYTES])
-
-
-def call_error(error: grpc.RpcError, address: str) -> CallError:
-    """Return a failed call as a value."""
-    call = cast("grpc.Call", error)  # every error of a started call is one; the stubs' classes do not say so
-    status, detail = call.code(), _detail(call)
-    text = call.details() or status.name
-    if detail is None:  # not the gateway's own words: gRPC's, or another program's
-        if status is grpc.StatusCode.UNAVAILABLE:
-            text = f"no gateway answers at {address} ({text})"
-        return CallError(status, [_error(f"rpc.{status.name.lower()}", text)], malformed=True)
-    errors = [_error(v.code, v.message, v.field, v.line or None) for v in detail.violations]
-    errors += [_error(r.code, r.message) for r in detail.reasons]
-    if detail.omitted:
-        errors.append(_error("errors.omitted", f"{detail.omitted} more, which an error status has no room for"))
-    malformed = detail.malformed or detail.code.startswith("request.")
-    return CallError(status, errors or [_error(detail.code, text)], malformed=malformed)
-
-
-def _detail(error: grpc.Call) -> error_pb2.ErrorDetail | None:
-    """Return our own part of an error's details, if it has one that can be read."""
-    for key, value in error.trailing_metadata() or ():
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            try:
-                for box in status_pb2.Status.FromString(value).details:
-                    detail = error_pb2.ErrorDetail()
-                    if box.Unpack(detail):
-                        return detail
-            except DecodeError:
-                return None
-    return None
-
-
-def _error(code: str, message: str, field: str = "", line: int | None = None) -> dict[str, Any]:
-    return {"code": code, "message": message, "field": field, "line": line}

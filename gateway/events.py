@@ -111,6 +111,7 @@ class EventType(StrEnum):
     BUNDLE_PUBLISHED = "policy.bundle_published"  # kept, by a person or from the source; it decides nothing by that
     BUNDLE_ACTIVATED = "policy.bundle_activated"  # it decides from now on
     BUNDLE_REFUSED = "policy.bundle_refused"  # not taken, or not put in force: what was in force still is
+    SHADOW_DISAGREED = "policy.shadow_disagreed"  # the first of its kind; the others are counted
     BUNDLE_STALE = "policy.bundle_stale"  # the source was not heard of for too long, or is again: `stale` says which
 
 

@@ -19,7 +19,7 @@ from engine.errors import EngineError
 from gateway.hookset import ActiveHook, HookSet
 from gateway.policy.bundle import Bundle
 from gateway.policy.decision import Decision, denied
-from gateway.policy.engine import Entrypoint, PolicyEngine
+from gateway.policy.engine import Entrypoint, StartedEngine
 from gateway.rules import Rules
 from gateway.sandbox.port import Sandbox
 
@@ -32,24 +32,6 @@ _LOG: Final = logging.getLogger(__name__)
 
 Adopt = Callable[[Rules], None]
 """Takes over what a part of the gateway needs of the bundle in force. It does not fail, and does not wait."""
-
-
-class StartedEngine(PolicyEngine, Protocol):
-    """An engine that has resources of its own."""
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """Process ids of the workers that evaluate; none where they are not ours."""
-
-    async def start(self) -> None:
-        """Return once it can answer.
-
-        Raises:
-            EngineError: it will not.
-        """
-
-    async def close(self) -> None:
-        """Let decisions under way end, and give back what it has."""
 
 
 class Fits(Protocol):
@@ -114,6 +96,11 @@ class Rulebook:
     def current(self) -> Rules:
         """The rules in force."""
         return self._reign.rules
+
+    @property
+    def engine(self) -> StartedEngine:
+        """The engine in force."""
+        return self._reign.engine
 
     @property
     def pids(self) -> tuple[int, ...]:

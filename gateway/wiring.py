@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from secrets import SystemRandom
 from typing import Final
@@ -16,12 +15,11 @@ from engine.clock import Clock
 from engine.exclusive import ExclusiveKeys
 from engine.slots import MEMBERS_MAX, SharedSlots
 from gateway.admission import Admission
+from gateway.bundles.bundles import Bundles
 from gateway.config import Config
 from gateway.consent import Consent
-from gateway.constrained.data import policy_rule
 from gateway.constrained.holding import Holding
 from gateway.effects.blocking import BlockingPool
-from gateway.effects.commands import kernel
 from gateway.effects.commands.run import CommandRun
 from gateway.effects.commands.runner import PRELOAD as COMMANDS_PRELOAD
 from gateway.effects.commands.runner import CommandRunner
@@ -31,7 +29,6 @@ from gateway.effects.performer import Effects, Performer
 from gateway.effects.resolver import SystemResolver
 from gateway.effects.timer import TimerSleep
 from gateway.effects.workspace import WorkspaceLimits, Workspaces
-from gateway.errors import ConfigurationError
 from gateway.hook_failures import HookFailures
 from gateway.identity import TokenTable
 from gateway.missions.approvals import Approvals
@@ -41,9 +38,6 @@ from gateway.missions.execution import Ground
 from gateway.observing import Observers
 from gateway.performing import Performing
 from gateway.pipeline import StepPipeline
-from gateway.policy.bundle import Bundle
-from gateway.policy.engine import ENTRYPOINTS
-from gateway.policy.pool import WorkerPolicy
 from gateway.registry.registry import Registry, RegistryParts
 from gateway.replay.home import HomeFiles
 from gateway.replay.replays import Replays
@@ -51,8 +45,9 @@ from gateway.rpc.gate import PolicyGate
 from gateway.rpc.log_reader import LogReader
 from gateway.rpc.server import Ports, RpcServer
 from gateway.rulebook import Rulebook
-from gateway.rules import Rules, Site, rules_of
-from gateway.sandbox.fleet import Fleet, all_of
+from gateway.rules import Rules, Site
+from gateway.ruling import Ruling, start_ruling
+from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.screening import Screening
 from gateway.store.store import Store
@@ -72,9 +67,14 @@ class Workers:
     """The processes in which untrusted code and policy run."""
 
     sandbox: Fleet
-    policy: Rulebook
+    ruling: Ruling
     registry: Registry
     commands: CommandRunner
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """The bundle in force."""
+        return self.ruling.rulebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,9 @@ class Records:
     clock: Clock
 
 
-async def start_workers(stack: AsyncExitStack, site: Site, rules: Rules, records: Records) -> Workers:
+async def start_workers(
+    stack: AsyncExitStack, home: Path, site: Site, rules: Rules, bundles: Bundles, records: Records
+) -> Workers:
     """Compile every hook in the jail, then start the workers of sandbox and policy side by side."""
     # Policy workers import their engine after the fork: sandbox workers come from the same zygote, and must inherit
     # neither its code nor the address space that its allocator takes.
@@ -107,12 +109,6 @@ async def start_workers(stack: AsyncExitStack, site: Site, rules: Rules, records
     zygote = await Zygote.start(preload, without=config.workers.accept_without)
     stack.push_async_callback(zygote.close)
     fleet = Fleet(zygote, config.workers.sizes())
-
-    def engine_of(rules: Rules) -> WorkerPolicy:
-        walls = {entrypoint: rules.constraints[policy_rule(entrypoint)].wall_ms_max for entrypoint in ENTRYPOINTS}
-        return WorkerPolicy(zygote, rules.bundle, config.workers.policy, deadlines_ms=walls)
-
-    engine = engine_of(rules)
     registry = Registry(
         RegistryParts(
             store=records.store.hooks,
@@ -125,12 +121,21 @@ async def start_workers(stack: AsyncExitStack, site: Site, rules: Rules, records
     )
     stack.push_async_callback(fleet.close)
     stack.push_async_callback(registry.close)
-    policy = Rulebook(rules, engine, read=partial(checked_rules, site=site), make=engine_of, hooks=registry)
-    stack.push_async_callback(policy.close)
-    await all_of((registry.start(), engine.start()))
+    await registry.start()
+    ruling = await start_ruling(
+        stack,
+        home,
+        site,
+        rules,
+        bundles=bundles,
+        zygote=zygote,
+        registry=registry,
+        audit=records.audit,
+        clock=records.clock,
+    )
     runner = CommandRunner(zygote)
     stack.push_async_callback(runner.close)
-    return Workers(sandbox=fleet, policy=policy, registry=registry, commands=runner)
+    return Workers(sandbox=fleet, ruling=ruling, registry=registry, commands=runner)
 
 
 def make_stages(
@@ -145,19 +150,19 @@ def make_stages(
         rules=rules.constraints,
         quota=rules.quota,
         breakers=config.breakers.settings(),
-        policy=workers.policy,
+        policy=workers.ruling.policy,
         audit=records.audit,
         clock=records.clock,
         chance=SystemRandom().random,
     )
-    workers.policy.follow(lambda rules: held.adopt(rules.profiles, rules.constraints, rules.quota))
+    workers.rulebook.follow(lambda rules: held.adopt(rules.profiles, rules.constraints, rules.quota))
     failures = HookFailures(records.audit, records.clock)
     observers = Observers(held.runs, failures)
     stack.push_async_callback(observers.close, OBSERVERS_DRAIN_SECONDS)
     vault = VaultReader(config.secrets.source(home))
     stack.callback(vault.close)
     secrets = Secrets(vault, rules.secrets)
-    workers.policy.follow(lambda rules: secrets.adopt(rules.secrets))
+    workers.rulebook.follow(lambda rules: secrets.adopt(rules.secrets))
     return Stages(
         held=held,
         screening=Screening(held.runs, failures, records.audit, records.clock),
@@ -166,14 +171,14 @@ def make_stages(
     )
 
 
-async def open_records(stack: AsyncExitStack, home: Path, clock: Clock, rules: Rules) -> Records:
+async def open_records(stack: AsyncExitStack, home: Path, clock: Clock) -> Records:
     """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust."""
     signer = Ed25519Signer.load(home / KEY_FILE)
     audit = await asyncio.to_thread(AuditLog.open, home / AUDIT_FOLDER, signer=signer, clock=clock)
     stack.push_async_callback(audit.close)
     store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
     stack.push_async_callback(store.close)
-    workspaces = Workspaces.open(home, limits=WorkspaceLimits.of(rules.limits.default))
+    workspaces = Workspaces.open(home)
     stack.callback(workspaces.close)
     return Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
 
@@ -187,6 +192,7 @@ def make_server(
         Ports(
             desk=desk,
             hooks=workers.registry,
+            policy=workers.ruling.desk,
             gate=PolicyGate(stages.held.policy, records.audit),
             audit=LogReader(records.audit, (records.verifier_key,)),
             replays=Replays(files, records.store, records.audit, without=config.workers.accept_without),
@@ -203,7 +209,9 @@ def make_desk(
     """Return the desk, which runs nothing yet, and what its missions stand on."""
     approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
     waits: dict[str, Performer] = {"approval.request": approvals, "mission.run": children}
-    consent = Consent(stages.held.policy, approvals, records.clock, lambda bundle: workers.policy.of(bundle).approvals)
+    consent = Consent(
+        stages.held.policy, approvals, records.clock, lambda bundle: workers.rulebook.of(bundle).approvals
+    )
     pipeline = _pipeline(stack, config, rules, workers, stages, records, waits, consent)
     ground = _ground(config, workers, records, pipeline, approvals, consent)
     admission = Admission(
@@ -216,7 +224,7 @@ def make_desk(
         observers=stages.observers,
         secrets=stages.secrets,
     )
-    workers.policy.follow(lambda rules: admission.adopt(rules.levels))
+    workers.rulebook.follow(lambda rules: admission.adopt(rules.levels))
     running_max = config.limits.missions_running_max
     return Desk(admission=admission, ground=ground, children=children, running_max=running_max), ground
 
@@ -235,7 +243,7 @@ def _pipeline(
     performing = Performing(_effects(stack, rules, workers, waits), records.audit, rules.limits)
     pipeline = StepPipeline(
         hooks=workers.registry,
-        profiles=lambda bundle: workers.policy.of(bundle).profiles,
+        profiles=lambda bundle: workers.rulebook.of(bundle).profiles,
         policy=stages.held.policy,
         sanitizer=stages.held.sanitizer,
         runs=stages.held.runs,
@@ -249,8 +257,8 @@ def _pipeline(
         clock=records.clock,
         secrets=stages.secrets,
     )
-    workers.policy.follow(lambda rules: performing.adopt(rules.limits))
-    workers.policy.follow(lambda rules: pipeline.adopt(rules.effect_schemas))
+    workers.rulebook.follow(lambda rules: performing.adopt(rules.limits))
+    workers.rulebook.follow(lambda rules: pipeline.adopt(rules.effect_schemas))
     return pipeline
 
 
@@ -263,7 +271,8 @@ def _ground(
     consent: Consent,
 ) -> Ground:
     """Return what every mission stands on."""
-    workers.policy.follow(lambda rules: records.workspaces.adopt(WorkspaceLimits.of(rules.limits.default)))
+    records.workspaces.adopt(WorkspaceLimits.of(workers.rulebook.current.limits.default))
+    workers.rulebook.follow(lambda rules: records.workspaces.adopt(WorkspaceLimits.of(rules.limits.default)))
     return Ground(
         pipeline=pipeline,
         store=records.store,
@@ -287,8 +296,8 @@ def _effects(stack: AsyncExitStack, rules: Rules, workers: Workers, waits: Mappi
     stack.callback(names.close)
     http = HttpRequest(rules.addresses, SystemResolver(names), tls_context(), HttpLimits())
     commands = CommandRun(rules.commands, workers.commands, disk)
-    workers.policy.follow(lambda rules: http.adopt(rules.addresses))
-    workers.policy.follow(lambda rules: commands.adopt(rules.commands))
+    workers.rulebook.follow(lambda rules: http.adopt(rules.addresses))
+    workers.rulebook.follow(lambda rules: commands.adopt(rules.commands))
     return Effects(
         {
             "file.write": FileWrite(disk, FileLimits()),
@@ -299,14 +308,6 @@ def _effects(stack: AsyncExitStack, rules: Rules, workers: Workers, waits: Mappi
             **waits,
         }
     )
-
-
-def checked_rules(bundle: Bundle, site: Site) -> Rules:
-    """Return a bundle's rules, unless they open commands on a kernel that cannot hold them: nothing allows that."""
-    rules = rules_of(bundle, site)
-    if rules.commands and (lacking := kernel.missing()):
-        raise ConfigurationError(f"commands in data.gateway.config need {lacking}", code="config.kernel")
-    return rules
 
 
 def home_files(home: Path, verifier_key: str, vault: MasterSource) -> HomeFiles:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.assembly import Gateway
-from gateway.client import CallError, Client, Server
+from gateway.calling import CallError
+from gateway.client import Client, Server
 from gateway.config import CONFIG_NAME
 from gateway.home import NewHome
 from gateway.sandbox.files import HookFiles

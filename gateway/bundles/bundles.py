@@ -173,18 +173,25 @@ class Bundles:
             await self._switch(entry, bundle, commit, cause="activate", by=by)
         return entry
 
-    async def rollback(self, by: str) -> Entry:
+    async def rollback(self, by: str, *, only: str = "") -> Entry:
         """Put in force again what was before the last change, and pin it; once more goes back further.
 
+        Args:
+            by: the actor.
+            only: digest that has to be in force; "" takes back whatever is.
+
         Raises:
+            ConflictError: `policy.changed`, another is in force than `only`.
             ConflictError: `policy.nothing_before`.
             EngineError: as `activate`.
         """
         self._acts += 1
-        return await self._calls.run(self._rollback(by))
+        return await self._calls.run(self._rollback(by, only))
 
-    async def _rollback(self, by: str) -> Entry:
+    async def _rollback(self, by: str, only: str) -> Entry:
         async with self._changing:
+            if only and only != self.current.digest:
+                raise ConflictError(f"{only} is not in force: {self.current.digest} is", code="policy.changed")
             previous = self._history.state.previous
             if previous is None:
                 raise ConflictError("no bundle was in force before this one", code="policy.nothing_before")

@@ -9,11 +9,12 @@ import grpc
 import typer
 
 from engine.clock import SystemClock
+from gateway.calling import CallError
 from gateway.cli.live import LiveTable
 from gateway.cli.output import ERR, OUT, Exit, Output, exit_of_call, print_json, said
 from gateway.cli.progress import Progress, is_end
 from gateway.cli.views import print_event, print_view
-from gateway.client import CallError, Client
+from gateway.client import Client
 
 RECONNECTS_MAX: Final = 8  # in a row, without an event in between: half a minute with the delays below
 DELAY_SECONDS: Final = 0.5

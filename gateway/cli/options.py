@@ -9,8 +9,9 @@ from typing import Annotated, Final
 import typer
 
 from engine.errors import EngineError
+from gateway.calling import CallError
 from gateway.cli.output import Output, fail, fail_call
-from gateway.client import TOKEN_VARIABLE, CallError, Client, Server
+from gateway.client import TOKEN_VARIABLE, Client, Server
 from gateway.config import CONFIG_NAME
 from gateway.errors import ConfigurationError
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 from engine.audit.verify import VerificationReport, verify_log
 from engine.clock import SystemClock
 from gateway.assembly import Gateway, running_gateway
-from gateway.client import CallError, Client, Server
+from gateway.calling import CallError
+from gateway.client import Client, Server
 from gateway.config import CONFIG_NAME, Config, load_config
 from gateway.demo.service import rate_service
 from gateway.home import NewHome, make_home

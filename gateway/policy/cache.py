@@ -17,7 +17,7 @@ from typing import Final
 
 from engine.lru import LruCache
 from gateway.policy.decision import Decision
-from gateway.policy.engine import ENTRYPOINTS, Entrypoint, PolicyEngine
+from gateway.policy.engine import ENTRYPOINTS, Entrypoint, PolicyEngine, StartedEngine
 
 BYTES_MAX: Final = 64 * 1024 * 1024
 _DIGEST_BYTES: Final = 32
@@ -121,3 +121,29 @@ def _cost(decision: Decision) -> int:
     """Return roughly how many bytes of memory an answer takes; what it may hold is bounded by `parse_decision`."""
     texts = sum(len(r.code) + 4 * len(r.message) + len(r.rule) + _REASON_BYTES for r in decision.reasons)
     return _ENTRY_BYTES + texts + _LABEL_BYTES * len(decision.labels)
+
+
+class CachedEngine(CachedPolicy):
+    """An engine and its cache, which begin and end together."""
+
+    def __init__(self, engine: StartedEngine, *, entries_max: int, deterministic: bool) -> None:
+        """Prepare; the arguments are those of `CachedPolicy`."""
+        super().__init__(engine, entries_max=entries_max, deterministic=deterministic)
+        self._engine = engine
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that evaluate; none where they are not ours."""
+        return self._engine.pids
+
+    async def start(self) -> None:
+        """Return once the engine can answer.
+
+        Raises:
+            EngineError: it will not.
+        """
+        await self._engine.start()
+
+    async def close(self) -> None:
+        """Let decisions under way end, and give back what the engine has."""
+        await self._engine.close()

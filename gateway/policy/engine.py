@@ -5,7 +5,7 @@ from typing import Protocol
 from gateway.policy.decision import Decision
 from gateway.policy.entrypoint import ENTRYPOINTS, Entrypoint, rule_of
 
-__all__ = ["ENTRYPOINTS", "Entrypoint", "PolicyEngine", "rule_of"]
+__all__ = ["ENTRYPOINTS", "Entrypoint", "PolicyEngine", "StartedEngine", "rule_of"]
 
 
 class PolicyEngine(Protocol):
@@ -23,3 +23,21 @@ class PolicyEngine(Protocol):
         `policy.failed` (the engine refused the evaluation), `policy.timeout`, `policy.crashed`. Only cancellation is
         raised.
         """
+
+
+class StartedEngine(PolicyEngine, Protocol):
+    """An engine that has resources of its own."""
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that evaluate; none where they are not ours."""
+
+    async def start(self) -> None:
+        """Return once it can answer.
+
+        Raises:
+            EngineError: it will not.
+        """
+
+    async def close(self) -> None:
+        """Let decisions under way end, and give back what it has."""

@@ -14,6 +14,7 @@ from gateway.policy import document
 from gateway.policy.engine import PolicyEngine
 
 _READS_OF_THE_LOG: Final = frozenset({"gateway.v1.AuditService"})
+_READS_OF_DECISIONS: Final = frozenset({("gateway.v1.PolicyService", "ReplayDecisions")})
 
 
 class PolicyGate:
@@ -44,7 +45,7 @@ class PolicyGate:
                 details = {**evidence, "reasons": reasons_document(refusal.reasons), **resource}
                 await self._record(EventType.RPC_DENIED, principal, f"{service}/{method}", details)
             raise
-        if service in _READS_OF_THE_LOG:
+        if service in _READS_OF_THE_LOG or (service, method) in _READS_OF_DECISIONS:
             await self._record(EventType.LOG_READ, principal, f"{service}/{method}", {})
 
     async def _record(self, event: EventType, principal: Principal, target: str, details: JsonObject) -> None:

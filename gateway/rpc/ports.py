@@ -5,10 +5,15 @@ from typing import Protocol
 
 from engine.result import MissionState, StepResult
 from engine.values import JsonObject
+from gateway.bundles.entry import KeptBundle
+from gateway.decisions.records import Filter
+from gateway.decisions.replay import Change, Summary
 from gateway.drafts import Draft
 from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
+from gateway.policy.engine import Entrypoint
+from gateway.policy_views import Evaluation, PolicyStatus
 from gateway.registry.placement import Placement
 from gateway.registry.views import HookDetail, HookView, Published
 from gateway.replay.outcome import StepOutcome
@@ -103,6 +108,34 @@ class HookDesk(Protocol):
 
     async def rollback(self, principal: Principal, name: str, version: str) -> HookView | None:
         """Let hold again what held for a name before, None where that was nothing; with a version, only that one's."""
+
+
+class PolicyDesk(Protocol):
+    """Bundles, what they would say, and which is in force; `gateway.policy_desk.PolicyDesk` says what each raises."""
+
+    async def evaluate(self, entrypoint: Entrypoint, document: bytes, bundle: str, *, explain: bool) -> Evaluation:
+        """Say what a bundle decides about a document; "" is the one in force."""
+
+    async def publish(self, principal: Principal, archive: bytes) -> tuple[KeptBundle, bool]:
+        """Take a bundle, and say whether it is new; what was taken is not cancelled with the call."""
+
+    def bundles(self) -> tuple[KeptBundle, ...]:
+        """Return the bundles that are kept, the newest first."""
+
+    def status(self) -> PolicyStatus:
+        """Return what is in force, and where it comes from."""
+
+    async def activate(self, principal: Principal, bundle: str) -> KeptBundle:
+        """Put a kept bundle in force, and hold it against the source."""
+
+    async def rollback(self, principal: Principal, digest: str) -> KeptBundle:
+        """Put in force what was so before; with a digest, only where that one is in force."""
+
+    async def follow_source(self, principal: Principal, *, allow_older: bool) -> KeptBundle:
+        """Let the source decide again; with `allow_older`, also where it is behind what was in force."""
+
+    def replay(self, principal: Principal, bundle: str, wanted: Filter) -> AsyncGenerator[Change | Summary, None]:
+        """Yield each recorded decision that another bundle would not give, and at the end how many there were."""
 
 
 class RpcGate(Protocol):

@@ -14,8 +14,18 @@ from gateway.rpc.audit_service import AuditService
 from gateway.rpc.hook_service import HookService
 from gateway.rpc.interceptor import GatewayInterceptor
 from gateway.rpc.mission_service import MissionService
-from gateway.rpc.ports import AuditReader, HookDesk, MissionDesk, MissionReplays, RpcGate
-from gateway.v1 import audit_pb2, audit_pb2_grpc, hook_pb2, hook_pb2_grpc, mission_pb2, mission_pb2_grpc
+from gateway.rpc.policy_service import PolicyService
+from gateway.rpc.ports import AuditReader, HookDesk, MissionDesk, MissionReplays, PolicyDesk, RpcGate
+from gateway.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
+    hook_pb2,
+    hook_pb2_grpc,
+    mission_pb2,
+    mission_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
+)
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # over the document limit, so that our own error names the rule
 CONCURRENT_RPCS_MAX: Final = 4_096
@@ -23,6 +33,7 @@ _SERVICES: Final = (
     mission_pb2.DESCRIPTOR.services_by_name["MissionService"].full_name,
     audit_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
     hook_pb2.DESCRIPTOR.services_by_name["HookService"].full_name,
+    policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
 )
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -40,6 +51,7 @@ class Ports:
 
     desk: MissionDesk
     hooks: HookDesk
+    policy: PolicyDesk
     gate: RpcGate
     audit: AuditReader
     replays: MissionReplays
@@ -64,6 +76,7 @@ class RpcServer:
         mission_pb2_grpc.add_MissionServiceServicer_to_server(MissionService(ports.desk, ports.limits), self._server)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(ports.audit, ports.replays), self._server)
         hook_pb2_grpc.add_HookServiceServicer_to_server(HookService(ports.hooks), self._server)
+        policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(ports.policy), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

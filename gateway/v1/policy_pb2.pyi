@@ -33,6 +33,7 @@ class Bundle(_message.Message):
     SIGNED_BY_FIELD_NUMBER: _builtins.int
     KEPT_AT_FIELD_NUMBER: _builtins.int
     ACTIVE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """sha256:<hex> of its content: what decisions and audit events name."""
     revision: _builtins.str
@@ -42,10 +43,12 @@ class Bundle(_message.Message):
     origin: _builtins.str
     """"source", "published" or "initial"."""
     by: _builtins.str
-    """Who published it; empty for what the source gave."""
+    """Who published it; "gateway" for what the source gave."""
     signed_by: _builtins.str
     """Id of the key that its signature was verified with; empty where none was needed."""
     active: _builtins.bool
+    previous: _builtins.bool
+    """A rollback would put it in force."""
     @_builtins.property
     def kept_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -59,10 +62,11 @@ class Bundle(_message.Message):
         signed_by: _builtins.str = ...,
         kept_at: _timestamp_pb2.Timestamp | None = ...,
         active: _builtins.bool = ...,
+        previous: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_sequence", b"_sequence", "kept_at", b"kept_at", "sequence", b"sequence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sequence", b"_sequence", "active", b"active", "by", b"by", "digest", b"digest", "kept_at", b"kept_at", "origin", b"origin", "revision", b"revision", "sequence", b"sequence", "signed_by", b"signed_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sequence", b"_sequence", "active", b"active", "by", b"by", "digest", b"digest", "kept_at", b"kept_at", "origin", b"origin", "previous", b"previous", "revision", b"revision", "sequence", b"sequence", "signed_by", b"signed_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__sequence: _TypeAlias = _typing.Literal["sequence"]  # noqa: Y015
     _WhichOneofArgType__sequence: _TypeAlias = _typing.Literal["_sequence", b"_sequence"]  # noqa: Y015
@@ -291,15 +295,17 @@ class BundleSource(_message.Message):
 
     LOCATION_FIELD_NUMBER: _builtins.int
     CONFIRMED_AT_FIELD_NUMBER: _builtins.int
-    ERROR_FIELD_NUMBER: _builtins.int
-    FAILED_AT_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
+    FAILURE_CODE_FIELD_NUMBER: _builtins.int
+    FAILURE_MESSAGE_FIELD_NUMBER: _builtins.int
+    FAILED_AT_FIELD_NUMBER: _builtins.int
     location: _builtins.str
     """Folder, archive or URL, without what is secret of it."""
-    error: _builtins.str
-    """What went wrong since; empty where nothing did."""
     stale: _builtins.bool
     """It has not been confirmed for longer than the configuration allows."""
+    failure_code: _builtins.str
+    """What has gone wrong since it was confirmed; empty where nothing has."""
+    failure_message: _builtins.str
     @_builtins.property
     def confirmed_at(self) -> _timestamp_pb2.Timestamp:
         """When it last gave a bundle, or said that it has none newer."""
@@ -311,13 +317,14 @@ class BundleSource(_message.Message):
         *,
         location: _builtins.str = ...,
         confirmed_at: _timestamp_pb2.Timestamp | None = ...,
-        error: _builtins.str = ...,
-        failed_at: _timestamp_pb2.Timestamp | None = ...,
         stale: _builtins.bool = ...,
+        failure_code: _builtins.str = ...,
+        failure_message: _builtins.str = ...,
+        failed_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confirmed_at", b"confirmed_at", "failed_at", b"failed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_at", b"confirmed_at", "error", b"error", "failed_at", b"failed_at", "location", b"location", "stale", b"stale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_at", b"confirmed_at", "failed_at", b"failed_at", "failure_code", b"failure_code", "failure_message", b"failure_message", "location", b"location", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -512,16 +519,21 @@ Global___RollbackBundleResponse: _TypeAlias = RollbackBundleResponse  # noqa: Y0
 
 @_typing.final
 class FollowSourceRequest(_message.Message):
-    """FollowSourceRequest has nothing to say."""
+    """FollowSourceRequest may let the source go back."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    ALLOW_OLDER_FIELD_NUMBER: _builtins.int
+    allow_older: _builtins.bool
+    """Take what it gives although something newer was in force."""
     def __init__(
         self,
+        *,
+        allow_older: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_older", b"allow_older"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -559,31 +571,33 @@ class ReplayDecisionsRequest(_message.Message):
 
     BUNDLE_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
-    UNTIL_FIELD_NUMBER: _builtins.int
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     MISSION_ID_FIELD_NUMBER: _builtins.int
+    DENIED_ONLY_FIELD_NUMBER: _builtins.int
     bundle: _builtins.str
     """As in ActivateBundleRequest."""
     entrypoint: _builtins.str
     """Empty: all four."""
     mission_id: _builtins.str
     """Empty: of all missions."""
+    denied_only: _builtins.bool
+    """Only what was denied."""
     @_builtins.property
-    def since(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def until(self) -> _timestamp_pb2.Timestamp: ...
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """At this moment or later."""
+
     def __init__(
         self,
         *,
         bundle: _builtins.str = ...,
         since: _timestamp_pb2.Timestamp | None = ...,
-        until: _timestamp_pb2.Timestamp | None = ...,
         entrypoint: _builtins.str = ...,
         mission_id: _builtins.str = ...,
+        denied_only: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "entrypoint", b"entrypoint", "mission_id", b"mission_id", "since", b"since", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "denied_only", b"denied_only", "entrypoint", b"entrypoint", "mission_id", b"mission_id", "since", b"since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -619,46 +633,59 @@ Global___ReplayDecisionsResponse: _TypeAlias = ReplayDecisionsResponse  # noqa: 
 
 @_typing.final
 class DecisionChange(_message.Message):
-    """DecisionChange is a recorded decision that another bundle would not give."""
+    """DecisionChange is a recorded decision that another bundle would not give, or of which nobody can tell."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    KIND_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
     DECIDED_AT_FIELD_NUMBER: _builtins.int
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
-    SUBJECT_FIELD_NUMBER: _builtins.int
     DOCUMENT_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
-    RECORDED_FIELD_NUMBER: _builtins.int
-    REPLAYED_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    MISSION_ID_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """"denied", "allowed", "obligations", "reasons"; "not_comparable" where policy had given no answer then, and
+    "unreadable" where the record does not open any more.
+    """
     decision_id: _builtins.str
     entrypoint: _builtins.str
-    subject: _builtins.str
-    """What it was about, such as mission and step."""
     document: _builtins.str
-    """sha256:<hex> of the document."""
-    kind: _builtins.str
-    """"denied", "allowed", "reasons", "obligations", or "unreadable" where the document could not be opened."""
-    recorded: _builtins.bytes
+    """sha256:<hex> of the document, as audit events have it."""
+    who: _builtins.str
+    """Tenant and subject."""
+    what: _builtins.str
+    """Mission, step and effect, or the method, by their names."""
+    mission_id: _builtins.str
+    before: _builtins.bytes
     """JSON, as in EvaluateResponse."""
-    replayed: _builtins.bytes
+    after: _builtins.bytes
+    why: _builtins.str
+    """Of what cannot be compared."""
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
+        kind: _builtins.str = ...,
         decision_id: _builtins.str = ...,
         decided_at: _timestamp_pb2.Timestamp | None = ...,
         entrypoint: _builtins.str = ...,
-        subject: _builtins.str = ...,
         document: _builtins.str = ...,
-        kind: _builtins.str = ...,
-        recorded: _builtins.bytes = ...,
-        replayed: _builtins.bytes = ...,
+        who: _builtins.str = ...,
+        what: _builtins.str = ...,
+        mission_id: _builtins.str = ...,
+        before: _builtins.bytes = ...,
+        after: _builtins.bytes = ...,
+        why: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "decision_id", b"decision_id", "document", b"document", "entrypoint", b"entrypoint", "kind", b"kind", "recorded", b"recorded", "replayed", b"replayed", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "decided_at", b"decided_at", "decision_id", b"decision_id", "document", b"document", "entrypoint", b"entrypoint", "kind", b"kind", "mission_id", b"mission_id", "what", b"what", "who", b"who", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -670,22 +697,47 @@ class ReplaySummary(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DECISIONS_FIELD_NUMBER: _builtins.int
-    CHANGED_FIELD_NUMBER: _builtins.int
-    UNREADABLE_FIELD_NUMBER: _builtins.int
-    decisions: _builtins.int
-    changed: _builtins.int
-    unreadable: _builtins.int
+    @_typing.final
+    class CountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ASKED_FIELD_NUMBER: _builtins.int
+    SAME_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    asked: _builtins.int
+    """Decisions that were looked at."""
+    same: _builtins.int
+    """Those that would be the same."""
+    @_builtins.property
+    def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The others, by the kinds of DecisionChange."""
+
     def __init__(
         self,
         *,
-        decisions: _builtins.int = ...,
-        changed: _builtins.int = ...,
-        unreadable: _builtins.int = ...,
+        asked: _builtins.int = ...,
+        same: _builtins.int = ...,
+        counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "decisions", b"decisions", "unreadable", b"unreadable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "counts", b"counts", "same", b"same"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

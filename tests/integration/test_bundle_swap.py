@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.assembly import Gateway
-from gateway.client import CallError
+from gateway.calling import CallError
 from gateway.errors import HookRefusedError, PolicyInvalidError
 from gateway.home import NewHome
 from gateway.policy.bundle import CONFIG_ROOT, Bundle

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.client import CallError
+from gateway.calling import CallError
 from gateway.effects.commands.proc import descendants
 from tests.commands import need_kernel, program, python
 from tests.gateways import (

@@ -18,7 +18,8 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.client import CallError, Client
+from gateway.calling import CallError
+from gateway.client import Client
 from gateway.home import NewHome
 from tests.gateways import Program, calling, change_policy_data, events_of, new_home, verified
 from tests.worlds import laws_hold, mission

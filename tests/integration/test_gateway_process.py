@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.client import CallError
+from gateway.calling import CallError
 from gateway.home import NewHome
 from gateway.wiring import AUDIT_FOLDER, KEY_FILE
 from tests.gateways import Program, add_hook, calling, events_of, new_home, serve_fails, verified

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from gateway.assembly import Gateway
-from gateway.client import CallError
+from gateway.calling import CallError
 from gateway.home import NewHome
 from gateway.sandbox.signature import BUILTIN
 from tests.gateways import events_of, serving, submitted, until, verified

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.client import CallError
+from gateway.calling import CallError
 from gateway.config import CONFIG_NAME
 from gateway.errors import HookRefusedError
 from gateway.events import digest

@@ -10,7 +10,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from gateway.client import CallError, Client, Server
+from gateway.calling import CallError
+from gateway.client import Client, Server
 from gateway.v1 import mission_pb2
 from tests.cli_runner import run
 from tests.rpc_server import details

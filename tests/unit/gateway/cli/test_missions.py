@@ -11,8 +11,9 @@ import pytest
 
 from engine.errors import MissionInvalidError, Violation
 from engine.result import MissionState
+from gateway.calling import CallError
 from gateway.cli import following
-from gateway.client import CallError, Client
+from gateway.client import Client
 from gateway.errors import (
     ConflictError,
     OverloadedError,

@@ -1,0 +1,292 @@
+"""How policy is put together: bundles and their source, the engine that answers, and what goes around its answers.
+
+From the inside out: the engine of one bundle and its cache; the rulebook, which changes the bundle; the shadow, which
+is asked beside; the records, which keep what was answered; the dry run, which overrules it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import SystemRandom
+from typing import Final
+
+from engine.audit.log import AuditLog
+from engine.clock import Clock
+from engine.errors import EngineError
+from engine.values import JsonObject, JsonValue
+from gateway.bundles.acceptance import Acceptance
+from gateway.bundles.bundles import Bundles
+from gateway.bundles.history import History
+from gateway.bundles.parts import BundlesParts
+from gateway.bundles.sources import ArchiveSource, BundleSource, FolderSource, UrlSource
+from gateway.config import Config
+from gateway.constrained.data import policy_rule
+from gateway.decisions.opening import DecisionRecords, DecisionSettings, decision_records
+from gateway.decisions.records import Records
+from gateway.effects.commands import kernel
+from gateway.errors import ConfigurationError, PolicyInvalidError
+from gateway.events import EventType, digest
+from gateway.policy.bundle import Bundle
+from gateway.policy.cache import CachedEngine
+from gateway.policy.dry_run import DryRunPolicy
+from gateway.policy.engine import ENTRYPOINTS, Entrypoint, PolicyEngine, StartedEngine
+from gateway.policy.opa.engine import OpaPolicy
+from gateway.policy.opa.server import OpaServer
+from gateway.policy.opa.settings import read_settings
+from gateway.policy.pool import WorkerPolicy
+from gateway.policy.shadow import Disagreement, ShadowedPolicy
+from gateway.policy.signatures import BundleKey
+from gateway.policy_config import BundleKeyConfig, PolicyConfig
+from gateway.policy_desk import PolicyDesk, PolicyDeskParts
+from gateway.registry.registry import Registry
+from gateway.rulebook import Rulebook
+from gateway.rules import Rules, Site, rules_of
+from gateway.workers.supervisor import Zygote
+
+POLICY_FOLDER: Final = "policy"
+OPA_ARCHIVE: Final = "policy/opa/bundle.tar.gz"  # what an OPA beside the gateway may load
+_URL: Final = ("http://", "https://")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """Policy, put together."""
+
+    bundles: Bundles
+    rulebook: Rulebook
+    policy: PolicyEngine  # what stages and calls ask
+    desk: PolicyDesk
+    shadow: ShadowedPolicy | None
+
+    async def run(self) -> None:
+        """Follow the source, and ask the shadow, until this is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.bundles.run())
+            if self.shadow is not None:
+                group.create_task(self.shadow.run())
+
+
+async def explain(_bundle: Bundle, _entrypoint: Entrypoint, _document: bytes) -> Mapping[str, JsonValue]:
+    """Placeholder."""
+    raise NotImplementedError
+
+
+def checked_rules(bundle: Bundle, site: Site) -> Rules:
+    """Return a bundle's rules, unless they open commands on a kernel that cannot hold them: nothing allows that."""
+    rules = rules_of(bundle, site)
+    if rules.commands and (lacking := kernel.missing()):
+        raise ConfigurationError(f"commands in data.gateway.config need {lacking}", code="config.kernel")
+    return rules
+
+
+def open_bundles(home: Path, site: Site, audit: AuditLog, clock: Clock) -> Bundles:
+    """Return the bundles of a home; nothing is asked yet.
+
+    Raises:
+        EngineError: keys, source or history are not in order.
+    """
+    policy = site.config.policy
+
+    def check(bundle: Bundle) -> None:
+        try:
+            checked_rules(bundle, site)
+        except PolicyInvalidError:
+            raise
+        except EngineError as error:  # a hook that does not fit it, say: of the bundle all the same
+            raise PolicyInvalidError(error.message, code=error.code) from error
+
+    keys = tuple(_bundle_key(home, entry) for entry in policy.bundles.keys)
+    unsigned = policy.bundles.accept_unsigned_from_url
+    acceptance = Acceptance(engine=policy.engine, keys=keys, unsigned_from_url=unsigned, check=check)
+    return Bundles(
+        BundlesParts(
+            source=bundle_source(home, policy),
+            acceptance=acceptance,
+            history=History.open(home / POLICY_FOLDER, kept_max=policy.bundles.kept_max),
+            audit=audit,
+            clock=clock,
+            chance=SystemRandom().random,
+            poll_seconds=policy.bundles.poll_seconds,
+            stale_seconds_max=policy.bundles.stale_seconds_max,
+        )
+    )
+
+
+def bundle_source(home: Path, policy: PolicyConfig) -> BundleSource:
+    """Return where the configuration takes bundles from."""
+    source, bundles = policy.source, policy.bundles
+    if source.startswith(_URL):
+        ca_file = home / bundles.ca_file if bundles.ca_file else None
+        return UrlSource(source, ca_file=ca_file, token_file=home / bundles.token_file if bundles.token_file else None)
+    path = home / source
+    return FolderSource(path) if path.is_dir() or not path.name.endswith((".tar.gz", ".tgz")) else ArchiveSource(path)
+
+
+def _bundle_key(home: Path, entry: BundleKeyConfig) -> BundleKey:
+    try:
+        pem = (home / entry.file).read_bytes()
+        return BundleKey.from_pem(pem, id=entry.id, algorithm=entry.algorithm, scope=entry.scope)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        message = f"policy.bundles.keys: {entry.id}: {home / entry.file}: {why}"
+        raise ConfigurationError(message, code="config.policy_key") from error
+
+
+class _Engines:
+    """Makes the engines of bundles, as the configuration wants them."""
+
+    def __init__(self, home: Path, config: Config, zygote: Zygote, server: OpaServer | None) -> None:
+        self._home, self._config, self._zygote, self._server = home, config, zygote, server
+
+    def of(self, rules: Rules) -> StartedEngine:
+        """Return the engine, with its cache, that answers from a bundle in force."""
+        policy, bundle = self._config.policy, rules.bundle
+        walls = {entrypoint: rules.constraints[policy_rule(entrypoint)].wall_ms_max for entrypoint in ENTRYPOINTS}
+        engine: StartedEngine
+        if self._server is None:
+            engine = WorkerPolicy(self._zygote, bundle, self._config.workers.policy, deadlines_ms=walls)
+        else:
+            engine = OpaPolicy(
+                bundle,
+                self._server,
+                deadlines_ms=walls,
+                export=self._home / OPA_ARCHIVE,
+                activation_seconds=policy.opa.activation_seconds,
+            )
+        return CachedEngine(engine, entries_max=policy.decisions.cache_entries_max, deterministic=bundle.deterministic)
+
+    def candidate(self, bundle: Bundle) -> StartedEngine:
+        """Return an engine for a bundle that is not in force: always a worker, since an OPA has one bundle.
+
+        Raises:
+            PolicyInvalidError: it was accepted for OPA, and regorus would not answer as OPA does.
+        """
+        if self._server is not None:
+            bundle = Bundle.from_files(bundle.files, engine="regorus", keys=None)
+        return WorkerPolicy(self._zygote, bundle, 1)
+
+
+async def start_ruling(
+    stack: AsyncExitStack,
+    home: Path,
+    site: Site,
+    rules: Rules,
+    *,
+    bundles: Bundles,
+    zygote: Zygote,
+    registry: Registry,
+    audit: AuditLog,
+    clock: Clock,
+) -> Ruling:
+    """Start the engine of the first bundle, and all that goes around its answers.
+
+    Raises:
+        EngineError: an engine, the records or the shadow's bundle are not in order.
+    """
+    config = site.config
+    server = None
+    if config.policy.engine == "opa":
+        server = OpaServer(read_settings(config.policy.opa, home), clock=clock)
+        stack.push_async_callback(server.close)
+    engines = _Engines(home, config, zygote, server)
+    records = await _open_decisions(stack, home, config, audit, clock)
+
+    def read(bundle: Bundle) -> Rules:
+        rules = checked_rules(bundle, site)
+        if records is not None:
+            records.bundles.learn(bundle)
+        return rules
+
+    read(rules.bundle)
+    engine = engines.of(rules)
+    stale = _staleness(config.policy, bundles)
+    rulebook = Rulebook(rules, engine, read=read, make=engines.of, hooks=registry, stale=stale)
+    stack.push_async_callback(rulebook.close)
+    await engine.start()
+    bundles.attach(rulebook)
+    stack.push_async_callback(bundles.close)
+    policy: PolicyEngine = rulebook
+    shadow = None
+    if config.policy.shadow:
+        shadow = policy = await _shadowed(stack, home / config.policy.shadow, engines, policy, audit, clock)
+    if records is not None:
+        policy = records.around(policy)
+    if config.policy.mode == "dry_run":
+        policy = DryRunPolicy(policy)
+    source = config.secrets.source(home)
+    desk = PolicyDesk(
+        PolicyDeskParts(
+            bundles=bundles,
+            policy=rulebook,
+            candidate=engines.candidate,
+            explain=explain,
+            records=lambda: Records.open(home, source, clock),
+            engine=config.policy.engine,
+            mode=config.policy.mode,
+            shadow=shadow,
+            cache=lambda: _counts(rulebook),
+        )
+    )
+    return Ruling(bundles=bundles, rulebook=rulebook, policy=policy, desk=desk, shadow=shadow)
+
+
+async def _open_decisions(
+    stack: AsyncExitStack, home: Path, config: Config, audit: AuditLog, clock: Clock
+) -> DecisionRecords | None:
+    """Open the records of decisions, where anything is to be kept or told."""
+    decisions = config.policy.decisions
+    log = decisions.log
+    settings = DecisionSettings(
+        record=decisions.record,
+        kept_days=decisions.kept_days,
+        kept_max=decisions.kept_max,
+        log_file=home / log.file if log.file else None,
+        log_url=log.url,
+        log_token_file=home / log.token_file if log.token_file else None,
+    )
+    if not settings.wanted:
+        return None
+    source = config.secrets.source(home)
+    return await stack.enter_async_context(decision_records(home, settings, source=source, audit=audit, clock=clock))
+
+
+async def _shadowed(
+    stack: AsyncExitStack, path: Path, engines: _Engines, policy: PolicyEngine, audit: AuditLog, clock: Clock
+) -> ShadowedPolicy:
+    """Return a policy beside which the bundle at `path` is asked; it needs no signature, since it decides nothing."""
+    bundle = await asyncio.to_thread(
+        lambda: Bundle.load(path) if path.is_dir() else Bundle.from_archive(path.read_bytes(), keys=None)
+    )
+    engine = engines.candidate(bundle)
+    stack.push_async_callback(engine.close)
+    await engine.start()
+
+    async def report(found: Disagreement) -> None:
+        details: JsonObject = {
+            "entrypoint": found.entrypoint,
+            "document": digest(found.document),
+            "bundle": found.decided.bundle,
+            "shadow": found.shadow.bundle,
+            "allow": found.decided.allow,
+            "shadow_allow": found.shadow.allow,
+            "codes": sorted({reason.code for reason in found.decided.reasons}),
+            "shadow_codes": sorted({reason.code for reason in found.shadow.reasons}),
+        }
+        with suppress(EngineError):  # what cannot be told is counted all the same, and the log has its own alarm
+            audit.append(EventType.SHADOW_DISAGREED, actor="gateway", target=found.shadow.bundle, details=details)
+
+    return ShadowedPolicy(policy, engine, clock, report)
+
+
+def _staleness(policy: PolicyConfig, bundles: Bundles) -> Callable[[], bool]:
+    if policy.bundles.on_stale == "serve":
+        return lambda: False
+    return lambda: bundles.stale
+
+
+def _counts(rulebook: Rulebook) -> tuple[int, int]:
+    """Return hits and misses of the cache of the bundle in force."""
+    engine = rulebook.engine
+    return (engine.hits, engine.misses) if isinstance(engine, CachedEngine) else (0, 0)
