@@ -72,8 +72,7 @@ class Bundles:
             self._current = await self._shelf.kept(self._history.find(state.active))
             return self._current
         try:
-            fetched = await self._source.fetch("")
-            bundle = await self._vetted(fetched)
+            fetched, bundle = await self._ask(state.mark)
         except (BundleSourceError, PolicyInvalidError) as error:
             if not self._source.remote or state.active is None:
                 raise
@@ -219,9 +218,7 @@ class Bundles:
         async with self._changing:
             mark = None if allow_older else self._history.state.mark
             try:
-                fetched = await self._source.fetch("")
-                bundle = await self._shelf.read(fetched.archive if fetched is not None else b"")
-                self._acceptance.check_forward(bundle, mark, self._source)
+                fetched, bundle = await self._ask(mark)
             except PolicyInvalidError as error:
                 await self._ledger.refused(error, where="source", by=by)
                 raise
@@ -265,15 +262,15 @@ class Bundles:
         """The source gives something new: take it, or say once why not."""
         seen = Seen.of(fetched)
         try:
-            bundle = await self._vetted(fetched)
+            bundle = await self._shelf.read(fetched.archive)
             async with self._changing:
                 state = self._history.state
-                if not state.pinned and self._acts == acts:
-                    self._acceptance.check_forward(bundle, state.mark, self._source)
+                if self._acts != acts and not state.pinned:
+                    return  # somebody has followed the source meanwhile: the next question is about what it gave then
+                self._acceptance.check_forward(bundle, state.mark, self._source)
+                if not state.pinned:
                     await self._take(bundle, cause="source", by=None, mark=newer(state.mark, bundle))
-                elif not state.pinned:
-                    return  # somebody has changed what is in force: the next question is about that
-            await self._confirmed(seen)
+                await self._confirmed(seen)
         except PolicyInvalidError as error:
             self._failed(error)
             self._seen = Seen(etag=seen.etag, archive=seen.archive, refused=error)
@@ -282,11 +279,14 @@ class Bundles:
             self._failed(error)
             await self._ledger.refused_once(error, where="activation", archive=seen.archive)
 
-    async def _vetted(self, fetched: Fetched | None) -> Bundle:
-        """Return the bundle that the source has given, if it may decide by itself."""
-        bundle = await self._shelf.read(fetched.archive if fetched is not None else b"")
-        self._acceptance.check_forward(bundle, self._history.state.mark, self._source)
-        return bundle
+    async def _ask(self, mark: Mark | None) -> tuple[Fetched, Bundle]:
+        """Ask the source for what it has, and return that, if it may decide by itself."""
+        fetched = await self._source.fetch("")
+        if fetched is None:
+            raise BundleSourceError("the source says that nothing has changed, and was not asked that")
+        bundle = await self._shelf.read(fetched.archive)
+        self._acceptance.check_forward(bundle, mark, self._source)
+        return fetched, bundle
 
     # --- small parts ---
 

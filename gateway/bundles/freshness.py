@@ -55,6 +55,6 @@ class Seen:
     refused: PolicyInvalidError | None = None
 
     @classmethod
-    def of(cls, fetched: Fetched | None) -> "Seen":
+    def of(cls, fetched: Fetched) -> "Seen":
         """Return what was fetched as seen, and not refused."""
-        return cls() if fetched is None else cls(etag=fetched.etag, archive=archive_digest(fetched.archive))
+        return cls(etag=fetched.etag, archive=archive_digest(fetched.archive))

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from gateway.errors import BundleSourceError, ConfigurationError, PolicyInvalidError
-from gateway.policy.bundle_files import ARCHIVE_BYTES_MAX, read_folder, write_archive
+from gateway.policy.bundle_files import ARCHIVE_BYTES_MAX, read_archive_file, read_folder, write_archive
 
 FETCH_SECONDS_MAX: Final = 30.0  # from the name to the last byte
 CONNECT_SECONDS_MAX: Final = 10.0
@@ -185,25 +185,6 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
 
 def _too_large() -> PolicyInvalidError:
     return PolicyInvalidError(f"the archive is over {ARCHIVE_BYTES_MAX} bytes", code="policy.too_large")
-
-
-def read_archive_file(path: Path) -> bytes:
-    """Return the bytes of an archive, whatever is in it.
-
-    Raises:
-        PolicyInvalidError: `policy.no_bundle`, `policy.unreadable`, `policy.too_large`.
-    """
-    try:
-        if not path.is_file():
-            raise PolicyInvalidError("there is no such file", code="policy.no_bundle", file=str(path))
-        with path.open("rb") as file:
-            archive = file.read(ARCHIVE_BYTES_MAX + 1)
-    except OSError as error:
-        message = error.strerror or "unreadable"
-        raise PolicyInvalidError(message, code="policy.unreadable", file=str(path)) from error
-    if len(archive) > ARCHIVE_BYTES_MAX:
-        raise _too_large()
-    return archive
 
 
 def _unless_known(archive: bytes, etag: str) -> Fetched | None:

@@ -83,6 +83,36 @@ def read_archive(archive: bytes) -> dict[str, bytes]:
     return files.sorted()
 
 
+def read_path(path: Path) -> dict[str, bytes]:
+    """Return the files of a folder, or of a tar.gz, by name.
+
+    Raises:
+        PolicyInvalidError: as `read_folder` and `read_archive`.
+    """
+    return read_folder(path) if path.is_dir() else read_archive(read_archive_file(path))
+
+
+def read_archive_file(path: Path) -> bytes:
+    """Return the bytes of an archive, whatever is in it.
+
+    Raises:
+        PolicyInvalidError: `policy.no_bundle`, `policy.unreadable`, `policy.too_large`.
+    """
+    try:
+        if not path.is_file():
+            raise PolicyInvalidError("there is no such file", code="policy.no_bundle", file=str(path))
+        with path.open("rb") as file:
+            archive = file.read(ARCHIVE_BYTES_MAX + 1)
+    except OSError as error:
+        message = error.strerror or "unreadable"
+        raise PolicyInvalidError(message, code="policy.unreadable", file=str(path)) from error
+    if len(archive) > ARCHIVE_BYTES_MAX:
+        raise PolicyInvalidError(
+            f"the archive is over {ARCHIVE_BYTES_MAX} bytes", code="policy.too_large", file=str(path)
+        )
+    return archive
+
+
 def write_archive(files: Mapping[str, bytes]) -> bytes:
     """Return the files as a tar.gz that depends on nothing but them: sorted, without owner or time.
 
