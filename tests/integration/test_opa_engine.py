@@ -1,8 +1,11 @@
 """A real OPA as engine: the same decisions as regorus, over every kind of connection, and a swap that loses nothing."""
 
 import asyncio
+import hashlib
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
@@ -362,6 +365,57 @@ async def test_two_bundles_of_one_revision_are_not_in_force_at_once(serve: Serve
         second = OpaPolicy(other, server, export=beside.archive)
         await second.start()
         assert (await second.decide("step", FINE)).bundle == other.digest
+
+
+class _Bundles(BaseHTTPRequestHandler):
+    """Serves one archive with an ETag, as a bundle server does."""
+
+    archive = b""
+
+    def do_GET(self) -> None:
+        tag = f'"{hashlib.sha256(self.archive).hexdigest()}"'
+        fresh = self.headers.get("If-None-Match") != tag
+        self.send_response(200 if fresh else 304)
+        self.send_header("ETag", tag)
+        self.send_header("Content-Length", str(len(self.archive) if fresh else 0))
+        self.end_headers()
+        if fresh:
+            self.wfile.write(self.archive)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+async def test_an_opa_that_takes_the_bundle_from_its_url(serve: Serve) -> None:
+    """OPA's own bundle plugin, tests in the bundle included; the gateway waits for what OPA finds by itself."""
+    tested = {"step_test.rego": "package gateway.step_test\n\nimport rego.v1\n\ntest_x if true\n"}
+    first, second = small("r1", **tested), small("r2", **tested)
+    handler = type("Handler", (_Bundles,), {"archive": write_archive(first.files)})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as source:
+        thread = threading.Thread(target=source.serve_forever)
+        thread.start()
+        try:
+            polling = {"min_delay_seconds": 1, "max_delay_seconds": 1}
+            beside = serve(
+                first,
+                config={
+                    "services": {"bundles": {"url": f"http://127.0.0.1:{source.server_port}"}},
+                    "bundles": {"missiongate": {"service": "bundles", "resource": "b.tar.gz", "polling": polling}},
+                },
+            )
+            async with connected(beside.settings) as server:
+                old = OpaPolicy(first, server)
+                await old.start()
+                assert (await old.decide("step", FINE)).labels == {"by": "r1"}
+                handler.archive = write_archive(second.files)
+                new = OpaPolicy(second, server)
+                await new.start()
+                assert (await new.decide("step", FINE)).labels == {"by": "r2"}
+                decision = await old.decide("step", FINE)
+                assert [reason.code for reason in decision.reasons] == ["policy.bundle_mismatch"]
+        finally:
+            source.shutdown()
+            thread.join()
 
 
 class _Book:
