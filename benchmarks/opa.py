@@ -61,6 +61,12 @@ def allowed(answer: bytes) -> bool:
     return bool(orjson.loads(answer)["result"]["allow"])
 
 
+def free_port() -> int:
+    """Return a port of loopback that nobody has at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def serving(bundle: Path) -> Iterator[Connection]:
     """Run a server on the bundle in `bundle`, logging nothing, and give a connection to it.
@@ -68,27 +74,45 @@ def serving(bundle: Path) -> Iterator[Connection]:
     Raises:
         TimeoutError: it does not answer.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = ["--addr", f"127.0.0.1:{port}", "--log-level", "error", "--skip-version-check"]
-    command = [str(PROGRAM), "run", "--server", *options, "--bundle", str(bundle)]
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: TID251 - a peer, no part of the gateway
-    try:
-        connection = _connected(port)
+    port = free_port()
+    with running(bundle, f"127.0.0.1:{port}"):
+        connection = Connection(port)
         try:
             yield connection
         finally:
             connection.close()
+
+
+@contextmanager
+def running(bundle: Path, address: str) -> Iterator[None]:
+    """Run a server at `address`, `host:port` or `unix://path`, for as long as the block lasts; it listens.
+
+    Raises:
+        TimeoutError: it does not answer.
+    """
+    options = ["--addr", address, "--log-level", "error", "--skip-version-check"]
+    command = [str(PROGRAM), "run", "--server", *options, "--bundle", str(bundle)]
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: TID251 - a peer, no part of the gateway
+    try:
+        _wait_for(address)
+        yield
     finally:
         server.terminate()
         server.wait()
 
 
-def _connected(port: int) -> Connection:
+def _wait_for(address: str) -> None:
     until = time.monotonic() + _START_SECONDS_MAX
     while time.monotonic() < until:
         try:
-            return Connection(port)
-        except ConnectionRefusedError:
+            if address.startswith("unix://"):
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(address.removeprefix("unix://"))
+            else:
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host, int(port)), timeout=1.0).close()
+        except OSError:
             time.sleep(0.01)
+        else:
+            return
     raise TimeoutError("OPA does not listen")

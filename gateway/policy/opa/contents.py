@@ -60,7 +60,7 @@ async def _get(bundle: Bundle, server: OpaServer, path: str) -> Reply:
     address = f"/v1/data/{path}?provenance=true"
     answer = await server.ask("GET", address, bytes_max=_BYTES_MAX, deadline_ms=_DEADLINE_MS)
     reply = read_reply(answer.status, answer.body)
-    if reply.revision != bundle.revision:
+    if not reply.is_of(bundle.revision):
         raise DifferenceError(f"expected is the revision {bundle.revision!r}, it has {reply.has}")
     return reply
 

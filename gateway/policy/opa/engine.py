@@ -1,4 +1,4 @@
-"""OPA as engine: the same bundle, loaded by OPA's own bundle plugin, and every answer held against its revision.
+"""OPA as engine: the same bundle, loaded by OPA itself, and every answer held against its revision.
 
     start:   1 put the archive where OPA takes it   2 wait until OPA reports the revision   3 compare, byte for byte
     decide:  1 ask   2 is it an answer of the bundle   3 is it a decision
@@ -124,7 +124,7 @@ class OpaPolicy:
         return self._decision(entrypoint, reply)
 
     def _decision(self, entrypoint: Entrypoint, reply: Reply) -> Decision:
-        if not self._open or reply.revision != self._bundle.revision:  # (2)
+        if not self._open or not reply.is_of(self._bundle.revision):  # (2)
             message = f"OPA answers from another bundle: expected is {self._bundle.revision!r}, it has {reply.has}"
             return self._denied(_MISMATCH, message)
         if not reply.defined:

@@ -4,8 +4,11 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from gateway.policy.bundle_parts import SIGNATURES
+
+_INCOMING: Final = ".incoming"  # OPA watches the folder itself, and would load the bundle anew with every write there
 
 
 def exported(files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -37,8 +40,9 @@ def put(path: Path, archive: bytes | None) -> None:
     if archive is None:
         path.unlink(missing_ok=True)
         return
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    incoming = path.parent / _INCOMING
+    incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=incoming)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(archive)

@@ -28,14 +28,13 @@ class ReplyError(Exception):
 class Reply:
     """A value, or none: the rule is undefined then."""
 
-    revisions: tuple[str, ...]  # of each bundle that OPA has; what it answered from is certain only with one
+    revisions: tuple[str, ...]  # of each bundle that OPA has; "" where it has none
     defined: bool
     value: Any  # parsed JSON
 
-    @property
-    def revision(self) -> str | None:
-        """The revision of the one bundle that OPA has; None where it names none, or several."""
-        return self.revisions[0] if len(self.revisions) == 1 and self.revisions[0] else None
+    def is_of(self, revision: str) -> bool:
+        """Whether exactly one of OPA's bundles has this revision; another one may say who may ask OPA."""
+        return revision != "" and self.revisions.count(revision) == 1
 
     @property
     def has(self) -> str:

@@ -22,7 +22,7 @@ from gateway.policy.opa.settings import OpaSettings
 
 PAUSE_MS_MAX: Final = 20  # before the second try, twice that before the third, …
 PAUSE_DOUBLINGS_MAX: Final = 5
-BREAKER: Final = BreakerSettings(failures_max=5, window_seconds=10.0, open_seconds=1.0, probes_max=1)
+BREAKER: Final = BreakerSettings(failures_max=5, window_seconds=30.0, open_seconds=1.0, probes_max=1)
 _RANDOM: Final = SystemRandom()
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
@@ -53,6 +53,7 @@ class OpaServer:
         self._breaker = Breaker(breaker, self._clock, "OPA")
         self._chance = chance
         self._answered_at = self._clock.monotonic()
+        self._last_failure = ""
         self._claims: Counter[tuple[str, str]] = Counter()
 
     @property
@@ -94,7 +95,7 @@ class OpaServer:
         try:
             passage = self._breaker.admit()
         except StepError as error:
-            raise OpaError("policy.unavailable", str(error)) from error
+            raise OpaError("policy.unavailable", f"{error} ({self._last_failure})") from error
         begun = self._clock.monotonic()
         try:
             answer = await self._tries(method, path, body, bytes_max, deadline_ms)
@@ -114,6 +115,7 @@ class OpaServer:
         So a timeout counts only when the server has said nothing to anybody meanwhile, and an answer that is too large
         or garbled not at all: it came, and cost nobody a wait.
         """
+        self._last_failure = str(error)
         slow = error.code == "policy.timeout" and self._answered_at <= begun
         if slow or error.code == "policy.unavailable":
             passage.failed()
