@@ -1,6 +1,5 @@
 """The gate: every call is decided by `data.gateway.rpc.decision`; a refusal is recorded before it is told."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from engine.audit.log import AuditLog
@@ -16,6 +15,9 @@ from gateway.policy.engine import PolicyEngine
 _READS_OF_THE_LOG: Final = frozenset({"gateway.v1.AuditService"})
 
 
+_IN_LOG: Final = ("mission_id", "tenant", "submitter")  # of what a call is about; not what others are and have done
+
+
 class PolicyGate:
     """Asks Rego about each call; reads of the audit log are recorded too."""
 
@@ -25,7 +27,7 @@ class PolicyGate:
         self._audit = audit
         self._clock = clock or SystemClock()
 
-    async def authorize(self, principal: Principal, service: str, method: str, resource: Mapping[str, str]) -> None:
+    async def authorize(self, principal: Principal, service: str, method: str, resource: JsonObject) -> None:
         """Return if the call is allowed.
 
         Raises:
@@ -39,7 +41,7 @@ class PolicyGate:
             require(decision)
         except PolicyDeniedError as refusal:
             if not principal.anonymous:  # a stranger must not be able to fill the log
-                details = {"reasons": reasons_document(refusal.reasons), "bundle": decision.bundle, **resource}
+                details = {"reasons": reasons_document(refusal.reasons), "bundle": decision.bundle, **_named(resource)}
                 await self._record(EventType.RPC_DENIED, principal, f"{service}/{method}", details)
             raise
         if service in _READS_OF_THE_LOG:
@@ -47,3 +49,7 @@ class PolicyGate:
 
     async def _record(self, event: EventType, principal: Principal, target: str, details: JsonObject) -> None:
         await self._audit.durable(self._audit.append(event, actor=actor(principal), target=target, details=details))
+
+
+def _named(resource: JsonObject) -> JsonObject:
+    return {name: resource[name] for name in _IN_LOG if name in resource}
