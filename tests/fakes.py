@@ -1,7 +1,7 @@
 """Fakes that implement the ports of production, for tests of what stands in front of them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -117,6 +117,7 @@ class FakeDesk:
     idle: bool = False  # `watch` never ends by itself
     block: asyncio.Event | None = None  # `submit` waits for it
     forms: list[bytes | JsonObject] = field(default_factory=list)
+    seen: list[Collection[str] | None] = field(default_factory=list)  # by each decision on an approval
     callers: list[Principal] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # page tokens and reasons, as they came
     watchers: int = 0
@@ -190,9 +191,18 @@ class FakeDesk:
         return self._changed(principal, mission_id, run=run)
 
     async def decide_approval(
-        self, principal: Principal, mission_id: str, approval_id: str, *, approve: bool, digest: str, comment: str
+        self,
+        principal: Principal,
+        mission_id: str,
+        approval_id: str,
+        *,
+        approve: bool,
+        digest: str,
+        comment: str,
+        seen: Collection[str] | None = None,
     ) -> ApprovalView:
         self._called(principal)
+        self.seen.append(seen)
         self._own(principal, mission_id)
         for at, each in enumerate(self.approvals):
             if (each.mission_id, each.approval_id) == (mission_id, approval_id):
@@ -228,9 +238,18 @@ class FakeDesk:
         finally:
             self.watchers -= 1
 
-    async def owner(self, mission_id: str) -> Mapping[str, str] | None:
+    async def owner(self, mission_id: str) -> JsonObject | None:
         found = self.missions.get(mission_id)
-        return None if found is None else {"tenant": found.tenant, "submitter": found.submitter}
+        if found is None:
+            return None
+        return {"tenant": found.tenant, "submitter": found.submitter, "submitter_roles": ["submitter"]}
+
+    async def approved_by(self, mission_id: str, approval_id: str) -> tuple[str, ...] | None:
+        of_mission = [each for each in self.approvals if each.mission_id == mission_id]
+        if approval_id not in {each.approval_id for each in of_mission}:
+            return None
+        others = (each for each in of_mission if each.approval_id != approval_id and each.state == "approved")
+        return tuple(sorted({each.decided_by for each in others}))
 
     def _own(self, principal: Principal, mission_id: str) -> MissionView:
         """Refuse as carelessly as a desk may: with texts that tell a foreign mission from a missing one."""
@@ -312,10 +331,10 @@ class FakeHooks:
 class FakeGate:
     """Allows every call, and remembers it, unless `verdict` raises."""
 
-    verdict: Callable[[Principal, str, str, Mapping[str, str]], None] | None = None
-    asked: list[tuple[Principal, str, str, Mapping[str, str]]] = field(default_factory=list)
+    verdict: Callable[[Principal, str, str, JsonObject], None] | None = None
+    asked: list[tuple[Principal, str, str, JsonObject]] = field(default_factory=list)
 
-    async def authorize(self, principal: Principal, service: str, method: str, resource: Mapping[str, str]) -> None:
+    async def authorize(self, principal: Principal, service: str, method: str, resource: JsonObject) -> None:
         self.asked.append((principal, service, method, dict(resource)))
         if self.verdict is not None:
             self.verdict(principal, service, method, resource)

@@ -9,7 +9,7 @@ step may run: policy is asked again after the wait, by the pipeline.
 import asyncio
 import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import timedelta
 from typing import Final
@@ -215,12 +215,29 @@ class Approvals:
 
     # --- for people ---
 
+    async def approved_by(self, mission_id: str, approval_id: str) -> tuple[str, ...] | None:
+        """Return who has said yes to another approval of the same mission; None where it has no such approval."""
+        try:
+            approval = await self._store.get_approval(approval_id)
+        except NotFoundError:
+            return None
+        return await self._store.approved_by(approval_id) if approval.mission_id == mission_id else None
+
     async def decide(
-        self, principal: Principal, mission_id: str, approval_id: str, *, approve: bool, digest: str, comment: str
+        self,
+        principal: Principal,
+        mission_id: str,
+        approval_id: str,
+        *,
+        approve: bool,
+        digest: str,
+        comment: str,
+        seen: Collection[str] | None = None,
     ) -> ApprovalView:
         """Record a decision; it is durable before this returns, and before the step goes on.
 
-        Cancelling the call does not undo a decision that is under way.
+        Cancelling the call does not undo a decision that is under way. `seen` is what `approved_by` said when policy
+        allowed the call.
 
         Raises:
             NotFoundError: no such approval of a mission of the principal's tenant.
@@ -233,7 +250,7 @@ class Approvals:
         state = ApprovalState.APPROVED if approve else ApprovalState.DENIED
         try:
             require_decidable(approval, mission, root, principal, digest=digest, now=self._clock.now())
-            decided = await self._calls.run(self._record(approval, state, principal, comment))
+            decided = await self._calls.run(self._record(approval, state, principal, comment, seen))
         except RefusalError as error:
             await self._log.refused(approval, principal, error)
             raise
@@ -278,7 +295,12 @@ class Approvals:
     # --- small parts ---
 
     async def _record(
-        self, approval: ApprovalRecord, state: ApprovalState, principal: Principal, comment: str
+        self,
+        approval: ApprovalRecord,
+        state: ApprovalState,
+        principal: Principal,
+        comment: str,
+        seen: Collection[str] | None,
     ) -> ApprovalRecord:
         """Bring a decision to the store and to the log, then wake the step.
 
@@ -286,7 +308,7 @@ class Approvals:
         """
         await self._log.requested(approval, GATEWAY)  # no decision stands in the log before its request
         decided = await self._store.decide_approval(
-            approval.id, state, principal.subject, comment, roles=principal.roles
+            approval.id, state, principal.subject, comment, roles=principal.roles, seen=seen
         )
         try:
             await self._log.decided(decided, principal.tenant)

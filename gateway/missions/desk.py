@@ -4,7 +4,7 @@ How missions start is in `gateway.missions.submissions`, how they run and end in
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection
 from typing import Final
 
 import orjson
@@ -198,12 +198,24 @@ class Desk:
         return await self.get(principal, mission_id)
 
     async def decide_approval(
-        self, principal: Principal, mission_id: str, approval_id: str, *, approve: bool, digest: str, comment: str
+        self,
+        principal: Principal,
+        mission_id: str,
+        approval_id: str,
+        *,
+        approve: bool,
+        digest: str,
+        comment: str,
+        seen: Collection[str] | None = None,
     ) -> ApprovalView:
         """Record a decision; see `Approvals.decide`."""
         return await self._ground.approvals.decide(
-            principal, mission_id, approval_id, approve=approve, digest=digest, comment=comment
+            principal, mission_id, approval_id, approve=approve, digest=digest, comment=comment, seen=seen
         )
+
+    async def approved_by(self, mission_id: str, approval_id: str) -> tuple[str, ...] | None:
+        """Return who has approved something else of the mission; see `Approvals.approved_by`."""
+        return await self._ground.approvals.approved_by(mission_id, approval_id)
 
     async def list_approvals(
         self, principal: Principal, mission_id: str | None, *, pending_only: bool
@@ -211,13 +223,13 @@ class Desk:
         """Return approvals; see `Approvals.list`."""
         return await self._ground.approvals.list(principal, mission_id, pending_only=pending_only)
 
-    async def owner(self, mission_id: str) -> Mapping[str, str] | None:
-        """Return tenant and submitter of a mission, for the decision on a call; None where there is none."""
+    async def owner(self, mission_id: str) -> JsonObject | None:
+        """Return whose a mission is, for the decision on a call; None where there is none."""
         try:
             record = await self._store.get_mission(mission_id)
         except NotFoundError:
             return None
-        return {"tenant": record.tenant, "submitter": record.submitter}
+        return {"tenant": record.tenant, "submitter": record.submitter, "submitter_roles": list(record.roles)}
 
     # --- for steps that run missions: `gateway.missions.ports.ChildDesk` ---
 

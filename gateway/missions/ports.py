@@ -1,6 +1,6 @@
 """What approvals and sub-missions need of the store and of the desk, and nothing else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Final, Protocol, TypeAlias
 
@@ -103,13 +103,31 @@ class ApprovalStore(Missions, Protocol):
     ) -> tuple[ApprovalRecord, ...]:
         """Return the approvals of a tenant, or of one mission of it, oldest first."""
 
+    async def approved_by(self, approval_id: str) -> tuple[str, ...]:
+        """Return who has said yes to another approval of the same mission, its parts and its whole included."""
+
     async def decide_approval(
-        self, approval_id: str, state: ApprovalState, by: str | None, comment: str, *, roles: Sequence[str] = ()
+        self,
+        approval_id: str,
+        state: ApprovalState,
+        by: str | None,
+        comment: str,
+        *,
+        roles: Sequence[str] = (),
+        seen: Collection[str] | None = None,
     ) -> ApprovalRecord:
-        """Record the end of a pending approval; `roles` are those of who decided.
+        """Record the end of a pending approval.
+
+        Args:
+            approval_id: which.
+            state: its end.
+            by: who decided; None where nobody did.
+            comment: theirs.
+            roles: those of who decided.
+            seen: what `approved_by` said before.
 
         Raises:
-            ConflictError: `approval.decided`, it is not pending.
+            ConflictError: `approval.decided`, it is not pending; `approval.raced`, `by` is newly among those.
         """
 
 

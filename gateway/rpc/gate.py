@@ -1,6 +1,5 @@
 """The gate: every call is decided by `data.gateway.rpc.decision`; a refusal is recorded before it is told."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from engine.audit.log import AuditLog
@@ -17,6 +16,9 @@ _READS_OF_THE_LOG: Final = frozenset({"gateway.v1.AuditService"})
 _READS_OF_DECISIONS: Final = frozenset({("gateway.v1.PolicyService", "ReplayDecisions")})
 
 
+_IN_LOG: Final = ("mission_id", "tenant", "submitter")  # of what a call is about; not what others are and have done
+
+
 class PolicyGate:
     """Asks Rego about each call; reads of the audit log are recorded too."""
 
@@ -26,7 +28,7 @@ class PolicyGate:
         self._audit = audit
         self._clock = clock or SystemClock()
 
-    async def authorize(self, principal: Principal, service: str, method: str, resource: Mapping[str, str]) -> None:
+    async def authorize(self, principal: Principal, service: str, method: str, resource: JsonObject) -> None:
         """Return if the call is allowed.
 
         Raises:
@@ -42,7 +44,7 @@ class PolicyGate:
             if not principal.anonymous:  # a stranger must not be able to fill the log
                 evidence: dict[str, JsonValue] = {"document": digest(asked)}
                 note(decision, evidence)
-                details = {**evidence, "reasons": reasons_document(refusal.reasons), **resource}
+                details = {**evidence, "reasons": reasons_document(refusal.reasons), **_named(resource)}
                 await self._record(EventType.RPC_DENIED, principal, f"{service}/{method}", details)
             raise
         if service in _READS_OF_THE_LOG or (service, method) in _READS_OF_DECISIONS:
@@ -50,3 +52,7 @@ class PolicyGate:
 
     async def _record(self, event: EventType, principal: Principal, target: str, details: JsonObject) -> None:
         await self._audit.durable(self._audit.append(event, actor=actor(principal), target=target, details=details))
+
+
+def _named(resource: JsonObject) -> JsonObject:
+    return {name: resource[name] for name in _IN_LOG if name in resource}

@@ -6,7 +6,7 @@ a parser's text no client. Order: (1) authenticate, (2) parse, (3) decide the ca
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
 from ipaddress import ip_address
@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from engine.values import JsonObject, JsonValue
 from gateway.errors import UnauthenticatedError
 from gateway.identity import ANONYMOUS, Principal, TokenTable
 from gateway.rpc.bad_request import bad_request, out_of_range
@@ -26,6 +27,8 @@ from gateway.rpc.ports import MissionDesk, RpcGate
 from gateway.rpc.types import Context, Handler
 
 CALLER: Final[ContextVar[Principal]] = ContextVar("CALLER")  # set for the time of one call
+APPROVED_BY: Final[ContextVar[tuple[str, ...] | None]] = ContextVar("APPROVED_BY", default=None)
+"""Likewise: who has approved something else of the mission, as policy was told; None where it was told nothing."""
 MISSION_ID_CHARS_MAX: Final = 128
 _HEALTH: Final = "grpc.health.v1.Health"
 
@@ -107,7 +110,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             raise UnauthenticatedError("send one `authorization: Bearer TOKEN`")
         return self._tokens.authenticate(token.strip())
 
-    async def _resource(self, principal: Principal, request: Any) -> Mapping[str, str]:
+    async def _resource(self, principal: Principal, request: Any) -> JsonObject:
         """Return what the call is about. A foreign mission looks like a missing one, to policy too."""
         mission_id = getattr(request, "mission_id", "")
         if not isinstance(mission_id, str) or not mission_id:
@@ -117,7 +120,13 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         owner = await self._desk.owner(mission_id)
         if owner is None or owner["tenant"] != principal.tenant:
             return {"mission_id": mission_id}
-        return {"mission_id": mission_id, **owner}
+        about: dict[str, JsonValue] = {"mission_id": mission_id, **owner}
+        approval_id = getattr(request, "approval_id", "")
+        if isinstance(approval_id, str) and approval_id:
+            others = await self._desk.approved_by(mission_id, approval_id)
+            APPROVED_BY.set(others)
+            about |= {} if others is None else {"approved_by": list(others)}
+        return about
 
 
 def is_loopback(peer: str) -> bool:

@@ -12,7 +12,7 @@ from gateway.missions.desk import REQUEST_ID_MAX
 from gateway.missions.views import MissionView
 from gateway.rpc import codec, forms
 from gateway.rpc.bad_request import out_of_range
-from gateway.rpc.interceptor import CALLER, MISSION_ID_CHARS_MAX
+from gateway.rpc.interceptor import APPROVED_BY, CALLER, MISSION_ID_CHARS_MAX
 from gateway.rpc.ports import MissionDesk
 from gateway.rpc.types import Context
 from gateway.v1 import mission_pb2, mission_pb2_grpc
@@ -131,6 +131,7 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
             approve=codec.approves(request.verdict),
             digest=request.digest,
             comment=request.comment,
+            seen=APPROVED_BY.get(),
         )
         return mission_pb2.DecideApprovalResponse(approval=codec.approval_message(approval))
 

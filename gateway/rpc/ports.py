@@ -1,6 +1,6 @@
 """What the services need of the gateway, as protocols; assembly gives them the real ones."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from typing import Protocol
 
 from engine.result import MissionState, StepResult
@@ -71,9 +71,17 @@ class MissionDesk(Protocol):
         """
 
     async def decide_approval(
-        self, principal: Principal, mission_id: str, approval_id: str, *, approve: bool, digest: str, comment: str
+        self,
+        principal: Principal,
+        mission_id: str,
+        approval_id: str,
+        *,
+        approve: bool,
+        digest: str,
+        comment: str,
+        seen: Collection[str] | None = None,
     ) -> ApprovalView:
-        """Record a decision; it is durable before this returns.
+        """Record a decision; it is durable before this returns. `seen` is what `approved_by` said to policy.
 
         Raises:
             PolicyDeniedError, ConflictError: as `gateway.missions.approval_rules.require_decidable`.
@@ -84,8 +92,11 @@ class MissionDesk(Protocol):
     ) -> tuple[ApprovalView, ...]:
         """Return the approvals of one mission, or of all of the principal's tenant, oldest first."""
 
-    async def owner(self, mission_id: str) -> Mapping[str, str] | None:
-        """Return `{"tenant","submitter"}` of a mission for the rpc decision, or None."""
+    async def owner(self, mission_id: str) -> JsonObject | None:
+        """Return `{"tenant","submitter","submitter_roles"}` of a mission for the rpc decision, or None."""
+
+    async def approved_by(self, mission_id: str, approval_id: str) -> tuple[str, ...] | None:
+        """Return who has approved something else of a mission, or None where it has no such approval."""
 
 
 class HookDesk(Protocol):
@@ -141,7 +152,7 @@ class PolicyDesk(Protocol):
 class RpcGate(Protocol):
     """Decides every call."""
 
-    async def authorize(self, principal: Principal, service: str, method: str, resource: Mapping[str, str]) -> None:
+    async def authorize(self, principal: Principal, service: str, method: str, resource: JsonObject) -> None:
         """Return if `data.gateway.rpc.decision` allows the call; the refusal is recorded.
 
         Raises:

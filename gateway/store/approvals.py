@@ -1,7 +1,7 @@
 """Approvals in the store: asked once for each effect, and decided once."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -73,6 +73,24 @@ def list_approvals(
     return tuple(_approval_of(row) for row in reversed(rows))
 
 
+def approved_by(connection: sqlite3.Connection, approval_id: str) -> tuple[str, ...]:
+    """Return who has said yes to another approval of the same mission, of its parts and its whole included.
+
+    What an earlier run of the mission asked for by the same effect is no other approval.
+    """
+    rows = connection.execute(
+        "SELECT DISTINCT other.decided_by FROM approvals AS this"
+        " JOIN missions AS its ON its.id = this.mission_id"
+        " JOIN missions AS beside ON beside.root_id = its.root_id"
+        " JOIN approvals AS other ON other.mission_id = beside.id"
+        " WHERE this.id = ? AND other.state = 'approved'"
+        " AND substr(other.effect_key || '/', 1, instr(other.effect_key || '/', '/'))"
+        " <> substr(this.effect_key || '/', 1, instr(this.effect_key || '/', '/')) ORDER BY other.decided_by",
+        (approval_id,),
+    ).fetchall()
+    return tuple(row["decided_by"] for row in rows)
+
+
 def decide_approval(
     connection: sqlite3.Connection,
     approval_id: str,
@@ -81,8 +99,20 @@ def decide_approval(
     comment: str,
     roles: Sequence[str],
     now: datetime,
+    seen: Collection[str] | None = None,
 ) -> ApprovalRecord:
-    """Pending → `state`, once."""
+    """Pending → `state`, once.
+
+    `seen` is what `approved_by` said when policy allowed the decision. A yes of somebody who has become one of those
+    meanwhile, by a second call beside this one, is refused: policy has to see it.
+    """
+    if (
+        seen is not None
+        and state is ApprovalState.APPROVED
+        and by in set(approved_by(connection, approval_id)) - {*seen}
+    ):
+        message = "you have approved something else of this mission meanwhile; decide again"
+        raise ConflictError(message, code="approval.raced")
     rows = connection.execute(
         "UPDATE approvals SET state = ?, decided_at = ?, decided_by = ?, comment = ?, decided_roles = ?"
         " WHERE id = ? AND state = 'pending' RETURNING *",

@@ -8,7 +8,7 @@ Calls of one caller are committed in the order in which they were made, also whe
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -252,19 +252,38 @@ class Store:
             lambda c: approvals.list_approvals(c, tenant, mission_id, pending_only=pending_only)
         )
 
+    async def approved_by(self, approval_id: str) -> tuple[str, ...]:
+        """Return who has said yes to another approval of the same mission, its parts and its whole included."""
+        return await self._reader.run(lambda c: approvals.approved_by(c, approval_id))
+
     async def decide_approval(
-        self, approval_id: str, state: ApprovalState, by: str | None, comment: str, *, roles: Sequence[str] = ()
+        self,
+        approval_id: str,
+        state: ApprovalState,
+        by: str | None,
+        comment: str,
+        *,
+        roles: Sequence[str] = (),
+        seen: Collection[str] | None = None,
     ) -> ApprovalRecord:
-        """Record the end of a pending approval, now; `roles` are those of who decided.
+        """Record the end of a pending approval, now.
+
+        Args:
+            approval_id: which.
+            state: its end.
+            by: who decided; None where nobody did.
+            comment: theirs.
+            roles: those of who decided.
+            seen: what `approved_by` said before.
 
         Raises:
-            ConflictError: `approval.decided`, it is not pending.
+            ConflictError: `approval.decided`, it is not pending; `approval.raced`, `by` is newly among those.
             NotFoundError: there is none.
             StoreError: `store.constraint`, approved or denied by nobody, or expired or withdrawn by somebody.
         """
         now = self._now()
         return await self._writer.submit(
-            lambda c: approvals.decide_approval(c, approval_id, state, by, comment, roles, now)
+            lambda c: approvals.decide_approval(c, approval_id, state, by, comment, roles, now, seen)
         )
 
     # --- the journal of effects ---

@@ -80,6 +80,19 @@ def test_opa_passes_the_policies_own_tests() -> None:
     assert not [result["name"] for result in results if result.get("fail") or result.get("error")]
 
 
+def test_every_line_of_the_bundle_is_covered_by_its_own_tests() -> None:
+    """`opa test --coverage`: not one line of a policy that its `_test.rego` files do not run."""
+    found = command("test", "--coverage", "--format", "json", "policies/gateway", "policies/data.json")
+    assert found.returncode == 0, found.stdout
+    files = {path: seen for path, seen in json.loads(found.stdout)["files"].items() if not path.endswith("_test.rego")}
+    assert files.keys() == {
+        path.relative_to(opa.ROOT).as_posix()
+        for path in POLICIES.rglob("*.rego")
+        if not path.name.endswith("_test.rego")
+    }
+    assert {path: seen["coverage"] for path, seen in files.items()} == dict.fromkeys(files, 100)
+
+
 TEXT = st.sampled_from(
     ["", "a", "ann", "red", "blue", "protected", "protected/x", "./protected/x", "out/./x", "a\0b", "é", "👩"]
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from engine.errors import Violation
 from engine.result import StepFailure, StepResult, StepState
+from engine.values import JsonObject
 from gateway.errors import ConfigurationError, PolicyDeniedError, Reason, SanitizationError, StoreError
 from gateway.identity import ANONYMOUS, Principal
 from gateway.rpc.server import RpcServer
@@ -220,7 +221,7 @@ async def test_the_gate_hears_of_every_call_what_it_is_about(served: Served) -> 
             ANN,
             "gateway.v1.MissionService",
             "GetMission",
-            {"mission_id": "m-1", "tenant": "default", "submitter": "ann"},
+            {"mission_id": "m-1", "tenant": "default", "submitter": "ann", "submitter_roles": ["submitter"]},
         ),
         (ANN, "gateway.v1.MissionService", "GetMission", {"mission_id": "m-2"}),
     ]
@@ -229,7 +230,7 @@ async def test_the_gate_hears_of_every_call_what_it_is_about(served: Served) -> 
 async def test_a_call_that_the_gate_refuses_does_not_run(served: Served) -> None:
     """PERMISSION_DENIED with the reasons, in unary and streaming calls; the desk hears nothing."""
 
-    def no(_principal: Principal, _service: str, _method: str, _resource: Mapping[str, str]) -> None:
+    def no(_principal: Principal, _service: str, _method: str, _resource: JsonObject) -> None:
         raise PolicyDeniedError(
             [Reason("rpc.method_not_granted", "none of your roles lists it", "data.gateway.rpc.deny")]
         )

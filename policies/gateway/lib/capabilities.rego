@@ -17,17 +17,14 @@ held(facts) := [grant |
 ]
 
 holds(grant, facts) if {
-	every selector in ["subjects", "tenants", "roles", "kinds"] {
-		chosen(grant, selector, facts)
-	}
+	apart := [selector |
+		some selector in ["subjects", "tenants", "roles", "kinds"]
+		wanted := grant[selector]
+		found := [each | some each in facts[selector]; each in wanted]
+		found == []
+	]
+	apart == []
 	every label, value in object.get(grant, "labels", {}) { value == facts.labels[label] }
-}
-
-chosen(grant, selector, _) if not grant[selector]
-
-chosen(grant, selector, facts) if {
-	some found in facts[selector]
-	found in grant[selector]
 }
 
 # Whether one grant covers an effect as a whole: operation, arguments and every secret that would be used.

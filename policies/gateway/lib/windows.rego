@@ -23,19 +23,17 @@ holding(place, facts, now) := {closing |
 	is_string(now.rfc3339)
 }
 
-# Whether a closing is about what is looked at: each selector that it has names something of it.
+# Whether a closing is about what is looked at: each selector that it has names something of it. It looks at those only
+# that the closing has, which are few.
 about(closing, facts) if {
-	every selector in ["subjects", "tenants", "roles", "methods", "kinds", "effects", "commands"] {
-		chosen(closing, selector, facts)
-	}
+	apart := [selector |
+		some selector in ["subjects", "tenants", "roles", "methods", "kinds", "effects", "commands"]
+		wanted := closing[selector]
+		found := [each | some each in facts[selector]; each in wanted]
+		found == []
+	]
+	apart == []
 	every label, value in object.get(closing, "labels", {}) { value == facts.labels[label] }
-}
-
-chosen(closing, selector, _) if not closing[selector]
-
-chosen(closing, selector, facts) if {
-	some found in facts[selector]
-	found in closing[selector]
 }
 
 # Whether a closing holds on this weekday, at this time of day ("14:35"), in this minute ("2026-11-26T14:35:00Z").

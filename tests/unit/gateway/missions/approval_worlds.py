@@ -1,7 +1,7 @@
 """Approvals and sub-missions on a store, a log and a desk in memory, which a test may kill and open again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -113,13 +113,37 @@ class FakeStore:
         )
         return found[-self.page :]
 
+    async def approved_by(self, approval_id: str) -> tuple[str, ...]:
+        await self._at()
+        return self._others(approval_id)
+
+    def _others(self, approval_id: str) -> tuple[str, ...]:
+        this = self.approvals[approval_id]
+        root = self.missions[this.mission_id].root_id
+        return tuple(
+            other.decided_by or ""
+            for other in self.approvals.values()
+            if other.id != this.id
+            and other.state is ApprovalState.APPROVED
+            and self.missions[other.mission_id].root_id == root
+        )
+
     async def decide_approval(
-        self, approval_id: str, state: ApprovalState, by: str | None, comment: str, *, roles: Sequence[str] = ()
+        self,
+        approval_id: str,
+        state: ApprovalState,
+        by: str | None,
+        comment: str,
+        *,
+        roles: Sequence[str] = (),
+        seen: Collection[str] | None = None,
     ) -> ApprovalRecord:
         await self._at()
         record = self.approvals[approval_id]
         if record.state is not ApprovalState.PENDING:
             raise ConflictError("decided", code="approval.decided")
+        if seen is not None and by not in seen and by in self._others(approval_id):
+            raise ConflictError("raced", code="approval.raced")
         now = LoopClock().now()
         decided = replace(
             record, state=state, decided_by=by, comment=comment, decided_at=now, decided_roles=tuple(roles)

@@ -218,7 +218,11 @@ class TestTenants:
             submission = await world.submit(ONE)
             assert await ask(world, submission.mission_id) == await ask(world, "00000000-0000")
             assert await world.desk.owner("00000000-0000") is None
-            assert await world.desk.owner(submission.mission_id) == {"tenant": "acme", "submitter": "ann"}
+            assert await world.desk.owner(submission.mission_id) == {
+                "tenant": "acme",
+                "submitter": "ann",
+                "submitter_roles": ["submitter"],
+            }
             await world.desk.close(0)
 
         run(story)

@@ -44,8 +44,12 @@ def test_every_rego_test_passes(testbench: regorus.Engine, file: str, rule: str)
 
 
 def test_every_policy_has_its_tests() -> None:
-    """No entrypoint without a _test.rego beside it."""
-    assert {path.parent.name for path in TEST_FILES} == {"rpc", "mission", "step", "effect"}
+    """No package without a _test.rego beside it, of the library or of an entrypoint."""
+    packages = {path.with_suffix("") for path in POLICIES.rglob("*.rego")} - {
+        path.with_suffix("") for path in TEST_FILES
+    }
+    assert {path.with_name(f"{path.name}_test.rego") for path in packages} == set(TEST_FILES)
+    assert {path.parent.name for path in packages} == {"rpc", "mission", "step", "effect", "lib"}
 
 
 async def test_a_denied_write_says_what_to_do(engine: RegorusEngine) -> None:
@@ -98,8 +102,22 @@ async def test_no_missing_field_opens_anything(engine: RegorusEngine, entrypoint
             ("mission", "config", "parallel_limit"),
             ("mission", "runs"),
         },
-        "step": {("principal",), ("step",), ("step", "step_type"), ("step", "profile"), ("parameters", "path")},
-        "effect": {("step",), ("step", "step_type"), ("effect",), ("effect", "op"), ("effect", "args", "path")},
+        "step": {
+            ("principal",),
+            ("step",),
+            ("step", "step_type"),
+            ("step", "profile"),
+            ("parameters", "path"),
+            ("taint",),
+        },
+        "effect": {
+            ("step",),
+            ("step", "step_type"),
+            ("effect",),
+            ("effect", "op"),
+            ("effect", "args", "path"),
+            ("taint",),
+        },
     }[entrypoint]
     assert not kept & needed
 

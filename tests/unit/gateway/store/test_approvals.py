@@ -56,6 +56,51 @@ async def test_asking_twice_finds_the_first(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_who_has_approved_something_else_of_a_mission_is_known(store: Store) -> None:
+    """Of the whole tree, each once, yeses only; neither this approval itself, nor what an earlier run asked for it."""
+    await store.create_mission(mission("m"))
+    await store.create_mission(replace(mission("part"), parent_id="m", root_id="m", depth=1, request_id=None))
+    await store.create_mission(replace(mission("other"), request_id="other"))
+    asked = {"a": "m", "b": "m", "c": "part", "d": "m", "e": "other"}
+    for name, of in asked.items():
+        await store.create_approval(replace(approval(name, of), effect_key=f"key-{name}"))
+    await store.create_approval(replace(approval("a2", "m"), effect_key="key-a/2"))
+    assert await store.approved_by("a") == ()
+    for name, by in {"a": "ann", "b": "bob", "c": "cy", "e": "eve"}.items():
+        await store.decide_approval(name, ApprovalState.APPROVED, by, "")
+    await store.decide_approval("d", ApprovalState.DENIED, "dan", "")
+    assert await store.approved_by("a") == ("bob", "cy")
+    assert await store.approved_by("c") == ("ann", "bob")
+    assert await store.approved_by("a2") == ("bob", "cy")
+    assert await store.approved_by("e") == ()
+    assert await store.approved_by("nothing") == ()
+
+
+async def test_two_yeses_side_by_side_are_not_both_taken(store: Store) -> None:
+    """Policy was told for each that nobody had approved: whoever was one of two at once decides again."""
+    await store.create_mission(mission("m"))
+    for name in ("a", "b"):
+        await store.create_approval(replace(approval(name, "m"), effect_key=f"key-{name}"))
+    decide = store.decide_approval
+    answers = await asyncio.gather(
+        *(decide(name, ApprovalState.APPROVED, "ann", "", seen=()) for name in ("a", "b")), return_exceptions=True
+    )
+    assert [each.code for each in answers if isinstance(each, ConflictError)] == ["approval.raced"]
+    pending = await store.list_approvals("t", "m", pending_only=True)
+    assert len(pending) == 1
+    assert (await decide(pending[0].id, ApprovalState.APPROVED, "bob", "", seen=())).decided_by == "bob"
+
+
+async def test_what_policy_saw_is_taken(store: Store) -> None:
+    """A second yes of one who had been named to policy; and a no, which is never too much."""
+    await store.create_mission(mission("m"))
+    for name in ("a", "b", "c"):
+        await store.create_approval(replace(approval(name, "m"), effect_key=f"key-{name}"))
+    await store.decide_approval("a", ApprovalState.APPROVED, "ann", "", seen=())
+    assert (await store.decide_approval("b", ApprovalState.APPROVED, "ann", "", seen=("ann",))).decided_by == "ann"
+    assert (await store.decide_approval("c", ApprovalState.DENIED, "ann", "", seen=())).decided_by == "ann"
+
+
 async def test_an_approval_is_decided_once(store: Store) -> None:
     """Of many who decide at once one is heard, at the store's time, and the others are told that it is too late."""
     await store.create_mission(mission("m"))
