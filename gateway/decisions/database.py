@@ -104,10 +104,8 @@ def open_beside(path: Path, check: bytes) -> sqlite3.Connection:
     """Open for reading only, whoever else has the file.
 
     Raises:
-        StoreError: `decisions.none`, there is no such file; else as `open_writer`.
+        StoreError: as `open_writer`.
     """
-    if not path.is_file():
-        raise StoreError(f"{path}: nothing was recorded here", code="decisions.none")
     try:
         connection = _connect(path, query="mode=ro")
     except sqlite3.Error as error:

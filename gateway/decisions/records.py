@@ -5,9 +5,11 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
+
+import orjson
 
 from engine.clock import Clock
 from gateway.decisions.database import DATABASE_FILE, open_beside
@@ -75,12 +77,13 @@ class Records:
         """Yield the records of a home.
 
         Raises:
-            StoreError: `decisions.none`, `decisions.other_key`, or the file cannot be read.
+            NotFoundError: `decisions.none`, nothing was ever recorded there.
+            StoreError: `decisions.other_key`, or the file cannot be read.
             SecretError: the key cannot be had.
         """
         path = home / DATABASE_FILE
         if not path.is_file():
-            raise StoreError(f"{path}: nothing was recorded here", code="decisions.none")
+            raise NotFoundError(f"{path}: nothing was recorded here", code="decisions.none")
         keys = RecordKeys.of(source, clock)
         try:
             connection = open_beside(path, keys.check)
@@ -148,7 +151,7 @@ class Records:
         if "sha256:" + hashlib.sha256(document).hexdigest() != row.document:
             raise StoreError("its document is another", code="decisions.unreadable")
         entrypoint = _entrypoint(row.entrypoint)
-        decision = parse_decision(answer, bundle=row.bundle, entrypoint=entrypoint)
+        decision = _decision(answer, row.bundle, entrypoint)
         codes = encoded([reason.code for reason in decision.reasons]).decode()
         if (decision.allow, codes) != (row.allow, row.codes):
             raise StoreError("its answer is not of this version", code="decisions.unreadable")
@@ -161,6 +164,14 @@ class Records:
             document=document,
             decision=decision,
         )
+
+
+def _decision(answer: bytes, bundle: str, entrypoint: Entrypoint) -> Decision:
+    """Return a recorded answer; one of a bundle that was tried out has a mark, which no policy can give."""
+    value = orjson.loads(answer)
+    tried = isinstance(value, dict) and value.pop("would_deny", False) is True
+    decision = parse_decision(orjson.dumps(value) if tried else answer, bundle=bundle, entrypoint=entrypoint)
+    return replace(decision, would_deny=True) if tried else decision
 
 
 def _conditions(wanted: Filter) -> tuple[str, tuple[object, ...]]:

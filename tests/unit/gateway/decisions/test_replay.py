@@ -12,6 +12,7 @@ from gateway.decisions.replay import Change, ChangeKind, Summary, replay
 from gateway.errors import Reason
 from gateway.policy.bundle import Bundle
 from gateway.policy.decision import Decision, denied
+from gateway.policy.obligations import ApprovalDemand
 from gateway.policy.regorus_engine import RegorusEngine
 from gateway.rules import bundled_policies
 from tests.decision_records import DIGEST, NO, YES, Answers, Home
@@ -61,8 +62,12 @@ TWO = replace(NO, reasons=(CLOSED, OTHER))
         (NO, replace(NO, reasons=(replace(CLOSED, message="another"),)), ChangeKind.REASONS),
         (YES, replace(YES, constraints={"fuel_max": 5}), ChangeKind.OBLIGATIONS),
         (YES, replace(YES, profile="fast"), ChangeKind.OBLIGATIONS),
-        (YES, replace(YES, require_approval=True), ChangeKind.OBLIGATIONS),
+        (YES, replace(YES, require_approval=ApprovalDemand()), ChangeKind.OBLIGATIONS),
         (YES, replace(YES, labels={"a": "b"}), ChangeKind.OBLIGATIONS),
+        (YES, replace(YES, redact=("/output/a",)), ChangeKind.OBLIGATIONS),
+        (replace(NO, allow=True, would_deny=True), NO, None),
+        (replace(NO, allow=True, would_deny=True), YES, ChangeKind.ALLOWED),
+        (denied("policy.bundle_mismatch", "no", bundle=DIGEST), YES, ChangeKind.NOT_COMPARABLE),
         (replace(YES, labels={"a": "1", "b": "2"}), replace(YES, labels={"b": "2", "a": "1"}), None),
         (YES, denied("policy.timeout", "late", bundle=DIGEST), ChangeKind.DENIED),
         (denied("policy.timeout", "late", bundle=DIGEST), YES, ChangeKind.NOT_COMPARABLE),
