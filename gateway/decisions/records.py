@@ -124,12 +124,17 @@ class Records:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise store_error(error) from error
+        except UnicodeError as error:  # of a message about a damaged schema, which repeats it
+            raise StoreError("the file is damaged", code="store.corrupt") from error
 
     def _opened(self, stored: sqlite3.Row) -> Recorded | Unreadable:
         try:
             return self._open(stored)
         except StoreError as error:
-            return Unreadable(id=stored["id"], at=stored["at"], entrypoint=stored["entrypoint"], why=error.message)
+            why = error.message
+        except (TypeError, ValueError):  # a column of a damaged row is of another type
+            why = "its row is damaged"
+        return Unreadable(id=str(stored["id"]), at=str(stored["at"]), entrypoint=str(stored["entrypoint"]), why=why)
 
     def _open(self, stored: sqlite3.Row) -> Recorded:
         if stored["sealed"] is None:
