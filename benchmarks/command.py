@@ -35,6 +35,7 @@ SECTIONS: Final = (
     "graph",
     "sanitizer",
     "policy",
+    "decisions",
     "bundles",
     "sandbox",
     "boundary",

@@ -116,6 +116,8 @@ class Records:
         last = -1
         while rows := self._page(f"{_SELECT} WHERE seq > ?{where} ORDER BY seq LIMIT {_PAGE}", (last, *values)):
             for row in rows:
+                if row["seq"] <= last:  # or a damaged tree would be walked in circles
+                    raise StoreError("the file is damaged", code="store.corrupt")
                 last = row["seq"]
                 yield self._opened(row)
 
