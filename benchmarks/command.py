@@ -36,6 +36,7 @@ SECTIONS: Final = (
     "sanitizer",
     "policy",
     "engines",
+    "decisions",
     "bundles",
     "sandbox",
     "boundary",

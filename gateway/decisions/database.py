@@ -6,6 +6,7 @@ which is what a decision is proved by, waits for the disk; its documents need no
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
@@ -84,44 +85,39 @@ def open_writer(path: Path, check: bytes) -> sqlite3.Connection:
     try:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        connection = _connect(path)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
-    except sqlite3.Error as error:
-        raise store_error(error) from error
-    try:
-        _prepare(connection, path, check)
-    except sqlite3.Error as error:
-        connection.close()
-        raise store_error(error) from error
-    except StoreError:
-        connection.close()
-        raise
-    return connection
+    return _opened(path, "", lambda connection: _prepare(connection, path, check))
 
 
 def open_beside(path: Path, check: bytes) -> sqlite3.Connection:
     """Open for reading only, whoever else has the file.
 
     Raises:
-        StoreError: `decisions.none`, there is no such file; else as `open_writer`.
+        StoreError: as `open_writer`.
     """
-    if not path.is_file():
-        raise StoreError(f"{path}: nothing was recorded here", code="decisions.none")
-    try:
-        connection = _connect(path, query="mode=ro")
-    except sqlite3.Error as error:
-        raise store_error(error) from error
-    try:
+
+    def verify(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA query_only = ON")
         _require_ours(connection, path)
         _require_key(connection, path, check)
+
+    return _opened(path, "mode=ro", verify)
+
+
+def _opened(path: Path, query: str, verify: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+    """Connect, and close again where what is there cannot be trusted."""
+    try:
+        connection = _connect(path, query)
+        try:
+            verify(connection)
+        except BaseException:
+            connection.close()
+            raise
     except sqlite3.Error as error:
-        connection.close()
         raise store_error(error) from error
-    except StoreError:
-        connection.close()
-        raise
+    except UnicodeError as error:  # of a message about a damaged schema, which repeats it
+        raise StoreError("the file is damaged", code="store.corrupt") from error
     return connection
 
 
@@ -158,7 +154,7 @@ def _require_key(connection: sqlite3.Connection, path: Path, check: bytes) -> No
         raise StoreError(message, code="decisions.other_key")
 
 
-def _connect(path: Path, query: str = "") -> sqlite3.Connection:
+def _connect(path: Path, query: str) -> sqlite3.Connection:
     target: str | Path = f"{path.absolute().as_uri()}?{query}" if query else path
     connection = sqlite3.connect(
         target, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=bool(query)
@@ -168,7 +164,7 @@ def _connect(path: Path, query: str = "") -> sqlite3.Connection:
         for pragma in _PRAGMAS:
             with closing(connection.execute(pragma)):
                 pass
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection

@@ -45,7 +45,8 @@ class KnownBundles:
             PolicyInvalidError: `policy.decision_log`, its mask is none. The bundle must not be activated.
         """
         facts = BundleFacts(bundle.revision or bundle.digest, read_mask(bundle.data))
-        known = {**self._known, bundle.digest: facts}
+        known = {digest: other for digest, other in self._known.items() if digest != bundle.digest}
+        known[bundle.digest] = facts
         while len(known) > _BUNDLES_KNOWN_MAX:
             del known[next(iter(known))]
         self._known = known  # in one step: the writer's thread reads it

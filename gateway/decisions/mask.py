@@ -40,7 +40,7 @@ class MaskRule:
         """Change the event where the path leads somewhere; return whether it did."""
         last = self.tokens[-1]
         found = False
-        for parent in list(_reached(event, self.tokens[:-1])):
+        for parent in list(_reached(event, self.tokens[:-1], made=not self.removes)):
             changed = _remove(parent, last) if self.removes else _upsert(parent, last, self.value)
             found = found or changed
         return found
@@ -132,8 +132,8 @@ def apply_mask(mask: Mask, event: dict[str, Any]) -> None:
         event["masked"] = masked
 
 
-def _reached(value: Any, tokens: tuple[str, ...]) -> Iterator[Any]:
-    """Yield everything that a path leads to."""
+def _reached(value: Any, tokens: tuple[str, ...], *, made: bool) -> Iterator[Any]:
+    """Yield everything that a path leads to; objects on the way that are missing are `made`, as OPA does."""
     if not tokens:
         yield value
         return
@@ -141,15 +141,15 @@ def _reached(value: Any, tokens: tuple[str, ...]) -> Iterator[Any]:
     if isinstance(value, dict):
         if first == _ANY:
             for item in value.values():
-                yield from _reached(item, rest)
-        elif first in value:
-            yield from _reached(value[first], rest)
+                yield from _reached(item, rest, made=made)
+        elif made or first in value:
+            yield from _reached(value.setdefault(first, {}), rest, made=made)
     elif isinstance(value, list):
         if first == _ANY:
             for item in value:
-                yield from _reached(item, rest)
+                yield from _reached(item, rest, made=made)
         elif (at := _position(first, len(value))) is not None:
-            yield from _reached(value[at], rest)
+            yield from _reached(value[at], rest, made=made)
 
 
 def _remove(parent: Any, name: str) -> bool:

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -39,7 +40,7 @@ class DecisionSettings:
     log_url: str = ""
     log_token_file: Path | None = None
     outbox_bytes_max: int = OUTBOX_BYTES_MAX
-    labels: Mapping[str, str] = field(default_factory=dict)  # of the log's events; `version` is OPA's label too
+    labels: Mapping[str, str] = field(default_factory=dict)  # of the log's events, beside app, id and version
 
     @property
     def wanted(self) -> bool:
@@ -82,7 +83,7 @@ async def decision_records(
             log_file = LogFile(settings.log_file)
             stack.callback(log_file.close)
         bundles, drops = KnownBundles(), Drops(audit, clock)
-        labels = {"app": _APP, "id": str(uuid4()), **settings.labels}
+        labels = {"app": _APP, "id": str(uuid4()), "version": metadata.version(_APP), **settings.labels}
         ledger = Ledger(
             keys,
             bundles,

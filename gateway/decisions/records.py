@@ -5,9 +5,11 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
+
+import orjson
 
 from engine.clock import Clock
 from gateway.decisions.database import DATABASE_FILE, open_beside
@@ -75,12 +77,13 @@ class Records:
         """Yield the records of a home.
 
         Raises:
-            StoreError: `decisions.none`, `decisions.other_key`, or the file cannot be read.
+            NotFoundError: `decisions.none`, nothing was ever recorded there.
+            StoreError: `decisions.other_key`, or the file cannot be read.
             SecretError: the key cannot be had.
         """
         path = home / DATABASE_FILE
         if not path.is_file():
-            raise StoreError(f"{path}: nothing was recorded here", code="decisions.none")
+            raise NotFoundError(f"{path}: nothing was recorded here", code="decisions.none")
         keys = RecordKeys.of(source, clock)
         try:
             connection = open_beside(path, keys.check)
@@ -113,6 +116,8 @@ class Records:
         last = -1
         while rows := self._page(f"{_SELECT} WHERE seq > ?{where} ORDER BY seq LIMIT {_PAGE}", (last, *values)):
             for row in rows:
+                if row["seq"] <= last:  # or a damaged tree would be walked in circles
+                    raise StoreError("the file is damaged", code="store.corrupt")
                 last = row["seq"]
                 yield self._opened(row)
 
@@ -121,12 +126,17 @@ class Records:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise store_error(error) from error
+        except UnicodeError as error:  # of a message about a damaged schema, which repeats it
+            raise StoreError("the file is damaged", code="store.corrupt") from error
 
     def _opened(self, stored: sqlite3.Row) -> Recorded | Unreadable:
         try:
             return self._open(stored)
         except StoreError as error:
-            return Unreadable(id=stored["id"], at=stored["at"], entrypoint=stored["entrypoint"], why=error.message)
+            why = error.message
+        except (TypeError, ValueError):  # a column of a damaged row is of another type
+            why = "its row is damaged"
+        return Unreadable(id=str(stored["id"]), at=str(stored["at"]), entrypoint=str(stored["entrypoint"]), why=why)
 
     def _open(self, stored: sqlite3.Row) -> Recorded:
         if stored["sealed"] is None:
@@ -148,7 +158,7 @@ class Records:
         if "sha256:" + hashlib.sha256(document).hexdigest() != row.document:
             raise StoreError("its document is another", code="decisions.unreadable")
         entrypoint = _entrypoint(row.entrypoint)
-        decision = parse_decision(answer, bundle=row.bundle, entrypoint=entrypoint)
+        decision = _decision(answer, row.bundle, entrypoint)
         codes = encoded([reason.code for reason in decision.reasons]).decode()
         if (decision.allow, codes) != (row.allow, row.codes):
             raise StoreError("its answer is not of this version", code="decisions.unreadable")
@@ -161,6 +171,14 @@ class Records:
             document=document,
             decision=decision,
         )
+
+
+def _decision(answer: bytes, bundle: str, entrypoint: Entrypoint) -> Decision:
+    """Return a recorded answer; one of a bundle that was tried out has a mark, which no policy can give."""
+    value = orjson.loads(answer)
+    tried = isinstance(value, dict) and value.pop("would_deny", False) is True
+    decision = parse_decision(orjson.dumps(value) if tried else answer, bundle=bundle, entrypoint=entrypoint)
+    return replace(decision, would_deny=True) if tried else decision
 
 
 def _conditions(wanted: Filter) -> tuple[str, tuple[object, ...]]:

@@ -7,7 +7,7 @@ asked exactly what was asked then.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
@@ -22,6 +22,10 @@ from gateway.policy.engine import PolicyEngine
 
 AT_ONCE: Final = 32  # documents that are asked at the same time
 _HOST: Final = "host"
+# What the host says, and would say again of the same document and the same bundle.
+_OF_POLICY: Final = frozenset(
+    {"policy.undefined", "policy.malformed", "policy.failed", "policy.obligation_unsupported"}
+)
 _BUNDLE: Final = "bundle"
 
 
@@ -129,9 +133,11 @@ async def _compared(record: Recorded | Unreadable, candidate: PolicyEngine) -> C
             entrypoint=record.entrypoint,
             why=record.why,
         )
-    after = await candidate.decide(record.entrypoint, record.document)
-    faults = [reason for reason in record.decision.reasons if reason.rule == _HOST]
-    kind = ChangeKind.NOT_COMPARABLE if _is_fault(record.decision, faults) else _kind(record.decision, after)
+    before, after = record.decision, await candidate.decide(record.entrypoint, record.document)
+    if before.would_deny:  # it was tried out: what policy had said is compared, not what was made of it
+        before = replace(before, allow=False, would_deny=False)
+    faults = [reason for reason in before.reasons if reason.rule == _HOST]
+    kind = ChangeKind.NOT_COMPARABLE if _is_fault(before, faults) else _kind(before, after)
     if kind is None:
         return None
     value = parse_document(record.document)
@@ -144,16 +150,15 @@ async def _compared(record: Recorded | Unreadable, candidate: PolicyEngine) -> C
         who=_who(value),
         what=_what(value),
         mission_id=record.mission_id,
-        before=record.decision,
+        before=before,
         after=after,
         why=f"it was denied by the host: {faults[0].code}" if kind is ChangeKind.NOT_COMPARABLE else "",
     )
 
 
 def _is_fault(decision: Decision, faults: list[Reason]) -> bool:
-    """Return whether policy had given no answer; `policy.undefined` and `policy.malformed` are answers of its own."""
-    own = {"policy.undefined", "policy.malformed", "policy.failed"}
-    return not decision.allow and any(reason.code not in own for reason in faults)
+    """Return whether policy had given no answer."""
+    return not decision.allow and any(reason.code not in _OF_POLICY for reason in faults)
 
 
 def _kind(before: Decision, after: Decision) -> ChangeKind | None:

@@ -70,15 +70,16 @@ def test_a_path_that_leads_nowhere_changes_nothing(path: str, value: Any) -> Non
 
 
 def test_a_value_can_stand_in_place() -> None:
-    """`upsert` puts it where something is and where nothing is, but makes no objects on the way."""
+    """`upsert` puts it where something is and where nothing is, and makes the objects on the way, but for a star."""
     assert masked(upsert("/input/a", "**"), {"a": 1})["input"] == {"a": "**"}
     assert masked(upsert("/input/b", "**"), {"a": 1})["input"] == {"a": 1, "b": "**"}
     assert masked(upsert("/input/a/*/b", None), {"a": [{"b": 1}, {}]})["input"] == {"a": [{"b": None}, {"b": None}]}
     assert masked(upsert("/input/a/*", 0), {"a": [1, 2]})["input"] == {"a": [0, 0]}
     assert masked(upsert("/input/*", 0), {"a": 1, "b": 2})["input"] == {"a": 0, "b": 0}
     assert masked(upsert("/input/a/1", 0), {"a": [1, 2]})["input"] == {"a": [1, 0]}
-    event = masked(upsert("/input/x/y", 0), {"a": 1})
-    assert (event["input"], event.get("masked")) == ({"a": 1}, None)
+    assert masked(upsert("/input/x/y", 0), {"a": 1})["input"] == {"a": 1, "x": {"y": 0}}
+    for path, value in (("/input/*/y", {}), ("/input/a/y", {"a": "text"}), ("/input/a/3", {"a": [1]})):
+        assert masked(upsert(path, 0), value) == {"input": value, "result": None}
     assert masked(upsert("/input/a", 0), {"a": 1})["masked"] == ["/input/a"]
 
 

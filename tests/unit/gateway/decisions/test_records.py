@@ -4,6 +4,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gateway.decisions.records import Records, Unreadable
 from gateway.errors import ConfigurationError, EngineError, NotFoundError, SecretError, StoreError
 from gateway.events import digest
 from gateway.policy.decision import Decision, denied
+from gateway.policy.obligations import ApprovalDemand
 from gateway.vault.keeper import Keeper
 from gateway.vault.master import KEY_FILE, MasterSource
 from gateway.vault.vault_file import VAULT_FILE
@@ -29,7 +31,8 @@ FULL = Decision(
     bundle=DIGEST,
     constraints={"fuel_max": 5},
     profile="fast",
-    require_approval=True,
+    require_approval=ApprovalDemand(approvers=("lead",), expires_in_seconds=60),
+    redact=("/output/token",),
     labels={"reviewed": "no"},
 )
 
@@ -62,7 +65,9 @@ def test_ids_sort_by_time_and_are_uuids_of_version_7() -> None:
     assert len({decision_id(5) for _ in range(1_000)}) == 1_000
 
 
-@pytest.mark.parametrize("answer", [YES, NO, FULL, denied("policy.timeout", "late", bundle=DIGEST)])
+@pytest.mark.parametrize(
+    "answer", [YES, NO, FULL, replace(NO, allow=True, would_deny=True), denied("policy.timeout", "late", bundle=DIGEST)]
+)
 async def test_what_was_decided_is_read_again(home: Home, answer: Decision) -> None:
     """Document byte for byte, answer, time and place; the decision that was told has the id."""
     (told,) = await record(home, DOCUMENT, answer=answer)
@@ -296,7 +301,7 @@ async def test_two_gateways_do_not_write_at_once(home: Home) -> None:
 
 async def test_files_of_others_are_refused(home: Home) -> None:
     """Another program's database, a newer version, no database at all; each is left as it was."""
-    with pytest.raises(StoreError) as none:
+    with pytest.raises(NotFoundError) as none:
         home.read()
     assert none.value.code == "decisions.none"
     with edited(home) as connection:
