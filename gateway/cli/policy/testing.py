@@ -15,7 +15,7 @@ import typer
 from engine.clock import SystemClock
 from engine.errors import EngineError
 from gateway.cli.output import ERR, print_errors
-from gateway.cli.policy.bundles import BundleArgument, load_bundle, quiet_workers, read_sources
+from gateway.cli.policy.bundles import BundleArgument, quiet_workers, read_sources, vetted
 from gateway.cli.policy.check import print_findings
 from gateway.cli.policy.opa import EngineOption, PolicyEngineName, opa_program
 from gateway.cli.policy.testing_view import (
@@ -91,9 +91,9 @@ def run_suite(
     if engine is PolicyEngineName.OPA:
         raise typer.Exit(_run_opa(bundle, wanted))
     try:
-        sources, vetted, suite = _suite(bundle)
+        sources, policy, suite = _suite(bundle)
         cases = matching(suite.cases, run)
-        results = asyncio.run(_run(vetted, suite, cases, wanted))
+        results = asyncio.run(_run(policy, suite, cases, wanted))
     except re.error as error:
         print_errors([{"code": "policy.pattern", "message": f"--run: {error}"}])
         raise typer.Exit(TestExit.ERROR) from error
@@ -123,16 +123,16 @@ def _suite(path: Path) -> tuple[Sources, Bundle, Suite]:
         PolicyInvalidError: there is no bundle.
     """
     sources = read_sources(path)
-    vetted, findings = check_sources(sources, lambda: load_bundle(path))
-    if vetted is None:
+    bundle, findings = check_sources(sources, lambda: vetted(sources))
+    if bundle is None:
         print_findings([each for each in findings if each.severity == "error"], ERR)
         raise typer.Exit(TestExit.ERROR)
-    suite, wrong = read_suite(sources, vetted)
+    suite, wrong = read_suite(sources, bundle)
     if wrong:
         print_findings(sorted({finding_of(error, sources) for error in wrong}), ERR)
         ERR.print("  → missiongate policy test --engine opa runs them in OPA itself", style="dim")
         raise typer.Exit(TestExit.ERROR)
-    return sources, vetted, suite
+    return sources, bundle, suite
 
 
 async def _run(bundle: Bundle, suite: Suite, cases: Sequence[TestCase], wanted: _Wanted) -> list[TestResult]:

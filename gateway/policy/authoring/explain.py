@@ -124,17 +124,18 @@ def explain_modules(
     interpreter = Interpreter.of(sources, data)
     prober = Prober(interpreter, document, budget)
     answer = interpreter.ask(rule_of(entrypoint), document)
-    decision = decision_of(rule_of(entrypoint), answer, digest)
+    decision = decision_of(entrypoint, answer, digest)
     program = Program.of(sources)
     analyst = Analyst(program, prober, data)
     told = _Told(analyst, entrypoint, decision)
     return told.explanation(budget)
 
 
-def decision_of(rule: str, answer: Answer, digest: str) -> Decision:
+def decision_of(entrypoint: Entrypoint, answer: Answer, digest: str) -> Decision:
     """Return the decision that an answer stands for; every answer has one."""
     if answer.status is Status.VALUE:
-        return parse_decision(orjson.dumps(answer.value), bundle=digest)
+        return parse_decision(orjson.dumps(answer.value), bundle=digest, entrypoint=entrypoint)
+    rule = rule_of(entrypoint)
     if answer.status is Status.UNDEFINED:
         return denied("policy.undefined", f"{rule} is undefined for this input: no rule answered", bundle=digest)
     return denied("policy.failed", f"{rule} could not be evaluated: {answer.message}", bundle=digest)

@@ -113,12 +113,8 @@ class SourceText:
 
     def of(self, start: int, end: int) -> str:
         """Return the text between two offsets, quotes at its ends included."""
-        for first, last in self._strings:
-            if first < start < last:
-                start = first
-            if first < end < last:
-                end = last
-        return self.raw[start:end].decode()
+        first, last = self._whole(start, end)
+        return self.raw[first:last].decode()
 
     def span(self, span: Node) -> str:
         """Return the text under a span."""
@@ -126,11 +122,25 @@ class SourceText:
 
     def expression(self, node: Node) -> str:
         """Return the text of an expression, parts that its own span leaves out included."""
-        start, end = _extent(node)
-        text = self.of(start, end)
-        for _ in range(_unopened(text)):
-            text = self.of(start := self._opening(start), end)
-        return _closed(text) if node.keys() & {"Call", "Set"} else text.strip()
+        start, end = self.extent(node)
+        return self.raw[start:end].decode()
+
+    def extent(self, node: Node) -> tuple[int, int]:
+        """Return where an expression begins and ends."""
+        start, end = self._whole(*_extent(node))
+        for _ in range(_unopened(self.raw[start:end].decode())):
+            start = self._opening(start)
+        text = self.raw[start:end].decode()
+        text = _closed(text) if node.keys() & {"Call", "Set"} else text.rstrip()
+        return start, start + len(text.encode())
+
+    def _whole(self, start: int, end: int) -> tuple[int, int]:
+        for first, last in self._strings:
+            if first < start < last:
+                start = first
+            if first < end < last:
+                end = last
+        return start, end
 
     def _opening(self, start: int) -> int:
         """Return the last opening bracket before an offset: regorus begins an object at its last field."""
