@@ -2,10 +2,30 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self, TypeAlias
+from types import MappingProxyType
+from typing import Final, Self, TypeAlias
 
 from gateway.policy.builtins import COLLECTIONS
 from gateway.policy.rego_ast import COMPREHENSIONS, SCALARS, Node, ParsedModule, Path, children, dotted, split
+
+# Builtins that a test may replace, with the number of their arguments; OPA checks it, regorus does not.
+REPLACEABLE: Final = MappingProxyType(
+    {
+        "array.concat": 2,
+        "array.slice": 3,
+        "concat": 2,
+        "contains": 2,
+        "count": 1,
+        "endswith": 2,
+        "glob.match": 3,
+        "object.get": 3,
+        "object.union": 2,
+        "regex.match": 2,
+        "split": 2,
+        "sprintf": 2,
+        "startswith": 2,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +54,18 @@ class RuleTable:
         if (*self.module.package, name) in self.kinds:
             return (*self.module.package, name)
         return self.module.aliases.get(name)
+
+    def is_function(self, name: Path | None) -> bool:
+        """Whether a plain name is that of a function of this module."""
+        return name is not None and len(name) == 1 and self.kinds.get((*self.module.package, *name)) == "function"
+
+    def may_stand_for(self, builtin: str, name: Path | None) -> bool:
+        """Whether a test may put a function of its file in the place of a builtin: both engines then call it."""
+        arguments = REPLACEABLE.get(builtin)
+        if arguments is None or name is None or not self.is_function(name):
+            return False
+        heads = (rule.node["head"]["Func"]["args"] for rule in self.module.rules if rule.name == name[0])
+        return all(len(args) == arguments and all("Var" in arg for arg in args) for args in heads)
 
     def holds_rules(self, path: Path) -> bool:
         """Whether `path` is a rule, lies under one, or has rules below it."""

@@ -96,7 +96,8 @@ class _RuleCheck:
             self._declarations(statement["literal"], scope)
         for statement in statements:
             for modifier in statement.get("with_mods") or ():
-                self._through(modifier["as"], scope)
+                if not self._table.is_function(dotted(modifier["as"])):
+                    self._through(modifier["as"], scope)
             self._statement(statement["literal"], scope)
 
     def _with(self, modifier: Node) -> None:
@@ -105,8 +106,13 @@ class _RuleCheck:
             raise self._refuse(modifier, "with", "`with` belongs to tests; a decision has one input")
         path = dotted(modifier["refr"])
         head = self._table.resolve(path[0]) if path is not None else None
+        if path is not None and head is None and self._table.may_stand_for(".".join(path), dotted(modifier["as"])):
+            return
         if path is None or head is None or self._table.holds_rules((*head, *path[1:])):
-            message = "`with` replaces `input`, data, and what is below; no rule, package or function"
+            message = (
+                "`with` replaces `input`, data and what is below, and some builtins by a function of this file with "
+                "as many arguments; no rule, no package and no other function"
+            )
             raise self._refuse(modifier, "with_target", message)
 
     def _declarations(self, literal: Node, scope: Scope) -> None:

@@ -27,12 +27,12 @@ FOR_TESTS: Final = frozenset({"json.remove"})
 def vet_tests(
     modules: Sequence[Module],
     tests: Sequence[Module],
-    *,
     data: JsonObject,
     roots: Sequence[str],
+    *,
     builtins_allowed: frozenset[str] = frozenset(),
-) -> tuple[list[ParsedModule], tuple[PolicyInvalidError, ...]]:
-    """Return the tests' files, parsed, and what is wrong with them: at most one finding a rule.
+) -> tuple[PolicyInvalidError, ...]:
+    """Return what is wrong with tests: at most one finding a rule.
 
     Args:
         modules: the policy's files, which were vetted.
@@ -53,7 +53,7 @@ def vet_tests(
         _vet_together(policy, parsed, roots, data, ALLOWED | FOR_TESTS | builtins_allowed, wrong)
     except PolicyInvalidError as error:
         wrong.append(error)
-    return parsed, tuple(wrong)
+    return tuple(wrong)
 
 
 def _vet_together(

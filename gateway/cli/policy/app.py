@@ -2,7 +2,7 @@
 
 import typer
 
-from gateway.cli.policy import check, evaluate, inputs, replay, testing
+from gateway.cli.policy import check, evaluate, explaining, inputs, replay, testing
 
 app = typer.Typer(help="Policy: check, test, evaluate and explain a bundle.", no_args_is_help=True)
 
@@ -15,6 +15,7 @@ def group() -> None:
 app.command("check")(check.check)
 app.command("test")(testing.run_suite)
 app.command("eval")(evaluate.evaluate)
+app.command("explain")(explaining.explain)
 app.command("input")(inputs.input_document)
 app.command("schema")(inputs.schema)
 app.command("replay")(replay.replay)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -13,17 +13,21 @@ from gateway.config import load_config
 from gateway.errors import PolicyInvalidError
 from gateway.policy.authoring.sources import Sources
 from gateway.policy.bundle import Bundle
-from gateway.policy.bundle_files import FILE_BYTES_MAX, FILES_MAX
+from gateway.policy.bundle_files import ARCHIVE_BYTES_MAX, read_archive, read_folder
 from gateway.rules import bundled_policies
 
 _T = TypeVar("_T")
-_DATA_BYTES_MAX: Final = 8 * 1024 * 1024
 
-BundleArgument = Annotated[Path, typer.Argument(help="The bundle: a folder.", metavar="BUNDLE", show_default="here")]
+BundleArgument = Annotated[
+    Path, typer.Argument(help="The bundle: a folder, or a .tar.gz.", metavar="BUNDLE", show_default="here")
+]
 BundleOption = Annotated[
     Path | None,
     typer.Option(
-        "--bundle", "-b", help="The bundle: a folder; else the home's, else the default one.", metavar="BUNDLE"
+        "--bundle",
+        "-b",
+        help="The bundle, a folder or .tar.gz; else the home's, or the default one.",
+        metavar="BUNDLE",
     ),
 ]
 BundleHomeOption = Annotated[
@@ -43,38 +47,37 @@ def bundle_path(bundle: Path | None, home: Path | None) -> Path:
 
 
 def read_sources(path: Path) -> Sources:
-    """Return all files of a bundle, whatever is wrong with them.
+    """Return all files of a bundle, whatever they say.
 
     Raises:
-        PolicyInvalidError: there is no such folder, or it has too many files, or too large ones.
+        PolicyInvalidError: there is no such bundle, or it holds what no bundle may: links, too much, too many.
     """
-    if not path.is_dir():
-        raise PolicyInvalidError("there is no such folder", code="policy.no_bundle", file=str(path))
-    files: dict[str, bytes] = {}
-    for found in sorted(path.rglob("*")):
-        if found.is_symlink() or not found.is_file():
-            continue
-        name = found.relative_to(path).as_posix()
-        if len(files) == FILES_MAX:
-            raise PolicyInvalidError(f"more than {FILES_MAX} files", code="policy.too_large", file=str(path))
-        maximum = _DATA_BYTES_MAX if name.endswith(".json") else FILE_BYTES_MAX
-        try:
-            with found.open("rb") as file:
-                files[name] = file.read(maximum + 1)
-        except OSError as error:
-            raise PolicyInvalidError(error.strerror or "unreadable", code="policy.unreadable", file=name) from error
-        if len(files[name]) > maximum:
-            raise PolicyInvalidError(f"is over {maximum} bytes", code="policy.too_large", file=name)
-    return Sources(files)
+    if path.is_dir() or not path.exists():
+        return Sources(read_folder(path))
+    try:
+        with path.open("rb") as file:
+            archive = file.read(ARCHIVE_BYTES_MAX + 1)
+    except OSError as error:
+        raise PolicyInvalidError(error.strerror or "unreadable", code="policy.unreadable", file=str(path)) from error
+    return Sources(read_archive(archive))
 
 
 def load_bundle(path: Path) -> Bundle:
-    """Return the vetted bundle.
+    """Return the vetted bundle; nobody's signature is asked for, since nothing is decided by it.
 
     Raises:
         PolicyInvalidError: it is not accepted.
     """
-    return Bundle.load(path)
+    return vetted(read_sources(path))
+
+
+def vetted(sources: Sources) -> Bundle:
+    """Return the bundle that files are, vetted.
+
+    Raises:
+        PolicyInvalidError: it is not accepted.
+    """
+    return Bundle.from_files(sources.files, keys=None)
 
 
 def made(output: Output, make: Callable[[], _T]) -> _T:

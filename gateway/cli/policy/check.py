@@ -13,18 +13,22 @@ from engine.errors import EngineError
 from gateway.addresses import PUBLIC_ONLY
 from gateway.cli.options import OutputOption
 from gateway.cli.output import OUT, Exit, Output, counted, print_json, said
-from gateway.cli.policy.bundles import BundleArgument, load_bundle, made, read_sources
+from gateway.cli.policy.bundles import BundleArgument, made, read_sources, vetted
 from gateway.cli.policy.opa import EngineOption, PolicyEngineName, opa_findings, opa_program
+from gateway.config import Config
 from gateway.constrained.data import quota_from, rules_from
 from gateway.effects.commands.data import commands_from
 from gateway.effects.limits import limit_table
+from gateway.errors import PolicyInvalidError
 from gateway.hookset import ActiveHook
 from gateway.missions.retention import retention_days
 from gateway.policy.authoring.advice import advice
-from gateway.policy.authoring.findings import Finding
+from gateway.policy.authoring.findings import Finding, finding_of
 from gateway.policy.authoring.findings import check as check_sources
+from gateway.policy.authoring.sources import Sources
 from gateway.policy.bundle import Bundle
-from gateway.rules import address_policy, bundled_policies, prepare_kinds
+from gateway.policy_data.sections import check_policy_data
+from gateway.rules import Site, address_policy, bundled_policies, prepare_kinds, rules_of
 from gateway.sandbox.hooks import builtin_hooks
 from gateway.sandbox.profile import profiles_from
 from gateway.security_levels import security_levels
@@ -40,20 +44,28 @@ def check(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Tell everything for which a gateway would refuse the bundle; exit 1 where it would."""
-    sources = made(output, lambda: read_sources(bundle))
-    vetted, findings = check_sources(sources, lambda: load_bundle(bundle))
-    found = [*findings, *(_of_data(vetted) if vetted is not None else ())]
+    checked, findings = _checked(bundle)
+    found = [*findings, *(_of_data(checked) if checked is not None else ())]
     if engine is PolicyEngineName.OPA:
         found += made(output, lambda: _of_opa(bundle))
     errors = sum(finding.severity == "error" for finding in found)
     if output is Output.JSON:
-        digest = {} if vetted is None else {"bundle": vetted.digest, "revision": vetted.revision}
+        digest = {} if checked is None else {"bundle": checked.digest, "revision": checked.revision}
         print_json({"ok": not errors, **digest, "findings": [finding.document() for finding in found]})
     else:
         print_findings(found)
-        _print_summary(vetted, found, errors)
+        _print_summary(checked, found, errors)
     if errors:
         raise typer.Exit(Exit.FAILED)
+
+
+def _checked(path: Path) -> tuple[Bundle | None, Sequence[Finding]]:
+    """Return a bundle, if it is accepted, and what there is to say of its files."""
+    try:
+        sources = read_sources(path)
+    except PolicyInvalidError as error:
+        return None, [finding_of(error, Sources({}))]
+    return check_sources(sources, lambda: vetted(sources))
 
 
 def print_findings(findings: Sequence[Finding], console: Console = OUT) -> None:
@@ -103,6 +115,8 @@ def _of_data(bundle: Bundle) -> Iterator[Finding]:
         lambda: commands_from(bundle.data),
         lambda: secret_rules(bundle.data),
         lambda: limit_table(bundle.data),
+        lambda: check_policy_data(bundle.data),
+        lambda: rules_of(bundle, Site.of(None, Config())),  # the gateway's own word
     )
     seen: set[tuple[str, str]] = set()
     for reader in readers:
@@ -111,7 +125,11 @@ def _of_data(bundle: Bundle) -> Iterator[Finding]:
         except EngineError as error:
             if (error.code, error.message) not in seen:
                 seen.add((error.code, error.message))
-                yield Finding("data.json", None, error.code, error.message.removeprefix("data.json: "))
+                yield _finding(error)
+
+
+def _finding(error: EngineError) -> Finding:
+    return Finding("data.json", None, error.code, error.message.removeprefix("data.json: "))
 
 
 def _builtin() -> list[ActiveHook]:

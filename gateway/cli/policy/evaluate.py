@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-import orjson
 import typer
 from rich.text import Text
 
@@ -22,10 +21,11 @@ from gateway.cli.policy.inputs import (
 )
 from gateway.errors import ConfigurationError, WorkerError
 from gateway.policy.answer import Status
+from gateway.policy.authoring.explain import decision_of
 from gateway.policy.authoring.interpreter import Answer
 from gateway.policy.authoring.laboratory import DEADLINE_MS, laboratory
 from gateway.policy.bundle import Bundle
-from gateway.policy.decision import Decision, denied, parse_decision
+from gateway.policy.decision import Decision
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint, rule_of
 
 RULE: Final = re.compile(r"data(?:\.[A-Za-z_][A-Za-z0-9_]*){1,32}")
@@ -87,16 +87,6 @@ def need_rule(bundle: Bundle, name: str, output: Output) -> None:
     if name in packages:
         message = f"{name} is a package; name a rule of it, such as {name}.decision"
         fail(ConfigurationError(message, code="policy.entrypoint"), output)
-
-
-def decision_of(entrypoint: Entrypoint, answer: Answer, digest: str) -> Decision:
-    """Return the decision that an answer stands for; every answer has one."""
-    if answer.status is Status.VALUE:
-        return parse_decision(orjson.dumps(answer.value), bundle=digest, entrypoint=entrypoint)
-    rule = rule_of(entrypoint)
-    if answer.status is Status.UNDEFINED:
-        return denied("policy.undefined", f"{rule} is undefined for this input: no rule answered", bundle=digest)
-    return denied("policy.failed", f"{rule} could not be evaluated: {answer.message}", bundle=digest)
 
 
 def print_decision(entrypoint: str, decision: Decision) -> None:

@@ -15,7 +15,7 @@ import typer
 from engine.clock import SystemClock
 from engine.errors import EngineError
 from gateway.cli.output import ERR, print_errors
-from gateway.cli.policy.bundles import BundleArgument, load_bundle, quiet_workers, read_sources
+from gateway.cli.policy.bundles import BundleArgument, quiet_workers, read_sources, vetted
 from gateway.cli.policy.check import print_findings
 from gateway.cli.policy.opa import EngineOption, PolicyEngineName, opa_program
 from gateway.cli.policy.testing_view import (
@@ -31,6 +31,7 @@ from gateway.policy.authoring.coverage import Coverage, coverage_of
 from gateway.policy.authoring.findings import check as check_sources
 from gateway.policy.authoring.findings import finding_of
 from gateway.policy.authoring.laboratory import laboratory
+from gateway.policy.authoring.sources import Sources
 from gateway.policy.authoring.suite import Suite, TestCase, matching, read_suite
 from gateway.policy.authoring.trials import TestResult, run_tests
 from gateway.policy.bundle import Bundle
@@ -90,9 +91,9 @@ def run_suite(
     if engine is PolicyEngineName.OPA:
         raise typer.Exit(_run_opa(bundle, wanted))
     try:
-        vetted, suite = _suite(bundle)
+        sources, policy, suite = _suite(bundle)
         cases = matching(suite.cases, run)
-        results = asyncio.run(_run(vetted, suite, cases, wanted))
+        results = asyncio.run(_run(policy, suite, cases, wanted))
     except re.error as error:
         print_errors([{"code": "policy.pattern", "message": f"--run: {error}"}])
         raise typer.Exit(TestExit.ERROR) from error
@@ -101,11 +102,11 @@ def run_suite(
         raise typer.Exit(TestExit.ERROR) from error
     root = root_of(bundle)
     if wanted.coverage:
-        raise typer.Exit(_report_coverage(results, suite, wanted, root))
+        raise typer.Exit(_report_coverage(results, sources, suite, wanted, root))
     if format_ is Format.JSON:
         print_results_json(results, root)
     else:
-        print_results(results, root, verbose=verbose)
+        print_results(results, sources, root, verbose=verbose)
     raise typer.Exit(_exit_of(results, wanted))
 
 
@@ -115,23 +116,23 @@ def root_of(bundle: Path) -> str:
     return "" if path == "." else f"{path.removeprefix('./').rstrip('/')}/"
 
 
-def _suite(path: Path) -> tuple[Bundle, Suite]:
+def _suite(path: Path) -> tuple[Sources, Bundle, Suite]:
     """Return a bundle and its tests; print what is wrong with either, and leave with code 1.
 
     Raises:
         PolicyInvalidError: there is no bundle.
     """
     sources = read_sources(path)
-    vetted, findings = check_sources(sources, lambda: load_bundle(path))
-    if vetted is None:
+    bundle, findings = check_sources(sources, lambda: vetted(sources))
+    if bundle is None:
         print_findings([each for each in findings if each.severity == "error"], ERR)
         raise typer.Exit(TestExit.ERROR)
-    suite, wrong = read_suite(sources, vetted)
+    suite, wrong = read_suite(sources, bundle)
     if wrong:
         print_findings(sorted({finding_of(error, sources) for error in wrong}), ERR)
         ERR.print("  → missiongate policy test --engine opa runs them in OPA itself", style="dim")
         raise typer.Exit(TestExit.ERROR)
-    return vetted, suite
+    return sources, bundle, suite
 
 
 async def _run(bundle: Bundle, suite: Suite, cases: Sequence[TestCase], wanted: _Wanted) -> list[TestResult]:
@@ -147,18 +148,20 @@ def _exit_of(results: Sequence[TestResult], wanted: _Wanted) -> TestExit:
     return TestExit.PASSED if all(result.outcome in fine for result in results) else TestExit.NOT_PASSED
 
 
-def _report_coverage(results: Sequence[TestResult], suite: Suite, wanted: _Wanted, root: str) -> TestExit:
+def _report_coverage(
+    results: Sequence[TestResult], sources: Sources, suite: Suite, wanted: _Wanted, root: str
+) -> TestExit:
     """Print coverage, or what keeps it from being told; return the exit code."""
     failed = [result for result in results if result.outcome in {"FAIL", "ERROR"}]
     if failed:
-        print_results(failed, root, verbose=wanted.verbose)
+        print_results(failed, sources, root, verbose=wanted.verbose)
         return TestExit.ERROR
     coverage: Coverage = coverage_of(suite.layouts, [result.lines for result in results])
     if wanted.format is Format.JSON:
         if coverage.percent >= wanted.threshold:
             print_coverage_json(coverage, root)
     else:
-        print_results(results, root, verbose=wanted.verbose)
+        print_results(results, sources, root, verbose=wanted.verbose)
         print_coverage(coverage, root)
     if coverage.percent < wanted.threshold:
         threshold_error(coverage.percent, wanted.threshold)

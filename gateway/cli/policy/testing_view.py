@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gateway.cli.output import ERR, OUT, said
 from gateway.policy.authoring.coverage import Coverage
+from gateway.policy.authoring.sources import Sources
 from gateway.policy.authoring.trials import TestResult
 
 _LINE: Final = "-" * 80
@@ -31,7 +32,7 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def print_results(results: Sequence[TestResult], root: str, *, verbose: bool) -> None:
+def print_results(results: Sequence[TestResult], sources: Sources, root: str, *, verbose: bool) -> None:
     """Print the tests that did not pass (all of them if `verbose`), and how many ended how."""
     last_file, dirty = "", False
     for result in results:
@@ -48,7 +49,7 @@ def print_results(results: Sequence[TestResult], root: str, *, verbose: bool) ->
                 OUT.print(said(f"{'  ' if number == 0 else '    '}{line}"))
     failed = [result for result in results if result.outcome == "FAIL"]
     if verbose and failed:
-        _print_failures(failed, root)
+        _print_failures(failed, sources, root)
     if dirty:
         OUT.print(_LINE)
     counts = Counter(result.outcome for result in results)
@@ -96,18 +97,16 @@ def duration(nanoseconds: int) -> str:
     return f"{nanoseconds}ns" if nanoseconds else "0s"
 
 
-def _print_failures(failed: Sequence[TestResult], root: str) -> None:
+def _print_failures(failed: Sequence[TestResult], sources: Sources, root: str) -> None:
     OUT.print(_LINE)
     OUT.print("FAILURES")
     OUT.print(_LINE)
     for result in failed:
         OUT.print(_named(result))
         OUT.print()
-        if result.failed_at:
-            row, source = result.failed_at
-            OUT.print(said(f"  {root}{result.case.file}:{row}:"))
-            for line in source.splitlines():
-                OUT.print(said(f"    {line.strip()}"))
+        if result.failed_at is not None:
+            OUT.print(said(f"  {root}{result.case.file}:{result.failed_at}:"))
+            OUT.print(said(f"    {sources.line(result.case.file, result.failed_at).strip()}"))
         else:
             OUT.print(said("  its value is not true"))
         OUT.print()

@@ -7,10 +7,14 @@ from typing import Any, Final
 import orjson
 
 from engine.values import JsonObject
+from gateway.errors import WorkerError
 from gateway.policy.answer import Status
+from gateway.policy.authoring.explain import unexplained
 from gateway.policy.authoring.interpreter import Answer
 from gateway.policy.authoring.sources import packed
 from gateway.policy.calls import WORKER
+from gateway.policy.decision import denied
+from gateway.policy.engine import Entrypoint
 from gateway.policy.pool import ADDRESS_SPACE_BYTES_MAX
 from gateway.policy.vetting import Module
 from gateway.workers.limits import ResourceLimits
@@ -20,6 +24,7 @@ from gateway.workers.supervisor import Zygote
 
 PRELOAD: Final = ("gateway.policy.authoring.worker",)
 ENTRY: Final = "gateway.policy.authoring.worker:serve"
+EXPLAIN_DEADLINE_MS: Final = 5_000  # after which nothing more is begun
 DEADLINE_MS: Final = 5_000  # of one evaluation: what `opa test` gives a test
 
 
@@ -45,6 +50,36 @@ class Laboratory:
         """
         answer = await self.call({"op": "cover", "rule": rule}, deadline_ms=deadline_ms)
         return _answer(answer), answer["covered"]
+
+    async def locate(self, rule: str, *, deadline_ms: int = DEADLINE_MS) -> int | None:
+        """Return the line of the first statement of a failing test that does not hold; None where it is not known."""
+        request = {"op": "locate", "rule": rule, "deadline_ms": deadline_ms}
+        try:
+            answer = await self.call(request, deadline_ms=2 * deadline_ms)
+        except WorkerError:
+            return None
+        line: int | None = answer["line"]
+        return line
+
+    async def explain(
+        self, digest: str, entrypoint: Entrypoint, document: bytes, *, deadline_ms: int = EXPLAIN_DEADLINE_MS
+    ) -> dict[str, Any]:
+        """Return the document of an `Explanation`; one that does not end is ended, and then is a deny alone.
+
+        Raises:
+            WorkerError: there are no workers to be had.
+        """
+        request = {"op": "explain", "digest": digest, "entrypoint": entrypoint, "deadline_ms": deadline_ms}
+        try:
+            answer = await self.call(request, document, deadline_ms=deadline_ms + DEADLINE_MS)
+        except WorkerError as error:
+            if error.code not in {"worker.deadline", "worker.crashed"}:
+                raise
+            ended = error.code == "worker.deadline"
+            why = "an evaluation did not end in time" if ended else "the engine broke, or took more memory than it may"
+            decision = denied("policy.timeout" if ended else "policy.crashed", why, bundle=digest)
+            return unexplained(entrypoint, decision).document()
+        return dict(answer)
 
     async def call(self, request: dict[str, Any], document: bytes | None = None, *, deadline_ms: int) -> Any:
         """Send a request, with an input behind it; return the answer.

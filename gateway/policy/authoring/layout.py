@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
-from gateway.policy.rego_ast import Node, ParsedModule, Path, split
+from gateway.policy.authoring.program import SourceText
+from gateway.policy.rego_ast import COMPREHENSIONS, SCALARS, Node, ParsedModule, Path, split
 from gateway.policy.rego_source import TOKEN
 
 _T = TypeVar("_T")
@@ -69,9 +70,11 @@ class _Edit:
     owner: tuple[Range, ...] | None = None
     exit: Path | None = None
     default: tuple[Path, tuple[Range, ...]] | None = None
+    copy: tuple[int, int] | None = None  # what of the file to put behind the text
 
 
 _TRUE: Final = "true"
+_COPY: Final = "layout__value"
 
 
 @dataclass(slots=True)
@@ -83,10 +86,13 @@ class _Layout:
     countable: list[Range] = field(default_factory=list)
     path: Path = ()  # of the rule that is laid out
     raw: bytes = b""
+    source: SourceText = field(init=False)
+    begins: list[int] = field(default_factory=list)  # of statements that others stand before
     strings: list[tuple[int, int]] = field(default_factory=list)
 
     def result(self) -> Layout:
         self.raw = self.module.text.encode()
+        self.source = SourceText(self.module)
         self.strings = [(start, end) for start, end, kind in _tokens(self.module.text) if kind == "string"]
         for rule in self.module.rules:
             self.path = (*self.module.package, rule.name)
@@ -107,31 +113,34 @@ class _Layout:
         self.line(self.start(span), ())
         self._inner(head, ())
         value = self.value_range(head)
+        given = self._given(head.get("key") or (head.get("assign") or {}).get("value"))
         if not node["bodies"]:
-            self._no_body(self.end(span), head_range, value)
+            self._no_body(self.end(span), head_range, value, given)
             return
         for at, body in enumerate(node["bodies"]):
             if at > 0 or body["is_else"]:
                 end = self.end(body["assign"]["span"]) if body["assign"] is not None else self.start(body["span"]) + 4
                 head_range, value = self.range(self.start(body["span"]), end), self.value_range(body)
                 self._inner(body["assign"], ())
+                given = self._given((body["assign"] or {}).get("value"))
             query = body["query"]
             if query["stmts"]:
-                self._body(query, head_range)
+                self._body(query, head_range, given)
             else:
-                self._no_body(self.end(body["span"]), head_range, value)
+                self._no_body(self.end(body["span"]), head_range, value, given)
 
-    def _no_body(self, end: int, head: Range, value: Range | None) -> None:
+    def _no_body(self, end: int, head: Range, value: Range | None, given: tuple[int, int] | None) -> None:
         """A head alone: its body is `true`, which OPA places at the value."""
         own = (head,) if value is None else (head, value)
         self.countable += own
         self.put(end, " if {", None)
+        self._copied(end, given)
         self.line(end, own)
         self.edits[-1].exit = self.path
         self.put(end, f"{_TRUE} }}", None)
         self.line(end, ())
 
-    def _body(self, query: Node, head: Range) -> None:
+    def _body(self, query: Node, head: Range, given: tuple[int, int] | None) -> None:
         self.countable.append(head)
         start, end = self.start(query["span"]), self.end(query["span"])
         braced = self.raw[start : start + 1] == b"{" and self.raw[end - 1 : end] == b"}" and self._is_block(query)
@@ -139,6 +148,7 @@ class _Layout:
             self.put(start, "{", None)
         self._statements(query)
         inner = end - 1 if braced else end
+        self._copied(inner, given)
         self.line(inner, (head,))
         self.edits[-1].exit = self.path
         self.put(inner, _TRUE, None)
@@ -146,11 +156,33 @@ class _Layout:
         if not braced:
             self.put(end, "}", None)
 
+    def _given(self, value: Node | None) -> tuple[int, int] | None:
+        """Return where the value that a rule gives stands, unless it is sure to be there."""
+        if value is None or split(value)[0] in SCALARS | COMPREHENSIONS | {"Var"}:
+            return None
+        return self.source.extent(value)
+
+    def _copied(self, offset: int, given: tuple[int, int] | None) -> None:
+        """Put a copy of the rule's value into its body: where it is undefined, the rule has not answered."""
+        if given is not None:
+            self.line(offset, ())
+            self.put(offset, f"{_COPY} := ", None)
+            self.edits[-1].copy = given
+
+    def _copy(self, flat: bytearray, span: tuple[int, int]) -> bytes:
+        """Return a copy on one line: what a line ended, a semicolon ends."""
+        out, at = b"", span[0]
+        for start in sorted(offset for offset in self.begins if span[0] < offset < span[1]):
+            out += flat[at:start] + (b"" if bytes(flat[at:start]).rstrip().endswith(b";") else b"; ")
+            at = start
+        return out + flat[at : span[1]]
+
     def _is_block(self, query: Node) -> bool:
         """Whether the query's braces are its own, and not those of a set that is its one statement."""
         return bool(self.start(query["stmts"][0]["span"]) > self.start(query["span"]))
 
     def _statements(self, query: Node) -> None:
+        self.begins += (self.start(each["span"]) for each in query["stmts"][1:])
         for statement in query["stmts"]:
             span = statement["span"]
             own = self.range(self.start(span), self.end(span))
@@ -214,6 +246,7 @@ class _Layout:
         rows: dict[int, int] = {}
         for edit in sorted(self.edits, key=lambda edit: (edit.offset, edit.order)):
             piece = flat[at : edit.offset] + edit.text.encode()
+            piece += self._copy(flat, edit.copy) if edit.copy is not None else b""
             out += piece
             line += piece.count(b"\n")
             at = edit.offset

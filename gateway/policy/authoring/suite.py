@@ -12,6 +12,7 @@ from typing import Final
 from gateway.errors import PolicyInvalidError
 from gateway.policy.authoring.imports import written_out
 from gateway.policy.authoring.layout import Layout, lay_out
+from gateway.policy.authoring.operands import hoisted
 from gateway.policy.authoring.sources import Sources
 from gateway.policy.bundle import Bundle
 from gateway.policy.rego_ast import ParsedModule, parse_module
@@ -56,18 +57,39 @@ def read_suite(sources: Sources, bundle: Bundle) -> tuple[Suite, tuple[PolicyInv
     Raises:
         PolicyInvalidError: `policy.too_large`, over TESTS_MAX tests.
     """
-    vetted = [written_out(module) for module in sources.tests]
-    _, wrong = vet_tests(bundle.modules, vetted, data=bundle.document, roots=bundle.roots)
-    if wrong:
-        return Suite((), (), {}), wrong
-    tests = [parse_module(module.path, module.text) for module in sources.tests]
+    tests: list[ParsedModule] = []
+    wrong: list[PolicyInvalidError] = []
+    for module in sources.tests:
+        try:
+            tests.append(parse_module(module.path, module.text))
+        except PolicyInvalidError as error:
+            wrong.append(error)
     policy = [parse_module(module.path, module.text) for module in bundle.modules]
     cases, renamed = _cases([*policy, *tests])
     if len(cases) > TESTS_MAX:
         raise PolicyInvalidError(f"more than {TESTS_MAX} tests", code="policy.too_large", file=cases[0].file)
     layouts = {module.path: lay_out(module) for module in renamed}
-    modules = tuple(written_out(Module(path, layout.text)) for path, layout in layouts.items())
+    owned = {module.path for module in policy}
+    modules = tuple(_module(path, layout, policy=path in owned) for path, layout in layouts.items())
+    given = [module for module in modules if module.path not in owned]
+    wrong += (_placed(error, layouts) for error in vet_tests(bundle.modules, given, bundle.document, bundle.roots))
+    if wrong:
+        return Suite((), (), {}), tuple(wrong)
     return Suite(tuple(sorted(cases, key=lambda case: (case.file, case.row, case.column))), modules, layouts), ()
+
+
+def _module(path: str, layout: Layout, *, policy: bool) -> Module:
+    """Return what regorus is given for a file: policy as it is, tests so that it understands them as OPA does."""
+    module = Module(path, layout.text)
+    return module if policy else written_out(hoisted(module))
+
+
+def _placed(error: PolicyInvalidError, layouts: Mapping[str, Layout]) -> PolicyInvalidError:
+    """Return a refusal of what regorus is given as one of the author's file."""
+    if error.line is None or error.file not in layouts:
+        return error
+    message = error.message.removeprefix(f"{error.file}:{error.line}: ")
+    return PolicyInvalidError(message, code=error.code, file=error.file, line=layouts[error.file].row(error.line))
 
 
 def matching(cases: tuple[TestCase, ...], pattern: str) -> tuple[TestCase, ...]:

@@ -31,7 +31,7 @@ class TestResult:
     error: str = ""
     error_place: tuple[str, int] | None = None  # file and row, where it is known
     duration_ns: int = 0
-    failed_at: tuple[int, str] | None = None  # row and text of the first statement that does not hold
+    failed_at: int | None = None  # row of the first statement that does not hold
     lines: dict[str, list[int]] = field(default_factory=dict)  # of the layouts: what was looked at
 
     @property
@@ -102,7 +102,10 @@ async def _run(
         code = "eval_conflict_error" if _CONFLICT in answer.message else "eval_internal_error"
         return ended(code, *_told(answer.message, suite))
     passed = answer.value is True
-    return TestResult(case=case, passed=passed, duration_ns=round((clock() - start) * 1e9), lines=lines)
+    spent = round((clock() - start) * 1e9)
+    line = None if passed else await laboratory.locate(case.rule, deadline_ms=deadline_ms)
+    row = None if line is None else suite.layouts[case.file].row(line)
+    return TestResult(case=case, passed=passed, duration_ns=spent, failed_at=row, lines=lines)
 
 
 def _told(message: str, suite: Suite) -> tuple[str, tuple[str, int] | None]:

@@ -16,13 +16,14 @@ test_within_all_of_them if {
 
 test_each_figure_is_named if {
 	every name, size in sizes {
-		over({"default": {name: size - 1}}) == {{"where": "default", "limit": name, "maximum": size - 1, "size": size}}
-		over({"tenants": {"red": {name: size - 1}}}) == {{"where": "tenants.red", "limit": name, "maximum": size - 1, "size": size}}
+		over({"default": {name: 3}}) == {{"where": "default", "limit": name, "maximum": 3, "size": size}}
+		over({"tenants": {"red": {name: 3}}}) == {{"where": "tenants.red", "limit": name, "maximum": 3, "size": size}}
 	}
 }
 
 test_a_tenant_gets_no_more_than_all if {
-	count(over({"default": {"steps_max": 5}, "tenants": {"red": {"steps_max": 50}}})) == 1
+	found := over({"default": {"steps_max": 5}, "tenants": {"red": {"steps_max": 50}}})
+	count([1 | some _ in found]) == 1
 }
 
 test_without_a_figure_or_a_tenant_nothing_is_known if {
