@@ -156,9 +156,8 @@ class Admission:
 
         Asked `again` about one that was admitted, it looks for no secrets: only steps that need one fail without it.
         """
-        decision = await self._policy.decide(
-            "mission", self.document(sanitized, caller, self._clock.now())
-        )  # (2) the whole plan
+        asked = self.document(sanitized, caller, self._clock.now())
+        decision = await self._policy.decide("mission", asked)  # (2) the whole plan
         missing = [] if again else await self._secrets.missing(caller.tenant, sanitized.plan)
         return await self.screened(sanitized, caller, without_missing(decision, missing), evidence)  # (3)
 
