@@ -177,7 +177,9 @@ def _bar(progress: Progress, now: datetime, width: int, *, ascii_only: bool) -> 
 
 def _approval_lines(progress: Progress, width: int) -> list[Text]:
     """Return what people are asked, and the command with which they answer: it is never cut."""
-    asked = progress.approvals
+    asked = [(step.step_id, details) for step, details in progress.approvals]
+    if progress.approval is not None:
+        asked = [("the mission", progress.approval), *asked]
     if not asked:
         return []
     if len(asked) > 1:

@@ -141,10 +141,9 @@ class Progress:
             self._count(before, step.state)
 
     @property
-    def approvals(self) -> list[tuple[str, Mapping[str, Any]]]:
+    def approvals(self) -> list[tuple[StepProgress, Mapping[str, Any]]]:
         """What steps wait for people to decide, in the order of the document."""
-        own = [] if self.approval is None else [("the mission", self.approval)]
-        return [*own, *((step.step_id, asked) for step in self.steps.values() for asked in step.approvals.values())]
+        return [(step, asked) for step in self.steps.values() for asked in step.approvals.values()]
 
     @property
     def steps_ended(self) -> int:
@@ -180,7 +179,7 @@ def note_of(event: Mapping[str, Any]) -> str:
         case "step.waited":
             return f"mission {details.get('mission_id', '')} is {details.get('state', '')}"
         case "mission.waiting":
-            return f"for {waited_for(str(details.get('for', '')))}"
+            return f"for {str(details.get('for', '')).replace('_', ' ')}"
         case _:
             return _failure(details)
 
