@@ -26,6 +26,8 @@ def view_document(view: mission_pb2.MissionView) -> dict[str, Any]:
         "paused": view.paused,
         "run": view.run,
         "parent_id": view.parent_id or None,
+        "waits_for": view.waits_for or None,
+        "decision_labels": dict(view.decision_labels),
         "result": _result(view.result) if view.HasField("result") else None,
     }
     if view.mission:
@@ -59,7 +61,7 @@ def replay_document(step: audit_pb2.StepReplay) -> dict[str, Any]:
 
 
 def approval_document(approval: mission_pb2.Approval) -> dict[str, Any]:
-    """Return an approval as JSON; `item` is null where the step is no fan-out, `decided_at` before a decision."""
+    """Return an approval as JSON; `item` is null where the step is no fan-out, `entrypoint` where a step asks."""
     return {
         "approval_id": approval.approval_id,
         "mission_id": approval.mission_id,
@@ -74,6 +76,8 @@ def approval_document(approval: mission_pb2.Approval) -> dict[str, Any]:
         "decided_at": _time(approval.decided_at) if approval.HasField("decided_at") else None,
         "decided_by": approval.decided_by,
         "comment": approval.comment,
+        "entrypoint": approval.entrypoint or None,
+        "decided_roles": list(approval.decided_roles),
     }
 
 
@@ -168,13 +172,33 @@ def _finding(finding: mission_pb2.Finding) -> dict[str, Any]:
 
 
 def decision_document(decision: mission_pb2.Decision) -> dict[str, Any]:
-    """Return a decision as JSON."""
-    return {
+    """Return a decision as JSON, in the form of `gateway.policy.decision.Decision.document`."""
+    out: dict[str, Any] = {
         "entrypoint": decision.entrypoint,
         "allow": decision.allow,
         "reasons": [{"code": r.code, "message": r.message, "rule": r.rule} for r in decision.reasons],
         "bundle": decision.bundle,
     }
+    if decision.constraints:
+        out["constraints"] = dict(decision.constraints)
+    if decision.profile:
+        out["profile"] = decision.profile
+    if decision.HasField("require_approval"):
+        out["require_approval"] = _demand(decision.require_approval)
+    if decision.labels:
+        out["labels"] = dict(decision.labels)
+    return out
+
+
+def _demand(demand: mission_pb2.ApprovalDemand) -> dict[str, Any] | bool:
+    out: dict[str, Any] = {}
+    if demand.approvers:
+        out["approvers"] = list(demand.approvers)
+    if demand.message:
+        out["message"] = demand.message
+    if demand.HasField("expires_in_seconds"):
+        out["expires_in_seconds"] = demand.expires_in_seconds
+    return out or True
 
 
 def _name(number_name: str, words: type[MissionState] | type[StepState] | type[OverallStatus]) -> str:

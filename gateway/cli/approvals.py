@@ -1,4 +1,4 @@
-"""approvals, approve: what steps ask people, and the answer."""
+"""approvals, approve: what steps and policy ask people, and the answer."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def approve(
         typer.Argument(help="Which, where the mission waits for several.", metavar="[APPROVAL]", show_default=False),
     ] = "",
     *,
-    deny: Annotated[bool, typer.Option("--deny", help="Say no: the step fails.")] = False,
+    deny: Annotated[bool, typer.Option("--deny", help="Say no: the step fails, or does not begin.")] = False,
     comment: Annotated[str, typer.Option(help="Is recorded, and told to the step.")] = "",
     digest: Annotated[
         str, typer.Option(help="What was looked at: anything else is not decided.", metavar="DIGEST")
@@ -53,7 +53,7 @@ def approve(
     token_file: TokenOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Decide what a step asks, after showing it; a decision cannot be taken back."""
+    """Decide what a step or policy asks, after showing it; a decision cannot be taken back."""
     with calling(server, token_file, output, mission=mission_id) as client:
         page = client.list_approvals(mission_id)
         approval = _chosen(page["approvals"], mission_id, approval_id, output)
@@ -118,17 +118,21 @@ def _print(approval: Mapping[str, Any]) -> None:
     OUT.print(title)
     if approval["state"] == "pending":
         until = f"until {approval['expires_at'][:16].replace('T', ' ')} by a role of {', '.join(approval['approvers'])}"
-        OUT.print(said(f"  step {_step(approval)}, {until}", "dim"))
+        OUT.print(said(f"  {_subject(approval)}, {until}", "dim"))
         OUT.print(said(f"  missiongate approve {approval['mission_id']} {approval['approval_id']}"))
         return
     by = f" by {approval['decided_by']}" if approval["decided_by"] else ""
     comment = f": {approval['comment']}" if approval["comment"] else ""
-    OUT.print(said(f"  step {_step(approval)} of {approval['mission_id']}{by}{comment}", "dim"))
+    of = f" of {approval['mission_id']}" if approval["step_id"] else f" {approval['mission_id']}"
+    OUT.print(said(f"  {_subject(approval)}{of}{by}{comment}", "dim"))
 
 
 def _facts(approval: Mapping[str, Any]) -> dict[str, object]:
+    about = {"step": _step(approval)} if approval["step_id"] else {}
+    asks = {"asks": f"policy, about the {approval['entrypoint']}"} if approval["entrypoint"] else {}
     return {
-        "step": _step(approval),
+        **about,
+        **asks,
         "mission": approval["mission_id"],
         "approval": approval["approval_id"],
         "digest": approval["digest"],
@@ -136,6 +140,12 @@ def _facts(approval: Mapping[str, Any]) -> dict[str, object]:
         "expires": approval["expires_at"],
         "roles": ", ".join(approval["approvers"]),
     }
+
+
+def _subject(approval: Mapping[str, Any]) -> str:
+    """Return what the approval is about, and that policy asks where no step does."""
+    subject = f"step {_step(approval)}" if approval["step_id"] else "mission"
+    return f"policy, {subject}" if approval["entrypoint"] else subject
 
 
 def _step(approval: Mapping[str, Any]) -> str:

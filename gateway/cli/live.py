@@ -14,7 +14,7 @@ from rich.text import Text
 from engine.clock import Clock
 from engine.result import StepState
 from gateway.cli.output import said, span, styled
-from gateway.cli.progress import ACTIVE, WAITING, Progress, StepProgress
+from gateway.cli.progress import ACTIVE, WAITING, Progress, StepProgress, waited_for
 
 REFRESHES_PER_SECOND: Final = 4
 ROWS_MIN: Final = 3
@@ -108,7 +108,7 @@ def _title(progress: Progress, width: int) -> Text:
     if progress.stopping:
         line.append("  stopping", "yellow")
     if progress.waits_for:
-        line.append_text(said(f"  waits for its {progress.waits_for.replace('_', ' ')}", "yellow"))
+        line.append_text(said(f"  waits for {waited_for(progress.waits_for)}", "yellow"))
     return _cut(line, width)
 
 
@@ -177,16 +177,18 @@ def _bar(progress: Progress, now: datetime, width: int, *, ascii_only: bool) -> 
 
 def _approval_lines(progress: Progress, width: int) -> list[Text]:
     """Return what people are asked, and the command with which they answer: it is never cut."""
-    asked = progress.approvals
+    asked = [(step.step_id, details) for step, details in progress.approvals]
+    if progress.approval is not None:
+        asked = [("the mission", progress.approval), *asked]
     if not asked:
         return []
     if len(asked) > 1:
         what = Text(f"{len(asked)} approvals are waited for:", "yellow")
         command = f"missiongate approvals {progress.mission_id}"
     else:
-        step, details = asked[0]
+        subject, details = asked[0]
         whom = f" {', '.join(roles)}" if (roles := details.get("approvers")) else ""
-        what = _cut(said(f"{step.step_id} asks{whom}: {details.get('message', '')}", "yellow"), width)
+        what = _cut(said(f"{subject} asks{whom}: {details.get('message', '')}", "yellow"), width)
         command = f"missiongate approve {progress.mission_id}"
     return [what, said(f"  {command}", "bold")]
 

@@ -33,6 +33,8 @@ def print_plan(preview: Mapping[str, Any]) -> None:
         verdict = Text("allowed", style="green") if decision["allow"] else Text("denied", style="red")
         more = Text("  (steps and effects are decided when they run)" if decision["allow"] else "", style="dim")
         OUT.print(Text.assemble(said(f"policy, {decision['entrypoint']}: "), verdict, more))
+        if decision["allow"] and (told := " · ".join(_obliged(decision))):
+            _print_line(Text("  "), said(told, "yellow"))
     if unasked := preview.get("screens_not_asked"):
         OUT.print(said(f"screens, not asked here: {', '.join(unasked)}", "dim"))
 
@@ -90,6 +92,20 @@ def _execution(config: Mapping[str, Any]) -> Iterator[str]:
     if supervision := config.get("supervision"):
         limit, seconds = supervision["max_restarts"], supervision["within_seconds"]
         yield f"crashes restart {supervision['strategy']}, {limit} in {seconds:g} s"
+
+
+def _obliged(decision: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what policy asks for beside its yes."""
+    if demand := decision.get("require_approval"):
+        roles = demand.get("approvers", []) if isinstance(demand, dict) else []
+        whom = f" by a role of {', '.join(roles)}" if roles else ""
+        yield f"waits for an approval{whom} before its first step"
+    if profile := decision.get("profile"):
+        yield f"every run in the profile {profile}"
+    if constraints := decision.get("constraints"):
+        yield ", ".join(f"{name} {limit}" for name, limit in sorted(constraints.items()))
+    if labels := decision.get("labels"):
+        yield f"labelled {', '.join(f'{name}={text}' for name, text in sorted(labels.items()))}"
 
 
 def _special(step: Mapping[str, Any]) -> Iterator[str]:

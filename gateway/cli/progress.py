@@ -61,6 +61,7 @@ class Progress:
         self.paused = False
         self.stopping = False
         self.waits_for = ""  # what the mission itself waits for
+        self.approval: Mapping[str, Any] | None = None  # that, where it is one
         self.run = 1
         self.ended = False
         self.began: datetime | None = None
@@ -102,6 +103,9 @@ class Progress:
                 self.state, self.waits_for, self.began = MissionState.EXECUTING.value, "", self.began or at
             case "mission.waiting":
                 self.waits_for = str(details.get("for", ""))
+                self.approval = details if self.waits_for == "approval" else None
+            case "mission.waited":
+                self.waits_for, self.approval = "", None
             case "mission.paused" | "mission.unpaused":
                 self.paused = kind == "mission.paused"
             case "mission.stopping":
@@ -114,7 +118,7 @@ class Progress:
                 self._retried()
             case _ if kind in _ENDS:
                 self.state, self.ended = kind.partition(".")[2].capitalize(), True
-                self.paused, self.stopping, self.waits_for = False, False, ""
+                self.paused, self.stopping, self.waits_for, self.approval = False, False, "", None
 
     def _retried(self) -> None:
         """Begin the next run: what is Completed stays, and what its condition skipped; tries are counted anew."""
@@ -147,6 +151,11 @@ class Progress:
         return sum(self.counts[state] for state in (StepState.COMPLETED, StepState.FAILED, StepState.SKIPPED))
 
 
+def waited_for(what: str) -> str:
+    """Return in words what a mission waits for before it begins."""
+    return "an approval" if what == "approval" else f"its {what.replace('_', ' ')}"
+
+
 def is_end(event: Mapping[str, Any]) -> bool:
     """Return whether nothing comes after the event, unless the mission is retried."""
     return event["kind"] in _ENDS
@@ -161,11 +170,11 @@ def note_of(event: Mapping[str, Any]) -> str:
             return f"{of}again in {details.get('delay_ms', 0) / 1e3:g} s: {_failure(details)}"
         case "step.item":
             return f"{details.get('item')} of {details.get('total')}: {details.get('status')}"
-        case "step.waiting" if details.get("for") == "approval":
+        case "step.waiting" | "mission.waiting" if details.get("for") == "approval":
             return f"for approval: {details.get('message', '')}"
         case "step.waiting":
             return f"for mission {details.get('mission_id', '')}"
-        case "step.waited" if details.get("for") == "approval":
+        case "step.waited" | "mission.waited" if details.get("for") == "approval":
             return str(details.get("state", ""))
         case "step.waited":
             return f"mission {details.get('mission_id', '')} is {details.get('state', '')}"

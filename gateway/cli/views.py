@@ -6,7 +6,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from gateway.cli.output import OUT, counted, said, span, steps_table, styled
-from gateway.cli.progress import note_of
+from gateway.cli.progress import note_of, waited_for
 
 _IN_DOUBT: Final = "effect.in_doubt"
 _PART_FAILED: Final = "effect.mission_failed"
@@ -22,7 +22,8 @@ def print_missions(missions: Sequence[Mapping[str, Any]]) -> None:
     titles = ("mission", "state", "created", *(("steps", "submitter") if wide else ()), "name")
     rows = [[Text(title, style="bold") for title in titles]]
     for view in missions:
-        cells = [said(view["mission_id"]), styled(view["state"]), said(view["created_at"][:16].replace("T", " "))]
+        state = styled("Waiting" if view["waits_for"] else view["state"])
+        cells = [said(view["mission_id"]), state, said(view["created_at"][:16].replace("T", " "))]
         if wide:
             cells += [said(view["steps_total"]), said(view["submitter"])]
         rows.append([*cells, said(view["name"])])
@@ -43,12 +44,18 @@ def print_view(view: Mapping[str, Any]) -> None:
         title.append(f", run {view['run']}", "dim")
     if view["paused"]:
         title.append("  paused", "yellow")
+    if view["waits_for"]:
+        title.append_text(said(f"  waits for {waited_for(view['waits_for'])}", "yellow"))
     OUT.print(title)
     OUT.print(said(f"{view['mission_id']}  {view['digest'][:19]}…  submitted by {view['submitter']}", "dim"))
     if view["parent_id"]:
         OUT.print(said(f"a part of {view['parent_id']}", "dim"))
+    if labels := view["decision_labels"]:
+        OUT.print(said(f"policy: {', '.join(f'{name}={text}' for name, text in sorted(labels.items()))}", "dim"))
     if result is None:
         OUT.print(f"{counted(view['steps_total'], 'step')}, not ended")
+        if view["waits_for"] == "approval":
+            OUT.print(said(f"→ missiongate approve {view['mission_id']}", "bold"))
         return
     OUT.print()
     OUT.print(steps_table(result["step_results"]))
@@ -94,6 +101,6 @@ def print_event(event: Mapping[str, Any], mission_id: str) -> None:
     if note := note_of(event):
         line.append_text(said(f"  {note}", "red" if state == "failed" else "dim"))
     OUT.print(line)
-    if event["kind"] == "step.waiting" and event["details"].get("for") == "approval":
+    if event["kind"] in {"step.waiting", "mission.waiting"} and event["details"].get("for") == "approval":
         approval_id = event["details"].get("approval_id", "")
         OUT.print(said(f"              missiongate approve {mission_id} {approval_id}", "bold"))

@@ -26,6 +26,8 @@ class ApprovalView:
     decided_at: datetime | None
     decided_by: str
     comment: str
+    entrypoint: str = ""  # of the decision that wants it; empty: the step itself asks
+    decided_roles: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, record: ApprovalRecord, now: datetime) -> "ApprovalView":
@@ -45,6 +47,8 @@ class ApprovalView:
             decided_at=record.decided_at,
             decided_by=record.decided_by or "",
             comment=record.comment,
+            entrypoint=record.entrypoint,
+            decided_roles=record.decided_roles,
         )
 
     def document(self) -> dict[str, JsonValue]:
@@ -63,4 +67,6 @@ class ApprovalView:
             "decided_at": rfc3339(self.decided_at) if self.decided_at else None,
             "decided_by": self.decided_by,
             "comment": self.comment,
+            "entrypoint": self.entrypoint or None,
+            "decided_roles": list(self.decided_roles),
         }

@@ -96,7 +96,7 @@ class Desk:
         """
         record = await self._own(principal, mission_id)
         mission = orjson.loads(await self._store.get_document(mission_id)) if document else None
-        return view_of(record, await self._result(record), mission)
+        return view_of(record, await self._result(record), mission, waits_for=self._waits_for(record))
 
     async def list_missions(
         self, principal: Principal, *, state: MissionState | None, page_size: int, page_token: str
@@ -108,7 +108,8 @@ class Desk:
             page_size=min(page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX),
             page_token=page_token,
         )
-        return tuple(view_of(record, None) for record in page.missions), page.next_page_token
+        views = (view_of(record, None, waits_for=self._waits_for(record)) for record in page.missions)
+        return tuple(views), page.next_page_token
 
     async def watch(self, principal: Principal, mission_id: str, from_index: int) -> AsyncIterator[MissionEvent]:
         """Yield events from an index on, until the mission has ended, or is suspended with the gateway.
@@ -312,6 +313,11 @@ class Desk:
         """Tell the watchers of a mission that a step of it waits, or no longer."""
         if (execution := self._floor.of(mission_id)) is not None:
             execution.tell(step_id, kind, details)
+
+    def _waits_for(self, record: MissionRecord) -> str:
+        """Return what a mission waits for before its first step."""
+        execution = self._floor.of(record.id)
+        return execution.waits_for if execution is not None else ""
 
     def _on_ended(self, execution: Execution) -> None:
         """Cancel what a mission has started and not waited for: its step was given up."""

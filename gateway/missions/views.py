@@ -1,7 +1,7 @@
 """What the desk tells its callers: values that any front end can render."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import orjson
@@ -49,14 +49,7 @@ class PlanPreview:
             "mission": self.mission,
             "digest": self.digest,
             "levels": [list(level) for level in self.levels],
-            "decisions": [
-                {
-                    "entrypoint": "mission",
-                    "allow": self.decision.allow,
-                    "reasons": [{"code": r.code, "message": r.message, "rule": r.rule} for r in self.decision.reasons],
-                    "bundle": self.decision.bundle,
-                }
-            ],
+            "decisions": [{"entrypoint": "mission", **self.decision.document()}],
         }
 
 
@@ -109,6 +102,8 @@ class MissionView:
     run: int = 1  # how often it was begun
     parent_id: str | None = None  # the mission of which it is a part
     mission: JsonObject | None = None  # canonical, where it was asked for
+    waits_for: str = ""  # before its first step: "approval", "concurrency_key"
+    decision_labels: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, object]:
         """Return the view as JSON."""
@@ -126,11 +121,15 @@ class MissionView:
             "paused": self.paused,
             "run": self.run,
             "parent_id": self.parent_id,
+            "waits_for": self.waits_for or None,
+            "decision_labels": dict(self.decision_labels),
             "mission": self.mission,
         }
 
 
-def view_of(record: MissionRecord, result: JsonObject | None, mission: JsonObject | None = None) -> MissionView:
+def view_of(
+    record: MissionRecord, result: JsonObject | None, mission: JsonObject | None = None, *, waits_for: str = ""
+) -> MissionView:
     """Return a stored mission as its readers see it, with its canonical document where that was asked for."""
     return MissionView(
         mission_id=record.id,
@@ -147,6 +146,8 @@ def view_of(record: MissionRecord, result: JsonObject | None, mission: JsonObjec
         run=record.run,
         parent_id=record.parent_id,
         mission=mission,
+        waits_for=waits_for,
+        decision_labels=record.decision_labels,
     )
 
 

@@ -14,6 +14,7 @@ from gateway.drafts import Draft
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview
 from gateway.policy.decision import Decision
+from gateway.policy.obligations import ApprovalDemand
 from gateway.rpc.bad_request import bad_request
 from gateway.store.approval_records import ApprovalState
 from gateway.v1 import mission_pb2
@@ -39,6 +40,18 @@ def decision_message(entrypoint: str, decision: Decision) -> mission_pb2.Decisio
         allow=decision.allow,
         reasons=[mission_pb2.Reason(code=r.code, message=r.message, rule=r.rule) for r in decision.reasons],
         bundle=decision.bundle,
+        require_approval=_demand_message(decision.require_approval),
+        constraints=decision.constraints,
+        profile=decision.profile or "",
+        labels=decision.labels,
+    )
+
+
+def _demand_message(demand: ApprovalDemand | None) -> mission_pb2.ApprovalDemand | None:
+    if demand is None:
+        return None
+    return mission_pb2.ApprovalDemand(
+        approvers=demand.approvers, message=demand.message, expires_in_seconds=demand.expires_in_seconds
     )
 
 
@@ -84,6 +97,8 @@ def view_message(view: MissionView) -> mission_pb2.MissionView:
         run=view.run,
         parent_id=view.parent_id or "",
         mission=orjson.dumps(view.mission, option=orjson.OPT_SORT_KEYS) if view.mission is not None else b"",
+        waits_for=view.waits_for,
+        decision_labels=view.decision_labels,
     )
 
 
@@ -137,6 +152,8 @@ def approval_message(approval: ApprovalView) -> mission_pb2.Approval:
         decided_at=_timestamp(approval.decided_at),
         decided_by=approval.decided_by,
         comment=approval.comment,
+        entrypoint=approval.entrypoint,
+        decided_roles=approval.decided_roles,
     )
 
 

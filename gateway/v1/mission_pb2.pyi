@@ -542,17 +542,75 @@ class Decision(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ConstraintsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     ALLOW_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     BUNDLE_FIELD_NUMBER: _builtins.int
+    REQUIRE_APPROVAL_FIELD_NUMBER: _builtins.int
+    CONSTRAINTS_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     entrypoint: _builtins.str
     """"mission" or a later entry point."""
     allow: _builtins.bool
     bundle: _builtins.str
     """Digest of the bundle that decided."""
+    profile: _builtins.str
+    """A profile that bounds every run."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]: ...
+    @_builtins.property
+    def require_approval(self) -> Global___ApprovalDemand:
+        """A person has to agree before anything of it begins; unset: policy's yes is enough."""
+
+    @_builtins.property
+    def constraints(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Bounds of every run, by name: wall_ms_max, fuel_max, memory_bytes_max."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What policy calls it."""
+
     def __init__(
         self,
         *,
@@ -560,14 +618,51 @@ class Decision(_message.Message):
         allow: _builtins.bool = ...,
         reasons: _abc.Iterable[Global___Reason] | None = ...,
         bundle: _builtins.str = ...,
+        require_approval: Global___ApprovalDemand | None = ...,
+        constraints: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        profile: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["require_approval", b"require_approval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow", b"allow", "bundle", b"bundle", "entrypoint", b"entrypoint", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow", b"allow", "bundle", b"bundle", "constraints", b"constraints", "entrypoint", b"entrypoint", "labels", b"labels", "profile", b"profile", "reasons", b"reasons", "require_approval", b"require_approval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class ApprovalDemand(_message.Message):
+    """ApprovalDemand says whom policy wants to agree. What is left out, policy's data says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVERS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    EXPIRES_IN_SECONDS_FIELD_NUMBER: _builtins.int
+    message: _builtins.str
+    expires_in_seconds: _builtins.int
+    """How long there is to decide."""
+    @_builtins.property
+    def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Roles, one of which whoever decides must have."""
+
+    def __init__(
+        self,
+        *,
+        approvers: _abc.Iterable[_builtins.str] | None = ...,
+        message: _builtins.str = ...,
+        expires_in_seconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_in_seconds", b"_expires_in_seconds", "expires_in_seconds", b"expires_in_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_in_seconds", b"_expires_in_seconds", "approvers", b"approvers", "expires_in_seconds", b"expires_in_seconds", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_in_seconds: _TypeAlias = _typing.Literal["expires_in_seconds"]  # noqa: Y015
+    _WhichOneofArgType__expires_in_seconds: _TypeAlias = _typing.Literal["_expires_in_seconds", b"_expires_in_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_in_seconds) -> _WhichOneofReturnType__expires_in_seconds | None: ...
+
+Global___ApprovalDemand: _TypeAlias = ApprovalDemand  # noqa: Y015
 
 @_typing.final
 class Failure(_message.Message):
@@ -745,6 +840,26 @@ class MissionView(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class DecisionLabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MISSION_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -759,6 +874,8 @@ class MissionView(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     PARENT_ID_FIELD_NUMBER: _builtins.int
     MISSION_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
+    DECISION_LABELS_FIELD_NUMBER: _builtins.int
     mission_id: _builtins.str
     name: _builtins.str
     state: Global___MissionState.ValueType
@@ -775,6 +892,8 @@ class MissionView(_message.Message):
     """The mission of which it is a part, if it is one."""
     mission: _builtins.bytes
     """The canonical mission, a JSON object; where it was asked for."""
+    waits_for: _builtins.str
+    """What the mission as a whole waits for before its first step: "approval", "concurrency_key"; or nothing."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -782,6 +901,10 @@ class MissionView(_message.Message):
     @_builtins.property
     def result(self) -> Global___MissionResult:
         """Set once the mission has ended."""
+
+    @_builtins.property
+    def decision_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What policy called it when it was decided last."""
 
     def __init__(
         self,
@@ -800,10 +923,12 @@ class MissionView(_message.Message):
         run: _builtins.int = ...,
         parent_id: _builtins.str = ...,
         mission: _builtins.bytes = ...,
+        waits_for: _builtins.str = ...,
+        decision_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "digest", b"digest", "ended_at", b"ended_at", "mission", b"mission", "mission_id", b"mission_id", "name", b"name", "parent_id", b"parent_id", "paused", b"paused", "result", b"result", "run", b"run", "state", b"state", "steps_total", b"steps_total", "submitter", b"submitter", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "decision_labels", b"decision_labels", "digest", b"digest", "ended_at", b"ended_at", "mission", b"mission", "mission_id", b"mission_id", "name", b"name", "parent_id", b"parent_id", "paused", b"paused", "result", b"result", "run", b"run", "state", b"state", "steps_total", b"steps_total", "submitter", b"submitter", "tenant", b"tenant", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -811,7 +936,7 @@ Global___MissionView: _TypeAlias = MissionView  # noqa: Y015
 
 @_typing.final
 class Approval(_message.Message):
-    """Approval is what a step asks people for."""
+    """Approval is what people are asked for, by a step or by policy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -828,6 +953,8 @@ class Approval(_message.Message):
     DECIDED_AT_FIELD_NUMBER: _builtins.int
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
+    ENTRYPOINT_FIELD_NUMBER: _builtins.int
+    DECIDED_ROLES_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     mission_id: _builtins.str
     step_id: _builtins.str
@@ -840,6 +967,8 @@ class Approval(_message.Message):
     decided_by: _builtins.str
     """Subject of the principal that decided."""
     comment: _builtins.str
+    entrypoint: _builtins.str
+    """What policy was asked about when it wanted the approval: "mission", "step", "effect"; unset: the step itself asks."""
     @_builtins.property
     def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Roles, one of which whoever decides must have."""
@@ -850,6 +979,10 @@ class Approval(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decided_roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Roles of the principal that decided, as they were then."""
+
     def __init__(
         self,
         *,
@@ -866,10 +999,12 @@ class Approval(_message.Message):
         decided_at: _timestamp_pb2.Timestamp | None = ...,
         decided_by: _builtins.str = ...,
         comment: _builtins.str = ...,
+        entrypoint: _builtins.str = ...,
+        decided_roles: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_item", b"_item", "decided_at", b"decided_at", "expires_at", b"expires_at", "item", b"item", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_item", b"_item", "approval_id", b"approval_id", "approvers", b"approvers", "comment", b"comment", "decided_at", b"decided_at", "decided_by", b"decided_by", "digest", b"digest", "expires_at", b"expires_at", "item", b"item", "message", b"message", "mission_id", b"mission_id", "requested_at", b"requested_at", "state", b"state", "step_id", b"step_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_item", b"_item", "approval_id", b"approval_id", "approvers", b"approvers", "comment", b"comment", "decided_at", b"decided_at", "decided_by", b"decided_by", "decided_roles", b"decided_roles", "digest", b"digest", "entrypoint", b"entrypoint", "expires_at", b"expires_at", "item", b"item", "message", b"message", "mission_id", b"mission_id", "requested_at", b"requested_at", "state", b"state", "step_id", b"step_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__item: _TypeAlias = _typing.Literal["item"]  # noqa: Y015
     _WhichOneofArgType__item: _TypeAlias = _typing.Literal["_item", b"_item"]  # noqa: Y015

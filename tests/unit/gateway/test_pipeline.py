@@ -12,10 +12,11 @@ from engine.constraints import ExecutionConstraints
 from engine.errors import MissionInvalidError
 from engine.result import MissionState
 from gateway.admission import VIOLATIONS_MAX
+from gateway.decided import require
 from gateway.errors import EffectError, PolicyDeniedError, Reason, SanitizationError
 from gateway.events import REASON_CHARS_MAX, REASONS_MAX
 from gateway.identity import ANONYMOUS, Principal, actor
-from gateway.pipeline import EFFECTS_MAX, UNSIGNED_EVENTS_MAX, require
+from gateway.pipeline import EFFECTS_MAX, UNSIGNED_EVENTS_MAX
 from gateway.policy.decision import Decision
 from gateway.sandbox.profile import profiles_from
 from tests.virtual_time import run
@@ -107,15 +108,6 @@ class TestStepPolicy:
         [refused] = world.log.of("step.refused")
         assert refused.details["reasons"] == [{"code": "site.no", "message": "because", "rule": "data.gateway"}]
         assert refused.details["bundle"] == BUNDLE
-
-    def test_an_approval_that_nobody_can_give_is_a_no(self) -> None:
-        """A yes that waits for an approval is recorded as the refusal that it is."""
-        world = World()
-        world.policy.answers["step"] = Decision(allow=True, bundle=BUNDLE, require_approval=True)
-        assert result_of(world, step("a"))["error"]["code"] == "approval.unavailable"
-        [refused] = world.log.of("step.refused")
-        assert refused.details["reasons"][0]["code"] == "approval.unavailable"
-        assert world.log.of("step.allowed") == []
 
     def test_an_unknown_profile_is_a_no(self) -> None:
         """Policy that names a profile which does not exist is not half obeyed, and the log never says allowed."""
@@ -407,7 +399,7 @@ class TestNames:
     def test_only_a_plain_yes_is_one(self) -> None:
         """Truthy is not true."""
         require(YES)
-        for decision in (no(), Decision(allow=1, bundle=""), Decision(allow=True, bundle="", require_approval=True)):  # type: ignore[arg-type]
+        for decision in (no(), Decision(allow=1, bundle="")):  # type: ignore[arg-type]
             with pytest.raises(PolicyDeniedError):
                 require(decision)
 

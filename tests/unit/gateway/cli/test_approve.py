@@ -10,7 +10,7 @@ from tests.rpc_server import served_aside
 
 KEYS = {
     "approval_id", "mission_id", "step_id", "item", "digest", "message", "approvers", "state", "requested_at",
-    "expires_at", "decided_at", "decided_by", "comment",
+    "expires_at", "decided_at", "decided_by", "comment", "entrypoint", "decided_roles",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from gateway.errors import PolicyDeniedError, Reason
 from gateway.policy.decision import LIMIT_MAX, REASONS_MAX, TEXT_CHARS_MAX, Decision, denied, parse_decision
+from gateway.policy.obligations import ApprovalDemand
 
 REASON = {"code": "a.b", "message": "because", "rule": "data.a.b"}
 
@@ -29,7 +30,7 @@ def test_a_full_decision_is_read() -> None:
         reasons=(Reason("a.b", "because", "data.a.b"),),
         constraints={"wall_ms_max": 5},
         profile="fast",
-        require_approval=True,
+        require_approval=ApprovalDemand(),
         labels={"team": "red"},
     )
 

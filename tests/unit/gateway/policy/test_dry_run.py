@@ -6,6 +6,7 @@ from gateway.errors import Reason
 from gateway.policy.decision import Decision, denied
 from gateway.policy.dry_run import DryRunPolicy
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint
+from gateway.policy.obligations import ApprovalDemand
 
 RULE = Reason("step.closed", "it is closed", "data.gateway.step.deny")
 
@@ -49,5 +50,5 @@ async def test_where_no_rule_has_answered_the_answer_stays_no(code: str) -> None
 
 async def test_a_yes_stays_as_it_is() -> None:
     """With all that it obliges to."""
-    yes = Decision(allow=True, bundle="sha256:a", profile="fast", require_approval=True)
+    yes = Decision(allow=True, bundle="sha256:a", profile="fast", require_approval=ApprovalDemand())
     assert await DryRunPolicy(Answers(yes)).decide("step", b"{}") is yes

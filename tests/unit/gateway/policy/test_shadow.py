@@ -8,6 +8,7 @@ import pytest
 from gateway.errors import Reason
 from gateway.policy.decision import Decision
 from gateway.policy.engine import Entrypoint
+from gateway.policy.obligations import ApprovalDemand
 from gateway.policy.shadow import QUEUE_MAX, Disagreement, ShadowedPolicy, same_answer
 from tests.worlds import StandingClock
 
@@ -82,7 +83,8 @@ async def test_the_shadow_holds_nothing_up() -> None:
     [
         (replace(YES, bundle="sha256:c"), True),
         (replace(YES, profile="fast"), False),
-        (replace(YES, require_approval=True), False),
+        (replace(YES, require_approval=ApprovalDemand()), False),
+        (replace(YES, redact=("/output/a",)), False),
         (replace(YES, constraints={"wall_ms_max": 1}), False),
         (replace(YES, labels={"a": "b"}), False),
         (NO, False),
