@@ -1,7 +1,7 @@
 """What those who write policy, and those who put it in force, can ask of a running gateway."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -59,7 +59,10 @@ class PolicyDesk:
             found = await self._bundles.read(bundle)
             async with self._tried(found) as engine:
                 decision = await engine.decide(entrypoint, document)
-        why = await self._ground.explain(found, entrypoint, document) if explain else None
+        why = None
+        if explain:
+            with self._place():
+                why = await self._ground.explain(found, entrypoint, document)
         return Evaluation(decision=decision, explanation=why)
 
     async def publish(self, principal: Principal, archive: bytes) -> tuple[KeptBundle, bool]:
@@ -137,15 +140,21 @@ class PolicyDesk:
     @asynccontextmanager
     async def _tried(self, bundle: Bundle) -> AsyncIterator[PolicyEngine]:
         """Return an engine for a bundle that is not in force, for the time of the block."""
-        if self._trying >= CANDIDATES_MAX:
-            raise OverloadedError(f"{CANDIDATES_MAX} bundles are being tried", code="policy.busy")
-        self._trying += 1
-        try:
+        with self._place():
             engine = self._ground.candidate(bundle)
             try:
                 await engine.start()
                 yield engine
             finally:
                 await engine.close()
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Hold one of the few places of those who try something."""
+        if self._trying >= CANDIDATES_MAX:
+            raise OverloadedError(f"{CANDIDATES_MAX} others are trying bundles", code="policy.busy")
+        self._trying += 1
+        try:
+            yield
         finally:
             self._trying -= 1

@@ -16,11 +16,8 @@ from engine.audit.log import AuditLog
 from engine.clock import Clock
 from engine.errors import EngineError
 from engine.values import JsonObject, JsonValue
-from gateway.bundles.acceptance import Acceptance
 from gateway.bundles.bundles import Bundles
-from gateway.bundles.history import History
-from gateway.bundles.parts import BundlesParts
-from gateway.bundles.sources import ArchiveSource, BundleSource, FolderSource, UrlSource
+from gateway.bundles.configured import configured_bundles
 from gateway.config import Config
 from gateway.constrained.data import policy_rule
 from gateway.decisions.opening import DecisionRecords, DecisionSettings, decision_records
@@ -28,6 +25,7 @@ from gateway.decisions.records import Records
 from gateway.effects.commands import kernel
 from gateway.errors import ConfigurationError, PolicyInvalidError
 from gateway.events import EventType, digest
+from gateway.policy.authoring.laboratory import laboratory
 from gateway.policy.bundle import Bundle
 from gateway.policy.cache import CachedEngine
 from gateway.policy.dry_run import DryRunPolicy
@@ -37,17 +35,14 @@ from gateway.policy.opa.server import OpaServer
 from gateway.policy.opa.settings import read_settings
 from gateway.policy.pool import WorkerPolicy
 from gateway.policy.shadow import Disagreement, ShadowedPolicy
-from gateway.policy.signatures import BundleKey
-from gateway.policy_config import BundleKeyConfig, PolicyConfig
+from gateway.policy_config import PolicyConfig
 from gateway.policy_desk import PolicyDesk, PolicyDeskParts
 from gateway.registry.registry import Registry
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules, Site, rules_of
 from gateway.workers.supervisor import Zygote
 
-POLICY_FOLDER: Final = "policy"
 OPA_ARCHIVE: Final = "policy/opa/bundle.tar.gz"  # what an OPA beside the gateway may load
-_URL: Final = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +63,6 @@ class Ruling:
                 group.create_task(self.shadow.run())
 
 
-async def explain(_bundle: Bundle, _entrypoint: Entrypoint, _document: bytes) -> Mapping[str, JsonValue]:
-    """Placeholder."""
-    raise NotImplementedError
-
-
 def checked_rules(bundle: Bundle, site: Site) -> Rules:
     """Return a bundle's rules, unless they open commands on a kernel that cannot hold them: nothing allows that."""
     rules = rules_of(bundle, site)
@@ -87,7 +77,6 @@ def open_bundles(home: Path, site: Site, audit: AuditLog, clock: Clock) -> Bundl
     Raises:
         EngineError: keys, source or history are not in order.
     """
-    policy = site.config.policy
 
     def check(bundle: Bundle) -> None:
         try:
@@ -97,41 +86,9 @@ def open_bundles(home: Path, site: Site, audit: AuditLog, clock: Clock) -> Bundl
         except EngineError as error:  # a hook that does not fit it, say: of the bundle all the same
             raise PolicyInvalidError(error.message, code=error.code) from error
 
-    keys = tuple(_bundle_key(home, entry) for entry in policy.bundles.keys)
-    unsigned = policy.bundles.accept_unsigned_from_url
-    acceptance = Acceptance(engine=policy.engine, keys=keys, unsigned_from_url=unsigned, check=check)
-    return Bundles(
-        BundlesParts(
-            source=bundle_source(home, policy),
-            acceptance=acceptance,
-            history=History.open(home / POLICY_FOLDER, kept_max=policy.bundles.kept_max),
-            audit=audit,
-            clock=clock,
-            chance=SystemRandom().random,
-            poll_seconds=policy.bundles.poll_seconds,
-            stale_seconds_max=policy.bundles.stale_seconds_max,
-        )
+    return configured_bundles(
+        home, site.config.policy, audit=audit, clock=clock, chance=SystemRandom().random, check=check
     )
-
-
-def bundle_source(home: Path, policy: PolicyConfig) -> BundleSource:
-    """Return where the configuration takes bundles from."""
-    source, bundles = policy.source, policy.bundles
-    if source.startswith(_URL):
-        ca_file = home / bundles.ca_file if bundles.ca_file else None
-        return UrlSource(source, ca_file=ca_file, token_file=home / bundles.token_file if bundles.token_file else None)
-    path = home / source
-    return FolderSource(path) if path.is_dir() or not path.name.endswith((".tar.gz", ".tgz")) else ArchiveSource(path)
-
-
-def _bundle_key(home: Path, entry: BundleKeyConfig) -> BundleKey:
-    try:
-        pem = (home / entry.file).read_bytes()
-        return BundleKey.from_pem(pem, id=entry.id, algorithm=entry.algorithm, scope=entry.scope)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        message = f"policy.bundles.keys: {entry.id}: {home / entry.file}: {why}"
-        raise ConfigurationError(message, code="config.policy_key") from error
 
 
 class _Engines:
@@ -163,9 +120,20 @@ class _Engines:
         Raises:
             PolicyInvalidError: it was accepted for OPA, and regorus would not answer as OPA does.
         """
-        if self._server is not None:
-            bundle = Bundle.from_files(bundle.files, engine="regorus", keys=None)
-        return WorkerPolicy(self._zygote, bundle, 1)
+        return WorkerPolicy(self._zygote, self._vetted(bundle), 1)
+
+    async def explain(self, bundle: Bundle, entrypoint: Entrypoint, document: bytes) -> Mapping[str, JsonValue]:
+        """Return why a bundle decides as it does, as `Explanation.document`.
+
+        Raises:
+            PolicyInvalidError: as `candidate`; WorkerError: there are no workers to be had.
+        """
+        vetted = self._vetted(bundle)
+        async with laboratory(vetted.modules, vetted.document, zygote=self._zygote) as running:
+            return await running.explain(bundle.digest, entrypoint, document)
+
+    def _vetted(self, bundle: Bundle) -> Bundle:
+        return bundle if self._server is None else Bundle.from_files(bundle.files, engine="regorus", keys=None)
 
 
 async def start_ruling(
@@ -221,7 +189,7 @@ async def start_ruling(
             bundles=bundles,
             policy=rulebook,
             candidate=engines.candidate,
-            explain=explain,
+            explain=engines.explain,
             records=lambda: Records.open(home, source, clock),
             engine=config.policy.engine,
             mode=config.policy.mode,

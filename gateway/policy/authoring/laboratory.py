@@ -1,7 +1,7 @@
 """Where an author's rules are evaluated: in a worker process, each evaluation with a deadline at which it is ended."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import orjson
@@ -97,23 +97,27 @@ def _answer(answer: Any) -> Answer:
 
 @asynccontextmanager
 async def laboratory(
-    modules: Sequence[Module], data: JsonObject, *, coverage: bool = False
+    modules: Sequence[Module], data: JsonObject, *, coverage: bool = False, zygote: Zygote | None = None
 ) -> AsyncIterator[Laboratory]:
     """Have a worker with modules that were vetted, and their data, for as long as the block lasts.
+
+    Args:
+        modules: of one bundle.
+        data: the bundle's.
+        coverage: whether `cover` will be asked for.
+        zygote: forks the worker; None: one that lives as long as the block.
 
     Raises:
         WorkerError: `worker.start_failed`, there are no workers to be had.
     """
-    zygote = await Zygote.start(PRELOAD)
-    try:
+    async with AsyncExitStack() as stack:
+        if zygote is None:
+            zygote = await Zygote.start(PRELOAD)
+            stack.push_async_callback(zygote.close)
         pool = WorkerPool(zygote, spec_of(modules, data, coverage=coverage), 1, spares=1)
-        try:
-            await pool.start()
-            yield Laboratory(pool)
-        finally:
-            await pool.close()
-    finally:
-        await zygote.close()
+        stack.push_async_callback(pool.close)
+        await pool.start()
+        yield Laboratory(pool)
 
 
 def spec_of(modules: Sequence[Module], data: JsonObject, *, coverage: bool = False) -> WorkerSpec:
