@@ -141,6 +141,33 @@ test_publisher_puts_nothing_in_force if {
 
 test_publisher_submits_nothing if not rpc.decision.allow with input as call(principal(["publisher"]), missions, "SubmitMission", {})
 
+policies := "gateway.v1.PolicyService"
+
+test_policy_author_publishes_and_reads if {
+	every method in ["Evaluate", "PublishBundle", "ListBundles", "GetPolicyStatus"] {
+		rpc.decision.allow with input as call(principal(["policy_author"]), policies, method, {})
+	}
+}
+
+test_policy_author_puts_nothing_in_force if {
+	every method in ["ActivateBundle", "RollbackBundle", "FollowSource", "ReplayDecisions"] {
+		decision := rpc.decision with input as call(principal(["policy_author"]), policies, method, {})
+		codes(decision) == {"rpc.method_not_granted"}
+	}
+}
+
+test_policy_admin_puts_in_force if {
+	every method in ["ActivateBundle", "RollbackBundle", "FollowSource", "ReplayDecisions"] {
+		rpc.decision.allow with input as call(principal(["policy_admin"]), policies, method, {})
+	}
+}
+
+test_others_do_not_touch_policy if {
+	every role in ["submitter", "operator", "approver", "publisher", "viewer", "anonymous"] {
+		not rpc.decision.allow with input as call(principal([role]), policies, "GetPolicyStatus", {})
+	}
+}
+
 test_nobody_else_publishes_or_changes_hooks if {
 	every role in {"submitter", "operator", "approver", "auditor", "viewer"} {
 		every method in in_force | {"PublishHook"} {

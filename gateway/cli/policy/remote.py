@@ -1,0 +1,262 @@
+"""policy push, list, status, activate, rollback, follow: bundles of a running gateway; sign, before they go there."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from engine.errors import EngineError
+from gateway.cli.options import DEFAULT_SERVER, OutputOption, ServerOption, TokenOption, calling
+from gateway.cli.output import OUT, Output, fail, print_facts, print_json, said
+from gateway.cli.policy.bundles import made
+from gateway.errors import ConfigurationError
+from gateway.policy.bundle_files import read_archive_file, read_folder, write_archive
+from gateway.policy.bundle_parts import SIGNATURES
+from gateway.policy.signatures import sign
+
+_KEY_BYTES_MAX = 64 * 1024
+
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A digest, the beginning of one (6 digits or more), or a revision.", metavar="BUNDLE", show_default=False
+    ),
+]
+KeyOption = Annotated[
+    Path | None, typer.Option("--key", help="Sign it first, with this private key in PEM.", metavar="FILE")
+]
+KeyIdOption = Annotated[
+    str, typer.Option("--key-id", help="The id under which the gateway's configuration has the public key.")
+]
+ScopeOption = Annotated[str, typer.Option("--scope", help="The scope that the key's entry names, if any.")]
+
+
+def push(
+    bundle: Annotated[
+        Path, typer.Argument(help="The bundle: a folder or a .tar.gz.", metavar="BUNDLE", show_default=False)
+    ],
+    *,
+    key: KeyOption = None,
+    key_id: KeyIdOption = "",
+    scope: ScopeOption = "",
+    activated: Annotated[bool, typer.Option("--activate", help="Put it in force as well.")] = False,
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Publish a bundle; the same once more changes nothing."""
+    archive = made(output, lambda: _archive(bundle, key, key_id, scope))
+    with calling(server, token_file, output) as client:
+        answer = client.policy.publish(archive)
+        if activated:
+            answer["bundle"] = client.policy.activate(answer["bundle"]["digest"])
+    if output is Output.JSON:
+        print_json(answer)
+        return
+    pushed = answer["bundle"]
+    _done(f"{_name(pushed)} {'is' if answer['created'] else 'was'} published")
+    if activated:
+        _done(f"{_name(pushed)} is in force")
+    print_facts(_facts(pushed))
+    if not pushed["active"]:
+        OUT.print("\nNext:")
+        short = pushed["digest"].removeprefix("sha256:")[:12]
+        OUT.print(said(f"  missiongate policy replay {bundle}    # what it would decide otherwise"))
+        OUT.print(said(f"  missiongate policy activate {short}"))
+
+
+def list_bundles(
+    *,
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """List the bundles that a gateway keeps, the newest first."""
+    with calling(server, token_file, output) as client:
+        bundles = client.policy.bundles()
+    if output is Output.JSON:
+        print_json({"bundles": bundles})
+    else:
+        OUT.print(_table(bundles))
+
+
+def status(
+    *,
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Say which bundle is in force, where it comes from, and what a shadow bundle would decide otherwise."""
+    with calling(server, token_file, output) as client:
+        found = client.policy.status()
+    if output is Output.JSON:
+        print_json(found)
+        return
+    active, source = found["active"], found["source"]
+    OUT.print(Text.assemble(("● ", "green"), said(f"{_name(active)} is in force")))
+    print_facts(
+        {
+            **_facts(active),
+            "engine": found["engine"],
+            "mode": found["mode"],
+            "source": source["location"] + (", which changes nothing: a person has chosen" if found["pinned"] else ""),
+            "confirmed": source["confirmed_at"] or "never",
+            "cache": f"{found['cache']['hits']} of {sum(found['cache'].values())} answers",
+        }
+    )
+    if source["stale"]:
+        OUT.print(Text.assemble(("! ", "yellow"), "the source has not been heard of for too long"))
+    if source["failure"] is not None:
+        failure = source["failure"]
+        OUT.print(Text.assemble(("! ", "yellow"), said(f"{failure['code']}  {failure['message']}")))
+    if found["shadow"] is not None:
+        _print_shadow(found["shadow"])
+
+
+def activate(
+    bundle: NameArgument,
+    *,
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Put a kept bundle in force; the gateway's source changes nothing then, until `policy follow`."""
+    with calling(server, token_file, output) as client:
+        _print_in_force(client.policy.activate(bundle), output)
+
+
+def rollback(
+    *,
+    only: Annotated[str, typer.Option("--from", help="Only where this digest is in force.", metavar="DIGEST")] = "",
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Put in force what was so before."""
+    with calling(server, token_file, output) as client:
+        _print_in_force(client.policy.rollback(only), output)
+
+
+def follow(
+    *,
+    allow_older: Annotated[
+        bool, typer.Option("--allow-older", help="Also where the source is behind what was in force.")
+    ] = False,
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Let the gateway's source decide again which bundle is in force."""
+    with calling(server, token_file, output) as client:
+        _print_in_force(client.policy.follow_source(allow_older=allow_older), output)
+
+
+def sign_bundle(
+    folder: Annotated[Path, typer.Argument(help="The bundle's folder.", metavar="FOLDER", show_default=False)],
+    *,
+    key: Annotated[Path, typer.Option("--key", help="The private key, in PEM.", metavar="FILE")],
+    key_id: Annotated[str, typer.Option("--key-id", help="The id under which the key is configured.")],
+    scope: ScopeOption = "",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Write .signatures.json, as `opa sign` does; one that is there is replaced."""
+    try:
+        signatures = _signatures(read_folder(folder), key, key_id, scope)
+        (folder / SIGNATURES).write_bytes(signatures)
+    except EngineError as error:
+        fail(error, output)
+    except OSError as error:
+        message = f"{folder / SIGNATURES}: cannot be written ({error.strerror})"
+        fail(ConfigurationError(message, code="policy.unwritable"), output)
+    if output is Output.JSON:
+        print_json({"signatures": str(folder / SIGNATURES), "key_id": key_id})
+    else:
+        _done(f"{folder} is signed by {key_id}")
+
+
+def _archive(bundle: Path, key: Path | None, key_id: str, scope: str) -> bytes:
+    """Return the archive to publish: as it lies there, or made of a folder, and signed if that is asked for."""
+    if not bundle.is_dir():
+        if key is not None:
+            raise ConfigurationError("--key is for a folder; an archive is signed already, or not", code="policy.key")
+        return read_archive_file(bundle)
+    files = read_folder(bundle)
+    if key is not None:
+        files = {**files, SIGNATURES: _signatures(files, key, key_id, scope)}
+    return write_archive(files)
+
+
+def _signatures(files: Mapping[str, bytes], key: Path, key_id: str, scope: str) -> bytes:
+    if not key_id:
+        raise ConfigurationError("--key-id says which of the configured keys it is", code="policy.key")
+    try:
+        with key.open("rb") as file:
+            pem = file.read(_KEY_BYTES_MAX)
+        unsigned = {name: content for name, content in files.items() if name != SIGNATURES}
+        return sign(unsigned, pem, key_id=key_id, scope=scope)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{key}: {why}", code="policy.key") from error
+
+
+def _print_in_force(bundle: Mapping[str, Any], output: Output) -> None:
+    if output is Output.JSON:
+        print_json(bundle)
+        return
+    _done(f"{_name(bundle)} is in force")
+    print_facts(_facts(bundle))
+
+
+def _print_shadow(shadow: Mapping[str, Any]) -> None:
+    OUT.print()
+    OUT.print(said(f"Beside it, deciding nothing: {shadow['digest']}"))
+    OUT.print(
+        said(
+            f"  compared {shadow['compared']:,}, disagreed {shadow['disagreed']:,}, missed {shadow['missed']:,}",
+            "dim" if not shadow["disagreed"] else "yellow",
+        )
+    )
+    for each in shadow["latest"][:10]:
+        one, other = ("allowed" if each[name]["allow"] else "denied" for name in ("decided", "shadow"))
+        codes = ", ".join(sorted({reason["code"] for reason in each["shadow"]["reasons"]}))
+        OUT.print(said(f"  {each['at']}  {each['entrypoint']:<7}  {one} here, {other} there  {codes}"))
+
+
+def _name(bundle: Mapping[str, Any]) -> str:
+    short = bundle["digest"].removeprefix("sha256:")[:12]
+    return f"{bundle['revision']} ({short})" if bundle["revision"] else short
+
+
+def _facts(bundle: Mapping[str, Any]) -> dict[str, object]:
+    facts = {"digest": bundle["digest"], "from": f"{bundle['origin']}, by {bundle['by']}", "kept": bundle["kept_at"]}
+    if bundle["signed_by"]:
+        facts["signed by"] = bundle["signed_by"]
+    if bundle["sequence"] is not None:
+        facts["sequence"] = bundle["sequence"]
+    return facts
+
+
+def _table(bundles: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("digest", "revision", "sequence", "origin", "by", "signed by", "kept", "state"):
+        table.add_column(name, no_wrap=name in {"digest", "kept", "state"}, overflow="fold")
+    for each in bundles:
+        state = "in force" if each["active"] else "before" if each["previous"] else ""
+        table.add_row(
+            said(each["digest"].removeprefix("sha256:")[:12]),
+            said(each["revision"]),
+            said("" if each["sequence"] is None else each["sequence"]),
+            said(each["origin"]),
+            said(each["by"]),
+            said(each["signed_by"] or ""),
+            said(each["kept_at"]),
+            said(state, "green" if each["active"] else "dim"),
+        )
+    return table
+
+
+def _done(text: str) -> None:
+    OUT.print(Text.assemble(("✓ ", "green"), said(text)))
