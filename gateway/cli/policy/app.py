@@ -2,7 +2,7 @@
 
 import typer
 
-from gateway.cli.policy import check, evaluate, inputs, testing
+from gateway.cli.policy import check, evaluate, inputs, signing, testing
 
 app = typer.Typer(help="Policy: check, test, evaluate and explain a bundle.", no_args_is_help=True)
 
@@ -17,3 +17,4 @@ app.command("test")(testing.run_suite)
 app.command("eval")(evaluate.evaluate)
 app.command("input")(inputs.input_document)
 app.command("schema")(inputs.schema)
+app.command("sign")(signing.sign)
