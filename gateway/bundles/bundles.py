@@ -325,10 +325,17 @@ class Bundles:
             await asyncio.to_thread(commit)  # (3)
         except EngineError:
             if changes:
-                await activation.activate(before)
+                await self._undo(activation, before, bundle)
             raise
         self._current = bundle
         await self._ledger.activated(entry, before=before.digest, cause=cause, by=by)  # (4)
+
+    async def _undo(self, activation: Activation, before: Bundle, bundle: Bundle) -> None:
+        """Give the engine back what it had. If it does not take that either, the new one decides until a restart."""
+        try:
+            await activation.activate(before)
+        except EngineError:
+            self._current = bundle
 
     async def _read_again(self, entry: Entry, by: str) -> Bundle:
         try:

@@ -171,6 +171,28 @@ def manifest_of(value: Any) -> Manifest:
     return Manifest(revision=revision, roots=trimmed, sequence=_sequence(value.get("metadata", {})))
 
 
+def with_manifest(
+    files: Mapping[str, bytes], *, revision: str | None = None, sequence: int | None = None
+) -> dict[str, bytes]:
+    """Return the files with another revision or sequence in `.manifest`, and all else as it is.
+
+    Raises:
+        PolicyInvalidError: `policy.bad_manifest`, `policy.bad_data`, `policy.unreadable`: there is none, or none that
+            can have them.
+    """
+    if MANIFEST not in files:
+        raise PolicyInvalidError("is missing", code="policy.unreadable", file=MANIFEST)
+    value = parse_json(files[MANIFEST], MANIFEST)
+    manifest_of(value)
+    if revision is not None:
+        value["revision"] = revision
+    if sequence is not None:
+        space, key = SEQUENCE_KEY
+        value.setdefault("metadata", {}).setdefault(space, {})[key] = sequence
+    manifest_of(value)
+    return {**files, MANIFEST: json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"}
+
+
 def _sequence(metadata: Any) -> int | None:
     """Return `metadata.missiongate.sequence`; what else stands there is the author's own."""
     if not isinstance(metadata, dict):

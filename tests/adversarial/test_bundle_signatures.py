@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from gateway.errors import PolicyInvalidError
 from gateway.policy.bundle import Bundle
 from gateway.policy.signatures import BundleKey, sign, verify
+from tests.bundle_hashes import FILES as VECTORS
+from tests.bundle_hashes import HASHES
 from tests.bundle_keys import ALGORITHMS, Algorithm, key, pair, pem_of
 
 FILES = {".manifest": b'{"revision": "r1"}', "data.json": b'{"a": [1.0, 2]}', "x.rego": b"package gateway.step\n"}
@@ -60,6 +62,11 @@ def test_a_good_signature_names_its_key(algorithm: Algorithm) -> None:
     assert (
         verify({**FILES, ".signatures.json": signatures(token({"files": listed()}, algorithm))}, KEYS) == IDS[algorithm]
     )
+
+
+def test_files_are_hashed_as_opa_hashes_them() -> None:
+    """Escapes, order, numbers by their text, YAML: each by OPA's own SHA-256."""
+    assert {entry["name"]: entry["hash"] for entry in listed(VECTORS)} == HASHES
 
 
 def test_a_signature_is_of_the_content_not_of_its_spelling() -> None:

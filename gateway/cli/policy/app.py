@@ -2,7 +2,7 @@
 
 import typer
 
-from gateway.cli.policy import check, evaluate, explaining, inputs, remote, replay, testing
+from gateway.cli.policy import check, evaluate, explaining, inputs, remote, replay, signing, testing
 
 app = typer.Typer(help="Policy: check, test and explain a bundle, and put it in force.", no_args_is_help=True)
 
@@ -19,7 +19,7 @@ app.command("explain")(explaining.explain)
 app.command("input")(inputs.input_document)
 app.command("schema")(inputs.schema)
 app.command("replay")(replay.replay)
-app.command("sign")(remote.sign_bundle)
+app.command("sign")(signing.sign)
 app.command("push")(remote.push)
 app.command("list")(remote.list_bundles)
 app.command("status")(remote.status)

@@ -1,4 +1,4 @@
-"""policy push, list, status, activate, rollback, follow: bundles of a running gateway; sign, before they go there."""
+"""policy push, list, status, activate, rollback, follow: bundles of a running gateway."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,16 +8,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from engine.errors import EngineError
 from gateway.cli.options import DEFAULT_SERVER, OutputOption, ServerOption, TokenOption, calling
-from gateway.cli.output import OUT, Output, fail, print_facts, print_json, said
+from gateway.cli.output import OUT, Output, print_facts, print_json, said
 from gateway.cli.policy.bundles import made
-from gateway.errors import ConfigurationError
 from gateway.policy.bundle_files import read_archive_file, read_folder, write_archive
-from gateway.policy.bundle_parts import SIGNATURES
-from gateway.policy.signatures import sign
-
-_KEY_BYTES_MAX = 64 * 1024
 
 NameArgument = Annotated[
     str,
@@ -25,13 +19,6 @@ NameArgument = Annotated[
         help="A digest, the beginning of one (6 digits or more), or a revision.", metavar="BUNDLE", show_default=False
     ),
 ]
-KeyOption = Annotated[
-    Path | None, typer.Option("--key", help="Sign it first, with this private key in PEM.", metavar="FILE")
-]
-KeyIdOption = Annotated[
-    str, typer.Option("--key-id", help="The id under which the gateway's configuration has the public key.")
-]
-ScopeOption = Annotated[str, typer.Option("--scope", help="The scope that the key's entry names, if any.")]
 
 
 def push(
@@ -39,16 +26,13 @@ def push(
         Path, typer.Argument(help="The bundle: a folder or a .tar.gz.", metavar="BUNDLE", show_default=False)
     ],
     *,
-    key: KeyOption = None,
-    key_id: KeyIdOption = "",
-    scope: ScopeOption = "",
     activated: Annotated[bool, typer.Option("--activate", help="Put it in force as well.")] = False,
     server: ServerOption = DEFAULT_SERVER,
     token_file: TokenOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Publish a bundle; the same once more changes nothing."""
-    archive = made(output, lambda: _archive(bundle, key, key_id, scope))
+    archive = made(output, lambda: _archive(bundle))
     with calling(server, token_file, output) as client:
         answer = client.policy.publish(archive)
         if activated:
@@ -154,52 +138,9 @@ def follow(
         _print_in_force(client.policy.follow_source(allow_older=allow_older), output)
 
 
-def sign_bundle(
-    folder: Annotated[Path, typer.Argument(help="The bundle's folder.", metavar="FOLDER", show_default=False)],
-    *,
-    key: Annotated[Path, typer.Option("--key", help="The private key, in PEM.", metavar="FILE")],
-    key_id: Annotated[str, typer.Option("--key-id", help="The id under which the key is configured.")],
-    scope: ScopeOption = "",
-    output: OutputOption = Output.TEXT,
-) -> None:
-    """Write .signatures.json, as `opa sign` does; one that is there is replaced."""
-    try:
-        signatures = _signatures(read_folder(folder), key, key_id, scope)
-        (folder / SIGNATURES).write_bytes(signatures)
-    except EngineError as error:
-        fail(error, output)
-    except OSError as error:
-        message = f"{folder / SIGNATURES}: cannot be written ({error.strerror})"
-        fail(ConfigurationError(message, code="policy.unwritable"), output)
-    if output is Output.JSON:
-        print_json({"signatures": str(folder / SIGNATURES), "key_id": key_id})
-    else:
-        _done(f"{folder} is signed by {key_id}")
-
-
-def _archive(bundle: Path, key: Path | None, key_id: str, scope: str) -> bytes:
-    """Return the archive to publish: as it lies there, or made of a folder, and signed if that is asked for."""
-    if not bundle.is_dir():
-        if key is not None:
-            raise ConfigurationError("--key is for a folder; an archive is signed already, or not", code="policy.key")
-        return read_archive_file(bundle)
-    files = read_folder(bundle)
-    if key is not None:
-        files = {**files, SIGNATURES: _signatures(files, key, key_id, scope)}
-    return write_archive(files)
-
-
-def _signatures(files: Mapping[str, bytes], key: Path, key_id: str, scope: str) -> bytes:
-    if not key_id:
-        raise ConfigurationError("--key-id says which of the configured keys it is", code="policy.key")
-    try:
-        with key.open("rb") as file:
-            pem = file.read(_KEY_BYTES_MAX)
-        unsigned = {name: content for name, content in files.items() if name != SIGNATURES}
-        return sign(unsigned, pem, key_id=key_id, scope=scope)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise ConfigurationError(f"{key}: {why}", code="policy.key") from error
+def _archive(bundle: Path) -> bytes:
+    """Return the archive to publish: as it lies there, or made of a folder with what is in it."""
+    return write_archive(read_folder(bundle)) if bundle.is_dir() else read_archive_file(bundle)
 
 
 def _print_in_force(bundle: Mapping[str, Any], output: Output) -> None:

@@ -1,10 +1,12 @@
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.bundles.bundles import Bundles
 from gateway.bundles.history import HISTORY_NAME
+from gateway.bundles.history_file import pack_state
 from gateway.errors import (
     BundleSourceError,
     ConfigurationError,
@@ -343,6 +345,21 @@ async def test_following_a_source_that_is_older_needs_a_persons_word(world: Worl
     assert bundles.current.revision == "r2"
 
 
+async def test_an_older_one_that_a_person_activates_leaves_the_mark(world: World) -> None:
+    """A way back is no new beginning: the source may not follow it."""
+    bundles = await world.started()
+    world.source.archive = archive_of(3, sequence=3, signed=True)
+    await bundles.poll()
+    await bundles.activate("r1", "default/ann")
+    mark = bundles.status().mark
+    assert mark is not None
+    assert mark.sequence == 3
+    world.source.archive = archive_of(2, sequence=2, signed=True)
+    with pytest.raises(PolicyInvalidError) as caught:
+        await bundles.follow_source("default/ann")
+    assert caught.value.code == "policy.older_revision"
+
+
 async def test_following_a_dead_source_stays_where_it_is(world: World) -> None:
     """Nobody is unpinned into nothing."""
     bundles = await world.started()
@@ -394,6 +411,34 @@ async def test_a_damaged_bundle_is_found_and_refused(world: World, damage: str) 
     assert world.audit.of(REFUSED)[-1]["code"] == "policy.bundle_damaged"
     await bundles.publish(archive_of(2, signed=True), "default/ann")
     assert (await bundles.activate("r2", "default/ann")).revision == "r2"
+
+
+async def test_a_history_that_somebody_wrote_is_no_way_in(world: World) -> None:
+    """An entry under another bundle's digest, with a sum that is right: the content says what it is."""
+    bundles = await world.started()
+    await bundles.publish(archive_of(2, signed=True), "default/ann")
+    state = bundles._history.state
+    names = (state.entries[1].digest, state.entries[0].digest)
+    crossed = tuple(replace(entry, digest=name) for entry, name in zip(state.entries, names, strict=True))
+    (world.folder / HISTORY_NAME).write_bytes(pack_state(replace(state, entries=crossed, pinned=True)))
+    with pytest.raises(PolicyInvalidError) as caught:
+        await world.started()
+    assert caught.value.code == "policy.bundle_damaged"
+
+
+async def test_an_engine_that_takes_neither_is_told_as_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk refuses the new one and the engine the old one: what `current` says is what decides."""
+    bundles = await world.started()
+    await bundles.publish(archive_of(2, signed=True), "default/ann")
+
+    def full(*_: object, **__: object) -> None:
+        world.engine.fails = PolicyUnavailableError("gone")
+        raise StoreError("no space left", code="policy.history")
+
+    monkeypatch.setattr(bundles._history, "activate", full)
+    with pytest.raises(StoreError):
+        await bundles.activate("r2", "default/ann")
+    assert bundles.current.revision == world.engine.taken[-1] == "r2"
 
 
 # --- the source ---
