@@ -81,6 +81,7 @@ _NEXT: Final[Mapping[str, str]] = {  # the commands that help where a code is al
     "mission.request_id_reused": "leave --request-id out, or take another one",
     "approval.not_found": "missiongate approvals MISSION shows those that wait",
     "approval.decided": "missiongate approvals MISSION --all shows who decided",
+    "approval.raced": "you have said yes to something else of this mission just now; ask again",
     "approval.digest_mismatch": "missiongate approvals MISSION shows what is to be approved now",
     "approval.expired": "missiongate retry MISSION asks anew, once the mission has ended",
     "approval.own_mission": "somebody else with the role has to decide",

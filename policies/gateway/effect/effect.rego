@@ -282,11 +282,20 @@ grants := capabilities.held({
 # What a grant would have to name.
 default target := "effect.op"
 
-target := concat("", ["args.path: ", args.path])
+target := concat("", ["args.path: ", args.path]) if {
+	access
+	is_string(args.path)
+}
 
-target := concat("", ["args.url: host ", args.host])
+target := concat("", ["args.url: host ", args.host]) if {
+	op == "http.request"
+	is_string(args.host)
+}
 
-target := concat("", ["args.argv: command ", args.command])
+target := concat("", ["args.argv: command ", args.command]) if {
+	op == "command.run"
+	is_string(args.command)
+}
 
 restrictions contains {
 	"code": "effect.capability_missing",

@@ -323,3 +323,11 @@ test_no_answer_is_a_no if {
 	not decision.allow
 	codes(decision) == {"effect.undecided"}
 }
+
+test_arguments_that_are_none_have_a_reason_too if {
+	config := granting(["file.write"], [])
+	every args in [{"path": 1}, {"path": "x", "host": "y", "command": "z"}, {}] {
+		decision := effect.decision with input as asked("create_file", "file.write", args) with data.gateway.config as config
+		"effect.capability_missing" in codes(decision)
+	}
+}
