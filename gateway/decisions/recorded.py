@@ -1,6 +1,5 @@
 """Policy whose decisions are recorded: each has an id, by which the log's events, the records and the log agree."""
 
-import time
 from dataclasses import replace
 from typing import Final
 
@@ -10,6 +9,7 @@ from gateway.decisions.recorder import Recorder
 from gateway.policy.decision import Decision, denied
 from gateway.policy.engine import Entrypoint, PolicyEngine
 
+_NS: Final = 1e9
 _UNRECORDED: Final = "policy.unrecorded"
 
 
@@ -34,13 +34,13 @@ class RecordedPolicy:
             recorder.give_back(document)
             message = f"the decision could not be recorded ({recorder.broken})"
             return denied(_UNRECORDED, message, bundle=self._inner.digest)
-        began = time.perf_counter_ns()
+        began = self._clock.monotonic()
         try:
             decision = await self._inner.decide(entrypoint, document)
         except BaseException:
             recorder.give_back(document)
             raise
-        eval_ns = time.perf_counter_ns() - began
+        eval_ns = int((self._clock.monotonic() - began) * _NS)
         moment = self._clock.now()
         name = decision_id(int(moment.timestamp() * 1e3))
         recorder.put(

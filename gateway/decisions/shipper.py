@@ -8,6 +8,7 @@ Source: openpolicyagent.org/docs/management-decision-logs, Decision Log Service 
 import asyncio
 import gzip
 import logging
+import re
 from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
@@ -16,7 +17,6 @@ from typing import Final, Self
 
 import aiohttp
 
-from engine.errors import EngineError
 from gateway.decisions.drops import Drops
 from gateway.decisions.ledger import Ledger, Page
 from gateway.decisions.recorder import Recorder
@@ -25,6 +25,7 @@ from gateway.vault.master import read_private
 
 EVENTS_MAX: Final = 1_000  # of one request
 BYTES_MAX: Final = 1024 * 1024  # of one request, before it is compressed; one event may be larger
+_URL: Final = re.compile(r"https?://[^\s?#@/][^\s?#@]*/logs")
 _TIMEOUT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 1.0
 _BACKOFF_SECONDS_MAX: Final = 60.0
@@ -73,8 +74,11 @@ class Shipper:
         """Begin to deliver.
 
         Raises:
-            ConfigurationError: `config.decision_log`, the token cannot be read.
+            ConfigurationError: `config.decision_log`, the URL is none of a collector, or the token cannot be read.
         """
+        if _URL.fullmatch(self._url) is None:
+            message = "policy.decisions.log.url must begin with http:// or https://, and have no query"
+            raise ConfigurationError(message, code="config.decision_log")
         self._headers()
         self._task = asyncio.create_task(self._deliver_always())
         return self
@@ -91,7 +95,7 @@ class Shipper:
             while True:
                 try:
                     more = await self._deliver(session)
-                except (aiohttp.ClientError, OSError, TimeoutError, EngineError, ValueError) as error:
+                except Exception as error:  # noqa: BLE001 - whatever it was, the events wait and are tried again
                     self._failed(f"{type(error).__name__}: {error}")
                     await asyncio.sleep(wait)
                     wait = min(2 * wait, _BACKOFF_SECONDS_MAX)
@@ -104,8 +108,8 @@ class Shipper:
         """Deliver one page; return whether there may be more.
 
         Raises:
-            aiohttp.ClientError, OSError, TimeoutError, ValueError: the collector cannot be asked, or answers garbage.
-            EngineError: it has not taken the page, or the outbox cannot be read.
+            Exception: the collector cannot be asked, answers garbage or has not taken the page, or the outbox cannot
+                be read.
         """
         page = await self._recorder.run(partial(self._ledger.waiting, events_max=self._events_max, bytes_max=BYTES_MAX))
         if not page.upto:

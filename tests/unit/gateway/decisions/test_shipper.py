@@ -231,6 +231,36 @@ async def test_a_token_that_cannot_be_read_is_told_at_the_start(home: Home) -> N
         token.chmod(0o644)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["", "collector", "ftp://c", "file:///etc", "http://", "http:///x", "http://c?x=1", "http://u:p@c", "http://c d"],
+)
+async def test_an_url_that_is_none_is_told_at_the_start(home: Home, url: str) -> None:
+    """Also one with a password in it: that would be told wherever the URL is."""
+    async with home.open() as records:
+        shipper = shipping.Shipper(records.recorder, records.recorder._ledger, records.drops, url)
+        with pytest.raises(ConfigurationError) as refused:
+            await shipper.__aenter__()
+    assert refused.value.code == "config.decision_log"
+
+
+async def test_a_bug_in_a_delivery_is_tried_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing ends the delivery for good."""
+    real, broken = shipping.Shipper._post, [True]
+
+    async def post(*arguments: Any) -> int:
+        if broken:
+            broken.clear()
+            raise RuntimeError("a bug")
+        return await real(*arguments)
+
+    monkeypatch.setattr(shipping.Shipper, "_post", post)
+    async with collecting() as collector, shipping_to(home, collector) as records:
+        ids = await decide(records, 1)
+        await eventually(lambda: collector.events)
+    assert collector.ids == ids
+
+
 def test_drops_are_told_at_most_once_a_minute() -> None:
     """The first at once; what the audit log refuses is told the next time."""
     now = 100.0
