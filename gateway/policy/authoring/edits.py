@@ -69,7 +69,7 @@ def changed(value: Any, place: Place, change: Change) -> Any:
     if not place:
         return _member(value, change)
     key, rest = place[0], place[1:]
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and isinstance(key, str):
         if not rest and change.action == "remove" and change.value is None:
             if key not in value:
                 raise LookupError(key)
@@ -78,7 +78,7 @@ def changed(value: Any, place: Place, change: Change) -> Any:
             return {**value, key: change.value}
         if key not in value:
             raise LookupError(key)
-        return {**value, key: changed(value[str(key)], rest, change)}
+        return {**value, key: changed(value[key], rest, change)}
     if isinstance(value, list) and isinstance(key, int) and 0 <= key < len(value):
         if not rest and change.action == "remove" and change.value is None:
             return [*value[:key], *value[key + 1 :]]

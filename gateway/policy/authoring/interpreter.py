@@ -78,8 +78,13 @@ class Interpreter:
             RuntimeError: regorus does not accept it.
         """
         engine = self._engine.clone()
-        engine.add_policy(path, text)
-        engine.eval_query_as_json("true")
+        try:
+            engine.add_policy(path, text)
+            engine.eval_query_as_json("true")
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            raise RuntimeError("the engine broke") from error
         return type(self)(engine, self.data)
 
     def ask(self, rule: str, document: bytes | None = None) -> Answer:

@@ -58,7 +58,8 @@ class Context:
             if base is None:
                 return None
             known, key = (True, fields["field"][1]) if kind == "RefDot" else self.value(fields["index"], depth + 1)
-            return self._through((*base, key), depth) if known and isinstance(key, str | int) else None
+            fits = known and isinstance(key, str | int) and not isinstance(key, bool)
+            return self._through((*base, key), depth) if fits else None
         return None
 
     def value(self, node: Node, depth: int = 0) -> tuple[bool, Any]:

@@ -20,6 +20,7 @@ from gateway.policy.rego_ast import COMPREHENSIONS, Node, ParsedModule, Path, do
 
 MEMBERS_MAX: Final = 8
 _WILD: Final = "*"  # never suggested: it opens more than was asked for
+INTEGER_MAX: Final = 2**53
 _DEPTH_MAX: Final = 6
 _ORDER: Final = {"Lt": ("Gt", -1), "Le": ("Ge", 0), "Gt": ("Lt", 1), "Ge": ("Le", 0)}
 
@@ -100,7 +101,7 @@ class Repairer:
             if place is not None and not isinstance(value, _Unknown) and value != _WILD:
                 if op == "Eq":
                     yield Change(place, "set", value)
-                elif op in _ORDER and isinstance(value, int) and not isinstance(value, bool):
+                elif op in _ORDER and type(value) is int and abs(value) < INTEGER_MAX:
                     yield Change(place, "set", value + {"Lt": -1, "Gt": 1}.get(op, 0))
             if op == "Eq" and _is_empty(other):
                 yield from self._emptied(mine, context, depth)

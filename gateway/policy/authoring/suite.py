@@ -110,6 +110,8 @@ def _cases(modules: list[ParsedModule]) -> tuple[list[TestCase], list[ParsedModu
     seen: dict[str, int] = {}
     renames: dict[str, list[tuple[int, int, str]]] = {module.path: [] for module in modules}
     for module, rule in test_rules(modules):
+        if rule.kind != "value" or rule.default:
+            continue  # vetting refuses it
         package = ".".join(module.package)
         count = seen[f"{package}.{rule.name}"] = seen.get(f"{package}.{rule.name}", -1) + 1
         name, own = rule.name, rule.name

@@ -11,6 +11,8 @@ from gateway.policy.authoring.edits import Change, Place, at
 
 VALUES_MAX: Final = 24  # of one field
 STEPS_MAX: Final = 200  # of a mission whose steps are left out one by one
+SHORTER_MAX: Final = 32
+PASSES_MAX: Final = 8
 LEVELS: Final = ("strict", "balanced", "relaxed", "none")
 _WILD: Final = "*"
 
@@ -20,7 +22,9 @@ def variations(document: Any, data: Any) -> Iterator[tuple[Change, ...]]:
     config = _mapping(at(data, ("gateway", "config"))[1])
     yield from _principal(document, config)
     for place in (("mission", "security_level"),):
-        yield from _others(document, place, [*_mapping(config.get("security")).get("levels", {}), *LEVELS])
+        yield from _others(
+            document, place, dict.fromkeys([*_mapping(_mapping(config.get("security")).get("levels")), *LEVELS])
+        )
     yield from _others(document, ("step", "profile"), _mapping(config.get("profiles")))
     for label in _list(document, ("taint",)):
         yield (Change(("input", "taint"), "remove", label),)
@@ -51,27 +55,30 @@ def entry_for(place: Place, document: Any) -> Any:
 
 
 def _kinds_with(document: Any, secret: str) -> list[Any]:
-    steps = _list(document, ("mission", "steps"))
-    return sorted({str(step.get("step_type")) for step in steps if secret in step.get("secrets", [])})
+    steps = _steps(document)
+    return sorted({str(step.get("step_type")) for step in steps if secret in _members(step, "secrets")})
 
 
-def shorter(document: Any) -> Iterator[Any]:
-    """Yield the mission with fewer of its steps: without those of one kind, without one step, its first half and so on.
+def shorter(document: Any) -> list[Any]:
+    """Return the mission with fewer of its steps, the longest first.
 
-    What is left depends on nothing that is gone. `runs` and `levels` are made to fit.
+    Without those of one kind, without one step, its first half, quarter and so on; what is left depends on nothing that
+    is gone, and `runs` is made to fit.
     """
-    steps = _list(document, ("mission", "steps"))
-    if len(steps) < 2 or not all(isinstance(step, Mapping) for step in steps):  # noqa: PLR2004 - one has to be left
-        return
-    kinds = dict.fromkeys(step.get("step_type") for step in steps)
-    for kind in kinds:
-        yield from _without(document, steps, {step.get("id") for step in steps if step.get("step_type") == kind})
-    for step in steps[:STEPS_MAX]:
-        yield from _without(document, steps, {step.get("id")})
+    steps = _steps(document)
+    if len(steps) < 2:  # noqa: PLR2004 - one has to be left
+        return []
+    kinds = dict.fromkeys(str(step.get("step_type")) for step in steps)
+    gone = [{step["id"] for step in steps if str(step.get("step_type")) == kind} for kind in kinds]
+    if len(steps) <= STEPS_MAX:
+        gone += ({step["id"]} for step in steps)
     count = len(steps) // 2
     while count:
-        yield from _without(document, steps, {step.get("id") for step in steps[count:]})
+        gone.append({step["id"] for step in steps[count:]})
         count //= 2
+    left = {tuple(step["id"] for step in kept): kept for each in gone if (kept := _without(steps, each))}
+    longest = sorted(left.values(), key=len, reverse=True)[:SHORTER_MAX]
+    return [{**document, "mission": {**document["mission"], "steps": kept, "runs": _runs(kept)}} for kept in longest]
 
 
 def _principal(document: Any, config: Mapping[str, Any]) -> Iterator[tuple[Change, ...]]:
@@ -140,38 +147,54 @@ def _mission(document: Any, config: Mapping[str, Any]) -> Iterator[tuple[Change,
         for other in sorted({_limit_of(role) for role in _mapping(config.get("roles")).values()} - {0}, reverse=True):
             if other < limit:
                 yield (Change(("input", "mission", "config", "parallel_limit"), "set", other),)
-    steps = _list(document, ("mission", "steps"))
-    asked = [index for index, step in enumerate(steps) if isinstance(step, Mapping) and step.get("profile") is not None]
+    steps = _steps(document)
+    asked = [index for index, step in enumerate(steps) if step.get("profile") is not None]
     if asked:
         yield tuple(Change(("input", "mission", "steps", index, "profile"), "set", None) for index in asked)
-    for label in sorted({str(label) for step in steps if isinstance(step, Mapping) for label in step.get("taint", [])}):
-        places = [index for index, step in enumerate(steps) if label in step.get("taint", [])]
+    for label in sorted({label for step in steps for label in _members(step, "taint") if isinstance(label, str)}):
+        places = [index for index, step in enumerate(steps) if label in _members(step, "taint")]
         if len(places) <= VALUES_MAX:
             yield tuple(Change(("input", "mission", "steps", index, "taint"), "remove", label) for index in places)
 
 
-def _without(document: Any, steps: list[Any], gone: set[Any]) -> Iterator[Any]:
-    """Yield the document without some steps and all that depends on them; nothing where no step is left."""
-    left = list(steps)
-    while True:  # a step may stand before what it depends on
-        kept = [step for step in left if step.get("id") not in gone and not set(step.get("depends_on", [])) & gone]
-        gone |= {step.get("id") for step in left if step not in kept}
-        if len(kept) == len(left):
-            break
-        left = kept
-    if not left or len(left) == len(steps):
-        return
-    runs = sum(step["items"] or 1 if isinstance(step.get("items"), int) else 1 for step in left)
-    mission = {**document["mission"], "steps": left, "runs": runs}
-    yield {**document, "mission": mission}
+def _without(steps: list[Mapping[str, Any]], gone: set[str]) -> list[Mapping[str, Any]]:
+    """Return the steps that neither are gone nor depend on one that is; none where nothing has to go."""
+    gone = set(gone)
+    for _ in range(PASSES_MAX):  # a step may stand before what it depends on
+        left = []
+        before = len(gone)
+        for step in steps:
+            if step["id"] in gone or not gone.isdisjoint(_members(step, "depends_on")):
+                gone.add(step["id"])
+            else:
+                left.append(step)
+        if len(gone) == before:
+            return left if len(left) < len(steps) else []
+    return []
+
+
+def _runs(steps: list[Mapping[str, Any]]) -> int:
+    return sum(max(items, 1) if isinstance(items := step.get("items"), int) else 1 for step in steps)
 
 
 def _others(document: Any, place: Place, values: Iterable[Any]) -> Iterator[tuple[Change, ...]]:
     known, value = at(document, place)
     if known:
-        for other in list(dict.fromkeys(values))[:VALUES_MAX]:
-            if other not in {value, _WILD}:
+        for other in list(values)[:VALUES_MAX]:
+            if other not in (value, _WILD):
                 yield (Change(("input", *place), "set", other),)
+
+
+def _steps(document: Any) -> list[Mapping[str, Any]]:
+    """Return the steps of a mission, if they are as the gateway makes them."""
+    steps = _list(document, ("mission", "steps"))
+    fine = all(
+        isinstance(step, Mapping)
+        and isinstance(step.get("id"), str)
+        and all(isinstance(parent, str) for parent in _members(step, "depends_on"))
+        for step in steps
+    )
+    return steps if fine else []
 
 
 def _limit_of(role: Any) -> int:
