@@ -5,7 +5,7 @@ is asked beside; the records, which keep what was answered; the dry run, which o
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from engine.errors import EngineError
 from engine.values import JsonObject, JsonValue
 from gateway.bundles.bundles import Bundles
 from gateway.bundles.configured import configured_bundles
-from gateway.config import Config
 from gateway.constrained.data import policy_rule
 from gateway.decisions.opening import DecisionRecords, DecisionSettings, decision_records
 from gateway.decisions.records import Records
@@ -27,6 +26,7 @@ from gateway.errors import ConfigurationError, PolicyInvalidError
 from gateway.events import EventType, digest
 from gateway.policy.authoring.laboratory import laboratory
 from gateway.policy.bundle import Bundle
+from gateway.policy.bundle_files import read_path
 from gateway.policy.cache import CachedEngine
 from gateway.policy.dry_run import DryRunPolicy
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint, PolicyEngine, StartedEngine
@@ -35,7 +35,6 @@ from gateway.policy.opa.server import OpaServer
 from gateway.policy.opa.settings import read_settings
 from gateway.policy.pool import WorkerPolicy
 from gateway.policy.shadow import Disagreement, ShadowedPolicy
-from gateway.policy_config import PolicyConfig
 from gateway.policy_desk import PolicyDesk, PolicyDeskParts
 from gateway.registry.registry import Registry
 from gateway.rulebook import Rulebook
@@ -61,6 +60,19 @@ class Ruling:
             group.create_task(self.bundles.run())
             if self.shadow is not None:
                 group.create_task(self.shadow.run())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulingParts:
+    """What policy stands on."""
+
+    home: Path
+    site: Site
+    bundles: Bundles
+    zygote: Zygote
+    registry: Registry
+    audit: AuditLog
+    clock: Clock
 
 
 def checked_rules(bundle: Bundle, site: Site) -> Rules:
@@ -94,8 +106,9 @@ def open_bundles(home: Path, site: Site, audit: AuditLog, clock: Clock) -> Bundl
 class _Engines:
     """Makes the engines of bundles, as the configuration wants them."""
 
-    def __init__(self, home: Path, config: Config, zygote: Zygote, server: OpaServer | None) -> None:
-        self._home, self._config, self._zygote, self._server = home, config, zygote, server
+    def __init__(self, parts: RulingParts, server: OpaServer | None) -> None:
+        self._home, self._config, self._zygote = parts.home, parts.site.config, parts.zygote
+        self._server = server
 
     def of(self, rules: Rules) -> StartedEngine:
         """Return the engine, with its cache, that answers from a bundle in force."""
@@ -136,74 +149,79 @@ class _Engines:
         return bundle if self._server is None else Bundle.from_files(bundle.files, engine="regorus", keys=None)
 
 
-async def start_ruling(
-    stack: AsyncExitStack,
-    home: Path,
-    site: Site,
-    rules: Rules,
-    *,
-    bundles: Bundles,
-    zygote: Zygote,
-    registry: Registry,
-    audit: AuditLog,
-    clock: Clock,
-) -> Ruling:
+async def start_ruling(stack: AsyncExitStack, rules: Rules, parts: RulingParts) -> Ruling:
     """Start the engine of the first bundle, and all that goes around its answers.
 
     Raises:
         EngineError: an engine, the records or the shadow's bundle are not in order.
     """
-    config = site.config
-    server = None
-    if config.policy.engine == "opa":
-        server = OpaServer(read_settings(config.policy.opa, home), clock=clock)
-        stack.push_async_callback(server.close)
-    engines = _Engines(home, config, zygote, server)
-    records = await _open_decisions(stack, home, config, audit, clock)
-
-    def read(bundle: Bundle) -> Rules:
-        rules = checked_rules(bundle, site)
-        if records is not None:
-            records.bundles.learn(bundle)
-        return rules
-
-    read(rules.bundle)
-    engine = engines.of(rules)
-    stale = _staleness(config.policy, bundles)
-    rulebook = Rulebook(rules, engine, read=read, make=engines.of, hooks=registry, stale=stale)
-    stack.push_async_callback(rulebook.close)
-    await engine.start()
-    bundles.attach(rulebook)
-    stack.push_async_callback(bundles.close)
+    config = parts.site.config
+    engines = _Engines(parts, _server(stack, parts))
+    records = await _open_decisions(stack, parts)
+    rulebook = await _start_rulebook(stack, rules, parts, engines, records)
     policy: PolicyEngine = rulebook
     shadow = None
     if config.policy.shadow:
-        shadow = policy = await _shadowed(stack, home / config.policy.shadow, engines, policy, audit, clock)
+        shadow = policy = await _shadowed(stack, policy, parts, engines)
     if records is not None:
         policy = records.around(policy)
     if config.policy.mode == "dry_run":
         policy = DryRunPolicy(policy)
-    source = config.secrets.source(home)
+    source = config.secrets.source(parts.home)
     desk = PolicyDesk(
         PolicyDeskParts(
-            bundles=bundles,
+            bundles=parts.bundles,
             policy=rulebook,
             candidate=engines.candidate,
             explain=engines.explain,
-            records=lambda: Records.open(home, source, clock),
+            records=lambda: Records.open(parts.home, source, parts.clock),
             engine=config.policy.engine,
             mode=config.policy.mode,
             shadow=shadow,
             cache=lambda: _counts(rulebook),
         )
     )
-    return Ruling(bundles=bundles, rulebook=rulebook, policy=policy, desk=desk, shadow=shadow)
+    return Ruling(bundles=parts.bundles, rulebook=rulebook, policy=policy, desk=desk, shadow=shadow)
 
 
-async def _open_decisions(
-    stack: AsyncExitStack, home: Path, config: Config, audit: AuditLog, clock: Clock
-) -> DecisionRecords | None:
+def _server(stack: AsyncExitStack, parts: RulingParts) -> OpaServer | None:
+    """Return the OPA that is to answer, if the configuration names one; no connection is made yet."""
+    policy = parts.site.config.policy
+    if policy.engine != "opa":
+        return None
+    server = OpaServer(read_settings(policy.opa, parts.home), clock=parts.clock)
+    stack.push_async_callback(server.close)
+    return server
+
+
+async def _start_rulebook(
+    stack: AsyncExitStack, rules: Rules, parts: RulingParts, engines: _Engines, records: DecisionRecords | None
+) -> Rulebook:
+    """Return the rulebook with its first bundle in force, and let bundles change it from now on."""
+    bundles = parts.bundles
+
+    def read(bundle: Bundle) -> Rules:
+        found = checked_rules(bundle, parts.site)
+        if records is not None:
+            records.bundles.learn(bundle)  # before it gives the first answer that is recorded
+        return found
+
+    def stale() -> bool:
+        return parts.site.config.policy.bundles.on_stale == "deny" and bundles.stale
+
+    read(rules.bundle)
+    engine = engines.of(rules)
+    rulebook = Rulebook(rules, engine, read=read, make=engines.of, hooks=parts.registry, stale=stale)
+    stack.push_async_callback(rulebook.close)
+    await engine.start()
+    bundles.attach(rulebook)
+    stack.push_async_callback(bundles.close)
+    return rulebook
+
+
+async def _open_decisions(stack: AsyncExitStack, parts: RulingParts) -> DecisionRecords | None:
     """Open the records of decisions, where anything is to be kept or told."""
+    home, config = parts.home, parts.site.config
     decisions = config.policy.decisions
     log = decisions.log
     settings = DecisionSettings(
@@ -217,16 +235,17 @@ async def _open_decisions(
     if not settings.wanted:
         return None
     source = config.secrets.source(home)
-    return await stack.enter_async_context(decision_records(home, settings, source=source, audit=audit, clock=clock))
+    return await stack.enter_async_context(
+        decision_records(home, settings, source=source, audit=parts.audit, clock=parts.clock)
+    )
 
 
 async def _shadowed(
-    stack: AsyncExitStack, path: Path, engines: _Engines, policy: PolicyEngine, audit: AuditLog, clock: Clock
+    stack: AsyncExitStack, policy: PolicyEngine, parts: RulingParts, engines: _Engines
 ) -> ShadowedPolicy:
-    """Return a policy beside which the bundle at `path` is asked; it needs no signature, since it decides nothing."""
-    bundle = await asyncio.to_thread(
-        lambda: Bundle.load(path) if path.is_dir() else Bundle.from_archive(path.read_bytes(), keys=None)
-    )
+    """Return a policy beside which the shadow's bundle is asked; it needs no signature, since it decides nothing."""
+    path = parts.home / parts.site.config.policy.shadow
+    bundle = await asyncio.to_thread(lambda: Bundle.from_files(read_path(path), keys=None))
     engine = engines.candidate(bundle)
     stack.push_async_callback(engine.close)
     await engine.start()
@@ -243,15 +262,9 @@ async def _shadowed(
             "shadow_codes": sorted({reason.code for reason in found.shadow.reasons}),
         }
         with suppress(EngineError):  # what cannot be told is counted all the same, and the log has its own alarm
-            audit.append(EventType.SHADOW_DISAGREED, actor="gateway", target=found.shadow.bundle, details=details)
+            parts.audit.append(EventType.SHADOW_DISAGREED, actor="gateway", target=found.shadow.bundle, details=details)
 
-    return ShadowedPolicy(policy, engine, clock, report)
-
-
-def _staleness(policy: PolicyConfig, bundles: Bundles) -> Callable[[], bool]:
-    if policy.bundles.on_stale == "serve":
-        return lambda: False
-    return lambda: bundles.stale
+    return ShadowedPolicy(policy, engine, parts.clock, report)
 
 
 def _counts(rulebook: Rulebook) -> tuple[int, int]:

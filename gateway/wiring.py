@@ -46,7 +46,7 @@ from gateway.rpc.log_reader import LogReader
 from gateway.rpc.server import Ports, RpcServer
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules, Site
-from gateway.ruling import Ruling, start_ruling
+from gateway.ruling import Ruling, RulingParts, start_ruling
 from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.screening import Screening
@@ -122,17 +122,16 @@ async def start_workers(
     stack.push_async_callback(fleet.close)
     stack.push_async_callback(registry.close)
     await registry.start()
-    ruling = await start_ruling(
-        stack,
-        home,
-        site,
-        rules,
+    parts = RulingParts(
+        home=home,
+        site=site,
         bundles=bundles,
         zygote=zygote,
         registry=registry,
         audit=records.audit,
         clock=records.clock,
     )
+    ruling = await start_ruling(stack, rules, parts)
     runner = CommandRunner(zygote)
     stack.push_async_callback(runner.close)
     return Workers(sandbox=fleet, ruling=ruling, registry=registry, commands=runner)
