@@ -14,7 +14,7 @@ from typing import Final
 from benchmarks import opa
 from benchmarks.command import main
 from benchmarks.table import Row, timed_row
-from benchmarks.timing import FULL, Effort, Timing, Work, in_turn_async
+from benchmarks.timing import FULL, Effort, Timing, Work, in_turn_async, lap
 from gateway.policy.bundle import Bundle
 from gateway.policy.engine import Entrypoint, PolicyEngine
 from gateway.policy.opa.engine import OpaPolicy
@@ -92,6 +92,16 @@ async def measured(
     return dict(zip(found, await in_turn_async(effort, *works), strict=True))
 
 
+async def own_cpu(effort: Effort, engine: PolicyEngine, entrypoint: Entrypoint, document: bytes, calls: int) -> Timing:
+    """Return the CPU time that a decision takes of the process that asks: a gateway has only one."""
+    rounds = []
+    for _ in range(effort.rounds):
+        with lap() as taken:
+            await decide_calls(engine, entrypoint, document, calls, 1)
+        rounds.append(taken.cpu)
+    return Timing.of(rounds, calls)
+
+
 async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
     """Measure every figure, each beside OPA over its Unix socket."""
     async with AsyncExitStack() as stack:
@@ -104,6 +114,9 @@ async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
                     title = f"{what}, {name}" + (f", {callers} at once" if callers > 1 else "")
                     against = (UNIX if peer else opa.MISSING) if name != UNIX else None
                     yield timed_row(title, unit, timing, against=against, peer=peer if name != UNIX else None)
+            for name, engine in found.items():
+                spent = await own_cpu(effort, engine, entrypoint, document, calls)
+                yield timed_row(f"{what}, {name}, our CPU", unit, spent)
 
 
 if __name__ == "__main__":
