@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from engine.audit.files import Files
 from engine.errors import EngineError
 from engine.values import JsonObject
 from gateway.bundles.acceptance import Acceptance
@@ -158,6 +159,7 @@ class World:
     check: Callable[[Bundle], None] = lambda _: None
     options: dict[str, Any] = field(default_factory=dict)
     kept_max: int = 8
+    files: Files | None = None
 
     def bundles(self) -> Bundles:
         """Return bundles as a process that begins makes them."""
@@ -165,7 +167,7 @@ class World:
             BundlesParts(
                 source=self.source,
                 acceptance=Acceptance(keys=self.keys, unsigned_from_url=not self.keys, check=self.check),
-                history=History.open(self.folder, kept_max=self.kept_max),
+                history=History.open(self.folder, kept_max=self.kept_max, files=self.files),
                 audit=self.audit,
                 clock=self.clock,
                 chance=lambda: 0.5,

@@ -24,6 +24,7 @@ FILES_MAX: Final = 256
 ENTRIES_MAX: Final = 1_024  # of an archive, or of a folder: directories and headers without content too
 FILE_BYTES_MAX: Final = 256 * 1024  # of a policy; it is parsed
 DATA_BYTES_MAX: Final = 8 * 1024 * 1024  # of any other file
+RULES_BYTES_MAX: Final = 4 * 1024 * 1024  # all policies together: vetting takes seconds for each MiB
 BUNDLE_BYTES_MAX: Final = 32 * 1024 * 1024  # all files together
 ARCHIVE_BYTES_MAX: Final = 16 * 1024 * 1024  # as it travels
 NAME_CHARS_MAX: Final = 255
@@ -141,7 +142,7 @@ class _Files:
         self._where = where
         self._files: dict[str, bytes] = {}
         self._seen: dict[str, tuple[str, bool]] = {}  # folded name to (name, whether it is a directory)
-        self._bytes = 0
+        self._bytes = self._rules_bytes = 0
         self._entries = 0
 
     def count(self, name: str) -> None:
@@ -163,8 +164,12 @@ class _Files:
         if len(content) > (maximum := bytes_max(name)):
             raise PolicyInvalidError(f"is over {maximum} bytes", code="policy.too_large", file=name)
         self._bytes += len(content)
+        self._rules_bytes += len(content) if name.endswith(".rego") else 0
         if self._bytes > BUNDLE_BYTES_MAX:
             raise PolicyInvalidError(f"over {BUNDLE_BYTES_MAX} bytes", code="policy.too_large", file=self._where)
+        if self._rules_bytes > RULES_BYTES_MAX:
+            message = f"over {RULES_BYTES_MAX} bytes of policies"
+            raise PolicyInvalidError(message, code="policy.too_large", file=self._where)
         if name in self._files:
             raise PolicyInvalidError("is there twice", code="policy.bad_file", file=name)
         self._claim(name, directory=False)

@@ -16,6 +16,7 @@ from gateway.policy.bundle_files import (
     ENTRIES_MAX,
     FILE_BYTES_MAX,
     FILES_MAX,
+    RULES_BYTES_MAX,
     read_archive,
     read_folder,
     write_archive,
@@ -214,6 +215,9 @@ def test_bounds_of_size_and_number() -> None:
     large = [member(b"%d.json" % n, b" " * DATA_BYTES_MAX) for n in range(4)]
     assert len(read_archive(tar_gz(large))) == 4
     assert refusal(tar_gz([*large, member(b"x.json", b" ")])).code == "policy.too_large"
+    rules = [member(b"%d.rego" % n, b"#" * FILE_BYTES_MAX) for n in range(RULES_BYTES_MAX // FILE_BYTES_MAX)]
+    assert read_archive(tar_gz(rules))
+    assert refusal(tar_gz([*rules, member(b"x.rego", b"#")])).code == "policy.too_large"
     many = [member(b"%d.json" % n, b"{}") for n in range(FILES_MAX + 1)]
     assert refusal(tar_gz(many)).code == "policy.too_large"
     folders = [member(b"%d/" % n, b"", b"5") for n in range(ENTRIES_MAX + 1)]
