@@ -24,9 +24,6 @@ from gateway.errors import BundleSourceError, ConflictError, PolicyInvalidError,
 from gateway.policy.bundle import Bundle
 
 POLL_SECONDS: Final = 30.0  # of a server, where nothing else is said
-JITTER: Final = 0.2  # of a wait, either way
-_RETRY_SECONDS_MIN: Final = 1.0
-_DOUBLINGS_MAX: Final = 20
 
 
 class Bundles:
@@ -53,7 +50,6 @@ class Bundles:
         self._calls = Detached()
         self._acts = 0  # of people: what the source gave before the last of them is not put in force any more
         self._seen = Seen()
-        self._failures = 0  # in a row
         self._told_stale = False
 
     # --- start and stop ---
@@ -76,7 +72,7 @@ class Bundles:
         except (BundleSourceError, PolicyInvalidError) as error:
             if not self._source.remote or state.active is None:
                 raise
-            self._failed(error)
+            self._freshness.fail(error)
             self._ledger.later_refused(error)
             self._current = await self._shelf.kept(self._history.find(state.active))
             return self._current
@@ -103,19 +99,12 @@ class Bundles:
         """
         await self._ledger.write_what_is_late()
         while self._poll_seconds is not None:
-            await asyncio.sleep(self._wait(self._poll_seconds))
+            await asyncio.sleep(self._freshness.wait_seconds(self._poll_seconds, self._ground.chance()))
             await self.poll()
 
     async def close(self) -> None:
         """Let changes under way end."""
         await self._calls.settled()
-
-    def _wait(self, poll_seconds: float) -> float:
-        """Return how long until the source is asked again: sooner after a failure, at first, and never in step."""
-        seconds = poll_seconds
-        if self._failures:
-            seconds = min(seconds, _RETRY_SECONDS_MIN * 2.0 ** min(self._failures - 1, _DOUBLINGS_MAX))
-        return seconds * (1 - JITTER + 2 * JITTER * self._ground.chance())
 
     # --- what people do ---
 
@@ -238,9 +227,9 @@ class Bundles:
             try:
                 fetched = await self._source.fetch(self._seen.etag)
             except BundleSourceError as error:
-                self._failed(error)
+                self._freshness.fail(error)
             except PolicyInvalidError as error:  # it was not even read: too large, or a link in a folder
-                self._failed(error)
+                self._freshness.fail(error)
                 await self._ledger.refused_once(error, where="source")
             else:
                 if fetched is None or Seen.of(fetched).archive == self._seen.archive:
@@ -249,12 +238,12 @@ class Bundles:
                     await self._calls.run(self._changed(fetched, acts))
             await self._tell_staleness()
         except EngineError as error:  # the log or the disk
-            self._failed(error)
+            self._freshness.fail(error)
 
     async def _same_again(self, fetched: Fetched | None) -> None:
         """The source gives what it gave before: that is worth what it was worth then."""
         if self._seen.refused is not None:
-            self._failed(self._seen.refused)
+            self._freshness.fail(self._seen.refused)
         else:
             await self._confirmed(self._seen if fetched is None else Seen.of(fetched))
 
@@ -272,11 +261,11 @@ class Bundles:
                     await self._take(bundle, cause="source", by=None, mark=newer(state.mark, bundle))
                 await self._confirmed(seen)
         except PolicyInvalidError as error:
-            self._failed(error)
+            self._freshness.fail(error)
             self._seen = Seen(etag=seen.etag, archive=seen.archive, refused=error)
             await self._ledger.refused_once(error, where="source", archive=seen.archive)
         except EngineError as error:  # the engine or the disk could not take it: it is tried again
-            self._failed(error)
+            self._freshness.fail(error)
             await self._ledger.refused_once(error, where="activation", archive=seen.archive)
 
     async def _ask(self, mark: Mark | None) -> tuple[Fetched, Bundle]:
@@ -346,14 +335,10 @@ class Bundles:
 
     async def _confirmed(self, seen: Seen) -> None:
         """The source has given, or confirmed, what may be in force."""
-        self._seen, self._failures = seen, 0
+        self._seen = seen
         moment = self._freshness.confirm()
         with suppress(StoreError):  # a restart would count from an earlier moment
             await asyncio.to_thread(self._history.confirm, moment)
-
-    def _failed(self, error: EngineError) -> None:
-        self._failures += 1
-        self._freshness.fail(error)
 
     async def _tell_staleness(self) -> None:
         if self.stale != self._told_stale:

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from engine.clock import Clock
 from engine.errors import EngineError
 from gateway.bundles.entry import SourceFailure, archive_digest
 from gateway.bundles.sources import Fetched
 from gateway.errors import PolicyInvalidError
+
+JITTER: Final = 0.2  # of a wait, either way
+_RETRY_SECONDS_MIN: Final = 1.0
+_DOUBLINGS_MAX: Final = 20
 
 
 class Freshness:
@@ -21,18 +26,33 @@ class Freshness:
         self._age_then: float | None = None  # when `_since` was
         self.confirmed_at = confirmed
         self.failure: SourceFailure | None = None
+        self._failures = 0  # in a row
         if confirmed is not None:
             self._age_then = max(0.0, (clock.now() - confirmed).total_seconds())
 
     def confirm(self) -> datetime:
         """Take note that the source has given, or confirmed, what may be in force; return the moment."""
-        self._since, self._age_then, self.failure = self._clock.monotonic(), 0.0, None
+        self._since, self._age_then = self._clock.monotonic(), 0.0
+        self.failure, self._failures = None, 0
         self.confirmed_at = self._clock.now()
         return self.confirmed_at
 
     def fail(self, error: EngineError) -> None:
         """Take note that it did not."""
+        self._failures += 1
         self.failure = SourceFailure(code=error.code, message=error.message, at=self._clock.now())
+
+    def wait_seconds(self, poll_seconds: float, chance: float) -> float:
+        """Return how long until the source is asked again: sooner after a failure, at first, and never in step.
+
+        Args:
+            poll_seconds: where all is well.
+            chance: from 0 to 1.
+        """
+        seconds = poll_seconds
+        if self._failures:
+            seconds = min(seconds, _RETRY_SECONDS_MIN * 2.0 ** min(self._failures - 1, _DOUBLINGS_MAX))
+        return seconds * (1 - JITTER + 2 * JITTER * chance)
 
     @property
     def age_seconds(self) -> float | None:

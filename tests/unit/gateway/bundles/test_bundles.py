@@ -313,6 +313,17 @@ async def test_rolling_back_goes_back_one_by_one(world: World) -> None:
     assert (await world.started()).current.revision == "r1"
 
 
+async def test_a_rollback_may_name_what_it_takes_back(world: World) -> None:
+    """Where somebody else was faster, it takes nothing back."""
+    bundles = await world.started()
+    world.source.archive = archive_of(2, sequence=2, signed=True)
+    await bundles.poll()
+    with pytest.raises(ConflictError) as caught:
+        await bundles.rollback("default/ann", only=digest_of(1))
+    assert (caught.value.code, bundles.current.revision) == ("policy.changed", "r2")
+    assert (await bundles.rollback("default/ann", only=digest_of(2))).revision == "r1"
+
+
 async def test_following_the_source_again_takes_what_it_gives(world: World) -> None:
     """After a roll-back the source may go on with the same or a newer one, and changes what decides again."""
     bundles = await world.started()
@@ -636,16 +647,24 @@ async def test_what_is_pinned_or_not_polled_is_not_stale(world: World, tmp_path:
     assert bundles.stale
 
 
-def test_a_failure_is_followed_by_shorter_waits_that_grow(world: World) -> None:
-    """One second, two, four, up to the interval; a fifth of it is chance, either way."""
-    bundles = world.bundles()
-    waits = []
-    for failures in (0, 1, 2, 3, 6, 60):
-        bundles._failures = failures
-        waits.append(bundles._wait(30.0))
-    assert waits == [30.0, 1.0, 2.0, 4.0, 30.0, 30.0]
-    object.__setattr__(bundles._ground, "chance", lambda: 0.0)
-    assert bundles._wait(30.0) == pytest.approx(24.0)
+async def test_a_failure_is_followed_by_shorter_waits_that_grow(world: World) -> None:
+    """One second, two, four, up to the interval; a fifth of it is chance, either way; a good answer ends it."""
+    bundles = await world.started()
+    freshness = bundles._freshness
+    waits = [freshness.wait_seconds(30.0, 0.5)]
+    world.source.fails = down()
+    for _ in range(6):
+        await bundles.poll()
+        waits.append(freshness.wait_seconds(30.0, 0.5))
+    assert waits == [30.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
+    for _ in range(2_000):
+        freshness.fail(down())
+    assert (freshness.wait_seconds(30.0, 0.0), freshness.wait_seconds(30.0, 1.0)) == pytest.approx((24.0, 36.0))
+    world.source.fails = None
+    await bundles.poll()
+    world.source.fails = down()
+    await bundles.poll()
+    assert freshness.wait_seconds(30.0, 0.5) == 1.0
 
 
 async def test_a_damaged_history_is_not_guessed(world: World) -> None:
