@@ -25,6 +25,7 @@ KEYS: Final = (
     "capabilities",
     "closings",
     "commands",
+    "decision_log",
     "files",
     "http",
     "kinds",
@@ -98,7 +99,7 @@ def _check_sizes(field: str, value: JsonValue) -> None:
 
 
 def _check_approvals(data: JsonObject) -> None:
-    known = ("approvers", "expires_seconds_max", "separation")
+    known = ("approvers", "expires_seconds", "expires_seconds_max", "separation")
     given = read_object("approvals", data.get("approvals", {}), known)
     if "separation" not in given:
         return

@@ -331,3 +331,23 @@ test_arguments_that_are_none_have_a_reason_too if {
 		"effect.capability_missing" in codes(decision)
 	}
 }
+
+test_at_the_limit_is_within if {
+	effect.decision.allow with input as asked("delay", "timer.sleep", {"ms": 3600000})
+	effect.decision.allow with input as approval(["approver"], 2592000)
+}
+
+test_no_arguments_open_an_operation_without_a_rule if {
+	config := object.union(opened, {"kinds": {"odd": {"profile": "wasm", "effects": ["file.delete"], "closed_taint": []}}, "commands": {"sort": {}}})
+	every args in [
+		{"ms": 1},
+		{"approvers": [], "expires_in_seconds": 1},
+		{"approvers": ["approver"], "expires_in_seconds": 1},
+		{"path": "out/x"},
+		{"host": "127.0.0.1", "port": 8080, "method": "GET"},
+		{"command": "sort", "argv": ["sort"]},
+		{"mission": {}},
+	] {
+		not effect.decision.allow with input as asked("odd", "file.delete", args) with data.gateway.config as config
+	}
+}

@@ -75,6 +75,7 @@ test_ports_and_methods if {
 	not capabilities.covers(grant, "http.request", {"method": "PUT", "host": "h", "port": 443}, [])
 	not capabilities.covers(grant, "http.request", {"host": "h", "port": 443}, [])
 	not capabilities.covers({"hosts": ["h"]}, "http.request", {"method": "GET", "host": "h"}, [])
+	not capabilities.covers({"hosts": ["h"]}, "http.request", {"method": "GET", "host": "h", "port": null}, [])
 }
 
 test_commands if {

@@ -29,3 +29,16 @@ test_unknown if {
 	not kinds.fits("rm_rf", "fast")
 	not kinds.fits("transform", "huge")
 }
+
+test_as_wide_in_each_thing if {
+	every figure in ["wall_ms", "memory_bytes", "cpu_shares"] {
+		as_wide_in(figure)
+	}
+}
+
+as_wide_in(figure) if {
+	profiles := data.gateway.config.profiles
+	odd := object.union(profiles.fast, {figure: profiles.semantic[figure]})
+	config := object.union(data.gateway.config, {"profiles": {"odd": odd}})
+	kinds.fits("transform", "odd") with data.gateway.config as config
+}

@@ -320,3 +320,26 @@ test_no_answer_is_a_no if {
 	not decision.allow
 	codes(decision) == {"mission.undecided"}
 }
+
+test_at_the_limits_of_a_role_is_within if {
+	config := object.union(data.gateway.config, {"roles": {"submitter": {"steps_max": 2, "parallel_limit_max": 4}}})
+	mission.decision.allow with input as plan(["submitter"], two_steps) with data.gateway.config as config
+	over := object.union(plan(["submitter"], two_steps), {"mission": {"config": {"parallel_limit": 5}}})
+	decision := mission.decision with input as over with data.gateway.config as config
+	codes(decision) == {"mission.too_large"}
+}
+
+test_steps_count_where_items_do_not if {
+	config := object.union(data.gateway.config, {"roles": {"submitter": {"steps_max": 1}}})
+	empty := object.union(plan(["submitter"], two_steps), {"mission": {"runs": 1}})
+	decision := mission.decision with input as empty with data.gateway.config as config
+	codes(decision) == {"mission.too_large"}
+}
+
+test_required_label_that_is_there if mission.decision.allow with input as plan(["submitter"], two_steps) with data.gateway.config as with_missions({"required_labels": ["team"]})
+
+test_closed_taint_leaves_other_data_alone if {
+	config := with_kind("create_file", {"closed_taint": ["network"]})
+	clean := [object.union(step("a", "create_file"), {"taint": ["client", "workspace"]})]
+	mission.decision.allow with input as plan(["submitter"], clean) with data.gateway.config as config
+}

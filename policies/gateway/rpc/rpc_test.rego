@@ -279,3 +279,10 @@ test_no_answer_is_a_no if {
 	not decision.allow
 	codes(decision) == {"rpc.undecided"}
 }
+
+test_only_decisions_on_approvals_are_told_of_separation if {
+	config := object.union(office({}), {"approvals": {"separation": all_of_it}})
+	shared := object.union(of_bob, {"approved_by": ["ann"]})
+	decision := rpc.decision with input as call(principal(["approver", "submitter", "payments"]), missions, "GetMission", shared) with data.gateway.config as config
+	codes(decision) == {"rpc.closed_now"}
+}

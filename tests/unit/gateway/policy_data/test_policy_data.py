@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gateway
 from engine.loader import load_mission
 from engine.mission import MissionLimits
 from gateway.config import Config
@@ -89,6 +91,7 @@ ACCEPTED: Mapping[str, dict[str, Any]] = {
     "separation": site(
         approvals={
             "approvers": ["approver"],
+            "expires_seconds": 30,
             "expires_seconds_max": 60,
             "separation": {
                 "excluded_roles": ["submitter"],
@@ -325,7 +328,15 @@ def test_damaged_data_is_accepted_or_refused_and_nothing_else(path: tuple[Any, .
 def test_the_keys_are_those_of_the_default_bundle() -> None:
     """A key that the default data has is known, so that a misspelt one is told from a site's own."""
     assert set(DEFAULT) <= set(KEYS)
-    assert set(KEYS) - set(DEFAULT) == {"capabilities", "closings", "windows"}
+    assert set(KEYS) - set(DEFAULT) == {"capabilities", "closings", "decision_log", "windows"}
+
+
+def test_what_the_host_reads_is_known() -> None:
+    """Every section that a reader of the gateway takes out of the data: a misspelt one is told from a site's own."""
+    sources = [path.read_text() for path in Path(gateway.__file__).parent.rglob("*.py")]
+    read = {name for source in sources for name in re.findall(r"\bdata\.get\(\"([a-z_]+)\"", source)}
+    assert {"commands", "limits", "secrets", "security"} < read
+    assert read <= set(KEYS)
 
 
 def test_the_labels_are_those_of_taint() -> None:

@@ -77,7 +77,7 @@ async def test_a_no_is_durable_before_it_is_told() -> None:
     """With actor, target, reasons, bundle, and what the call was about."""
     log = Log()
     with pytest.raises(PolicyDeniedError) as caught:
-        await PolicyGate(Policy(NO), log).authorize(ANN, MISSIONS, "GetMission", {"mission_id": "m"})
+        await PolicyGate(Policy(NO), log, StandingClock()).authorize(ANN, MISSIONS, "GetMission", {"mission_id": "m"})
     assert [r.code for r in caught.value.reasons] == ["rpc.method_not_granted"]
     (event,) = log.events
     assert (event["type"], event["actor"], event["target"]) == ("rpc.denied", "default/ann", f"{MISSIONS}/GetMission")
@@ -85,7 +85,9 @@ async def test_a_no_is_durable_before_it_is_told() -> None:
         "reasons": [{"code": "rpc.method_not_granted", "message": "no role", "rule": "rule"}],
         "bundle": "sha256:b",
         "document": digest(
-            document.rpc_document(ANN, service=MISSIONS, method="GetMission", resource={"mission_id": "m"})
+            document.rpc_document(
+                ANN, service=MISSIONS, method="GetMission", resource={"mission_id": "m"}, now=StandingClock().now()
+            )
         ),
         "mission_id": "m",
     }
