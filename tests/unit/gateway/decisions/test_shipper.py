@@ -84,6 +84,7 @@ async def test_what_is_not_taken_is_sent_again(home: Home, status: int) -> None:
         ids = await decide(records, 3)
         await eventually(lambda: len(collector.events) >= 3)
         assert len(collector.requests) >= 4
+        assert {request[":path"] for request in collector.requests} == {"/logs"}
     assert collector.ids == ids
 
 
