@@ -18,6 +18,7 @@ from gateway.config import Config
 from gateway.consent import ApprovalDefaults, approval_defaults
 from gateway.constrained.data import quota_from, rules_from
 from gateway.constrained.sanitizer import ConstrainedSanitizer
+from gateway.decisions.mask import read_mask
 from gateway.effects.commands.data import commands_from
 from gateway.effects.commands.rule import CommandRule
 from gateway.effects.limits import LimitTable, limit_table
@@ -123,6 +124,7 @@ def rules_of(bundle: Bundle, site: Site) -> Rules:
             code="policy.entrypoint_missing",
         )
     check_policy_data(bundle.data)
+    read_mask(bundle.data)  # the log of decisions learns it when the bundle comes into force, which is late for a no
     addresses = address_policy(bundle)
     rules = Rules(
         bundle=bundle,

@@ -20,13 +20,19 @@ _RECENT_MAX: Final = 4_096  # documents that are known to be there already
 
 Recording = Literal["all", "denied", "none"]
 
-_INSERT_DOCUMENT: Final = "INSERT INTO documents (digest, day, sealed) VALUES (?, ?, ?)"
-_INSERT_DECISION: Final = (
-    "INSERT INTO decisions"
-    " (id, at, day, entrypoint, subject, mission_id, bundle, allow, codes, document_id, answer)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# Rows of one statement: while SQLite runs it, Python is free, and each statement more is a fight for the interpreter.
+_ROWS_AT_ONCE: Final = 64
+_DOCUMENTS: Final = ("documents", ("id", "digest", "day", "sealed"))
+_DECISIONS: Final = (
+    "decisions",
+    (
+        *("id", "at", "day", "entrypoint", "subject", "mission_id", "bundle", "allow", "codes"),
+        *("document_id", "answer"),
+    ),
 )
-_INSERT_EVENT: Final = "INSERT INTO outbox (id, day, subject, mission_id, sealed) VALUES (?, ?, ?, ?, ?)"
+_EVENTS: Final = ("outbox", ("id", "day", "subject", "mission_id", "sealed"))
+
+_Values = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +73,13 @@ class Ledger:
         self._settings = settings
         self._log_file = log_file
         self._recent: LruCache[tuple[int, str], int] = LruCache(_RECENT_MAX, _RECENT_MAX)
+        self._next_document: int | None = None  # not looked up yet
         self._outbox_bytes: int | None = None  # not counted yet
 
     def forget(self) -> None:
         """Believe nothing of what was known: a transaction was lost, or rows have gone. No call may be under way."""
         self._recent.clear()
+        self._next_document = None
         self._outbox_bytes = None
 
     def write(self, connection: sqlite3.Connection, batch: Batch) -> int:
@@ -81,6 +89,7 @@ class Ledger:
             sqlite3.Error: nothing was written.
             StoreError: `decisions.log_file`, the log's file does not take it.
         """
+        rows = _Rows()
         lines: list[bytes] = []
         dropped = 0
         for entry in batch.entries:
@@ -88,14 +97,17 @@ class Ledger:
             asked = Asked.of(entry.document)
             tag = None if asked.subject is None else self._keys.tag(asked.tenant or "", asked.subject)
             if self._is_kept(entry):
-                self._keep(connection, entry, at, asked, tag)
+                self._keep(connection, rows, entry, at, asked, tag)
             if self._log_file is None and not self._settings.outbox:
                 continue
             facts = self._bundles.of(entry.decision.bundle)
             line = log_event(entry, at, parse_document(entry.document), facts, self._settings.labels)
             lines.append(line)
-            if self._settings.outbox and not self._post(connection, entry, asked, tag, line):
+            if self._settings.outbox and not self._post(connection, rows, entry, asked, tag, line):
                 dropped += 1
+        _insert(connection, _DOCUMENTS, rows.documents)
+        _insert(connection, _DECISIONS, rows.decisions)
+        _insert(connection, _EVENTS, rows.events)
         if self._log_file is not None and not batch.in_file:
             self._log_file.append(lines)
             batch.in_file = True
@@ -130,7 +142,15 @@ class Ledger:
     def _is_kept(self, entry: Entry) -> bool:
         return self._settings.record == "all" or (self._settings.record == "denied" and not entry.decision.allow)
 
-    def _keep(self, connection: sqlite3.Connection, entry: Entry, at: str, asked: Asked, tag: bytes | None) -> None:
+    def _keep(
+        self,
+        connection: sqlite3.Connection,
+        rows: "_Rows",
+        entry: Entry,
+        at: str,
+        asked: Asked,
+        tag: bytes | None,
+    ) -> None:
         decision = entry.decision
         row = Row(
             id=entry.id,
@@ -144,28 +164,59 @@ class Ledger:
             codes=encoded([reason.code for reason in decision.reasons]).decode(),
             document="sha256:" + hashlib.sha256(entry.document).hexdigest(),
         )
-        document_id = self._document(connection, row, entry.document)
+        document_id = self._document(connection, rows, row, entry.document)
         answer = self._keys.seal(row.day, encoded(result_of(decision)), row.place)
         values = (row.id, at, row.day, row.entrypoint, tag, row.mission_id, row.bundle, row.allow, row.codes)
-        connection.execute(_INSERT_DECISION, (*values, document_id, answer))
+        rows.decisions.append((*values, document_id, answer))
 
-    def _document(self, connection: sqlite3.Connection, row: Row, document: bytes) -> int:
+    def _document(self, connection: sqlite3.Connection, rows: "_Rows", row: Row, document: bytes) -> int:
         """Return the row of a document: of the one that was asked a moment ago, or a new one."""
         known = self._recent.get((row.day, row.document))
         if known is not None:
             return known
+        if self._next_document is None:
+            (last,) = connection.execute("SELECT ifnull(max(id), 0) FROM documents").fetchone()
+            self._next_document = int(last) + 1
+        number, self._next_document = self._next_document, self._next_document + 1
         sealed = self._keys.seal(row.day, pack(document), document_place(row.document))
-        inserted = connection.execute(_INSERT_DOCUMENT, (row.document, row.day, sealed)).lastrowid or 0
-        self._recent.put((row.day, row.document), inserted, 1)
-        return inserted
+        rows.documents.append((number, row.document, row.day, sealed))
+        self._recent.put((row.day, row.document), number, 1)
+        return number
 
-    def _post(self, connection: sqlite3.Connection, entry: Entry, asked: Asked, tag: bytes | None, line: bytes) -> bool:
+    def _post(
+        self,
+        connection: sqlite3.Connection,
+        rows: "_Rows",
+        entry: Entry,
+        asked: Asked,
+        tag: bytes | None,
+        line: bytes,
+    ) -> bool:
         """Put an event where the shipper finds it; return whether there was room."""
         if self._outbox_bytes is None:
             (self._outbox_bytes,) = connection.execute("SELECT ifnull(sum(length(sealed)), 0) FROM outbox").fetchone()
         sealed = self._keys.seal(entry.day, line, event_place(entry.id))
         if self._outbox_bytes + len(sealed) > self._settings.outbox_bytes_max:
             return False
-        connection.execute(_INSERT_EVENT, (entry.id, entry.day, tag, asked.mission_id, sealed))
+        rows.events.append((entry.id, entry.day, tag, asked.mission_id, sealed))
         self._outbox_bytes += len(sealed)
         return True
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What one batch puts into the tables."""
+
+    documents: list[_Values] = field(default_factory=list)
+    decisions: list[_Values] = field(default_factory=list)
+    events: list[_Values] = field(default_factory=list)
+
+
+def _insert(connection: sqlite3.Connection, table: tuple[str, tuple[str, ...]], rows: Sequence[_Values]) -> None:
+    """Insert rows, many with one statement."""
+    name, columns = table
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[begin : begin + _ROWS_AT_ONCE]
+        row = f"({', '.join('?' * len(columns))})"
+        statement = f"INSERT INTO {name} ({', '.join(columns)}) VALUES {', '.join([row] * len(some))}"  # noqa: S608 - ours
+        connection.execute(statement, [value for values in some for value in values])

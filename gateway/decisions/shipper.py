@@ -121,10 +121,10 @@ class Shipper:
                 return True
             if status // 100 != HTTPStatus.OK // 100:
                 raise ConfigurationError(f"the collector answers {status}", code="decisions.collector")
+        self._drops.count(page.unreadable)  # first: rather told twice than not at all
         await self._recorder.run(partial(self._ledger.delivered, upto=page.upto))
         self._events_max = min(2 * self._events_max, EVENTS_MAX)
         self.delivered += len(page.events)
-        self._drops.count(page.unreadable)
         if self.failing:
             _LOG.warning("the collector of the decision log takes events again")
             self.failing = ""
@@ -135,8 +135,8 @@ class Shipper:
         if self._events_max > 1:
             self._events_max = max(1, min(len(page.events), self._events_max) // 2)
             return
-        await self._recorder.run(partial(self._ledger.delivered, upto=page.upto))
         self._drops.count(len(page.events) + page.unreadable)
+        await self._recorder.run(partial(self._ledger.delivered, upto=page.upto))
 
     async def _post(self, session: aiohttp.ClientSession, events: Sequence[bytes]) -> int:
         body = await asyncio.to_thread(gzip.compress, b"[" + b",".join(events) + b"]", 6)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import Reason
@@ -41,6 +41,11 @@ ACTS = st.lists(
 )
 
 
+STEP: tuple[str, Entrypoint, bytes] = ("ask", "step", b"x")
+FAIL: tuple[str, Entrypoint, bytes] = ("fail", "rpc", b"")
+
+
+@example([FAIL, STEP, FAIL, STEP], 4, 6_000)
 @given(ACTS, st.integers(0, 4), st.integers(0, 6_000))
 def test_a_cached_answer_is_what_the_engine_would_say(
     acts: list[tuple[str, Entrypoint, bytes]], entries_max: int, bytes_max: int

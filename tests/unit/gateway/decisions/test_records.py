@@ -14,7 +14,9 @@ import pytest
 
 from engine.clock import SystemClock
 from gateway.decisions.entry import decision_id
+from gateway.decisions.keys import RecordKeys
 from gateway.decisions.records import Records, Unreadable
+from gateway.decisions.rows import Row, document_place, pack
 from gateway.errors import ConfigurationError, EngineError, NotFoundError, SecretError, StoreError
 from gateway.events import digest
 from gateway.policy.decision import Decision, denied
@@ -189,6 +191,52 @@ async def test_nothing_that_was_changed_opens(home: Home, change: str) -> None:
     (found,) = home.read()
     assert isinstance(found, Unreadable)
     assert found.why
+
+
+async def resealed(home: Home, what: str, value: bytes) -> list[Any]:
+    """Return what is read where somebody with the key has sealed another document or answer into a row."""
+    await record(home, DOCUMENT)
+    keys = RecordKeys.of(home.source, SystemClock())
+    with edited(home) as connection:
+        connection.row_factory = sqlite3.Row
+        one = connection.execute("SELECT * FROM decisions, documents WHERE documents.id = document_id").fetchone()
+        if what == "document":
+            place, packed = document_place(one["digest"]), pack(value)
+            connection.execute("UPDATE documents SET sealed = ?", (keys.seal(one["day"], packed, place),))
+        else:
+            names = ("at", "entrypoint", "subject", "mission_id", "bundle", "codes")
+            columns = {name: one[name] for name in names}
+            row = Row(id=one[1], day=one["day"], allow=True, document=one["digest"], **columns)
+            connection.execute("UPDATE decisions SET answer = ?", (keys.seal(row.day, value, row.place),))
+    return home.read()
+
+
+async def test_a_document_is_held_to_its_digest(home: Home) -> None:
+    """Another one that was sealed in its place is not what policy was asked."""
+    (found,) = await resealed(home, "document", b"{}")
+    assert (type(found), found.why) == (Unreadable, "its document is another")
+    (home.path / "decisions.db").unlink()
+    (found,) = await resealed(home, "document", DOCUMENT)
+    assert found.document == DOCUMENT
+
+
+@pytest.mark.parametrize(
+    "answer", [b'{"allow":true,"reasons":[],"new":1}', b'{"allow":false,"reasons":[]}', b"garbage"]
+)
+async def test_an_answer_of_another_version_is_told(home: Home, answer: bytes) -> None:
+    """It is not taken for a deny."""
+    (found,) = await resealed(home, "answer", answer)
+    assert (type(found), found.why) == (Unreadable, "its answer is not of this version")
+
+
+async def test_a_damaged_tree_is_not_walked_in_circles(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that come again are the end of it."""
+    await record(home, DOCUMENT, DOCUMENT)
+    real = Records._page
+    monkeypatch.setattr(Records, "_page", lambda self, query, _: real(self, query, (-1,)))
+    with pytest.raises(StoreError) as damaged:
+        home.read()
+    assert damaged.value.code == "store.corrupt"
 
 
 async def test_documents_of_two_decisions_cannot_be_exchanged(home: Home) -> None:
