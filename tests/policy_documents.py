@@ -69,6 +69,7 @@ def mission(steps: int, *, roles: Sequence[str] = ("submitter",)) -> bytes:
                 "levels": steps,
                 "runs": steps,
             },
+            "approval": None,
             "time": TIME,
         }
     )
@@ -109,4 +110,5 @@ def _step(kind: str, parameters: dict[str, Any], roles: Sequence[str], profile: 
         },
         "parameters": parameters,
         "taint": ["client"],
+        "approval": None,
     }

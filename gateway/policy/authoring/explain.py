@@ -22,7 +22,7 @@ from gateway.policy.authoring.documents import field_path
 from gateway.policy.authoring.edits import Change
 from gateway.policy.authoring.interpreter import Answer, Interpreter
 from gateway.policy.authoring.probes import Budget, Environment, Prober, SpentError
-from gateway.policy.authoring.program import Definition, Program
+from gateway.policy.authoring.program import Definition, Program, Statement
 from gateway.policy.authoring.reach import references
 from gateway.policy.authoring.repairs import Repairer
 from gateway.policy.authoring.variations import shorter, variations
@@ -256,9 +256,20 @@ def _definition_document(node: DefinitionNode) -> dict[str, object]:
     definition = node.definition
     out: dict[str, object] = {"file": definition.file, "line": definition.line, "head": definition.head}
     if node.failing is not None:
-        return {**out, "held": len(node.failing.prefix), "fails": _failing_document(node.failing)}
+        return {**out, "held": _conditions(node.failing.prefix), "fails": _failing_document(node.failing)}
     values = _values(node.operands, node.environments)
-    return {**out, "held": len(definition.bodies[0]), "fails": None, "value": definition.value_text, "values": values}
+    return {
+        **out,
+        "held": _conditions(definition.bodies[0]),
+        "fails": None,
+        "value": definition.value_text,
+        "values": values,
+    }
+
+
+def _conditions(statements: tuple[Statement, ...]) -> int:
+    """Return how many statements say what has to hold, and do not only name a value."""
+    return sum("AssignExpr" not in each.literal.get("Expr", {}).get("expr", {}) for each in statements)
 
 
 def _failing_document(failing: Failing) -> dict[str, object]:

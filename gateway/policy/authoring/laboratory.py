@@ -24,7 +24,7 @@ from gateway.workers.supervisor import Zygote
 
 PRELOAD: Final = ("gateway.policy.authoring.worker",)
 ENTRY: Final = "gateway.policy.authoring.worker:serve"
-EXPLAIN_DEADLINE_MS: Final = 5_000  # after which nothing more is begun
+EXPLAIN_DEADLINE_MS: Final = 10_000  # after which nothing more is begun
 DEADLINE_MS: Final = 5_000  # of one evaluation: what `opa test` gives a test
 
 

@@ -58,8 +58,22 @@ def references(node: Any, module: ParsedModule) -> Iterator[Path]:
                 yield (*module.aliases[path[0]], *path[1:])
             elif path and path[0] != "input":
                 yield (*module.package, *path)
-        for item in node.values():
-            yield from references(item, module)
+            yield from references(_inside(node), module)
+        else:
+            for item in node.values():
+                yield from references(item, module)
+
+
+def _inside(node: Node) -> list[Node]:
+    """Return what a reference looks up by, and what it begins with, if that is no name."""
+    inside = []
+    while node.keys() & {"RefDot", "RefBrack"}:
+        if "RefBrack" in node:
+            inside.append(node["RefBrack"]["index"])
+            node = node["RefBrack"]["refr"]
+        else:
+            node = node["RefDot"]["refr"]
+    return inside if "Var" in node else [*inside, node]
 
 
 def constant_path(node: Node) -> Path:

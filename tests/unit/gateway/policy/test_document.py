@@ -12,6 +12,7 @@ from engine.mission import MissionLimits
 from engine.plan import Plan
 from gateway.identity import ANONYMOUS, Principal
 from gateway.policy import document
+from tests import policy_documents
 
 SCHEMAS = Path(__file__).parents[4] / "policies" / "schemas"
 NOW = datetime(2026, 11, 26, 14, 35, 59, 999_999, tzinfo=UTC)
@@ -255,3 +256,17 @@ def test_documents_are_stable(plan: Plan) -> None:
         for labels in (["network", "client"], ["client", "network"])
     )
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("rpc", policy_documents.rpc("s.S", "M", tenant="red", submitter="ann")),
+        ("mission", policy_documents.mission(3)),
+        ("step", policy_documents.step("transform", {})),
+        ("effect", policy_documents.effect("delay", "timer.sleep", {"ms": 1})),
+    ],
+)
+def test_the_documents_of_other_tests_have_the_published_shape(name: str, raw: bytes) -> None:
+    """What tests and benchmarks decide about is what a gateway would ask."""
+    assert valid(name, raw)["version"] == document.VERSION
