@@ -470,7 +470,10 @@ class World:
 
 
 VERDICTS = {"step.allowed", "step.refused"}
-BEGINNINGS = {*VERDICTS, "step.output_rewritten", "effect.allowed", "effect.refused", "effect.intended"}
+BEGINNINGS = {
+    *(*VERDICTS, "step.held", "step.output_rewritten", "step.output_redacted"),
+    *("effect.allowed", "effect.refused", "effect.held", "effect.intended"),
+}
 ENDS = {"mission.ended", "mission.interrupted", "mission.suspended"}
 
 
@@ -483,7 +486,8 @@ class _Laws:
         self.ended: set[str] = set()  # steps, in the present run of their mission
         self.verdicts: set[str] = set()  # steps and items that have one, in the present run of their mission
         self.allowed: dict[str, Counter[str]] = {}  # those whose last one is a yes → operations still to be intended
-        self.rewritten: dict[str, str] = {}  # digests of outputs
+        self.rewritten: dict[str, str] = {}  # digests of outputs, as rewrites and redaction left them
+        self.approved: dict[str, str] = {}  # digests of what people have agreed to, by approval
         self.opened: dict[str, set[str]] = {}  # by step: rules that were passed over, and that no verdict names yet
         self.open_intents: set[str] = set()
         self.performed: set[str] = set()
@@ -491,6 +495,11 @@ class _Laws:
     def take(self, event: Event) -> None:
         mission_id, _, step_id = event.target.partition("/")
         kind = event.event_type
+        if kind == "approval.decided" and event.details["state"] == "approved":
+            self.approved[event.details["approval_id"]] = event.details["digest"]
+        elif "approval" in event.details and kind.endswith((".allowed", ".cleared")):
+            agreed = event.details["approval"]
+            assert self.approved.get(agreed["id"]) == agreed["digest"], f"{event}: nobody has agreed to it"
         if kind == "mission.admitted":
             self.admitted.add(mission_id)
         elif kind in ENDS:
@@ -525,6 +534,8 @@ class _Laws:
             assert "deny" not in words, f"{event}: a no that was lifted"
         elif event.event_type == "step.output_rewritten":
             self.rewritten[event.target] = event.details["rewrites"][-1]["after"]
+        elif event.event_type == "step.output_redacted":
+            self.rewritten[event.target] = event.details["after"]
         if event.event_type == "step.ended":
             assert event.target not in self.ended, f"{event}: a second end"
             self.ended.add(event.target)

@@ -27,7 +27,6 @@ from gateway.errors import (
     NotFoundError,
     OverloadedError,
     PolicyDeniedError,
-    Reason,
     SanitizationError,
     StoreError,
 )
@@ -35,6 +34,7 @@ from gateway.events import Audit
 from gateway.identity import Principal, actor
 from gateway.missions.approval_log import GATEWAY, ApprovalLog
 from gateway.missions.approval_rules import is_expired, require_decidable
+from gateway.missions.approval_told import asked_document, ended_document, outcome_of, refusal_of
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.expiry import Expiry
 from gateway.missions.ports import ApprovalStore, MissionFacts, Tell
@@ -98,7 +98,7 @@ class Approvals:
             raise
         except FaultError as error:  # found again by its key, so nothing is in doubt
             raise EffectError("the approval cannot be recorded now", code="effect.unavailable") from error
-        return _outcome(approval)
+        return outcome_of(approval)
 
     # --- for policy: `gateway.consent.People` ---
 
@@ -114,7 +114,7 @@ class Approvals:
         except OverloadedError as error:
             raise StoreError(error.message, code="approval.overloaded") from error
         if approval.state is not ApprovalState.APPROVED or approval.decided_at is None:
-            raise PolicyDeniedError([_refusal(approval)])
+            raise PolicyDeniedError([refusal_of(approval)])
         return Agreement(
             approval_id=approval.id,
             by=approval.decided_by or "",
@@ -167,10 +167,10 @@ class Approvals:
         if pending:
             with self._waiter(approval) as woken:  # before anybody is told, so that no decision is missed
                 await self._log.requested(approval, GATEWAY if question.entrypoint else actor(question.caller))
-                self._tell(question.mission_id, question.step_id, f"{kind}.waiting", _waiting(approval))
+                self._tell(question.mission_id, question.step_id, f"{kind}.waiting", asked_document(approval))
                 async with waiting():
                     approval = await self._settled(approval.id, woken)
-                    self._tell(question.mission_id, question.step_id, f"{kind}.waited", _waited(approval))
+                    self._tell(question.mission_id, question.step_id, f"{kind}.waited", ended_document(approval))
         await self._log.decided(approval, question.caller.tenant)
         return approval, pending
 
@@ -331,67 +331,6 @@ class Approvals:
         if mission.tenant != principal.tenant:
             raise NotFoundError("there is no such mission", code="mission.not_found")
         return mission
-
-
-def _waiting(approval: ApprovalRecord) -> JsonObject:
-    """Return what watchers are told, which is what a decision needs."""
-    return {
-        "for": "approval",
-        "approval_id": approval.id,
-        "digest": approval.digest,
-        "message": approval.message,
-        "approvers": list(approval.approvers),
-        "expires_at": rfc3339(approval.expires_at),
-        **({"entrypoint": approval.entrypoint} if approval.entrypoint else {}),
-        **({} if approval.item is None else {"item": approval.item}),
-    }
-
-
-def _waited(approval: ApprovalRecord) -> JsonObject:
-    """Return what watchers are told when somebody has decided, or nobody in time."""
-    return {
-        "for": "approval",
-        "approval_id": approval.id,
-        "state": approval.state.value,
-        **({} if approval.item is None else {"item": approval.item}),
-    }
-
-
-def _outcome(approval: ApprovalRecord) -> JsonObject:
-    """Return the outcome of a yes.
-
-    Raises:
-        EffectError: it was none.
-    """
-    by = approval.decided_by or ""
-    match approval.state:
-        case ApprovalState.APPROVED if approval.decided_at is not None:
-            return {
-                "approved": True,
-                "approval_id": approval.id,
-                "by": by,
-                "comment": approval.comment,
-                "decided_at": rfc3339(approval.decided_at),
-            }
-        case ApprovalState.DENIED:
-            why = f": {approval.comment}" if approval.comment else ""
-            raise EffectError(f"denied by {by}{why}", code="effect.approval_denied")
-        case ApprovalState.EXPIRED:
-            raise EffectError("nobody decided in time", code="effect.approval_expired")
-        case _:
-            raise EffectError("the approval was withdrawn", code="effect.approval_withdrawn")
-
-
-def _refusal(approval: ApprovalRecord) -> Reason:
-    """Return why policy's yes is none: what people, or nobody, said."""
-    why = f": {approval.comment}" if approval.comment else ""
-    match approval.state:
-        case ApprovalState.DENIED:
-            return Reason("approval.denied", f"denied by {approval.decided_by}{why}", "host")
-        case ApprovalState.EXPIRED:
-            return Reason("approval.expired", "nobody decided in time", "host")
-        case _:
-            return Reason("approval.withdrawn", "the approval was withdrawn", "host")
 
 
 def _check_comment(comment: str) -> None:

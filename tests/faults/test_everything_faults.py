@@ -1,12 +1,13 @@
 """A mission that uses everything, stopped and killed at every turn of the loop: nothing is lost, or left over.
 
 It has a step that is tried again, a fan-out with effects, an approval in the middle of a batch, a sub-mission, and a
-concurrency key that another mission waits for.
+concurrency key that another mission waits for. In one of its forms policy wants people to agree to all of that too.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ import pytest
 from engine.errors import RefusalError, SuspendedError
 from engine.result import MissionState
 from gateway.identity import Principal
+from gateway.policy.obligations import ApprovalDemand
 from tests.virtual_time import VirtualTimeLoop
-from tests.worlds import ANN, World, laws_hold, mission, scripted, step, write
+from tests.worlds import ANN, YES, World, laws_hold, mission, scripted, step, write
 
 LEE = Principal(subject="lee", tenant="acme", roles=("approver",))
 ASK = {"op": "approval.request", "args": {"message": "Go?"}}
@@ -40,6 +42,7 @@ LEVELS = {"strategy": "levels", "supervision": {"strategy": "one_for_all", "max_
 FORMS = {
     "parallel": everything({"max_attempts": 3, "base_ms": 10}, KEYED),
     "levels anew": everything({"max_attempts": 1}, {**KEYED, **LEVELS}),
+    "people": everything({"max_attempts": 3, "base_ms": 10}, KEYED),
 }
 SECOND = mission(step("second"), config=KEYED)
 PATHS = {"flaky", "p", "q", "r", "xp", "xq", "xr", "one", "two", "inner"}
@@ -53,6 +56,13 @@ def new_world(form: str) -> World:
     world = World(steps_running_max=2)
     world.performer.is_repeatable = form == "levels anew"
     failed: list[str] = []
+    if form == "people":
+        wanted = replace(YES, require_approval=ApprovalDemand())
+        world.policy.answers = {
+            "mission": lambda asked: wanted if asked["mission"]["steps"][0]["id"] in {"flaky", "inner"} else YES,
+            "step": lambda asked: wanted if asked["step"]["id"] in {"flaky", "asks", "each", "last"} else YES,
+            "effect": lambda asked: wanted if asked["effect"]["index"] == 1 else YES,
+        }
 
     def answer(asked: Mapping[str, Any]) -> Any:
         if asked["step"]["id"] == "flaky" and asked["journal"] and not failed:
@@ -168,7 +178,11 @@ DISTURBANCES: dict[str, Callable[[World], list[Awaitable[object]]]] = {
 
 @pytest.mark.parametrize(
     ("name", "form"),
-    [*((name, "parallel") for name in DISTURBANCES), ("cancel the whole", "levels anew"), ("close", "levels anew")],
+    [
+        *((name, "parallel") for name in DISTURBANCES),
+        *(("cancel the whole", "levels anew"), ("close", "levels anew")),
+        *(("cancel and retry", "people"), ("pause", "people"), ("close", "people")),
+    ],
 )
 def test_disturbed_at_every_turn(name: str, form: str) -> None:
     """Every mission ends, in this process or the next, every law holds, and nothing is held on to."""

@@ -334,3 +334,23 @@ def test_only_what_was_asked_for_is_known() -> None:
     made = breakers.of("a", "http", "x")
     assert breakers.known("a", "http", "x") is made
     assert len(breakers) == 1
+
+
+def test_time_that_is_excused_is_no_failure() -> None:
+    """An attempt that waited for somebody says nothing of its target when its deadline comes; asked at the end."""
+
+    async def main() -> None:
+        breaker = Breaker(BreakerSettings(failures_max=1), LoopClock())
+        waited = False
+
+        async def late() -> None:
+            with breaker.call(limit_seconds=5, excused=lambda: waited):
+                await asyncio.sleep(5)
+                raise asyncio.CancelledError
+
+        for waited in (True, False):
+            with pytest.raises(asyncio.CancelledError):
+                await late()
+            assert (breaker.state is BreakerState.CLOSED) is waited
+
+    run(main())

@@ -270,3 +270,43 @@ def test_documents_are_stable(plan: Plan) -> None:
 def test_the_documents_of_other_tests_have_the_published_shape(name: str, raw: bytes) -> None:
     """What tests and benchmarks decide about is what a gateway would ask."""
     assert valid(name, raw)["version"] == document.VERSION
+
+
+def step_of(plan: Plan, *, now: datetime = NOW, attempt: int = 1, **fields: Any) -> bytes:
+    step = plan.mission.steps[1]
+    given: dict[str, Any] = {"parameters": {"input": 1}, "taint": {"client"}, **fields}
+    return document.step_document(
+        ANN, "m1", plan.mission, step, profile="fast", security_level="strict", now=now, attempt=attempt, **given
+    )
+
+
+def test_a_persons_yes_stands_in_the_document_and_nothing_else_changes(plan: Plan) -> None:
+    """Null before, and then who agreed; the time stays the last key; the published shape holds for both."""
+    before = step_of(plan)
+    approval = {"approved": True, "id": "x", "by": "lee", "roles": ["approver"], "decided_at": "2026-11-26T14:30:00Z"}
+    after = document.with_approval(before, approval)
+    assert orjson.loads(before)["approval"] is None
+    assert orjson.loads(after) == {**orjson.loads(before), "approval": approval}
+    assert list(orjson.loads(after)) == list(orjson.loads(before))
+    schema = jsonschema_rs.validator_for(orjson.loads((SCHEMAS / "step.json").read_bytes()))
+    assert schema.is_valid(orjson.loads(before))
+    assert schema.is_valid(orjson.loads(after))
+    assert not schema.is_valid({**orjson.loads(after), "approval": {**approval, "approved": False}})
+
+
+def test_what_is_approved_does_not_change_by_itself(plan: Plan) -> None:
+    """Another minute, another attempt, a yes that was given, other handles of the same secrets: the same subject."""
+    first = document.subject_of(step_of(plan, parameters={"input": "Bearer h-1"}), {"TOKEN": "h-1"})
+    later = step_of(plan, now=NOW + timedelta(days=1), attempt=3, parameters={"input": "Bearer h-2"})
+    later = document.with_approval(later, {"approved": True})
+    assert document.subject_of(later, {"TOKEN": "h-2"}) == first
+    assert first["parameters"] == {"input": "Bearer secret TOKEN"}
+    assert not first.keys() & {"time", "approval"}
+
+
+@pytest.mark.parametrize(
+    "fields", [{"parameters": {"input": 2}}, {"taint": {"client", "network"}}, {"item": 0}, {"secrets": ["TOKEN"]}]
+)
+def test_anything_else_is_another_subject(plan: Plan, fields: dict[str, Any]) -> None:
+    """Inputs, their sources, the item, the secrets."""
+    assert document.subject_of(step_of(plan, **fields), {}) != document.subject_of(step_of(plan), {})

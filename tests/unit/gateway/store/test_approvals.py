@@ -175,3 +175,18 @@ async def test_a_list_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) 
     for name in "abc":
         await store.create_approval(approval(name, "m"))
     assert [r.id for r in await store.list_approvals("t", "m", pending_only=True)] == ["b", "c"]
+
+
+async def test_whoever_decided_is_kept_with_the_roles_of_then(tmp_path: Path) -> None:
+    """And what policy was asked about when it wanted the approval; both outlast the process."""
+    store = Store.open(tmp_path / "s.db", clock=TickingClock())
+    await store.create_mission(mission("m"))
+    await store.create_approval(replace(approval("a", "m"), entrypoint="mission", step_id=""))
+    await store.decide_approval("a", ApprovalState.APPROVED, "bob", "", roles=("lead", "approver"))
+    await store.close()
+    store = Store.open(tmp_path / "s.db", clock=TickingClock())
+    record = await store.get_approval("a")
+    assert (record.entrypoint, record.step_id, record.decided_roles) == ("mission", "", ("lead", "approver"))
+    with pytest.raises(StoreError):
+        await store.create_approval(replace(approval("b", "m"), entrypoint="rpc", effect_key="other"))
+    await store.close()

@@ -182,3 +182,14 @@ async def test_what_was_kept_of_an_effect_or_approval_needs_a_mission(store: Sto
     """Neither is recorded for a mission that is not there."""
     assert await code_of(store.create_approval(approval("a", "no"))) == "store.constraint"
     assert await code_of(store.intend_effects("no", [effect(0)])) == "mission.state"
+
+
+async def test_what_policy_calls_a_mission_is_kept(store: Store) -> None:
+    """The last decision's labels stand; one that is not there has none."""
+    await store.create_mission(mission("m"))
+    assert (await store.get_mission("m")).decision_labels == {}
+    await store.set_decision_labels("m", {"risk": "high"})
+    await store.set_decision_labels("m", {"risk": "accepted"})
+    assert (await store.get_mission("m")).decision_labels == {"risk": "accepted"}
+    with pytest.raises(NotFoundError):
+        await store.set_decision_labels("n", {})
