@@ -8,12 +8,18 @@ from datetime import UTC, datetime, timedelta
 from engine.errors import FaultError, Violation
 from engine.result import MissionState, StepResult
 from engine.values import JsonObject
+from gateway.bundles.entry import BundleStatus, KeptBundle, SourceFailure
+from gateway.bundles.entry import Entry as BundleEntry
+from gateway.decisions.records import Filter
+from gateway.decisions.replay import Change, Summary
 from gateway.drafts import Draft
 from gateway.errors import ConflictError, NotFoundError
 from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
 from gateway.policy.decision import Decision
+from gateway.policy.engine import Entrypoint
+from gateway.policy_views import Evaluation, PolicyStatus, ShadowView
 from gateway.registry.placement import Placement
 from gateway.registry.views import HookDetail, HookView, Published
 from gateway.replay.outcome import Reason, StepOutcome, Verdict
@@ -320,6 +326,90 @@ class FakeHooks:
     async def rollback(self, principal: Principal, name: str, version: str) -> HookView | None:
         self._called("rollback", principal.subject, name, version)
         return None
+
+    def _called(self, *call: object) -> None:
+        self.calls.append(call)
+        if self.error is not None:
+            raise self.error
+
+
+def kept_bundle(**changes: object) -> KeptBundle:
+    """Return a bundle that is kept."""
+    fields: dict[str, object] = {
+        "digest": "sha256:" + "b" * 64,
+        "revision": "next-2",
+        "sequence": 7,
+        "origin": "published",
+        "by": "default/ann",
+        "at": MOMENT,
+        "signed_by": "k1",
+        "archive": "sha256:" + "a" * 64,
+        "archive_bytes": 9,
+    }
+    entry = BundleEntry(**{**fields, **changes})  # type: ignore[arg-type]
+    return KeptBundle(entry=entry, active=False, previous=True)
+
+
+class FakePolicyDesk:
+    """Implements `PolicyDesk`: remembers what was asked, and answers with `kept`."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.kept = kept_bundle()
+        self.error: Exception | None = None
+        self.changes: list[Change] = []
+        self.shadow: ShadowView | None = None
+        self.failure: SourceFailure | None = None
+        self.created = True
+
+    async def evaluate(self, entrypoint: Entrypoint, document: bytes, bundle: str, *, explain: bool) -> Evaluation:
+        self._called("evaluate", entrypoint, document, bundle, explain)
+        return Evaluation(decision=DECISION, explanation={"why": "so"} if explain else None)
+
+    async def publish(self, principal: Principal, archive: bytes) -> tuple[KeptBundle, bool]:
+        self._called("publish", principal.subject, archive)
+        return self.kept, self.created
+
+    def bundles(self) -> tuple[KeptBundle, ...]:
+        self._called("bundles")
+        plain = kept_bundle(digest="sha256:" + "c" * 64, revision="", sequence=None, signed_by=None, origin="initial")
+        return (self.kept, replace(plain, active=True, previous=False))
+
+    def status(self) -> PolicyStatus:
+        self._called("status")
+        bundles = BundleStatus(
+            active=self.kept.entry,
+            pinned=True,
+            source="https://bundles.example/b.tar.gz",
+            confirmed_at=None if self.failure else MOMENT,
+            age_seconds=1.0,
+            stale=self.failure is not None,
+            failure=self.failure,
+            mark=None,
+        )
+        return PolicyStatus(
+            bundles=bundles, engine="regorus", mode="enforce", shadow=self.shadow, cache_hits=3, cache_misses=4
+        )
+
+    async def activate(self, principal: Principal, bundle: str) -> KeptBundle:
+        self._called("activate", principal.subject, bundle)
+        return replace(self.kept, active=True)
+
+    async def rollback(self, principal: Principal, digest: str) -> KeptBundle:
+        self._called("rollback", principal.subject, digest)
+        return replace(self.kept, active=True)
+
+    async def follow_source(self, principal: Principal, *, allow_older: bool) -> KeptBundle:
+        self._called("follow", principal.subject, allow_older)
+        return replace(self.kept, active=True)
+
+    async def replay(self, principal: Principal, bundle: str, wanted: Filter) -> AsyncGenerator[Change | Summary, None]:
+        self._called("replay", principal.subject, bundle, wanted)
+        summary = Summary(asked=5, same=5 - len(self.changes))
+        for change in self.changes:
+            summary.counts[change.kind] += 1
+            yield change
+        yield summary
 
     def _called(self, *call: object) -> None:
         self.calls.append(call)

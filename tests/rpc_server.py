@@ -16,8 +16,8 @@ from google.rpc import error_details_pb2, status_pb2
 from engine.mission import MissionLimits
 from gateway.identity import Principal, TokenEntry, TokenTable
 from gateway.rpc.server import Ports, RpcServer
-from gateway.v1 import audit_pb2_grpc, error_pb2, hook_pb2_grpc, mission_pb2_grpc
-from tests.fakes import FakeAudit, FakeDesk, FakeGate, FakeHooks, FakeReplays
+from gateway.v1 import audit_pb2_grpc, error_pb2, hook_pb2_grpc, mission_pb2_grpc, policy_pb2_grpc
+from tests.fakes import FakeAudit, FakeDesk, FakeGate, FakeHooks, FakePolicyDesk, FakeReplays
 
 ANN = Principal(subject="ann", tenant="default", roles=("submitter",))
 BOB = Principal(subject="bob", tenant="other", roles=("submitter",))
@@ -42,6 +42,7 @@ class Served:
     audit: FakeAudit
     channel: grpc.aio.Channel = field(repr=False)
     hooks: FakeHooks = field(default_factory=FakeHooks)
+    policy: FakePolicyDesk = field(default_factory=FakePolicyDesk)
 
     @property
     def missions(self) -> Any:
@@ -50,6 +51,10 @@ class Served:
     @property
     def registry(self) -> Any:
         return hook_pb2_grpc.HookServiceStub(self.channel)
+
+    @property
+    def bundles(self) -> Any:
+        return policy_pb2_grpc.PolicyServiceStub(self.channel)
 
     @property
     def log(self) -> Any:
@@ -63,17 +68,19 @@ async def serving(
     gate: FakeGate | None = None,
     audit: FakeAudit | None = None,
     hooks: FakeHooks | None = None,
+    policy: FakePolicyDesk | None = None,
     anonymous: bool = False,
     limits: MissionLimits | None = None,
     options: Sequence[tuple[str, int]] = (),
 ) -> AsyncIterator[Served]:
     """Serve fakes on a free port; `options` are the client channel's."""
     desk, gate, audit = desk or FakeDesk(), gate or FakeGate(), audit or FakeAudit()
-    hooks = hooks or FakeHooks()
+    hooks, policy = hooks or FakeHooks(), policy or FakePolicyDesk()
     server = RpcServer(
         Ports(
             desk=desk,
             hooks=hooks,
+            policy=policy,
             gate=gate,
             audit=audit,
             replays=FakeReplays(),
@@ -85,7 +92,7 @@ async def serving(
     await server.start("127.0.0.1:0")
     try:
         async with grpc.aio.insecure_channel(server.address, options=options) as channel:
-            yield Served(server=server, desk=desk, gate=gate, audit=audit, hooks=hooks, channel=channel)
+            yield Served(server=server, desk=desk, gate=gate, audit=audit, hooks=hooks, policy=policy, channel=channel)
     finally:
         await server.stop(0.2)
 
@@ -110,14 +117,20 @@ def details(
 
 
 @contextmanager
-def served_aside(desk: FakeDesk, *, gate: FakeGate | None = None, hooks: FakeHooks | None = None) -> Iterator[str]:
+def served_aside(
+    desk: FakeDesk,
+    *,
+    gate: FakeGate | None = None,
+    hooks: FakeHooks | None = None,
+    policy: FakePolicyDesk | None = None,
+) -> Iterator[str]:
     """Serve a fake desk from a thread with a loop of its own, for clients that block; yield the address."""
     loop = asyncio.new_event_loop()
     ready: Future[str] = Future()
     stop = asyncio.Event()
 
     async def serve() -> None:
-        async with serving(desk, gate=gate, hooks=hooks) as served:
+        async with serving(desk, gate=gate, hooks=hooks, policy=policy) as served:
             ready.set_result(served.server.address)
             await stop.wait()
 

@@ -88,7 +88,7 @@ def status(
             "mode": found["mode"],
             "source": source["location"] + (", which changes nothing: a person has chosen" if found["pinned"] else ""),
             "confirmed": source["confirmed_at"] or "never",
-            "cache": f"{found['cache']['hits']} of {sum(found['cache'].values())} answers",
+            "from memory": f"{found['cache']['hits']:,} of {sum(found['cache'].values()):,} answers",
         }
     )
     if source["stale"]:
@@ -172,7 +172,7 @@ def _name(bundle: Mapping[str, Any]) -> str:
 
 
 def _facts(bundle: Mapping[str, Any]) -> dict[str, object]:
-    facts = {"digest": bundle["digest"], "from": f"{bundle['origin']}, by {bundle['by']}", "kept": bundle["kept_at"]}
+    facts = {"digest": bundle["digest"], "from": _origin(bundle), "kept": bundle["kept_at"]}
     if bundle["signed_by"]:
         facts["signed by"] = bundle["signed_by"]
     if bundle["sequence"] is not None:
@@ -182,21 +182,28 @@ def _facts(bundle: Mapping[str, Any]) -> dict[str, object]:
 
 def _table(bundles: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("digest", "revision", "sequence", "origin", "by", "signed by", "kept", "state"):
-        table.add_column(name, no_wrap=name in {"digest", "kept", "state"}, overflow="fold")
+    table.add_column("digest", no_wrap=True)
+    table.add_column("revision", overflow="fold")
+    table.add_column("from", overflow="fold")
+    table.add_column("kept", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     for each in bundles:
+        number = "" if each["sequence"] is None else f" #{each['sequence']}"
+        signed = f", signed by {each['signed_by']}" if each["signed_by"] else ""
         state = "in force" if each["active"] else "before" if each["previous"] else ""
         table.add_row(
             said(each["digest"].removeprefix("sha256:")[:12]),
-            said(each["revision"]),
-            said("" if each["sequence"] is None else each["sequence"]),
-            said(each["origin"]),
-            said(each["by"]),
-            said(each["signed_by"] or ""),
-            said(each["kept_at"]),
+            said(each["revision"] + number),
+            said(_origin(each) + signed),
+            said(each["kept_at"][:16].replace("T", " ")),
             said(state, "green" if each["active"] else "dim"),
         )
     return table
+
+
+def _origin(bundle: Mapping[str, Any]) -> str:
+    """Return where a bundle came from, in a few words."""
+    return f"published by {bundle['by']}" if bundle["origin"] == "published" else "the source"
 
 
 def _done(text: str) -> None:
