@@ -154,7 +154,10 @@ REFUSED: Final = (
     TestFile("a rule", "test_a if p.allow with data.gateway.p.und as true", "policy.with_target"),
     TestFile("a rule beside it", "r := 1\ntest_a if r == 2 with r as 2", "policy.with_target"),
     TestFile("below a rule", "test_a if p.cfg.x with data.gateway.p.cfg.x as 2", "policy.with_target"),
-    TestFile("a function", "test_a if p.g(1) with data.gateway.p.g as true", "policy.with_target"),
+    TestFile("a function", "test_a if p.nf(1) == 9 with data.gateway.p.nf as 9", "policy.with_target"),
+    TestFile(
+        "a function beside it", "h(x) := x\ntest_a if h(1) == 9 with data.gateway.t_test.h as 9", "policy.with_target"
+    ),
     TestFile("a package", 'test_a if p.allow with data.gateway.p as {"allow": true}', "policy.with_target"),
     TestFile("what packages lie under", "test_a if p.allow with data.gateway as {}", "policy.with_target"),
     TestFile("all data", "test_a if p.allow with data as {}", "policy.with_target"),
@@ -167,7 +170,7 @@ REFUSED: Final = (
     ),
     TestFile(
         "a builtin by a function of constants",
-        'one("a", _) := true\ntest_a if startswith("a", "b") with startswith as one',
+        'one(1) := 7\ntest_a if count("a") == 7 with count as one',
         "policy.with_target",
     ),
     TestFile(

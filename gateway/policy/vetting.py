@@ -48,13 +48,24 @@ def vet(
     for module in parsed:
         check_package(module, roots, data, kinds)
     uses: dict[Path, list[Use]] = defaultdict(list)
-    packages = frozenset(module.package for module in parsed)
-    for module in parsed:
-        table = RuleTable(module, kinds, packages, ALLOWED | builtins_allowed)
+    tables = rule_tables(parsed, kinds, ALLOWED | builtins_allowed)
+    for module, table in zip(parsed, tables, strict=True):
         for rule in module.rules:
             uses[(*module.package, rule.name)] += vet_rule(table, rule)
     check_recursion(uses, kinds)
     compile_modules(parsed)
+
+
+def rule_tables(
+    modules: Sequence[ParsedModule],
+    kinds: Mapping[Path, str],
+    builtins: frozenset[str],
+    *,
+    tests: Collection[str] = (),
+) -> list[RuleTable]:
+    """Return what names mean in each of these modules, loaded together; `tests` are the paths of test files."""
+    packages = frozenset(module.package for module in modules)
+    return [RuleTable(module, kinds, packages, builtins, tests=module.path in tests) for module in modules]
 
 
 def rule_kinds(modules: Sequence[ParsedModule], builtins: frozenset[str]) -> dict[Path, str]:

@@ -14,8 +14,8 @@ from engine.values import JsonObject
 from gateway.errors import PolicyInvalidError
 from gateway.policy.builtins import ALLOWED
 from gateway.policy.rego_ast import ParsedModule, Path, Rule, compile_modules, parse_module
-from gateway.policy.vetting import Module, check_package, check_recursion, rule_kinds
-from gateway.policy.vetting_names import RuleTable, Use
+from gateway.policy.vetting import Module, check_package, check_recursion, rule_kinds, rule_tables
+from gateway.policy.vetting_names import Use
 from gateway.policy.vetting_rules import vet_rule
 
 TEST_PREFIX: Final = "test_"
@@ -70,22 +70,20 @@ def _vet_together(
         PolicyInvalidError: what concerns no rule alone.
     """
     kinds = rule_kinds([*policy, *tests], frozenset())  # names of builtins: `_check_name`
-    packages = frozenset(module.package for module in (*policy, *tests))
     owned = {(*module.package, rule.name) for module in policy for rule in module.rules}
     uses: dict[Path, list[Use]] = defaultdict(list)
     for module in tests:
         check_package(module, roots, data, kinds)
-        table = RuleTable(module, kinds, packages, builtins, tests=True)
+    together = [*policy, *tests]
+    tables = rule_tables(together, kinds, builtins, tests={module.path for module in tests})
+    for module, table in zip(together, tables, strict=True):
         for rule in module.rules:
             try:
-                _check_name(module, rule, owned, builtins)
+                if table.tests:
+                    _check_name(module, rule, owned, builtins)
                 uses[(*module.package, rule.name)] += vet_rule(table, rule)
             except PolicyInvalidError as error:
                 wrong.append(error)
-    for module in policy:
-        table = RuleTable(module, kinds, packages, builtins)
-        for rule in module.rules:
-            uses[(*module.package, rule.name)] += vet_rule(table, rule)
     if not wrong:
         check_recursion(uses, kinds)
         compile_modules([*policy, *tests])

@@ -18,7 +18,7 @@ from gateway.policy.authoring.suite import read_suite
 from gateway.policy.bundle import Bundle
 from tests import opa
 from tests.cli_runner import Ran, run
-from tests.rego_test_cases import ACCEPTED, DATA, POLICY
+from tests.rego_test_cases import ACCEPTED, DATA, POLICY, REFUSED
 
 POLICIES = opa.ROOT / "policies"
 PROGRAM, WHY_NOT = opa.find()
@@ -244,6 +244,37 @@ def test_what_vetting_of_tests_accepts_gets_opas_answer(tmp_path: Path) -> None:
     ]
     assert differ == []
     assert 0 < sum(opas.values()) < len(ACCEPTED)  # both answers occur, or nothing would be shown
+
+
+DIFFERENT = (
+    "a function beside it",
+    "all data",
+    "a builtin by a value",
+    "a builtin by a builtin",
+    "a builtin by a function of constants",
+)
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_vetting_of_tests_refuses_really_differs(name: str, tmp_path: Path) -> None:
+    """Given to both engines as it is: another answer, or one refuses what the other answers."""
+    case = next(each for each in REFUSED if each.name == name and each.code == "policy.with_target")
+    source = case.source("t_test")
+    folder = tmp_path / "case"
+    folder.mkdir()
+    (folder / "p.rego").write_text(POLICY)
+    (folder / "t.rego").write_text(source)
+    (folder / "data.json").write_text(json.dumps(DATA))
+    assert PROGRAM is not None
+    command = [PROGRAM, "eval", "--format=json", "--data=.", "data.gateway.t_test.test_a"]
+    answer = orjson.loads(subprocess.run(command, capture_output=True, check=False, cwd=folder).stdout)
+    opas = "error" if "errors" in answer else bool(answer.get("result"))
+    try:
+        found = Interpreter.of([("p.rego", POLICY), ("t.rego", source)], DATA).ask("data.gateway.t_test.test_a")
+        regorus = "error" if found.status > 1 else found.defined
+    except RuntimeError:
+        regorus = "error"
+    assert regorus != opas
 
 
 def test_engine_opa_is_opa_itself() -> None:

@@ -15,7 +15,7 @@ from gateway.policy.authoring.sources import Sources
 from gateway.policy.builtins import ALLOWED
 from gateway.policy.bundle import Bundle
 from gateway.policy.rego_ast import ParsedModule, Path, parse_module
-from gateway.policy.vetting_names import RuleTable
+from gateway.policy.vetting import rule_tables
 from gateway.policy.vetting_rules import vet_rule
 
 FINDINGS_MAX: Final = 200
@@ -102,9 +102,7 @@ def _all(sources: Sources) -> Iterator[PolicyInvalidError]:
     for each in parsed:
         for rule in each.rules:
             kinds.setdefault((*each.package, rule.name), rule.kind)
-    packages = frozenset(each.package for each in parsed)
-    for each in parsed:
-        table = RuleTable(each, kinds, packages, ALLOWED)
+    for each, table in zip(parsed, rule_tables(parsed, kinds, ALLOWED), strict=True):
         for rule in each.rules:
             try:
                 vet_rule(table, rule)

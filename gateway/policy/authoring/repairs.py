@@ -19,6 +19,8 @@ from gateway.policy.authoring.variations import entry_for
 from gateway.policy.rego_ast import COMPREHENSIONS, Node, ParsedModule, Path, dotted, split
 
 MEMBERS_MAX: Final = 8
+_OPTIONAL: Final = frozenset({("input", "mission", "labels"), ("input", "parameters")})
+"""What a client may leave out: anything below. A document of the gateway has all its other fields."""
 _WILD: Final = "*"  # never suggested: it opens more than was asked for
 INTEGER_MAX: Final = 2**53
 _DEPTH_MAX: Final = 6
@@ -90,8 +92,20 @@ class Repairer:
             yield from self._member(fields, context)
         elif kind == "AssignExpr":
             yield from self._made(fields["rhs"], context, depth)
+        elif kind == "Call":
+            yield from self._text(fields, context)
         elif kind in {"RefDot", "RefBrack", "Var"} and (place := context.place(node)) is not None:
             yield from self._entry(place, context)
+
+    def _text(self, call: Node, context: Context) -> Iterator[Change]:
+        """A text has to begin or to end with another: its last part behind that one, or before it."""
+        name, params = dotted(call["fcn"]), call["params"]
+        if name not in {("startswith",), ("endswith",)}:
+            return
+        place, text, part = context.place(params[0]), self._value(params[0], context), self._value(params[1], context)
+        if place is not None and isinstance(text, str) and isinstance(part, str):
+            last = text.rstrip("/").rpartition("/")[2]
+            yield Change(place, "set", f"{part}{last}" if name == ("startswith",) else f"{text}{part}")
 
     def _compared(self, fields: Node, context: Context, depth: int) -> Iterator[Change]:
         sides = (fields["lhs"], fields["rhs"])
@@ -176,6 +190,9 @@ class Repairer:
         elif kind == "BoolExpr" and fields["op"] in _ORDER:
             contrary = {"Lt": "Ge", "Le": "Gt", "Gt": "Le", "Ge": "Lt"}[fields["op"]]
             yield from self._compared({**fields, "op": contrary}, context, depth)
+        elif kind == "BoolExpr" and fields["op"] == "Eq":
+            places = (context.place(side) for side in (fields["lhs"], fields["rhs"]))
+            yield from (Change(place, "remove") for place in places if place is not None and place[:-1] in _OPTIONAL)
         elif kind == "BoolExpr" and fields["op"] == "Ne":
             yield from self._compared({**fields, "op": "Eq"}, context, depth)
         elif kind in {"RefDot", "RefBrack", "Var"} and (place := context.place(node)) is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.policy.authoring.laboratory import Laboratory
 from gateway.policy.bundle_files import read_folder, write_archive
 from tests.cli_runner import Ran, run
 from tests.policy_documents import effect, step
@@ -396,6 +397,22 @@ class TestExplain:
         done = run("policy", "explain", "step", "-b", POLICIES, "-i", "-", stdin=step("transform", {}))
         assert done.code == 0
         assert "would be allowed" not in done.out
+
+    def test_a_policy_that_does_not_end_is_ended(self, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The worker is killed behind the deadline: what is told is a deny, and that nothing more is known."""
+        monkeypatch.setattr("gateway.policy.authoring.laboratory.DEADLINE_MS", 200)
+        monkeypatch.setattr(Laboratory.explain, "__kwdefaults__", {"deadline_ms": 200})
+        names = "; ".join(f"some x{i} in xs" for i in range(9))
+        rule(
+            bundle,
+            "package gateway.step\n\nimport rego.v1\n\n"
+            'deny contains {"code": "a", "message": "m", "rule": "r"} if {\n'
+            f"\txs := [{', '.join(map(str, range(20)))}]\n\tcount([1 | {names}]) == 0\n}}\n",
+        )
+        done = run("policy", "explain", "step", "-b", bundle, "-i", "-", "-o", "json", stdin=step("transform", {}))
+        told: Any = done.json
+        assert (done.code, told["complete"], told["needs"]) == (3, False, None)
+        assert [reason["code"] for reason in told["decision"]["reasons"]] == ["policy.timeout"]
 
     def test_only_decisions_are_explained(self) -> None:
         """Another rule is a usage error."""
