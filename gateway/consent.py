@@ -204,11 +204,11 @@ def _held(ready: ReadyStep, event: EventType, facts: JsonObject) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Consented:
-    """A yes for which people's is enough, what policy was asked for it, and whether anybody was waited for."""
+    """Every yes of policy on the way, of which the last is one for which people's is enough, and all are obeyed."""
 
-    decision: Decision
-    document: bytes
-    waited: bool
+    decisions: tuple[Decision, ...]
+    document: bytes  # of the last
+    waited: bool  # somebody was waited for
 
 
 class Consent:
@@ -228,14 +228,14 @@ class Consent:
         self._defaults = defaults
 
     async def given(self, matter: Matter, decision: Decision, evidence: dict[str, JsonValue]) -> Consented:
-        """Return the yes with which a matter goes on, of which `decision` has wanted a person's; `evidence` is told.
+        """Return with what a matter goes on of which `decision` has wanted a person's yes; `evidence` is told.
 
         Raises:
             PolicyDeniedError: a person or policy said no, nobody decided in time, or no yes was enough
                 (`approval.insufficient`); `policy.obligation_unsupported`, nobody may be asked, or not so.
             FaultError: as `People.agreed`.
         """
-        waited = False
+        waited, decisions = False, [decision]
         for _ in range(ASKED_MAX):
             question = self._question(matter, decision)
             matter.held({**evidence, "approval": question.facts()})
@@ -247,8 +247,11 @@ class Consent:
             decision = await self._policy.decide(matter.entrypoint, asked)
             note(decision, evidence)
             require(decision)
+            decisions.append(decision)
+            if pointers := {pointer for each in decisions for pointer in each.redact}:
+                evidence["redact"] = sorted(pointers)
             if decision.require_approval is None or set(agreement.roles) & set(self._approvers(decision)):
-                return Consented(decision, asked, waited)
+                return Consented(tuple(decisions), asked, waited)
         message = f"{ASKED_MAX} people have agreed, and policy still asks for another approval"
         raise PolicyDeniedError([Reason("approval.insufficient", message, _RULE)])
 

@@ -218,20 +218,19 @@ class StepPipeline:
         decision = await self._policy.decide("step", asked)
         note(decision, evidence)
         require(decision)
+        answers: tuple[Decision, ...] = (decision,)
         if decision.require_approval is not None:
             consented = await self._consent.given(Matter.of_step(ready), decision, evidence)
-            decision, asked = consented.decision, consented.document
-        profile = decision.profile or ready.profile
+            answers, asked = consented.decisions, consented.document
+        profile = answers[-1].profile or ready.profile
         evidence["profile"] = profile
         _require_open(ready.admitted.sanitized.level.profile_violation(profile, "profile"))
-        constraints = granted.constraints.narrow(self._profile(profile, decision))
-        of_mission = (*ready.admitted.earlier, ready.admitted.decision)
-        for each in of_mission:
+        constraints = granted.constraints.narrow(self._profile(profile, answers[-1]))
+        for each in (*ready.admitted.earlier, ready.admitted.decision, *answers):
             if each.profile is not None:
                 constraints = constraints.narrow(self._profile(each.profile, each))
-        for limits in (*(each.constraints for each in of_mission), decision.constraints):
-            if limits:
-                constraints = constraints.narrow_by(limits)
+            if each.constraints:
+                constraints = constraints.narrow_by(each.constraints)
         hooks = self._hooks.current  # after a wait as well: a screen that is new holds for what is under way
         if hooks.at("screen", "step"):
             seen, behalf = ready.seen, _behalf(ready.admitted, ready.target)
@@ -242,7 +241,7 @@ class StepPipeline:
         evidence["fuel_max"] = constraints.fuel_max
         evidence["memory_bytes_max"] = constraints.memory_bytes_max
         evidence["output_bytes_max"] = constraints.output_bytes_max
-        return replace(granted, constraints=constraints).also_redacting(decision.redact)
+        return replace(granted, constraints=constraints).also_redacting(answers)
 
     def _profile(self, name: str, decision: Decision) -> ExecutionConstraints:
         """Return a profile as the bundle that gave the decision has it."""
@@ -354,20 +353,22 @@ class StepPipeline:
             decision = await self._policy.decide("effect", asked)
             note(decision, evidence)
             require(decision)
+            answers: tuple[Decision, ...] = (decision,)
             waited = False
             if decision.require_approval is not None:
                 consented = await self._consent.given(Matter.of_effect(ready, call, index), decision, evidence)
-                decision, waited = consented.decision, consented.waited
+                answers, waited = consented.decisions, consented.waited
         request = EffectRequest(
             op=call.op,
             args=call.args,
             key=ready.effect_key(call, index),
             timeout_seconds=self._performing.seconds_max(call.op),
         )
-        pointers = decision.redact if before is None else (*before.redaction.pointers, *decision.redact)
+        pointers = {pointer for each in answers for pointer in each.redact}
+        pointers.update(before.redaction.pointers if before is not None else ())
         return AllowedEffect(
             request=request,
-            scope=ready.effect_scope(call, index, decision.bundle),
+            scope=ready.effect_scope(call, index, answers[-1].bundle),
             redaction=Redaction.of_outcome(pointers) if pointers else NO_REDACTION,
             waited=waited,
         )

@@ -251,8 +251,9 @@ class Granted:
     constraints: ExecutionConstraints
     redaction: Redaction = NO_REDACTION  # of its output
 
-    def also_redacting(self, pointers: Sequence[str]) -> "Granted":
-        """Return the same with more of the output masked."""
+    def also_redacting(self, answers: Sequence[Decision]) -> "Granted":
+        """Return the same with as much more of the output masked as these answers of policy want."""
+        pointers = [pointer for each in answers for pointer in each.redact]
         return replace(self, redaction=Redaction.of((*self.redaction.pointers, *pointers))) if pointers else self
 
 

@@ -43,8 +43,8 @@ class Clearance:
         self._decision = decision
         self._trail = trail
 
-    async def decision(self) -> Decision:
-        """Return the yes with which the mission begins, once a person has agreed; the log has it, or the refusal.
+    async def decisions(self) -> tuple[Decision, ...]:
+        """Return policy's answers since, once a person has agreed; the log has the last, or the refusal.
 
         Raises:
             RefusalError: a person or policy said no, nobody decided in time, or a screen is against it now.
@@ -54,7 +54,8 @@ class Clearance:
         note(self._decision, evidence)
         try:
             consented = await self._consent.given(self._matter(), self._decision, evidence)
-            cleared = await self._admission.screened(self._sanitized, self._caller, consented.decision, evidence)
+            *before, last = consented.decisions[1:]
+            cleared = await self._admission.screened(self._sanitized, self._caller, last, evidence)
             cleared.require()
         except EngineError as error:
             self._trail.record(EventType.MISSION_REFUSED, self._mission_id, {**evidence, **refusal_document(error)})
@@ -62,7 +63,7 @@ class Clearance:
         self._trail.record(EventType.MISSION_CLEARED, self._mission_id, evidence)
         if cleared.labels != self._decision.labels:
             await self._store.set_decision_labels(self._mission_id, cleared.labels)
-        return cleared
+        return (*before, cleared)
 
     def _matter(self) -> Matter:
         mission = self._sanitized.plan.mission

@@ -217,13 +217,13 @@ class Execution:
             return
         keeping = asyncio.create_task(self._keep())  # people take their time: what watchers have heard must outlast it
         try:
-            cleared = await self._threshold.wait("approval", clearance.decision())
+            cleared = await self._threshold.wait("approval", clearance.decisions())
         except RefusalError as error:
             self._refused(error)
         except EngineError as error:
             self._stop(error)
         else:
-            self._decisions += () if cleared is None else (cleared,)
+            self._decisions += cleared or ()
         finally:
             self._recorder.settle()
             await keeping

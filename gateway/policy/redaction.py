@@ -4,9 +4,9 @@ A pointer is RFC 6901, with `*` for every member or element of one level, and be
 `/output/body/ssn` of a step, `/outcome/headers/set-cookie` of an effect. What matches nothing changes nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from engine.values import JsonValue
 
@@ -65,7 +65,10 @@ class Redaction:
         The value itself is left as it is; what it shares with the result is not masked. A place that is masked already
         counts for nothing, so that twice is as once.
         """
-        return _masked(value, [self._root]) if self.pointers else (value, 0)
+        root = _Place([self._root])
+        if root.whole:
+            return MASK, int(value != MASK)
+        return _masked(value, root) if self.pointers and isinstance(value, dict | list) else (value, 0)
 
 
 NO_REDACTION: Final = Redaction()
@@ -111,39 +114,58 @@ def _tree(paths: Iterable[Sequence[str]]) -> _Node:
     return root
 
 
-def _masked(value: JsonValue, nodes: Sequence[_Node]) -> tuple[JsonValue, int]:
-    """Mask one value by what holds for it; the depth of the recursion is that of the pointers."""
-    if any(node.whole for node in nodes):
-        return MASK, int(value != MASK)
-    if isinstance(value, dict):
-        changed, count = dict(value), 0
-        for name in _names(nodes, value):
-            changed[name], masked = _masked(value[name], _of(nodes, name))
-            count += masked
-        return (changed, count) if count else (value, 0)
-    if isinstance(value, list):
-        elements, count = list(value), 0
-        names = {str(at): at for at in range(len(value))} if any(ANY in node.below for node in nodes) else None
-        for name, at in (names or _indices(nodes, len(value))).items():
-            elements[at], masked = _masked(value[at], _of(nodes, name))
-            count += masked
-        return (elements, count) if count else (value, 0)
-    return value, 0
+def _masked(value: dict[str, JsonValue] | list[JsonValue], place: "_Place") -> tuple[JsonValue, int]:
+    """Mask what is below a value by what holds for it; the depth of the recursion is that of the pointers."""
+    changed: Any = None
+    count = 0
+    for key, member, below in place.within(value):
+        if below.whole:
+            masked: JsonValue = MASK
+            more = int(member != MASK)
+        elif isinstance(member, dict | list):
+            masked, more = _masked(member, below)
+        else:
+            continue
+        if more:
+            changed = value.copy() if changed is None else changed
+            changed[key] = masked
+            count += more
+    return (changed, count) if count else (value, 0)
 
 
-def _of(nodes: Sequence[_Node], name: str) -> list[_Node]:
-    """Return what holds for one member or element."""
-    return [node.below[key] for node in nodes for key in {name, ANY} if key in node.below]
+class _Place:
+    """The nodes that hold for one place of a value; what holds below it is worked out where a value goes there."""
 
+    __slots__ = ("_every", "_named", "_nodes", "whole")
 
-def _names(nodes: Sequence[_Node], value: dict[str, JsonValue]) -> Iterable[str]:
-    """Return the members that any pointer goes on with."""
-    if any(ANY in node.below for node in nodes):
-        return value
-    return {name for node in nodes for name in node.below if name in value}
+    def __init__(self, nodes: Sequence[_Node]) -> None:
+        self.whole = any(node.whole for node in nodes)
+        self._nodes = nodes
+        self._every: _Place | None = None  # of members and elements that no pointer names
+        self._named: dict[str, _Place] | None = None
 
+    def within(self, value: dict[str, JsonValue] | list[JsonValue]) -> Iterator[tuple[str | int, JsonValue, "_Place"]]:
+        """Yield the members or elements that any pointer goes on with, and what holds for each."""
+        named = self._expanded() if self._named is None else self._named
+        every = self._every
+        if isinstance(value, dict):
+            if every is None:
+                yield from ((name, value[name], below) for name, below in named.items() if name in value)
+            else:
+                yield from ((name, member, named.get(name, every)) for name, member in value.items())
+        elif every is None:
+            for name, below in named.items():  # RFC 6901 writes an index without leading zeros
+                if name.isascii() and name.isdecimal() and str(at := int(name)) == name and at < len(value):
+                    yield at, value[at], below
+        else:
+            for at, element in enumerate(value):
+                yield at, element, named.get(str(at), every) if named else every
 
-def _indices(nodes: Sequence[_Node], count: int) -> dict[str, int]:
-    """Return the elements that any pointer names: RFC 6901 writes an index without leading zeros."""
-    wanted = {name for node in nodes for name in node.below if name.isascii() and name.isdecimal()}
-    return {name: int(name) for name in wanted if str(int(name)) == name and int(name) < count}
+    def _expanded(self) -> dict[str, "_Place"]:
+        every = [node.below[ANY] for node in self._nodes if ANY in node.below]
+        names = {name for node in self._nodes for name in node.below if name != ANY}
+        self._every = _Place(every) if every else None
+        self._named = {
+            name: _Place([*every, *(node.below[name] for node in self._nodes if name in node.below)]) for name in names
+        }
+        return self._named

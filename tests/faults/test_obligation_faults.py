@@ -15,6 +15,7 @@ from gateway.client import Client, Server
 from gateway.config import CONFIG_NAME
 from gateway.errors import StoreError
 from gateway.home import NewHome
+from tests.cli_runner import run
 from tests.gateways import Program, calling, change_policy_data, events_of, new_home
 from tests.integration.test_crashes import counting
 from tests.obliging import oblige
@@ -34,8 +35,13 @@ def asking_home(folder: Path, port: int, entrypoint: str) -> NewHome:
     def change(config: dict[str, Any]) -> None:
         config["networks"]["allow"] = [f"127.0.0.1:{port}"]
         config["http"]["hosts"]["127.0.0.1"] = {"ports": [port], "methods": ["POST"]}
+        rule = {"effects": ["http.request"], "hosts": ["127.0.0.1"], "kinds": ["http"], "tenants": ["default"]}
+        config["secrets"] = {"TOKEN": rule}
 
     change_policy_data(made, change)
+    (folder / "value").write_bytes(b"hunter2-and-more")
+    kept = run("secret", "set", "TOKEN", "--from-file", folder / "value", "--home", made.home)
+    assert kept.code == 0, kept.err
     key = "mission" if entrypoint == "mission" else "order"
     oblige(made, **{entrypoint: {key: {"require_approval": True, "labels": {"a": "b"}}}})
     with (made.home / CONFIG_NAME).open("a") as config:
@@ -56,11 +62,15 @@ def asked(client: Client, mission_id: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
 def test_a_gateway_that_is_killed_around_a_yes_acts_once(tmp_path: Path, entrypoint: str) -> None:
-    """Killed while it waits, and again right after the yes: the question is the same, and so is the answer."""
+    """Killed while it waits, and again right after the yes: the question is the same, and so is the answer.
+
+    Though the handles of its secret are others in each process.
+    """
     with counting() as (port, orders):
         made = asking_home(tmp_path, port, entrypoint)
         url = f"http://127.0.0.1:{port}/orders"
-        fields = {"kind": "http", "url": url, "method": "POST", "body": "x", "idempotent": True}
+        fields: dict[str, Any] = {"kind": "http", "url": url, "method": "POST", "body": "x", "idempotent": True}
+        fields["headers"] = {"authorization": "Bearer ${secrets.TOKEN}"}
         program = Program.start(made)
         with calling(program.address, made) as client:
             mission_id = client.submit(orjson.dumps(mission(step("order", **fields))), "r")["mission_id"]

@@ -242,6 +242,26 @@ class TestSteps:
 
         story(tell)
 
+    def test_what_was_said_before_the_wait_holds_as_well(self) -> None:
+        """Bounds and masks of each answer, whichever came first; the log has all the pointers."""
+
+        async def tell(world: World) -> None:
+            world.policy.answers["step"] = lambda asked: (
+                wanting(constraints={"fuel_max": 7}, redact=("/output/b",))
+                if asked["approval"] is None
+                else wanting(redact=("/output/c",), profile="observational")
+            )
+            mission_id = await waiting(world, mission(step("a", output={"b": 1, "c": 2, "d": 3})))
+            await decide(world)
+            view = await outcome(world, mission_id)
+            assert view.result["step_results"]["a"]["output"] == {"b": "[redacted]", "c": "[redacted]", "d": 3}
+            assert world.sandbox.runs[0][2].fuel_max == 7
+            [allowed] = world.log.of("step.allowed")
+            assert allowed.details["redact"] == ["/output/b", "/output/c"]
+            assert allowed.details["profile"] == "observational"
+
+        story(tell)
+
     def test_a_message_that_hides_something_is_no_question(self) -> None:
         """Policy may put a client's text into it; a person has to see all of it."""
 
@@ -328,6 +348,21 @@ class TestEffects:
             view = await outcome(world, mission_id)
             assert view.result["step_results"]["a"]["error"]["code"] == "policy.denied"
             assert world.performer.performed == []
+
+        story(tell)
+
+    def test_a_mask_outlasts_a_wait(self) -> None:
+        """Of an effect that was decided before it, though policy no longer asks for that."""
+
+        async def tell(world: World) -> None:
+            world.policy.answers["effect"] = replace(YES, redact=("/outcome/done",))
+            nap = {"op": "timer.sleep", "args": {"ms": 5}}
+            mission_id = await waiting(world, mission(step("a", kind="sleeping", batches=[[NAP, write()], [nap]])))
+            world.policy.answers["effect"] = YES
+            await world.settled()
+            entries = world.store.connection.execute("SELECT entry FROM effects ORDER BY idx").fetchall()
+            assert [b"[redacted]" in row["entry"] for row in entries] == [False, True, False]
+            assert (await outcome(world, mission_id)).state is MissionState.COMPLETED
 
         story(tell)
 
