@@ -150,7 +150,7 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
 def _require_key(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
     row = connection.execute("SELECT value FROM meta WHERE name = 'check'").fetchone()
     if row is None or row["value"] != check:
-        message = f"{path}: its decisions were recorded with another key; put that vault back, or move the file away"
+        message = f"{path}: its decisions were recorded with another key; put that key back, or move the file away"
         raise StoreError(message, code="decisions.other_key")
 
 

@@ -1,12 +1,19 @@
-"""Keys of the records: derived from the vault's, so that who has only the database's file can read nothing of it.
+"""Keys of the records: who has only the database's file can read nothing of it.
 
-The root is HKDF-SHA256 of the vault's key of handles, which stays the same when master and data keys are rotated. Each
-day has a key of its own, so that one key seals at most a day's documents: AES-GCM with random nonces allows 2^32 of
-them (NIST SP 800-38D, 8.3), which is 49,000 a second. A third key makes the tags by which a person's rows are found.
+    keys/decisions.key    as keys/secrets.key (`gateway.vault.master`), where that is a file
+
+With a passphrase no key may lie in the home: the root is then that of the vault's key of handles, which stays the same
+when passphrase and data key are changed. Elsewhere it is a file of its own, so that a vault which is damaged, or whose
+key is gone, stops the steps that need a secret and nothing else.
+
+From the root comes, by HKDF-SHA256, a key for each day, so that one key seals at most a day's documents: AES-GCM with
+random nonces allows 2^32 of them (NIST SP 800-38D, 8.3), which is 49,000 a second. Another key makes the tags by which
+a person's rows are found.
 """
 
 import hashlib
 import hmac
+import os
 from collections import OrderedDict
 from typing import Final, Self
 
@@ -18,9 +25,10 @@ from engine.clock import Clock
 from engine.lru import LruCache
 from gateway.errors import SecretError, StoreError
 from gateway.vault.keeper import Keeper
-from gateway.vault.master import MasterSource
+from gateway.vault.master import MasterSource, read_key, write_key
 from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, Place, Sealed, seal_with, unseal_with, wipe
 
+KEY_FILE: Final = "keys/decisions.key"
 FORMAT: Final = "missiongate.decisions/1"
 _DAYS_HELD_MAX: Final = 64  # ciphers of days that are kept ready
 _TAGS_HELD_MAX: Final = 1_024
@@ -39,13 +47,24 @@ class RecordKeys:
         self.check: Final = _derived(root, b"check")  # tells two roots apart, and says nothing of either
 
     @classmethod
-    def of(cls, source: MasterSource, clock: Clock) -> Self:
-        """Return the keys of a home; a vault that is missing is made, since its key is what they come from.
+    def of(cls, source: MasterSource, clock: Clock, *, first: bool = False) -> Self:
+        """Return the keys of a home.
+
+        Args:
+            source: says whether there is a passphrase, and where the home is.
+            clock: of the vault's changes.
+            first: nothing was ever recorded there: a key that is missing is made.
 
         Raises:
-            SecretError: the vault or its key cannot be had: nothing is recorded then, and nothing decided.
+            SecretError: the key cannot be had: nothing is recorded then, and nothing decided.
         """
-        root = Keeper(source, clock).handle_key()
+        if source.stretched:
+            root = Keeper(source, clock).handle_key()
+        else:
+            path = source.home / KEY_FILE
+            if first and not path.exists():
+                write_key(path, os.urandom(KEY_BYTES))
+            root = read_key(path)
         try:
             return cls(root)
         finally:

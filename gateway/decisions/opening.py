@@ -76,7 +76,8 @@ async def decision_records(
     """
     async with AsyncExitStack() as stack:
         stack.callback(_unlock, lock(home / DATABASE_FILE))
-        keys = await asyncio.to_thread(RecordKeys.of, source, clock)
+        first = not (home / DATABASE_FILE).exists()
+        keys = await asyncio.to_thread(RecordKeys.of, source, clock, first=first)
         stack.callback(keys.wipe)
         log_file = None
         if settings.log_file is not None:

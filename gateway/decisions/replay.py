@@ -6,7 +6,7 @@ asked exactly what was asked then.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
@@ -114,7 +114,7 @@ async def replay(
         StoreError: the records cannot be read on.
     """
     remaining = iter(records)
-    while chunk := list(islice(remaining, AT_ONCE)):
+    while chunk := await _next(remaining):
         for change in await asyncio.gather(*(_compared(record, candidate) for record in chunk)):
             summary.asked += 1
             if change is None:
@@ -122,6 +122,16 @@ async def replay(
             else:
                 summary.counts[change.kind] += 1
                 yield change
+
+
+async def _next(records: Iterator[Recorded | Unreadable]) -> list[Recorded | Unreadable]:
+    """Return the next records: read, opened and verified in a thread, which is waited for also by who is cancelled."""
+    reading = asyncio.ensure_future(asyncio.to_thread(lambda: list(islice(records, AT_ONCE))))
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        await asyncio.wait([reading])  # or its file would be closed under it
+        raise
 
 
 async def _compared(record: Recorded | Unreadable, candidate: PolicyEngine) -> Change | None:

@@ -10,8 +10,10 @@ import orjson
 from engine.clock import SystemClock
 from gateway.calling import CallError
 from gateway.config import CONFIG_NAME, load_config
+from gateway.decisions.keys import KEY_FILE
 from gateway.decisions.records import Filter, Recorded, Records
 from gateway.home import NewHome
+from gateway.vault.master import write_key
 from tests.cli_runner import run
 from tests.collector import collecting
 from tests.decision_records import eventually
@@ -138,14 +140,15 @@ def test_a_gateway_that_cannot_record_does_not_start(tmp_path: Path) -> None:
     """Records of another key, a passphrase that is not there, a mask that is none: told with a code."""
     made = new_home(tmp_path)
     asyncio.run(two_missions(made))
-    vault = made.home / "secrets" / "vault.json"
-    kept = vault.read_bytes()
-    vault.unlink()
+    key = made.home / KEY_FILE
+    kept = key.rename(tmp_path / "kept")
+    _, errors, text = serve_fails(made)
+    assert [error["code"] for error in errors] == ["secret.key_unreadable"]
+    assert "decisions.key" in text
+    write_key(key, b"k" * 32)
     _, errors, text = serve_fails(made)
     assert [error["code"] for error in errors] == ["decisions.other_key"]
-    assert "another key" in text
-    vault.write_bytes(kept)
-    vault.chmod(0o600)
+    kept.rename(key)
 
     def mask(config: dict[str, Any]) -> None:
         config["decision_log"] = {"mask": [{"op": "remove", "path": "/labels"}]}

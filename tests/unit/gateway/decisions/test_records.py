@@ -1,5 +1,7 @@
 """Records at rest: what is written opens again, nothing of it is in the clear, and nothing that was changed opens."""
 
+import asyncio
+import os
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import pytest
 
 from engine.clock import SystemClock
 from gateway.decisions.entry import decision_id
-from gateway.decisions.keys import RecordKeys
+from gateway.decisions.keys import KEY_FILE, RecordKeys
 from gateway.decisions.records import Records, Unreadable
 from gateway.decisions.rows import Row, document_place, pack
 from gateway.errors import ConfigurationError, EngineError, NotFoundError, SecretError, StoreError
@@ -22,7 +24,8 @@ from gateway.events import digest
 from gateway.policy.decision import Decision, denied
 from gateway.policy.obligations import ApprovalDemand
 from gateway.vault.keeper import Keeper
-from gateway.vault.master import KEY_FILE, MasterSource
+from gateway.vault.master import KEY_FILE as SECRETS_KEY_FILE
+from gateway.vault.master import MasterSource, write_key
 from gateway.vault.vault_file import VAULT_FILE
 from tests.decision_records import DIGEST, NO, YES, Answers, Home
 from tests.policy_documents import effect, mission, rpc, step
@@ -293,20 +296,24 @@ async def test_a_mission_a_person_and_a_decision_can_be_erased(home: Home) -> No
         assert connection.execute("SELECT id FROM outbox").fetchall() == [(again.id,)]
 
 
-async def test_keys_are_rotated_and_records_still_open(home: Home) -> None:
-    """A rotation changes the key that is on the disk, and nothing that was recorded."""
+async def test_the_vault_is_another_matter(home: Home) -> None:
+    """Rotated, damaged or without its key: records have a key of their own, and go on."""
+    keeper = Keeper(home.source, SystemClock())
+    keeper.set("acme", "A", bytearray(b"a value of some length"))
     await record(home, DOCUMENT)
-    before = (home.path / KEY_FILE).read_bytes()
-    Keeper(home.source, SystemClock()).rotate()
-    assert (home.path / KEY_FILE).read_bytes() != before
+    keeper.rotate()
     await record(home, DOCUMENT)
-    assert [each.document for each in home.opened()] == [DOCUMENT, DOCUMENT]
+    (home.path / "secrets" / VAULT_FILE).write_bytes(b"damaged")
+    (home.path / SECRETS_KEY_FILE).unlink()
+    await record(home, DOCUMENT)
+    assert [each.document for each in home.opened()] == [DOCUMENT] * 3
 
 
 async def test_another_key_is_refused(home: Home) -> None:
-    """With another vault nothing is recorded beside what it could not read, and nothing is read."""
+    """With another key nothing is recorded beside what it could not read, and nothing is read."""
     await record(home, DOCUMENT)
-    (home.path / "secrets" / VAULT_FILE).unlink()
+    (home.path / KEY_FILE).unlink()
+    write_key(home.path / KEY_FILE, os.urandom(32))
     with pytest.raises(StoreError) as refused:
         await record(home, DOCUMENT)
     assert refused.value.code == "decisions.other_key"
@@ -315,28 +322,62 @@ async def test_another_key_is_refused(home: Home) -> None:
     assert unread.value.code == "decisions.other_key"
 
 
-async def test_without_a_key_nothing_begins(home: Home) -> None:
-    """A passphrase that is missing, short, or a damaged vault: no record in the clear, no file, no decision."""
+@pytest.mark.parametrize("damage", ["gone", "garbage", "open to others"])
+async def test_without_a_key_nothing_begins(home: Home, damage: str) -> None:
+    """No record in the clear, no new key beside what an old one has sealed, no decision."""
+    await record(home, DOCUMENT)
+    key = home.path / KEY_FILE
+    if damage == "gone":
+        key.unlink()
+    elif damage == "garbage":
+        key.write_bytes(b"garbage")
+    else:
+        key.chmod(0o644)
+    before = home.database.read_bytes()
+    for begin in (lambda: record(home, DOCUMENT), lambda: asyncio.to_thread(home.read)):
+        with pytest.raises(SecretError) as missing:
+            await begin()
+        assert missing.value.code == "secret.key_unreadable"
+    assert (home.database.read_bytes(), key.exists()) == (before, damage != "gone")
+
+
+def with_passphrase(home: Home, phrase: bytes, name: str = "passphrase") -> Path:
+    path = home.path / name
+    path.write_bytes(phrase)
+    path.chmod(0o600)
+    home.source = MasterSource(home.path, path)
+    return path
+
+
+async def test_a_passphrase_leaves_no_key_in_the_home(home: Home) -> None:
+    """The key comes from the vault, which is made; a new passphrase opens what the old one has sealed."""
+    with_passphrase(home, b"a passphrase of some length")
+    await record(home, DOCUMENT)
+    assert not (home.path / KEY_FILE).exists()
+    keeper = Keeper(home.source, SystemClock())
+    following = with_passphrase(home, b"another passphrase of a length", "following")
+    keeper.rotate(following)
+    await record(home, DOCUMENT)
+    assert [each.document for each in home.opened()] == [DOCUMENT] * 2
+
+
+async def test_without_the_passphrase_nothing_begins(home: Home) -> None:
+    """Missing, short or another: no record in the clear, no file, no decision."""
     home.source = MasterSource(home.path, home.path / "passphrase")
     with pytest.raises(SecretError) as missing:
         await record(home, DOCUMENT)
     assert missing.value.code == "secret.key_unreadable"
-    (home.path / "passphrase").write_bytes(b"short")
-    (home.path / "passphrase").chmod(0o600)
+    with_passphrase(home, b"short")
     with pytest.raises(EngineError) as weak:
         await record(home, DOCUMENT)
     assert weak.value.code == "secret.weak_passphrase"
     assert not home.database.exists()
-
-
-async def test_a_passphrase_does(home: Home) -> None:
-    """The vault that it needs is made with a salt of its own."""
-    phrase = home.path / "passphrase"
-    phrase.write_bytes(b"a passphrase of some length")
-    phrase.chmod(0o600)
-    home.source = MasterSource(home.path, phrase)
+    with_passphrase(home, b"a passphrase of some length")
     await record(home, DOCUMENT)
-    assert [each.document for each in home.opened()] == [DOCUMENT]
+    with_passphrase(home, b"another one of some length")
+    with pytest.raises(SecretError) as other:
+        await record(home, DOCUMENT)
+    assert other.value.code == "secret.damaged"
 
 
 async def test_two_gateways_do_not_write_at_once(home: Home) -> None:
@@ -352,6 +393,8 @@ async def test_files_of_others_are_refused(home: Home) -> None:
     with pytest.raises(NotFoundError) as none:
         home.read()
     assert none.value.code == "decisions.none"
+    await record(home, DOCUMENT)
+    home.database.unlink()
     with edited(home) as connection:
         connection.execute("CREATE TABLE foreign_ (a)")
     for code, change in (

@@ -1,6 +1,9 @@
 """Replay of decisions: each that would change is named, and each that cannot be compared as well."""
 
+import asyncio
 import sqlite3
+import threading
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from gateway.decisions.records import Recorded, Unreadable
 from gateway.decisions.replay import Change, ChangeKind, Summary, replay
 from gateway.errors import Reason
 from gateway.policy.bundle import Bundle
@@ -154,3 +158,28 @@ async def test_the_bundle_that_decided_changes_nothing(home: Home) -> None:
     changes, summary = await replayed(home, RegorusEngine(closed))
     assert {each.kind for each in changes} == {ChangeKind.DENIED, ChangeKind.ALLOWED}
     assert summary.same == 1
+
+
+async def test_one_who_is_cancelled_leaves_no_reader_behind(home: Home) -> None:
+    """The file may be closed when the replay has ended, whichever way."""
+    began, finish, ended = threading.Event(), threading.Event(), []
+
+    def records() -> Iterator[Recorded | Unreadable]:
+        began.set()
+        finish.wait()
+        ended.append(True)
+        yield from home.read()
+
+    async def all_of_them() -> list[Change]:
+        return [each async for each in replay(records(), Answers(), Summary())]
+
+    task = asyncio.create_task(all_of_them())
+    await asyncio.to_thread(began.wait)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    await recorded(home, YES)
+    finish.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == [True]
