@@ -14,6 +14,7 @@ from engine.constraints.quotas import Quota
 from engine.fields import camel_case
 from gateway.addresses import AddressPolicy
 from gateway.admission import Admission
+from gateway.bundles.configured import bundle_of_home
 from gateway.config import Config
 from gateway.consent import ApprovalDefaults, approval_defaults
 from gateway.constrained.data import quota_from, rules_from
@@ -108,7 +109,7 @@ def load_rules(home: Path | None, config: Config) -> Rules:
     Raises:
         EngineError: bundle or hooks are not accepted.
     """
-    bundle = Bundle.load(bundled_policies() if home is None else home / config.policy.source)
+    bundle = Bundle.load(bundled_policies()) if home is None else bundle_of_home(home, config.policy)
     return rules_of(bundle, Site.of(home, config))
 
 

@@ -10,9 +10,10 @@ from gateway.bundles.bundles import Bundles
 from gateway.bundles.history import History
 from gateway.bundles.parts import BundlesParts
 from gateway.bundles.sources import ArchiveSource, BundleSource, FolderSource, UrlSource
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, PolicyInvalidError
 from gateway.events import Audit
 from gateway.policy.bundle import Bundle
+from gateway.policy.bundle_files import read_path
 from gateway.policy.signatures import BundleKey
 from gateway.policy_config import BundlesConfig, PolicyConfig
 
@@ -57,6 +58,27 @@ def configured_bundles(
             stale_seconds_max=bundles.stale_seconds_max,
         )
     )
+
+
+def bundle_of_home(home: Path, config: PolicyConfig) -> Bundle:
+    """Return the bundle that a gateway of this home decides by, without one: for `plan` and the like; blocks.
+
+    It is what a person has pinned there, or else what lies at the source, or for a server what was last in force.
+
+    Raises:
+        PolicyInvalidError: it is not accepted; `policy.no_bundle`: a server's, and no gateway has fetched it yet.
+        ConfigurationError: `config.policy_source`, `config.policy_key`.
+        StoreError: `policy.history`.
+    """
+    source, acceptance = source_of(home, config), acceptance_of(home, config, lambda _: None)
+    history = History.glance(home / HISTORY_FOLDER)
+    active = history.state.active if history is not None and (source.remote or history.state.pinned) else None
+    if history is not None and active is not None:
+        return acceptance.read(history.archive(history.find(active)))
+    if source.remote:
+        message = f"no gateway of this home has had a bundle of {source.name} yet"
+        raise PolicyInvalidError(message, code="policy.no_bundle")
+    return Bundle.from_files(read_path(home / config.source), engine=config.engine, keys=acceptance.keys)
 
 
 def acceptance_of(home: Path, config: PolicyConfig, check: Callable[[Bundle], None]) -> Acceptance:

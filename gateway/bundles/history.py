@@ -68,6 +68,24 @@ class History:
             raise _fault(f"{folder / HISTORY_NAME} is damaged: {error}") from error
         return history
 
+    @classmethod
+    def glance(cls, folder: Path) -> "History | None":
+        """Read what is there beside a gateway that may be at work, and change nothing; None where there is none yet.
+
+        Raises:
+            StoreError: as `open`.
+        """
+        path = folder / HISTORY_NAME
+        try:
+            state = parse_state(_bounded(path, HISTORY_BYTES_MAX))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _fault(f"{path}: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise _fault(f"{path} is damaged: {error}") from error
+        return cls(folder, state, kept_max=len(state.entries) + 1, files=SystemFiles())
+
     @property
     def state(self) -> State:
         """What holds now."""

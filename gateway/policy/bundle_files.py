@@ -291,7 +291,10 @@ def _header(header: bytes) -> tuple[bytes, str, int]:
         raise PolicyInvalidError(message, code="policy.bad_file", file=_text(header[0:100]))
     if size > {_DIRECTORY: 0, _EXTENDED: _PAX_BYTES_MAX, _GLOBAL: _PAX_BYTES_MAX}.get(kind, _TAR_BYTES_MAX):
         raise _bad("has an entry whose size its type does not allow")
-    name, prefix = _text(header[0:100]), _text(header[345:500]) if header[262:263] == b"\0" else ""
+    posix = header[262:263] == b"\0"
+    if header[500 if posix else 345 :].strip(b"\0"):  # star's shorter prefix; GNU's times, which Go may take for one
+        raise _bad("has a header with something in a place that readers take for different things")
+    name, prefix = _text(header[0:100]), _text(header[345:500]) if posix else ""
     return kind, f"{prefix}/{name}" if prefix else name, size
 
 

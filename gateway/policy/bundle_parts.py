@@ -8,6 +8,7 @@ Source: openpolicyagent.org/docs/management-bundles, "Bundle File Format"; OPA's
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from engine.values import JsonObject
@@ -114,7 +115,7 @@ def parse_json(content: bytes, name: str, *, numbers_as: Any = None) -> Any:
             object_pairs_hook=_no_duplicates,
             parse_constant=_no_constant,
             parse_int=numbers_as,
-            parse_float=numbers_as,
+            parse_float=numbers_as or _exact,
         )
     except json.JSONDecodeError as error:
         raise PolicyInvalidError(error.msg, code="policy.bad_data", file=name, line=error.lineno) from error
@@ -140,6 +141,14 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} is there twice")
     return out
+
+
+def _exact(text: str) -> float:
+    """Return a number with a fraction, if a float is that number: OPA keeps all digits, and regorus has floats."""
+    value = float(text)
+    if Decimal(text) != Decimal(repr(value)):
+        raise ValueError(f"{text[:40]} has more digits than a float")
+    return value
 
 
 def _no_constant(text: str) -> Any:

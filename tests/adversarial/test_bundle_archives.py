@@ -144,6 +144,8 @@ HEADERS = {
     "a size of eights": _with(header(b"x", 0), 124, b"00000000008\0"),
     "no size": _with(header(b"x", 0), 124, b" " * 12),
     "a size beyond the archive": _with(header(b"x", 0), 124, b"77777777777\0"),
+    "a trailer of star's": _with(header(b"x", 0, prefix=b"a" * 140), 508, b"tar\0"),
+    "a prefix in a GNU header": header(b"x", 0, magic=b"ustar  \0", prefix=b"etc"),
     "a directory with content": header(b"x/", 512, b"5") + bytes(512),
     "a pax header of a megabyte": header(b"pax", 1 << 20, b"x") + bytes(1 << 20),
 }

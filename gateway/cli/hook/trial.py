@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.constraints import ExecutionConstraints
+from gateway.bundles.configured import bundle_of_home
 from gateway.cli.hook.cases import SEED, Case, Expected
 from gateway.config import load_config
 from gateway.errors import ConfigurationError, SandboxError
@@ -173,7 +174,7 @@ def constraints_of(manifest: Manifest, *, profile: str | None, home: Path | None
         ConfigurationError: `hook.profile`, there is no such profile.
         PolicyInvalidError: the gateway's bundle is not accepted.
     """
-    bundle = Bundle.load(bundled_policies() if home is None else home / load_config(home).policy.source)
+    bundle = Bundle.load(bundled_policies()) if home is None else bundle_of_home(home, load_config(home).policy)
     profiles = profiles_from(bundle.data)
     name = profile or manifest.profile
     if name not in profiles:

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from gateway.bundles.configured import bundle_keys, configured_bundles, source_of
+from gateway.bundles.configured import bundle_keys, bundle_of_home, configured_bundles, source_of
 from gateway.bundles.sources import ArchiveSource, FolderSource, UrlSource
-from gateway.errors import ConfigurationError, PolicyInvalidError
+from gateway.errors import ConfigurationError, PolicyInvalidError, StoreError
 from gateway.policy_config import BundlesConfig, PolicyConfig
 from tests.bundle_keys import pair
-from tests.bundle_worlds import FakeEngine, ListAudit, ManualClock, archive_of, unacceptable
+from tests.bundle_worlds import FakeEngine, FakeSource, ListAudit, ManualClock, World, archive_of, unacceptable
 
 
 def config(source: str = "policies", **bundles: Any) -> PolicyConfig:
@@ -92,3 +92,43 @@ def test_a_server_without_keys_is_refused_by_the_configuration(tmp_path: Path) -
     with pytest.raises(ConfigurationError, match=r"policy\.bundles\.keys"):
         configured_bundles(tmp_path, config("https://bundles.example/b"), **more)
     assert configured_bundles(tmp_path, config("https://bundles.example/b", accept_unsigned_from_url=True), **more)
+
+
+async def test_the_bundle_of_a_home_is_the_one_that_its_gateway_decides_by(tmp_path: Path) -> None:
+    """What lies at the source; what a person has pinned goes before it. Looking changes nothing."""
+    (tmp_path / "b.tar.gz").write_bytes(archive_of(3))
+    local = config("b.tar.gz")
+    assert bundle_of_home(tmp_path, local).revision == "r3"
+    more: dict[str, Any] = {
+        "audit": ListAudit(),
+        "clock": ManualClock(),
+        "chance": lambda: 0.5,
+        "check": lambda _: None,
+    }
+    bundles = configured_bundles(tmp_path, local, **more)
+    await bundles.start()
+    bundles.attach(FakeEngine())
+    (tmp_path / "b.tar.gz").write_bytes(archive_of(4))
+    assert bundle_of_home(tmp_path, local).revision == "r4"
+    await bundles.activate("r3", "default/ann")
+    orphan = tmp_path / "policy" / "bundles" / "being-written.tmp"
+    orphan.write_bytes(b"x")
+    assert bundle_of_home(tmp_path, local).revision == "r3"
+    assert orphan.exists()
+    history = tmp_path / "policy" / "history.json"
+    history.write_bytes(history.read_bytes()[1:])
+    with pytest.raises(StoreError, match="damaged"):
+        bundle_of_home(tmp_path, local)
+
+
+async def test_the_bundle_of_a_home_with_a_server_is_the_last_good_one(tmp_path: Path) -> None:
+    """Nobody is asked; verified all the same; none, where no gateway has had one."""
+    remote = config("https://bundles.example/b.tar.gz", accept_unsigned_from_url=True)
+    with pytest.raises(PolicyInvalidError, match="no gateway of this home"):
+        bundle_of_home(tmp_path, remote)
+    await World(tmp_path / "policy", FakeSource(archive_of(5))).started()
+    assert bundle_of_home(tmp_path, remote).revision == "r5"
+    (tmp_path / "k.pub").write_bytes(pair("ES256")[1])
+    signed = config(remote.source, keys=[{"id": "k1", "algorithm": "ES256", "file": "k.pub"}])
+    with pytest.raises(PolicyInvalidError, match="not signed"):
+        bundle_of_home(tmp_path, signed)

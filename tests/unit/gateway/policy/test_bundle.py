@@ -92,6 +92,8 @@ def _write(name: str, text: str) -> Callable[[Path], object]:
         (_write("data.json", '{"gateway": NaN}'), "policy.bad_data", "data.json"),
         (_write("data.json", '{"gateway": 9007199254740993}'), "policy.bad_data", "data.json"),
         (_write("data.json", '{"gateway": 1e999}'), "policy.bad_data", "data.json"),
+        (_write("data.json", '{"gateway": 1e-400}'), "policy.bad_data", "data.json"),
+        (_write("data.json", '{"gateway": 0.10000000000000000001}'), "policy.bad_data", "data.json"),
         (_write("data.json", '{"gateway": "\\ud800"}'), "policy.bad_data", "data.json"),
         (_write("data.json", '{"gateway": ' + "[" * 70 + "]" * 70 + "}"), "policy.bad_data", "data.json"),
         (_write("data.json", "[" * 100_000), "policy.bad_data", "data.json"),
