@@ -192,7 +192,7 @@ def make_server(
             desk=desk,
             hooks=workers.registry,
             policy=workers.ruling.desk,
-            gate=PolicyGate(stages.held.policy, records.audit),
+            gate=PolicyGate(stages.held.policy, records.audit, records.clock),
             audit=LogReader(records.audit, (records.verifier_key,)),
             replays=Replays(files, records.store, records.audit, without=config.workers.accept_without),
             tokens=TokenTable([token.entry() for token in config.tokens]),
@@ -222,6 +222,7 @@ def make_desk(
         screening=stages.screening,
         observers=stages.observers,
         secrets=stages.secrets,
+        clock=records.clock,
     )
     workers.rulebook.follow(lambda rules: admission.adopt(rules.levels))
     running_max = config.limits.missions_running_max
