@@ -1,7 +1,7 @@
 """Calls whose work goes on where their caller hangs up: what was set going is not half done."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -32,3 +32,16 @@ class Detached:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # seen: a caller that has hung up does not ask for it, and asyncio would complain
+
+
+async def in_thread(work: Callable[[], _T]) -> _T:
+    """Return what `work` returns, done in a thread; who is cancelled waits for its end all the same.
+
+    So nothing that it uses is closed under it, and what it has opened is there to be closed.
+    """
+    doing = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        raise
