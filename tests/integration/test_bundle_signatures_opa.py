@@ -1,7 +1,9 @@
+import io
 import json
 import os
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +209,40 @@ def test_data_is_laid_out_as_opa_lays_it_out(program: str, tmp_path: Path, case:
             Bundle.from_files(read_archive(archive.read_bytes()))
     else:
         assert Bundle.from_files(read_archive(archive.read_bytes())).document == want
+
+
+def _member(tar: tarfile.TarFile, name: str, content: bytes | None) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.type = len(content or b""), tarfile.DIRTYPE if content is None else tarfile.REGTYPE
+    tar.addfile(entry, io.BytesIO(content or b""))
+
+
+@pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("before", ["", "/", "./"])
+@pytest.mark.parametrize("folder", ["a", "a" * 90 + "/" + "b" * 60, "é/ü" * 8, "x" * 130])
+def test_an_archive_is_to_us_what_it_is_to_opa(
+    program: str, tmp_path: Path, layout: int, before: str, folder: str
+) -> None:
+    """Long names, other letters, folders, in each form of tar: the same data at the same paths, or a refusal here."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", format=layout) as tar:
+        try:
+            _member(tar, f"{before}{folder}/", None)
+            _member(tar, f"{before}.manifest", b"{}")
+            _member(tar, f"{before}{folder}/data.json", b'{"here": [1, "x"]}')
+            _member(tar, f"{before}data.json", b'{"root": true}')
+        except ValueError:  # ustar has no place for the name
+            assert layout == tarfile.USTAR_FORMAT
+            return
+    archive = tmp_path / "b.tar.gz"
+    archive.write_bytes(out.getvalue())
+    done = run(program, "eval", "-b", archive, "--format=json", "data")
+    theirs = json.loads(done.stdout)["result"][0]["expressions"][0]["value"] if done.returncode == 0 else None
+    try:
+        ours = Bundle.from_archive(archive.read_bytes()).document
+    except PolicyInvalidError as error:
+        told = (layout, error.code)
+    else:
+        assert ours == theirs
+        return
+    assert told == (tarfile.GNU_FORMAT, "policy.bad_file")  # its long names are an entry of their own
