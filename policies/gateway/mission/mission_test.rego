@@ -225,9 +225,9 @@ limited(entries) := with_missions({"limits": entries})
 
 test_a_tenant_is_held_to_its_limits if {
 	every name in ["steps_max", "runs_max"] {
-		decision := mission.decision with input as plan(["submitter"], two_steps) with data.gateway.config as limited({"tenants": {"red": {name: 1}}})
-		not decision.allow
-		codes(decision) == {"mission.limit"}
+		held := mission.decision with input as plan(["submitter"], two_steps) with data.gateway.config as limited({"tenants": {"red": {name: 1}}})
+		not held.allow
+		codes(held) == {"mission.limit"}
 	}
 	decision := mission.decision with input as plan(["admin"], two_steps) with data.gateway.config as limited({"tenants": {"red": {"parallel_limit_max": 3}}})
 	codes(decision) == {"mission.limit"}
