@@ -58,7 +58,7 @@ class _Reign:
 
 
 class Rulebook:
-    """Implements `gateway.policy.engine.PolicyEngine`, and `gateway.bundles.manager.Activation`."""
+    """Implements `gateway.policy.engine.PolicyEngine`, and `gateway.bundles.parts.Activation`."""
 
     def __init__(
         self,
