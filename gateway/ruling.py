@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import SystemRandom
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from engine.audit.log import AuditLog
 from engine.clock import Clock
@@ -30,9 +30,6 @@ from gateway.policy.bundle_files import read_path
 from gateway.policy.cache import CachedEngine
 from gateway.policy.dry_run import DryRunPolicy
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint, PolicyEngine, StartedEngine
-from gateway.policy.opa.engine import OpaPolicy
-from gateway.policy.opa.server import OpaServer
-from gateway.policy.opa.settings import read_settings
 from gateway.policy.pool import WorkerPolicy
 from gateway.policy.shadow import Disagreement, ShadowedPolicy
 from gateway.policy_desk import PolicyDesk, PolicyDeskParts
@@ -40,6 +37,9 @@ from gateway.registry.registry import Registry
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules, Site, rules_of
 from gateway.workers.supervisor import Zygote
+
+if TYPE_CHECKING:
+    from gateway.policy.opa.server import OpaServer
 
 OPA_ARCHIVE: Final = "policy/opa/bundle.tar.gz"  # what an OPA beside the gateway may load
 
@@ -106,7 +106,7 @@ def open_bundles(home: Path, site: Site, audit: AuditLog, clock: Clock) -> Bundl
 class _Engines:
     """Makes the engines of bundles, as the configuration wants them."""
 
-    def __init__(self, parts: RulingParts, server: OpaServer | None) -> None:
+    def __init__(self, parts: RulingParts, server: "OpaServer | None") -> None:
         self._home, self._config, self._zygote = parts.home, parts.site.config, parts.zygote
         self._server = server
 
@@ -118,6 +118,8 @@ class _Engines:
         if self._server is None:
             engine = WorkerPolicy(self._zygote, bundle, self._config.workers.policy, deadlines_ms=walls)
         else:
+            from gateway.policy.opa.engine import OpaPolicy  # noqa: PLC0415 - its client takes 250 ms to import
+
             engine = OpaPolicy(
                 bundle,
                 self._server,
@@ -184,11 +186,14 @@ async def start_ruling(stack: AsyncExitStack, rules: Rules, parts: RulingParts) 
     return Ruling(bundles=parts.bundles, rulebook=rulebook, policy=policy, desk=desk, shadow=shadow)
 
 
-def _server(stack: AsyncExitStack, parts: RulingParts) -> OpaServer | None:
+def _server(stack: AsyncExitStack, parts: RulingParts) -> "OpaServer | None":
     """Return the OPA that is to answer, if the configuration names one; no connection is made yet."""
     policy = parts.site.config.policy
     if policy.engine != "opa":
         return None
+    from gateway.policy.opa.server import OpaServer  # noqa: PLC0415 - its client takes 250 ms to import
+    from gateway.policy.opa.settings import read_settings  # noqa: PLC0415
+
     server = OpaServer(read_settings(policy.opa, parts.home), clock=parts.clock)
     stack.push_async_callback(server.close)
     return server

@@ -9,7 +9,7 @@ from gateway.bundles.acceptance import Acceptance
 from gateway.bundles.bundles import Bundles
 from gateway.bundles.history import History
 from gateway.bundles.parts import BundlesParts
-from gateway.bundles.sources import ArchiveSource, BundleSource, FolderSource, UrlSource
+from gateway.bundles.sources import ArchiveSource, BundleSource, FolderSource
 from gateway.errors import ConfigurationError, PolicyInvalidError
 from gateway.events import Audit
 from gateway.policy.bundle import Bundle
@@ -103,6 +103,8 @@ def source_of(home: Path, config: PolicyConfig) -> BundleSource:
     """
     source, bundles = config.source, config.bundles
     if source.startswith(("http:", "https:")):
+        from gateway.bundles.url_source import UrlSource  # noqa: PLC0415 - a client of HTTP takes 200 ms to import
+
         return UrlSource(source, ca_file=_path(home, bundles.ca_file), token_file=_path(home, bundles.token_file))
     for option in ("ca_file", "token_file"):
         if getattr(bundles, option):

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from engine.clock import Clock
@@ -19,12 +19,14 @@ from gateway.decisions.ledger import OUTBOX_BYTES_MAX, Ledger, LedgerSettings, R
 from gateway.decisions.log_file import LogFile
 from gateway.decisions.recorded import RecordedPolicy
 from gateway.decisions.recorder import Recorder
-from gateway.decisions.shipper import Shipper
 from gateway.events import Audit
 from gateway.policy.engine import PolicyEngine
 from gateway.store.opening import lock
 from gateway.store.writer import GroupCommitWriter
 from gateway.vault.master import MasterSource
+
+if TYPE_CHECKING:
+    from gateway.decisions.shipper import Shipper
 
 _APP: Final = "missiongate"
 
@@ -55,7 +57,7 @@ class DecisionRecords:
     bundles: KnownBundles
     recorder: Recorder
     drops: Drops
-    shipper: Shipper | None
+    shipper: "Shipper | None"
     clock: Clock
 
     def around(self, policy: PolicyEngine) -> RecordedPolicy:
@@ -110,6 +112,8 @@ async def decision_records(
         recorder.start()
         shipper = None
         if settings.log_url:
+            from gateway.decisions.shipper import Shipper  # noqa: PLC0415 - a client of HTTP takes 200 ms to import
+
             shipper = Shipper(recorder, ledger, drops, settings.log_url, token_file=settings.log_token_file)
             await stack.enter_async_context(shipper)
         yield DecisionRecords(bundles=bundles, recorder=recorder, drops=drops, shipper=shipper, clock=clock)

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import gateway.bundles.sources as sources_module
-from gateway.bundles.sources import ArchiveSource, BundleSource, FolderSource, UrlSource
+from gateway.bundles.sources import ArchiveSource, BundleSource, FolderSource
+from gateway.bundles.url_source import UrlSource
 from gateway.errors import BundleSourceError, ConfigurationError, PolicyInvalidError
 from gateway.policy.bundle_files import ARCHIVE_BYTES_MAX, write_archive
 from tests.bundle_worlds import ListAudit, World, archive_of, bundle_files, signed_world

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.bundles.configured import bundle_keys, bundle_of_home, configured_bundles, source_of
-from gateway.bundles.sources import ArchiveSource, FolderSource, UrlSource
+from gateway.bundles.sources import ArchiveSource, FolderSource
+from gateway.bundles.url_source import UrlSource
 from gateway.errors import ConfigurationError, PolicyInvalidError, StoreError
 from gateway.policy_config import BundlesConfig, PolicyConfig
 from tests.bundle_keys import pair

@@ -1,0 +1,151 @@
+"""A server that bundles come from, and that is asked again and again.
+
+The connection is made anew for each question, so that a new certificate, token or address counts at once. Redirects are
+not followed and the environment's proxies are not used: the configuration says who is asked.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from gateway.bundles.sources import Fetched
+from gateway.errors import BundleSourceError, ConfigurationError, PolicyInvalidError
+from gateway.policy.bundle_files import ARCHIVE_BYTES_MAX
+
+FETCH_SECONDS_MAX: Final = 30.0  # from the name to the last byte
+CONNECT_SECONDS_MAX: Final = 10.0
+TOKEN_BYTES_MAX: Final = 8 * 1024
+ETAG_CHARS_MAX: Final = 256
+
+_OK, _NOT_MODIFIED = 200, 304
+_CHUNK: Final = 64 * 1024
+
+
+class UrlSource:
+    """A server that gives a tar.gz over HTTP or HTTPS."""
+
+    remote = True
+
+    def __init__(self, url: str, *, ca_file: Path | None = None, token_file: Path | None = None) -> None:
+        """Check the URL; nothing is asked yet.
+
+        Raises:
+            ConfigurationError: `config.policy_source`: credentials in the URL, a fragment, no host, or a token that
+                would cross a network in the clear.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None or parts.fragment:
+            message = "policy.source: must be http(s)://host/path, without a user or a fragment"
+            raise ConfigurationError(message, code="config.policy_source")
+        self.protected = parts.scheme == "https" or _is_loopback(parts.hostname)
+        if token_file is not None and not self.protected:
+            message = "policy.bundles.token_file: a token is sent over https, or to this machine, and not otherwise"
+            raise ConfigurationError(message, code="config.policy_source")
+        self._url = url
+        self._name = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        self._ca_file = ca_file
+        self._token_file = token_file
+
+    @property
+    def name(self) -> str:
+        """The URL without its query, which may be a signature that opens a store."""
+        return self._name
+
+    async def fetch(self, etag: str) -> Fetched | None:
+        """Ask the server once."""
+        headers = {"Accept": "application/gzip, application/octet-stream", "Accept-Encoding": "identity"}
+        if etag:
+            headers["If-None-Match"] = etag
+        if self._token_file is not None:
+            headers["Authorization"] = f"Bearer {await asyncio.to_thread(_token, self._token_file)}"
+        try:
+            async with asyncio.timeout(FETCH_SECONDS_MAX):
+                return await self._get(headers, asked_for_change=bool(etag))
+        except TimeoutError as error:
+            raise _unavailable(f"{self._name} did not answer in {FETCH_SECONDS_MAX:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _unavailable(f"{self._name}: {_kind(error)}") from error
+
+    async def _get(self, headers: Mapping[str, str], *, asked_for_change: bool) -> Fetched | None:
+        tls = await asyncio.to_thread(self._tls) if self._url.startswith("https:") else False
+        async with (
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=tls, force_close=True, limit=1),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS_MAX, sock_connect=CONNECT_SECONDS_MAX),
+                auto_decompress=False,
+                trust_env=False,
+                requote_redirect_url=False,
+            ) as session,
+            session.get(self._url, headers=headers, allow_redirects=False) as response,
+        ):
+            if response.status == _NOT_MODIFIED and asked_for_change:
+                return None
+            if response.status != _OK:
+                raise _unavailable(f"{self._name} answered {response.status}")
+            archive = await _body(response)
+            etag = response.headers.get("ETag", "")
+        return Fetched(archive=archive, etag=etag if len(etag) <= ETAG_CHARS_MAX and etag.isprintable() else "")
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+        except OSError as error:
+            raise _unavailable(f"policy.bundles.ca_file: {error.strerror or 'is no certificate'}") from error
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """Return the content, as far as a bundle may be large; what a server says of its length is not relied on."""
+    out = bytearray()
+    if response.content_length is not None and response.content_length > ARCHIVE_BYTES_MAX:
+        raise _too_large()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        out += chunk
+        if len(out) > ARCHIVE_BYTES_MAX:
+            raise _too_large()
+    return bytes(out)
+
+
+def _too_large() -> PolicyInvalidError:
+    return PolicyInvalidError(f"the archive is over {ARCHIVE_BYTES_MAX} bytes", code="policy.too_large")
+
+
+def _token(path: Path) -> str:
+    """Return the bearer token of a file; no message repeats any of it."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(TOKEN_BYTES_MAX + 1)
+        token = raw.decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unavailable("policy.bundles.token_file: cannot be read, or is not ASCII") from error
+    if not token or len(raw) > TOKEN_BYTES_MAX or not token.isprintable() or " " in token:
+        raise _unavailable("policy.bundles.token_file: must have one token")
+    return token
+
+
+def _kind(error: Exception) -> str:
+    """Return what went wrong, without what a server or a library may have put into it."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return "its certificate is not accepted, or TLS failed"
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientOSError):
+        return "no connection"
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return "the connection ended before the bundle did"
+    return type(error).__name__
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _unavailable(message: str) -> BundleSourceError:
+    return BundleSourceError(message, code="policy.source_unavailable")
