@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-import gateway.bundles.sources as sources_module
+import gateway.bundles.url_source as sources_module
 from gateway.bundles.sources import ArchiveSource, BundleSource, FolderSource
 from gateway.bundles.url_source import UrlSource
 from gateway.errors import BundleSourceError, ConfigurationError, PolicyInvalidError
