@@ -7,11 +7,12 @@ what the source has given meanwhile.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from engine.errors import EngineError
+from engine.errors import EngineError, FaultError
 from gateway.bundles.acceptance import newer
 from gateway.bundles.entry import BundleStatus, Entry, KeptBundle, Mark, Origin
 from gateway.bundles.freshness import Freshness, Seen
@@ -24,6 +25,8 @@ from gateway.errors import BundleSourceError, ConflictError, PolicyInvalidError,
 from gateway.policy.bundle import Bundle
 
 POLL_SECONDS: Final = 30.0  # of a server, where nothing else is said
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class Bundles:
@@ -239,6 +242,9 @@ class Bundles:
             await self._tell_staleness()
         except EngineError as error:  # the log or the disk
             self._freshness.fail(error)
+        except Exception:  # noqa: BLE001 - a fault of ours must not end the questions for good
+            _LOG.exception("the source of bundles could not be followed")
+            self._freshness.fail(FaultError("the gateway could not follow the source", code="internal"))
 
     async def _same_again(self, fetched: Fetched | None) -> None:
         """The source gives what it gave before: that is worth what it was worth then."""

@@ -8,7 +8,7 @@ Source: openpolicyagent.org/docs/management-bundles, "Bundle File Format"; OPA's
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from engine.values import JsonObject
@@ -146,7 +146,11 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _exact(text: str) -> float:
     """Return a number with a fraction, if a float is that number: OPA keeps all digits, and regorus has floats."""
     value = float(text)
-    if Decimal(text) != Decimal(repr(value)):
+    try:
+        same = Decimal(text) == Decimal(repr(value))
+    except InvalidOperation:  # an exponent beyond what even Decimal has; it is no ValueError
+        same = False
+    if not same:
         raise ValueError(f"{text[:40]} has more digits than a float")
     return value
 
@@ -172,6 +176,7 @@ def manifest_of(value: Any) -> Manifest:
         raise _refused(f"revision must be a string of at most {REVISION_CHARS_MAX} printable characters")
     if not isinstance(roots, list) or not roots or not all(isinstance(root, str) for root in roots):
         raise _refused('roots must be a list of paths such as "gateway"')
+    check_value(roots, MANIFEST)
     trimmed = tuple(root.strip("/") for root in roots)
     for at, root in enumerate(trimmed):
         for other in trimmed[at + 1 :]:
