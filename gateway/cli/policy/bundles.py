@@ -10,10 +10,9 @@ import typer
 from engine.errors import EngineError
 from gateway.cli.output import Output, fail
 from gateway.config import load_config
-from gateway.errors import PolicyInvalidError
 from gateway.policy.authoring.sources import Sources
 from gateway.policy.bundle import Bundle
-from gateway.policy.bundle_files import ARCHIVE_BYTES_MAX, read_archive, read_folder
+from gateway.policy.bundle_files import read_path
 from gateway.rules import bundled_policies
 
 _T = TypeVar("_T")
@@ -52,14 +51,7 @@ def read_sources(path: Path) -> Sources:
     Raises:
         PolicyInvalidError: there is no such bundle, or it holds what no bundle may: links, too much, too many.
     """
-    if path.is_dir() or not path.exists():
-        return Sources(read_folder(path))
-    try:
-        with path.open("rb") as file:
-            archive = file.read(ARCHIVE_BYTES_MAX + 1)
-    except OSError as error:
-        raise PolicyInvalidError(error.strerror or "unreadable", code="policy.unreadable", file=str(path)) from error
-    return Sources(read_archive(archive))
+    return Sources(read_path(path))
 
 
 def load_bundle(path: Path) -> Bundle:

@@ -1,11 +1,16 @@
 """Coverage: which heads and statements tests have looked at, in OPA's terms."""
 
 import json
+from pathlib import Path
 
 from gateway.policy.authoring.coverage import Coverage, coverage_of
 from gateway.policy.authoring.interpreter import Interpreter
 from gateway.policy.authoring.layout import Layout, lay_out
+from gateway.policy.bundle import Bundle
 from gateway.policy.rego_ast import parse_module
+from tests.policy_documents import effect, mission, rpc, step
+
+POLICIES = Path(__file__).parents[5] / "policies"
 
 SOURCE = """package gateway.p
 
@@ -130,3 +135,27 @@ def test_a_place_in_the_layout_is_one_in_the_file() -> None:
     line = next(number for number, text in enumerate(laid.text.split("\n"), 1) if "input.z == 2" in text)
     assert laid.row(line) == 11
     assert laid.row(10_000) is None
+
+
+def test_the_bundled_policies_decide_the_same_in_their_layout() -> None:
+    """What is laid out for coverage decides each document to the letter as what is not."""
+    bundle = Bundle.load(POLICIES)
+    texts = [(module.path, lay_out(parse_module(module.path, module.text)).text) for module in bundle.modules]
+    plain = Interpreter.of(bundle.sources, bundle.document)
+    laid = Interpreter.of(texts, bundle.document)
+    documents = [
+        ("rpc", rpc("gateway.v1.MissionService", "CancelMission", tenant="red", submitter="bob")),
+        ("mission", mission(5)),
+        ("mission", mission(5, roles=("viewer",))),
+        ("step", step("create_file", {"path": "protected/x"})),
+        ("step", step("transform", {})),
+        ("effect", effect("http", "http.request", {"method": "GET", "host": "h", "port": 80})),
+        ("effect", effect("delay", "timer.sleep", {"ms": 5})),
+        ("effect", b"{}"),
+    ]
+    verdicts = set()
+    for entrypoint, document in documents:
+        answer = plain.ask(f"data.gateway.{entrypoint}.decision", document)
+        assert laid.ask(f"data.gateway.{entrypoint}.decision", document) == answer
+        verdicts.add(answer.value["allow"])
+    assert verdicts == {True, False}
