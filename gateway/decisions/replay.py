@@ -16,6 +16,7 @@ import orjson
 
 from gateway.decisions.events import encoded, parse_document
 from gateway.decisions.records import Recorded, Unreadable
+from gateway.detached import in_thread
 from gateway.errors import Reason
 from gateway.policy.decision import Decision
 from gateway.policy.engine import PolicyEngine
@@ -125,13 +126,8 @@ async def replay(
 
 
 async def _next(records: Iterator[Recorded | Unreadable]) -> list[Recorded | Unreadable]:
-    """Return the next records: read, opened and verified in a thread, which is waited for also by who is cancelled."""
-    reading = asyncio.ensure_future(asyncio.to_thread(lambda: list(islice(records, AT_ONCE))))
-    try:
-        return await asyncio.shield(reading)
-    except asyncio.CancelledError:
-        await asyncio.wait([reading])  # or its file would be closed under it
-        raise
+    """Return the next records: read, opened and verified in a thread, under which their file must not be closed."""
+    return await in_thread(lambda: list(islice(records, AT_ONCE)))
 
 
 async def _compared(record: Recorded | Unreadable, candidate: PolicyEngine) -> Change | None:
