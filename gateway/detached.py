@@ -7,6 +7,16 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
+async def in_thread(work: Callable[[], _T]) -> _T:
+    """Return what `work` does in a thread, which is waited for also by who is cancelled: it may still use something."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
 class Detached:
     """Runs work in tasks of its own."""
 

@@ -23,7 +23,7 @@ from gateway.decisions.opening import DecisionRecords, DecisionSettings, decisio
 from gateway.decisions.records import Records
 from gateway.effects.commands import kernel
 from gateway.errors import ConfigurationError, PolicyInvalidError
-from gateway.events import EventType, digest
+from gateway.events import EventType
 from gateway.policy.authoring.laboratory import laboratory
 from gateway.policy.bundle import Bundle
 from gateway.policy.bundle_files import read_path
@@ -258,7 +258,7 @@ async def _shadowed(
     async def report(found: Disagreement) -> None:
         details: JsonObject = {
             "entrypoint": found.entrypoint,
-            "document": digest(found.document),
+            "document": found.document,
             "bundle": found.decided.bundle,
             "shadow": found.shadow.bundle,
             "allow": found.decided.allow,

@@ -7,7 +7,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.bundles.entry import KeptBundle
 from gateway.decisions.replay import Change, ChangeKind, Summary
-from gateway.events import digest
 from gateway.policy.decision import Decision
 from gateway.policy.shadow import Disagreement
 from gateway.policy_views import Evaluation, PolicyStatus, ShadowView
@@ -101,7 +100,7 @@ def _shadow(view: ShadowView) -> policy_pb2.ShadowBundle:
 def _disagreement(found: Disagreement) -> policy_pb2.Disagreement:
     return policy_pb2.Disagreement(
         entrypoint=found.entrypoint,
-        document=digest(found.document),
+        document=found.document,
         decided=_decision(found.decided),
         shadow=_decision(found.shadow),
         at=_timestamp(found.at),

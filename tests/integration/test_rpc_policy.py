@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gateway.bundles.entry import SourceFailure
 from gateway.decisions.records import Filter
 from gateway.decisions.replay import Change, ChangeKind
+from gateway.events import digest
 from gateway.policy.decision import Decision
 from gateway.policy.shadow import Disagreement, ShadowCounts
 from gateway.policy_views import ShadowView
@@ -137,7 +138,7 @@ async def test_the_status_has_failure_and_shadow(served: Served) -> None:
     """As long as the source is wrong, and where a shadow is asked."""
     desk(served).failure = SourceFailure(code="policy.source_unavailable", message="no answer", at=MOMENT)
     counts = ShadowCounts(bundle="sha256:s", compared=9, disagreed=1, missed=2)
-    found = Disagreement(entrypoint="step", document=b"{}", decided=DECISION, shadow=NO, at=MOMENT)
+    found = Disagreement(entrypoint="step", document=digest(b"{}"), decided=DECISION, shadow=NO, at=MOMENT)
     desk(served).shadow = ShadowView(counts=counts, latest=(found,))
     status = await served.bundles.GetPolicyStatus(policy_pb2.GetPolicyStatusRequest(), metadata=AS_ANN)
     assert (status.source.stale, status.source.failure_code) == (True, "policy.source_unavailable")
