@@ -19,7 +19,7 @@ import orjson
 from engine.clock import Clock
 from engine.values import JsonObject, JsonValue
 from gateway.decided import note, require
-from gateway.errors import PolicyDeniedError, PolicyInvalidError, Reason
+from gateway.errors import HOST_RULE, PolicyDeniedError, PolicyInvalidError, Reason
 from gateway.events import EventType, digest
 from gateway.identity import Principal
 from gateway.policy.decision import Decision
@@ -34,7 +34,6 @@ from gateway.stages import ReadyStep
 ASKED_MAX: Final = 4  # people, one after the other, for one thing: a policy may want a second role after the first
 EXPIRES_SECONDS_DEFAULT: Final = 24 * 60 * 60
 _DOMAIN: Final = "missiongate/approval/v1"
-_RULE: Final = "host"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +252,7 @@ class Consent:
             if decision.require_approval is None or set(agreement.roles) & set(self._approvers(decision)):
                 return Consented(tuple(decisions), asked, waited)
         message = f"{ASKED_MAX} people have agreed, and policy still asks for another approval"
-        raise PolicyDeniedError([Reason("approval.insufficient", message, _RULE)])
+        raise PolicyDeniedError([Reason("approval.insufficient", message, HOST_RULE)])
 
     def _approvers(self, decision: Decision) -> tuple[str, ...]:
         demand = decision.require_approval
@@ -288,4 +287,4 @@ class Consent:
 
 
 def _unsupported(message: str) -> PolicyDeniedError:
-    return PolicyDeniedError([Reason("policy.obligation_unsupported", message, _RULE)])
+    return PolicyDeniedError([Reason("policy.obligation_unsupported", message, HOST_RULE)])

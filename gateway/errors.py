@@ -23,6 +23,7 @@ FaultError
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from engine.errors import EngineError, FaultError, RefusalError, Violation
 
@@ -36,6 +37,10 @@ class SanitizationError(RefusalError):
         self.violations = tuple(violations)
         first = self.violations[0]
         super().__init__(f"{first.field or 'value'}: {first.message}", code=first.code)
+
+
+HOST_RULE: Final = "host"
+"""The rule of a reason that the host gives in policy's place: no Rego rule was asked, or none answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from gateway.effects.keys import effect_key
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.target import HttpTarget
 from gateway.effects.workspace import Workspace
-from gateway.errors import EffectError, Reason
+from gateway.errors import HOST_RULE, EffectError, Reason
 from gateway.events import Trail, digest
 from gateway.hookset import HookSet, StepKind, Subject
 from gateway.identity import Principal
@@ -293,6 +293,6 @@ def without_missing(decision: Decision, missing: Sequence[str]) -> Decision:
     if decision.allow is not True or not missing:
         return decision
     reasons = tuple(
-        Reason("secret.unknown", f"no secret {name} has been set for this tenant", "host") for name in missing
+        Reason("secret.unknown", f"no secret {name} has been set for this tenant", HOST_RULE) for name in missing
     )
     return replace(decision, allow=False, reasons=reasons)

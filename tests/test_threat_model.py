@@ -40,13 +40,15 @@ def test_every_promise_names_what_holds_it() -> None:
 
 
 def test_each_kind_of_attacker_has_a_section() -> None:
-    """Mission, hook, policy author, client on the wire, co-tenant, host operator; and what is not promised."""
+    """Who sends, writes, serves, decides, connects, shares or operates; and what is not promised."""
     sections = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
     assert sections == [
         "What is guarded",
         "A hostile mission",
         "A hostile hook or module",
         "A hostile policy author",
+        "A hostile bundle server",
+        "An OPA beside the gateway",
         "A client on the wire",
         "A co-tenant",
         "The host operator",

@@ -7,10 +7,10 @@ from engine.constraints.enforcer import ConstraintEnforcer, Report
 from engine.constraints.rules import Breach
 from engine.constraints.violations import TimeoutExceeded
 from gateway.constrained.data import policy_rule
+from gateway.errors import HOST_RULE
 from gateway.policy.decision import Decision
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint, PolicyEngine
 
-_HOST_RULE = "host"
 _LATE = "policy.timeout"
 _US = 1e6
 
@@ -59,7 +59,7 @@ class ConstrainedPolicy:
         decision = await self._inner.decide(entrypoint, document)
         wall_us = int((self._now() - began) * _US)
         self._kept[entrypoint].ran(wall_us, 0, 0)
-        if not decision.allow and any(r.code == _LATE and r.rule == _HOST_RULE for r in decision.reasons):
+        if not decision.allow and any(r.code == _LATE and r.rule == HOST_RULE for r in decision.reasons):
             limit_ms = self._walls_ms[entrypoint]
             violation = TimeoutExceeded(limit_ms, max(wall_us / 1e3, float(limit_ms)))
             self._enforcer.breached(Breach(policy_rule(entrypoint), violation, opened=False), self._report)

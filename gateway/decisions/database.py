@@ -7,26 +7,21 @@ which is what a decision is proved by, waits for the disk; its documents need no
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import StoreError
+from gateway.store.connection import connect, use_write_ahead_log
 from gateway.store.failures import store_error
 
 DATABASE_FILE: Final = "decisions.db"
 APPLICATION_ID: Final = 0x4D47_4443  # "MGDC"
 VERSION: Final = 1
 
-_BUSY_SECONDS: Final = 5.0
 _PRAGMAS: Final = (
     "PRAGMA synchronous = NORMAL",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA trusted_schema = OFF",
-    "PRAGMA cell_size_check = ON",
-    "PRAGMA mmap_size = 0",
     "PRAGMA secure_delete = ON",  # what is deleted is overwritten: erasure is meant
-    "PRAGMA journal_size_limit = 67108864",
 )
 _SCHEMA: Final = """
 CREATE TABLE meta (
@@ -108,7 +103,7 @@ def open_beside(path: Path, check: bytes) -> sqlite3.Connection:
 def _opened(path: Path, query: str, verify: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
     """Connect, and close again where what is there cannot be trusted."""
     try:
-        connection = _connect(path, query)
+        connection = connect(path, *_PRAGMAS, query=query)
         try:
             verify(connection)
         except BaseException:
@@ -133,9 +128,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
         )
         connection.execute("INSERT INTO meta VALUES ('check', ?)", (check,))
         connection.execute("COMMIT")
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":
-        raise StoreError(f"{path}: this file system cannot hold a write-ahead log")
+    use_write_ahead_log(connection, path)
 
 
 def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
@@ -152,19 +145,3 @@ def _require_key(connection: sqlite3.Connection, path: Path, check: bytes) -> No
     if row is None or row["value"] != check:
         message = f"{path}: its decisions were recorded with another key; put that key back, or move the file away"
         raise StoreError(message, code="decisions.other_key")
-
-
-def _connect(path: Path, query: str) -> sqlite3.Connection:
-    target: str | Path = f"{path.absolute().as_uri()}?{query}" if query else path
-    connection = sqlite3.connect(
-        target, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=bool(query)
-    )
-    try:
-        connection.row_factory = sqlite3.Row
-        for pragma in _PRAGMAS:
-            with closing(connection.execute(pragma)):
-                pass
-    except BaseException:
-        connection.close()
-        raise
-    return connection

@@ -17,12 +17,11 @@ import orjson
 from gateway.decisions.events import encoded, parse_document
 from gateway.decisions.records import Recorded, Unreadable
 from gateway.detached import in_thread
-from gateway.errors import Reason
+from gateway.errors import HOST_RULE, Reason
 from gateway.policy.decision import Decision
 from gateway.policy.engine import PolicyEngine
 
 AT_ONCE: Final = 32  # documents that are asked at the same time
-_HOST: Final = "host"
 # What the host says, and would say again of the same document and the same bundle.
 _OF_POLICY: Final = frozenset(
     {"policy.undefined", "policy.malformed", "policy.failed", "policy.obligation_unsupported"}
@@ -142,7 +141,7 @@ async def _compared(record: Recorded | Unreadable, candidate: PolicyEngine) -> C
     before, after = record.decision, await candidate.decide(record.entrypoint, record.document)
     if before.would_deny:  # it was tried out: what policy had said is compared, not what was made of it
         before = replace(before, allow=False, would_deny=False)
-    faults = [reason for reason in before.reasons if reason.rule == _HOST]
+    faults = [reason for reason in before.reasons if reason.rule == HOST_RULE]
     kind = ChangeKind.NOT_COMPARABLE if _is_fault(before, faults) else _kind(before, after)
     if kind is None:
         return None

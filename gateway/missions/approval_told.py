@@ -2,7 +2,7 @@
 
 from engine.clock import rfc3339
 from engine.values import JsonObject
-from gateway.errors import EffectError, Reason
+from gateway.errors import HOST_RULE, EffectError, Reason
 from gateway.store.approval_records import ApprovalRecord, ApprovalState
 
 
@@ -60,8 +60,8 @@ def refusal_of(approval: ApprovalRecord) -> Reason:
     why = f": {approval.comment}" if approval.comment else ""
     match approval.state:
         case ApprovalState.DENIED:
-            return Reason("approval.denied", f"denied by {approval.decided_by}{why}", "host")
+            return Reason("approval.denied", f"denied by {approval.decided_by}{why}", HOST_RULE)
         case ApprovalState.EXPIRED:
-            return Reason("approval.expired", "nobody decided in time", "host")
+            return Reason("approval.expired", "nobody decided in time", HOST_RULE)
         case _:
-            return Reason("approval.withdrawn", "the approval was withdrawn", "host")
+            return Reason("approval.withdrawn", "the approval was withdrawn", HOST_RULE)

@@ -107,14 +107,9 @@ class CachedPolicy:
             del self._under_way[key]
             mine.set_result(decision)
         # An answer of a bundle that came while this was evaluated is that bundle's, and not for this key.
-        if decision.bundle == key[0] == self._of and _is_policys(decision):
+        if decision.bundle == key[0] == self._of and not decision.by_host:
             kept.put(key, decision, _cost(decision))
         return decision
-
-
-def _is_policys(decision: Decision) -> bool:
-    """Return whether policy gave this answer, not the host in its place."""
-    return all(reason.rule != "host" for reason in decision.reasons)
 
 
 def _cost(decision: Decision) -> int:

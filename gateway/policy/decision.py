@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.errors import PolicyDeniedError, Reason
+from gateway.errors import HOST_RULE, PolicyDeniedError, Reason
 from gateway.policy.entrypoint import Entrypoint
 from gateway.policy.obligations import (
     APPROVAL_MESSAGE_CHARS_MAX,
@@ -59,6 +59,11 @@ class Decision:
     would_deny: bool = False  # a yes only because the bundle is tried out (`gateway.policy.dry_run`)
     id: str = field(default="", compare=False)  # of what is recorded of it (gateway.decisions); empty: nothing is
 
+    @property
+    def by_host(self) -> bool:
+        """Whether the host has answered in policy's place (`denied`)."""
+        return any(reason.rule == HOST_RULE for reason in self.reasons)
+
     def require(self) -> None:
         """Return if this is a yes.
 
@@ -91,8 +96,8 @@ class Decision:
 
 
 def denied(code: str, message: str, *, bundle: str) -> Decision:
-    """Return the deny of the host's own making; its rule is `host`, since no Rego rule gave it."""
-    return Decision(allow=False, bundle=bundle, reasons=(Reason(code, message, "host"),))
+    """Return the deny of the host's own making; its rule is `HOST_RULE`, since no Rego rule gave it."""
+    return Decision(allow=False, bundle=bundle, reasons=(Reason(code, message, HOST_RULE),))
 
 
 def parse_decision(answer: bytes, *, bundle: str, entrypoint: Entrypoint) -> Decision:

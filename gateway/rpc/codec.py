@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 import orjson
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.errors import Violation
 from engine.result import MissionState, OverallStatus, StepResult, StepState
@@ -16,6 +15,7 @@ from gateway.missions.views import MissionEvent, MissionView, PlanPreview
 from gateway.policy.decision import Decision
 from gateway.policy.obligations import ApprovalDemand
 from gateway.rpc.bad_request import bad_request
+from gateway.rpc.timestamps import timestamp
 from gateway.store.approval_records import ApprovalState
 from gateway.v1 import mission_pb2
 
@@ -89,8 +89,8 @@ def view_message(view: MissionView) -> mission_pb2.MissionView:
         digest=view.digest,
         submitter=view.submitter,
         tenant=view.tenant,
-        created_at=_timestamp(view.created_at),
-        ended_at=_timestamp(view.ended_at),
+        created_at=timestamp(view.created_at),
+        ended_at=timestamp(view.ended_at),
         steps_total=view.steps_total,
         result=_result_message(view.result) if view.result is not None else None,
         paused=view.paused,
@@ -108,8 +108,8 @@ def _result_message(result: JsonObject) -> mission_pb2.MissionResult:
         mission_id=fields["mission_id"],
         overall_status=_STATUSES[OverallStatus(fields["overall_status"])],
         step_results={step_id: _step_message(step) for step_id, step in fields["step_results"].items()},
-        start_time=_timestamp(datetime.fromisoformat(fields["start_time"])),
-        end_time=_timestamp(datetime.fromisoformat(fields["end_time"])),
+        start_time=timestamp(datetime.fromisoformat(fields["start_time"])),
+        end_time=timestamp(datetime.fromisoformat(fields["end_time"])),
         total_duration_ms=fields["total_duration_ms"],
         steps_completed=fields["steps_completed"],
         steps_failed=fields["steps_failed"],
@@ -126,7 +126,7 @@ def _step_message(fields: Mapping[str, Any]) -> mission_pb2.StepResult:
         output=orjson.dumps(fields["output"]),
         error=mission_pb2.Failure(**fields["error"]) if "error" in fields else None,
         duration_ms=fields["duration_ms"],
-        timestamp=_timestamp(datetime.fromisoformat(fields["timestamp"])),
+        timestamp=timestamp(datetime.fromisoformat(fields["timestamp"])),
         attempts=fields["attempts"],
     )
 
@@ -147,9 +147,9 @@ def approval_message(approval: ApprovalView) -> mission_pb2.Approval:
         message=approval.message,
         approvers=approval.approvers,
         state=_APPROVAL_STATES[approval.state],
-        requested_at=_timestamp(approval.requested_at),
-        expires_at=_timestamp(approval.expires_at),
-        decided_at=_timestamp(approval.decided_at),
+        requested_at=timestamp(approval.requested_at),
+        expires_at=timestamp(approval.expires_at),
+        decided_at=timestamp(approval.decided_at),
         decided_by=approval.decided_by,
         comment=approval.comment,
         entrypoint=approval.entrypoint,
@@ -161,7 +161,7 @@ def event_message(event: MissionEvent) -> mission_pb2.MissionEvent:
     """Return an event."""
     return mission_pb2.MissionEvent(
         index=event.index,
-        timestamp=_timestamp(event.timestamp),
+        timestamp=timestamp(event.timestamp),
         kind=event.kind,
         step_id=event.step_id,
         details=orjson.dumps(event.details),
@@ -192,11 +192,3 @@ def approves(value: "mission_pb2.ApprovalVerdict.ValueType") -> bool:
     if verdict is None:
         raise bad_request("request.unknown_verdict", "verdict", "say approve or deny")
     return verdict
-
-
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    out = Timestamp()
-    out.FromDatetime(moment)
-    return out

@@ -1,11 +1,8 @@
 """What the registry answers, as protobuf, and the places of requests as values. Nothing is decided here."""
 
-from datetime import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from gateway.registry.placement import Placement
 from gateway.registry.views import HookDetail, HookView
+from gateway.rpc.timestamps import timestamp
 from gateway.store.hook_records import Activation
 from gateway.v1 import hook_pb2
 
@@ -21,7 +18,7 @@ def hook_message(view: HookView) -> hook_pb2.Hook:
         sha256=view.sha256,
         enabled=view.enabled,
         placement=_place(view) if placed else None,
-        published_at=_timestamp(view.published_at),
+        published_at=timestamp(view.published_at),
         published_by=view.published_by,
     )
 
@@ -50,20 +47,12 @@ def _activation(activation: Activation, kind: str) -> hook_pb2.HookActivation:
     return hook_pb2.HookActivation(
         version=activation.version or "",
         placement=_place(activation) if placed else None,
-        activated_at=_timestamp(activation.at),
+        activated_at=timestamp(activation.at),
         activated_by=activation.by,
-        undone_at=_timestamp(activation.undone_at),
+        undone_at=timestamp(activation.undone_at),
         undone_by=activation.undone_by or "",
     )
 
 
 def _place(of: HookView | Activation) -> hook_pb2.HookPlacement:
     return hook_pb2.HookPlacement(order=of.order, step_types=of.step_types, labels=of.labels)
-
-
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    out = Timestamp()
-    out.FromDatetime(moment)
-    return out

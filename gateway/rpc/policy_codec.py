@@ -3,13 +3,13 @@
 from datetime import datetime
 
 import orjson
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.bundles.entry import KeptBundle
 from gateway.decisions.replay import Change, ChangeKind, Summary
 from gateway.policy.decision import Decision
 from gateway.policy.shadow import Disagreement
 from gateway.policy_views import Evaluation, PolicyStatus, ShadowView
+from gateway.rpc.timestamps import timestamp
 from gateway.v1 import policy_pb2
 
 
@@ -23,7 +23,7 @@ def bundle_message(kept: KeptBundle) -> policy_pb2.Bundle:
         origin=entry.origin,
         by=entry.by,
         signed_by=entry.signed_by or "",
-        kept_at=_timestamp(entry.at),
+        kept_at=timestamp(entry.at),
         active=kept.active,
         previous=kept.previous,
     )
@@ -48,11 +48,11 @@ def status_message(status: PolicyStatus) -> policy_pb2.GetPolicyStatusResponse:
         pinned=bundles.pinned,
         source=policy_pb2.BundleSource(
             location=bundles.source,
-            confirmed_at=_timestamp(bundles.confirmed_at),
+            confirmed_at=timestamp(bundles.confirmed_at),
             stale=bundles.stale,
             failure_code="" if failure is None else failure.code,
             failure_message="" if failure is None else failure.message,
-            failed_at=None if failure is None else _timestamp(failure.at),
+            failed_at=None if failure is None else timestamp(failure.at),
         ),
         shadow=None if status.shadow is None else _shadow(status.shadow),
         cache=policy_pb2.DecisionCache(hits=status.cache_hits, misses=status.cache_misses),
@@ -65,7 +65,7 @@ def change_message(change: Change) -> policy_pb2.ReplayDecisionsResponse:
         change=policy_pb2.DecisionChange(
             kind=change.kind.value,
             decision_id=change.decision_id,
-            decided_at=_timestamp(datetime.fromisoformat(change.at)),
+            decided_at=timestamp(datetime.fromisoformat(change.at)),
             entrypoint=change.entrypoint,
             document=change.document,
             who=change.who,
@@ -103,17 +103,9 @@ def _disagreement(found: Disagreement) -> policy_pb2.Disagreement:
         document=found.document,
         decided=_decision(found.decided),
         shadow=_decision(found.shadow),
-        at=_timestamp(found.at),
+        at=timestamp(found.at),
     )
 
 
 def _decision(decision: Decision | None) -> bytes:
     return b"" if decision is None else orjson.dumps(decision.document())
-
-
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    out = Timestamp()
-    out.FromDatetime(moment)
-    return out

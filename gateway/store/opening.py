@@ -4,23 +4,16 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import StoreError
+from gateway.store.connection import connect, use_write_ahead_log
 from gateway.store.failures import store_error
 from gateway.store.schema import migrate, require_current
 
-_BUSY_SECONDS: Final = 5.0  # an operator's sqlite3 shell may hold a lock for a moment
-_PRAGMAS: Final = (
-    "PRAGMA synchronous = FULL",  # each commit waits for the disk; in WAL mode NORMAL does not
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA trusted_schema = OFF",  # a schema that was tampered with cannot call functions with side effects
-    "PRAGMA cell_size_check = ON",
-    "PRAGMA mmap_size = 0",  # an I/O error is then an error code, not SIGBUS
-    "PRAGMA journal_size_limit = 67108864",
-)
+_DURABLE: Final = "PRAGMA synchronous = FULL"  # each commit waits for the disk; in WAL mode NORMAL does not
 
 
 def lock(path: Path) -> int:
@@ -54,14 +47,14 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         with suppress(FileExistsError):  # -wal and -shm take over the mode of the database
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = _connect(path)
+        connection = connect(path, _DURABLE)
     except OSError as err:
         raise StoreError(f"{path}: {err.strerror}") from err
     except sqlite3.Error as err:
         raise store_error(err) from err
     with _closed_on_failure(connection):
         migrate(connection)  # first: it leaves another program's file as it was
-        _use_write_ahead_log(connection, path)
+        use_write_ahead_log(connection, path)
     return connection
 
 
@@ -72,7 +65,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
         StoreError: the file cannot be used.
     """
     try:
-        connection = _connect(path)
+        connection = connect(path, _DURABLE)
         connection.execute("PRAGMA query_only = ON")
     except sqlite3.Error as err:
         raise store_error(err) from err
@@ -88,7 +81,7 @@ def open_beside(path: Path) -> sqlite3.Connection:
     try:
         if not path.is_file():
             raise StoreError(f"{path}: there is no store")
-        connection = _connect(path, query="mode=ro")
+        connection = connect(path, _DURABLE, query="mode=ro")
     except (OSError, sqlite3.Error) as err:
         raise store_error(err) if isinstance(err, sqlite3.Error) else StoreError(f"{path}: {err.strerror}") from err
     with _closed_on_failure(connection):
@@ -107,26 +100,3 @@ def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[None]:
     except StoreError:
         connection.close()
         raise
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection, path: Path) -> None:
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":
-        raise StoreError(f"{path}: this file system cannot hold a write-ahead log")
-
-
-def _connect(path: Path, query: str = "") -> sqlite3.Connection:
-    # Transactions are written out (isolation_level None). One thread uses the connection, another than opened it.
-    target: str | Path = f"{path.absolute().as_uri()}?{query}" if query else path
-    connection = sqlite3.connect(
-        target, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=bool(query)
-    )
-    try:
-        connection.row_factory = sqlite3.Row
-        for pragma in _PRAGMAS:
-            with closing(connection.execute(pragma)):
-                pass
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
