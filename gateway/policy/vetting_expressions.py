@@ -143,10 +143,10 @@ class ExpressionCheck:
     def _index(self, index: Node, scope: Scope) -> None:
         if "Var" in index and index["Var"]["value"] == "_":
             return  # any element; inside `not` it is not definite
-        if is_of_every(index, scope):
+        if is_of_every(index, scope) and not scope.declares(index):
             message = (
-                "a lookup by a name of `every`: in places regorus goes through all elements instead. "
-                "Name it first: `k := x; input.m[k]`"
+                "a lookup by a name of `every` in a comprehension: regorus goes through all elements instead. "
+                "Name it first, in the body of `every`: `k := x`"
             )
             raise self._refuse(index, "every_name", message)
         self.check(index, scope)

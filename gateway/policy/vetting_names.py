@@ -107,6 +107,10 @@ class Scope:
         """Whether `name` is a local variable here."""
         return name in self.names or (self.outer is not None and self.outer.holds(name))
 
+    def declares(self, node: Node) -> bool:
+        """Whether a variable is one of this very query."""
+        return "Var" in node and str(node["Var"]["value"]) in self.names
+
     def owner(self, name: str) -> "Scope | None":
         """Return the scope that declares `name`."""
         if name in self.names:

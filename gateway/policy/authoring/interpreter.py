@@ -12,6 +12,7 @@ import regorus
 
 from engine.values import JsonObject
 from gateway.policy.answer import Status
+from gateway.policy.supplied import SUPPLIED, Spelling, install
 
 _UNDEFINED: Final = '"<undefined>"'
 _NO_SUCH_RULE: Final = "not a valid rule path"
@@ -40,8 +41,9 @@ class Answer:
 class Interpreter:
     """One set of modules over one data document, prepared once."""
 
-    def __init__(self, engine: Any, data: JsonObject) -> None:
+    def __init__(self, engine: Any, data: JsonObject, spelling: Spelling) -> None:
         self._engine = engine
+        self._spelling = spelling  # one for all that come from one engine, whose builtins know it
         self.data = data
 
     @classmethod
@@ -56,20 +58,21 @@ class Interpreter:
         Raises:
             RuntimeError: regorus does not accept a module; vetted ones it does.
         """
-        engine = regorus.Engine()
+        engine, spelling = regorus.Engine(), Spelling(data)
+        install(engine, SUPPLIED, spelling)  # all of them: a module that comes later may name any
         engine.set_enable_coverage(coverage)
         for path, text in modules:
             engine.add_policy(path, text)
         engine.add_data_json(orjson.dumps(data).decode())
         engine.eval_query_as_json("true")  # compiles everything, and evaluates nothing
-        return cls(engine, data)
+        return cls(engine, data, spelling)
 
     def over(self, data: JsonObject) -> Self:
         """Return the same rules over other data."""
         engine = self._engine.clone()
         engine.clear_data()
         engine.add_data_json(orjson.dumps(data).decode())
-        return type(self)(engine, data)
+        return type(self)(engine, data, self._spelling)
 
     def with_module(self, path: str, text: str) -> Self:
         """Return the same with one more file of rules.
@@ -85,7 +88,7 @@ class Interpreter:
             if type(error).__name__ != "PanicException":
                 raise
             raise RuntimeError("the engine broke") from error
-        return type(self)(engine, self.data)
+        return type(self)(engine, self.data, self._spelling)
 
     def ask(self, rule: str, document: bytes | None = None) -> Answer:
         """Return what `rule` (`data.gateway.step.allow`) is for an input; never raises for what a policy does."""
@@ -98,9 +101,9 @@ class Interpreter:
         report = orjson.loads(engine.get_coverage_report_as_json())
         return answer, {file["path"]: file["covered"] for file in report["files"]}
 
-    @staticmethod
-    def _ask(engine: Any, rule: str, document: bytes | None) -> Answer:
+    def _ask(self, engine: Any, rule: str, document: bytes | None) -> Answer:
         try:
+            self._spelling.begin(document or b"", data=self.data)
             if document is not None:
                 engine.set_input_json(document.decode())
             answer = engine.eval_rule_as_json(rule)

@@ -29,12 +29,15 @@ class Spelling(threading.local):
 
     def __init__(self, data: Value) -> None:
         """Take in the data document, in which every fraction may have been written in several ways."""
-        self._of_data = frozenset(_fractions(data))
+        self._data = data
+        self._of_data: frozenset[float] | None = None  # both are looked for when the first number is written
         self._document = b""
-        self._odd: frozenset[float] | None = self._of_data
+        self._odd: frozenset[float] | None = None
 
-    def begin(self, document: bytes) -> None:
-        """Begin the evaluation of one document."""
+    def begin(self, document: bytes, *, data: Value = None) -> None:
+        """Begin the evaluation of one document, over other data where it is given."""
+        if data is not None and data is not self._data:
+            self._data, self._of_data = data, None
         self._document, self._odd = document, None
 
     def write(self, number: float) -> str:
@@ -43,6 +46,8 @@ class Spelling(threading.local):
         Raises:
             OperandError: OPA may spell it otherwise.
         """
+        if self._of_data is None:
+            self._of_data = frozenset(_fractions(self._data))
         if self._odd is None:
             written = [match[1] for match in _TOKEN.finditer(self._document) if match[1]]
             self._odd = self._of_data | {float(text) for text in written if not _plain(text)}
