@@ -1,6 +1,6 @@
 """What the policy desk answers, as protobuf. Nothing is decided here."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -65,7 +65,7 @@ def change_message(change: Change) -> policy_pb2.ReplayDecisionsResponse:
         change=policy_pb2.DecisionChange(
             kind=change.kind.value,
             decision_id=change.decision_id,
-            decided_at=_timestamp(datetime.fromisoformat(change.at)),
+            decided_at=_timestamp(_moment(change.at)),
             entrypoint=change.entrypoint,
             document=change.document,
             who=change.who,
@@ -109,6 +109,14 @@ def _disagreement(found: Disagreement) -> policy_pb2.Disagreement:
 
 def _decision(decision: Decision | None) -> bytes:
     return b"" if decision is None else orjson.dumps(decision.document())
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the time that a record says; None where it is damaged, and says none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _timestamp(moment: datetime | None) -> Timestamp | None:
