@@ -26,7 +26,7 @@ from gateway.policy.bundle_parts import (
     manifest_of,
     parts_of,
 )
-from gateway.policy.determinism_scan import is_deterministic
+from gateway.policy.determinism import depends_on_more
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint
 from gateway.policy.signatures import BundleKey, verify
 from gateway.policy.vetting import Module, vet
@@ -167,7 +167,7 @@ class Bundle:
     @property
     def deterministic(self) -> bool:
         """Whether its decisions follow from its content and the document alone, so that one may be kept and used."""
-        return is_deterministic(module.text for module in self.modules)
+        return not depends_on_more(module.text for module in self.modules)
 
     def missing_entrypoints(self) -> tuple[Entrypoint, ...]:
         """Return the entry points whose package no module declares: they would deny everything, as undefined."""

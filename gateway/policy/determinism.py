@@ -17,6 +17,7 @@ _ELSEWHERE: Final = re.compile(
     | \bio\s*(?:\.\s*jwt|\[)                          # decode_verify reads the clock where `time` is not given
     | \bcrypto\s*(?:\.\s*x509|\[)                     # verification of certificates, likewise
     | \bproviders\s*[.\[]
+    | \bjson\s*(?:\.\s*(?:match|verify)_schema|\[)   # a schema may refer to one elsewhere
     """,
     re.VERBOSE,
 )
