@@ -5,17 +5,14 @@ The vetted bundle itself is never changed: an engine with other rules or other d
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import orjson
 import regorus
 
 from engine.values import JsonObject
 from gateway.policy.answer import Status
-
-_UNDEFINED: Final = '"<undefined>"'
-_NO_SUCH_RULE: Final = "not a valid rule path"
-_BACKTRACE: Final = "\n\nStack backtrace:"
+from gateway.policy.evaluator import eval_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,30 +86,16 @@ class Interpreter:
 
     def ask(self, rule: str, document: bytes | None = None) -> Answer:
         """Return what `rule` (`data.gateway.step.allow`) is for an input; never raises for what a policy does."""
-        return self._ask(self._engine.clone(), rule, document)
+        return _answer(self._engine.clone(), rule, document)
 
     def covered(self, rule: str, document: bytes | None = None) -> tuple[Answer, dict[str, list[int]]]:
         """Return what `rule` is, and the lines that regorus looked at on the way, by file."""
         engine = self._engine.clone()
-        answer = self._ask(engine, rule, document)
+        answer = _answer(engine, rule, document)
         report = orjson.loads(engine.get_coverage_report_as_json())
         return answer, {file["path"]: file["covered"] for file in report["files"]}
 
-    @staticmethod
-    def _ask(engine: Any, rule: str, document: bytes | None) -> Answer:
-        try:
-            if document is not None:
-                engine.set_input_json(document.decode())
-            answer = engine.eval_rule_as_json(rule)
-        except (RuntimeError, ValueError) as error:
-            text = str(error).partition(_BACKTRACE)[0].strip()
-            return Answer(Status.UNDEFINED if text == _NO_SUCH_RULE else Status.FAILED, message=text)
-        except Exception as error:  # noqa: BLE001 - fail closed: whatever it was, there is no value
-            return Answer(Status.PANICKED, message=type(error).__name__)
-        except BaseException as error:
-            if type(error).__name__ != "PanicException":  # pyo3's, a BaseException that has no importable name
-                raise
-            return Answer(Status.PANICKED, message="the engine broke")
-        if answer == _UNDEFINED:
-            return Answer(Status.UNDEFINED)
-        return Answer(Status.VALUE, orjson.loads(answer))
+
+def _answer(engine: Any, rule: str, document: bytes | None) -> Answer:
+    status, text = eval_rule(engine, rule, document)
+    return Answer(status, orjson.loads(text)) if status is Status.VALUE else Answer(status, message=text)
