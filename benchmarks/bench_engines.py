@@ -4,7 +4,7 @@ Run it: `python -m benchmarks.bench_engines`
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,6 @@ IN_PROCESS, WORKER, LOOPBACK, UNIX = (
     "OPA over loopback",
     "OPA over a socket",
 )
-Decide = Callable[[], Awaitable[object]]
 
 
 async def decide_calls(engine: PolicyEngine, entrypoint: Entrypoint, document: bytes, calls: int, callers: int) -> None:

@@ -1,4 +1,4 @@
-"""Wires the gateway: the one module that knows every part, and the order in which they start and stop."""
+"""A gateway from its start to its stop: the order of both; `gateway.wiring` says how the parts are put together."""
 
 import asyncio
 import sys

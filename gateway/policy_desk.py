@@ -116,9 +116,7 @@ class PolicyDesk:
         """
         return self._kept(await self._bundles.follow_source(actor(principal), allow_older=allow_older))
 
-    async def replay(
-        self, _principal: Principal, bundle: str, wanted: Filter
-    ) -> AsyncGenerator[Change | Summary, None]:
+    async def replay(self, bundle: str, wanted: Filter) -> AsyncGenerator[Change | Summary, None]:
         """Yield each recorded decision that another bundle would not give, and at the end how many there were.
 
         Raises:

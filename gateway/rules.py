@@ -1,6 +1,6 @@
 """What is decided before anything starts: the bundle, and what its data makes of hooks, addresses and records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -11,8 +11,9 @@ from engine.clock import SystemClock
 from engine.constraints import ExecutionConstraints
 from engine.constraints.enforcer import ConstraintEnforcer
 from engine.constraints.quotas import Quota
+from engine.errors import EngineError
 from engine.fields import camel_case
-from gateway.addresses import AddressPolicy
+from gateway.addresses import PUBLIC_ONLY, AddressPolicy
 from gateway.admission import Admission
 from gateway.bundles.configured import bundle_of_home
 from gateway.config import Config
@@ -145,6 +146,37 @@ def rules_of(bundle: Bundle, site: Site) -> Rules:
     )
     rules.compose(site.base, _NO_SANDBOX)
     return rules
+
+
+def refusals_of(bundle: Bundle, site: Site) -> Iterator[EngineError]:
+    """Yield everything for which `rules_of` would refuse a bundle, where it stops at the first; each once."""
+    data = bundle.data
+    readers: tuple[Callable[[], object], ...] = (
+        lambda: check_policy_data(data),
+        lambda: read_mask(data),
+        lambda: address_policy(bundle),
+        lambda: profiles_from(data),
+        lambda: prepare_kinds(
+            [each for each in site.base if each.hook.kind == "step"], profiles_from(data), PUBLIC_ONLY
+        ),
+        lambda: security_levels(data, site.config.security.levels),
+        lambda: rules_from(data),
+        lambda: quota_from(data),
+        lambda: retention_days(data),
+        lambda: commands_from(data),
+        lambda: secret_rules(data),
+        lambda: limit_table(data),
+        lambda: approval_defaults(data),
+        lambda: rules_of(bundle, site),
+    )
+    told: set[tuple[str, str]] = set()
+    for reader in readers:
+        try:
+            reader()
+        except EngineError as error:
+            if (error.code, error.message) not in told:
+                told.add((error.code, error.message))
+                yield error
 
 
 def _effect_schemas(addresses: AddressPolicy) -> dict[str, ParameterSchema]:

@@ -403,8 +403,8 @@ class FakePolicyDesk:
         self._called("follow", principal.subject, allow_older)
         return replace(self.kept, active=True)
 
-    async def replay(self, principal: Principal, bundle: str, wanted: Filter) -> AsyncGenerator[Change | Summary, None]:
-        self._called("replay", principal.subject, bundle, wanted)
+    async def replay(self, bundle: str, wanted: Filter) -> AsyncGenerator[Change | Summary, None]:
+        self._called("replay", bundle, wanted)
         summary = Summary(asked=5, same=5 - len(self.changes))
         for change in self.changes:
             summary.counts[change.kind] += 1

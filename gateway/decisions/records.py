@@ -5,7 +5,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -22,7 +22,6 @@ from gateway.vault.master import MasterSource
 
 _PAGE: Final = 200
 _ID: Final = re.compile(r"[0-9a-f]{32}")
-_TRIED: Final = b',"would_deny":true}'  # its last field (`Decision.document`)
 _SELECT: Final = (
     "SELECT seq, decisions.id AS id, at, decisions.day AS day, entrypoint, subject, mission_id, bundle, allow, codes,"
     " answer, digest, documents.day AS document_day, sealed"
@@ -157,7 +156,7 @@ class Records:
         if "sha256:" + hashlib.sha256(document).hexdigest() != row.document:
             raise StoreError("its document is another", code="decisions.unreadable")
         entrypoint = _entrypoint(row.entrypoint)
-        decision = _decision(answer, row.bundle, entrypoint)
+        decision = parse_decision(answer, bundle=row.bundle, entrypoint=entrypoint)
         codes = encoded([reason.code for reason in decision.reasons]).decode()
         if (decision.allow, codes) != (row.allow, row.codes):
             raise StoreError("its answer is not of this version", code="decisions.unreadable")
@@ -170,14 +169,6 @@ class Records:
             document=document,
             decision=decision,
         )
-
-
-def _decision(answer: bytes, bundle: str, entrypoint: Entrypoint) -> Decision:
-    """Return a recorded answer; one of a bundle that was tried out has a mark, which no policy can give."""
-    if tried := answer.endswith(_TRIED):
-        answer = answer[: -len(_TRIED)] + b"}"
-    decision = parse_decision(answer, bundle=bundle, entrypoint=entrypoint)
-    return replace(decision, would_deny=True) if tried else decision
 
 
 def _conditions(wanted: Filter) -> tuple[str, tuple[object, ...]]:

@@ -7,7 +7,7 @@ asked exactly what was asked then.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
@@ -139,8 +139,6 @@ async def _compared(record: Recorded | Unreadable, candidate: PolicyEngine) -> C
             why=record.why,
         )
     before, after = record.decision, await candidate.decide(record.entrypoint, record.document)
-    if before.would_deny:  # it was tried out: what policy had said is compared, not what was made of it
-        before = replace(before, allow=False, would_deny=False)
     faults = [reason for reason in before.reasons if reason.rule == HOST_RULE]
     kind = ChangeKind.NOT_COMPARABLE if _is_fault(before, faults) else _kind(before, after)
     if kind is None:

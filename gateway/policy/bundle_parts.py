@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from engine.values import JsonObject
 from gateway.errors import PolicyInvalidError
+from gateway.policy.strict_json import strict_loads
 from gateway.policy.vetting import Module
 from gateway.policy.yaml_data import parse_yaml
 
@@ -110,13 +111,7 @@ def parse_json(content: bytes, name: str, *, numbers_as: Any = None) -> Any:
         PolicyInvalidError: `policy.bad_data`: another encoding than UTF-8, no JSON, a key twice, NaN, too deep.
     """
     try:
-        return json.loads(
-            content.decode(),
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_no_constant,
-            parse_int=numbers_as,
-            parse_float=numbers_as or _exact,
-        )
+        return strict_loads(content.decode(), parse_int=numbers_as, parse_float=numbers_as or _exact)
     except json.JSONDecodeError as error:
         raise PolicyInvalidError(error.msg, code="policy.bad_data", file=name, line=error.lineno) from error
     except (ValueError, RecursionError) as error:
@@ -135,14 +130,6 @@ def decode(content: bytes, name: str) -> str:
         raise PolicyInvalidError("is not UTF-8", code="policy.encoding", file=name) from error
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} is there twice")
-    return out
-
-
 def _exact(text: str) -> float:
     """Return a number with a fraction, if a float is that number: OPA keeps all digits, and regorus has floats."""
     value = float(text)
@@ -153,10 +140,6 @@ def _exact(text: str) -> float:
     if not same:
         raise ValueError(f"{text[:40]} has more digits than a float")
     return value
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")
 
 
 def manifest_of(value: Any) -> Manifest:

@@ -10,14 +10,14 @@ from typing import Final
 
 _ELSEWHERE: Final = re.compile(
     r"""
-      \b(?:time\s*\.\s*now_ns | http\s*\.\s*send | opa\s*\.\s*runtime | uuid\s*\.\s*rfc4122
+      (?<![\w.])(?:time\s*\.\s*now_ns | http\s*\.\s*send | opa\s*\.\s*runtime | uuid\s*\.\s*rfc4122
         | rand\s*\.\s*\w+ | net\s*\.\s*lookup_\w+ | rego\s*\.\s*metadata)
-    | \b(?:time|http|opa|uuid|rand|net|rego)\s*\[     # the same, in brackets
+    | (?<![\w.])(?:time|http|opa|uuid|rand|net|rego)\s*\[     # the same, in brackets
     | \bimport\s+(?:time|http|opa|uuid|rand|net)\b
-    | \bio\s*(?:\.\s*jwt|\[)                          # decode_verify reads the clock where `time` is not given
-    | \bcrypto\s*(?:\.\s*x509|\[)                     # verification of certificates, likewise
-    | \bproviders\s*[.\[]
-    | \bjson\s*(?:\.\s*(?:match|verify)_schema|\[)   # a schema may refer to one elsewhere
+    | (?<![\w.])io\s*(?:\.\s*jwt|\[)                          # decode_verify reads the clock where `time` is not given
+    | (?<![\w.])crypto\s*(?:\.\s*x509|\[)                     # verification of certificates, likewise
+    | (?<![\w.])providers\s*[.\[]
+    | (?<![\w.])json\s*(?:\.\s*(?:match|verify)_schema|\[)   # a schema may refer to one elsewhere
     """,
     re.VERBOSE,
 )

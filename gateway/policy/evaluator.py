@@ -5,7 +5,7 @@ nothing of one decision, an error in the middle of it least of all, can be seen 
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import regorus
@@ -48,18 +48,25 @@ class Evaluator:
         """Return the answer frame for one document; never raises for what a policy or a document does."""
         engine = self._engine.clone()
         self._spelling.begin(document)
-        try:
+        return encode_answer(*eval_rule(engine, _RULES[entrypoint], document))
+
+
+def eval_rule(engine: Any, rule: str, document: bytes | None) -> tuple[Status, str]:
+    """Return how an evaluation on a clone of an engine ended, with the value as JSON or why there is none.
+
+    It never raises for what a policy or a document does: whatever goes wrong, there is no value.
+    """
+    try:
+        if document is not None:
             engine.set_input_json(document.decode())
-            answer = engine.eval_rule_as_json(_RULES[entrypoint])
-        except (RuntimeError, ValueError) as error:
-            text = str(error).partition(_BACKTRACE)[0].strip()
-            return encode_answer(Status.UNDEFINED if text == _NO_SUCH_RULE else Status.FAILED, text)
-        except Exception as error:  # noqa: BLE001 - fail closed: whatever it was, it is a no
-            return encode_answer(Status.PANICKED, type(error).__name__)
-        except BaseException as error:
-            if type(error).__name__ != "PanicException":  # pyo3's, a BaseException that has no importable name
-                raise
-            return encode_answer(Status.PANICKED, "panic")
-        if answer == _UNDEFINED:
-            return encode_answer(Status.UNDEFINED, "")
-        return encode_answer(Status.VALUE, answer)
+        answer = engine.eval_rule_as_json(rule)
+    except (RuntimeError, ValueError) as error:
+        text = str(error).partition(_BACKTRACE)[0].strip()
+        return Status.UNDEFINED if text == _NO_SUCH_RULE else Status.FAILED, text
+    except Exception as error:  # noqa: BLE001 - fail closed: whatever it was, it is a no
+        return Status.PANICKED, type(error).__name__
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # pyo3's, a BaseException that has no importable name
+            raise
+        return Status.PANICKED, "the engine broke"
+    return (Status.UNDEFINED, "") if answer == _UNDEFINED else (Status.VALUE, answer)

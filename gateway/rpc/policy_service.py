@@ -113,7 +113,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             mission_id=request.mission_id,
             denied_only=request.denied_only,
         )
-        async with aclosing(self._policy.replay(CALLER.get(), request.bundle, wanted)) as found:
+        async with aclosing(self._policy.replay(request.bundle, wanted)) as found:
             async for each in found:
                 yield summary_message(each) if isinstance(each, Summary) else change_message(each)
 

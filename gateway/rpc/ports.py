@@ -145,7 +145,7 @@ class PolicyDesk(Protocol):
     async def follow_source(self, principal: Principal, *, allow_older: bool) -> KeptBundle:
         """Let the source decide again; with `allow_older`, also where it is behind what was in force."""
 
-    def replay(self, principal: Principal, bundle: str, wanted: Filter) -> AsyncGenerator[Change | Summary, None]:
+    def replay(self, bundle: str, wanted: Filter) -> AsyncGenerator[Change | Summary, None]:
         """Yield each recorded decision that another bundle would not give, and at the end how many there were."""
 
 

@@ -10,13 +10,16 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.clock import SystemClock
 from gateway.assembly import Gateway
 from gateway.calling import CallError
 from gateway.config import CONFIG_NAME
+from gateway.decisions.records import Filter, Recorded, Records
 from gateway.home import NewHome
 from gateway.policy.bundle import CONFIG_ROOT
 from gateway.policy.bundle_files import read_folder, write_archive
 from gateway.policy_client import PolicyClient
+from gateway.vault.master import MasterSource
 from tests import policy_documents
 from tests.gateways import calling, events_of, new_home, serving, submitted, verified
 from tests.worlds import mission
@@ -196,7 +199,7 @@ async def test_garbage_is_evaluated_to_a_no(tmp_path: Path) -> None:
 
 
 async def test_a_dry_run_lets_through_what_rules_refuse_and_says_so(tmp_path: Path) -> None:
-    """The event has the reasons and the mark; who may call is enforced all the same."""
+    """The event has the reasons and the mark; who may call is enforced all the same; a replay has what policy said."""
     made = new_home(tmp_path)
     data = made.home / "policies" / "data.json"
     value = json.loads(data.read_text())
@@ -213,6 +216,9 @@ async def test_a_dry_run_lets_through_what_rules_refuse_and_says_so(tmp_path: Pa
         "step.path_closed",
         "effect.path_closed",
     }
+    with Records.open(made.home, MasterSource(made.home), SystemClock()) as records:
+        denied = [each for each in records.read(Filter(denied_only=True)) if isinstance(each, Recorded)]
+    assert {each.id for each in denied} == {e.details["decision_id"] for e in marked}, "what policy said is recorded"
 
 
 async def test_a_shadow_is_asked_and_decides_nothing(tmp_path: Path) -> None:

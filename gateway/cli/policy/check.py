@@ -1,7 +1,7 @@
 """policy check: everything for which a gateway would refuse a bundle, with what to write instead."""
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,29 +10,18 @@ from rich.console import Console
 from rich.text import Text
 
 from engine.errors import EngineError
-from gateway.addresses import PUBLIC_ONLY
 from gateway.cli.options import OutputOption
 from gateway.cli.output import OUT, Exit, Output, counted, print_json, said
 from gateway.cli.policy.bundles import BundleArgument, made, read_sources, vetted
 from gateway.cli.policy.opa import EngineOption, PolicyEngineName, opa_findings, opa_program
 from gateway.config import Config
-from gateway.constrained.data import quota_from, rules_from
-from gateway.effects.commands.data import commands_from
-from gateway.effects.limits import limit_table
 from gateway.errors import PolicyInvalidError
-from gateway.hookset import ActiveHook
-from gateway.missions.retention import retention_days
 from gateway.policy.authoring.advice import advice
 from gateway.policy.authoring.findings import Finding, finding_of
 from gateway.policy.authoring.findings import check as check_sources
 from gateway.policy.authoring.sources import Sources
 from gateway.policy.bundle import Bundle
-from gateway.policy_data.sections import check_policy_data
-from gateway.rules import Site, address_policy, bundled_policies, prepare_kinds, rules_of
-from gateway.sandbox.hooks import builtin_hooks
-from gateway.sandbox.profile import profiles_from
-from gateway.security_levels import security_levels
-from gateway.vault.rules import secret_rules
+from gateway.rules import Site, bundled_policies, refusals_of
 
 _OPA_SECONDS: Final = 60
 
@@ -104,37 +93,12 @@ def _of_data(bundle: Bundle) -> Iterator[Finding]:
         message = f"nothing decides {rule}: every such request would be denied"
         code = "policy.entrypoint_missing"
         yield Finding("", None, code, message, instead=advice(code).replace("<entrypoint>", entrypoint))
-    readers: tuple[Callable[[], object], ...] = (
-        lambda: profiles_from(bundle.data),
-        lambda: address_policy(bundle),
-        lambda: prepare_kinds(_builtin(), profiles_from(bundle.data), PUBLIC_ONLY),
-        lambda: security_levels(bundle.data),
-        lambda: rules_from(bundle.data),
-        lambda: quota_from(bundle.data),
-        lambda: retention_days(bundle.data),
-        lambda: commands_from(bundle.data),
-        lambda: secret_rules(bundle.data),
-        lambda: limit_table(bundle.data),
-        lambda: check_policy_data(bundle.data),
-        lambda: rules_of(bundle, Site.of(None, Config())),  # the gateway's own word
-    )
-    seen: set[tuple[str, str]] = set()
-    for reader in readers:
-        try:
-            reader()
-        except EngineError as error:
-            if (error.code, error.message) not in seen:
-                seen.add((error.code, error.message))
-                yield _finding(error)
+    site = Site.of(None, Config())
+    yield from (_finding(error) for error in refusals_of(bundle, site) if error.code != "policy.entrypoint_missing")
 
 
 def _finding(error: EngineError) -> Finding:
     return Finding("data.json", None, error.code, error.message.removeprefix("data.json: "))
-
-
-def _builtin() -> list[ActiveHook]:
-    """Return the hooks that every gateway has: their profiles have to be in the data."""
-    return [ActiveHook(hook=hook) for hook in builtin_hooks()]
 
 
 def _of_opa(bundle: Path) -> Iterator[Finding]:

@@ -96,9 +96,11 @@ def print_decision(entrypoint: str, decision: Decision) -> None:
     for reason in decision.reasons:
         OUT.print(Text.assemble("  ", said(reason.message), said(f"  [{reason.code}]", "dim")))
         OUT.print(said(f"    {reason.rule}", "dim"))
-    facts: dict[str, object] = {f"{name}": value for name, value in decision.constraints.items()}
+    facts: dict[str, object] = dict(decision.constraints)
     facts |= {"profile": decision.profile} if decision.profile is not None else {}
-    facts |= {"require_approval": "true"} if decision.require_approval else {}
+    if (demand := decision.require_approval) is not None:
+        facts["require_approval"] = f"of a role of {', '.join(demand.approvers)}" if demand.approvers else "true"
+    facts |= {"redact": ", ".join(decision.redact)} if decision.redact else {}
     facts |= {f"label {name}": value for name, value in decision.labels.items()}
     print_facts({**facts, "bundle": decision.bundle})
 

@@ -15,21 +15,19 @@ from engine.clock import SystemClock, rfc3339
 from engine.errors import EngineError
 from gateway.cli.options import HomeOption, OutputOption, default_home
 from gateway.cli.output import OUT, Exit, Output, counted, fail, print_json, said
-from gateway.cli.policy.bundles import made, quiet_workers
+from gateway.cli.policy.bundles import load_bundle, made, quiet_workers
 from gateway.config import Config, load_config
 from gateway.decisions.records import Filter, Records
 from gateway.decisions.replay import CHANGES, Change, ChangeKind, Summary
 from gateway.decisions.replay import replay as replay_records
 from gateway.errors import ConfigurationError
 from gateway.policy.bundle import Bundle
-from gateway.policy.bundle_files import read_archive, read_folder
 from gateway.policy.decision import Decision
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint
 from gateway.policy.pool import PRELOAD, WorkerPolicy
 from gateway.workers.limits import hide_memory
 from gateway.workers.supervisor import Zygote
 
-_ARCHIVE_BYTES_MAX: Final = 64 * 1024 * 1024
 _AGO: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNITS: Final[Mapping[str, str]] = {"m": "minutes", "h": "hours", "d": "days"}
 _LOOKS: Final[Mapping[ChangeKind, tuple[str, str]]] = {
@@ -67,7 +65,7 @@ def replay(
     What can no longer be opened is listed as well, and is exit 1: nobody knows what would become of it.
     """
     wanted = made(output, lambda: _filter(since, entrypoint, mission))
-    bundle = made(output, lambda: _load(candidate))
+    bundle = made(output, lambda: load_bundle(candidate))
     quiet_workers()
     seen: list[Change] = []
     codes: Counter[str] = Counter()
@@ -115,25 +113,6 @@ async def _replay(
     finally:
         await zygote.close()
     return summary
-
-
-def _load(path: Path) -> Bundle:
-    """Return the candidate; nobody has to have signed it, as it decides nothing.
-
-    Raises:
-        PolicyInvalidError: it is not accepted.
-        ConfigurationError: it cannot be read.
-    """
-    if path.is_dir():
-        return Bundle.from_files(read_folder(path), keys=None)
-    try:
-        with path.open("rb") as file:
-            archive = file.read(_ARCHIVE_BYTES_MAX + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}", code="policy.no_bundle") from error
-    if len(archive) > _ARCHIVE_BYTES_MAX:
-        raise ConfigurationError(f"{path}: is over {_ARCHIVE_BYTES_MAX} bytes", code="policy.too_large")
-    return Bundle.from_files(read_archive(archive), keys=None)
 
 
 def _filter(since: str, entrypoint: str, mission: str) -> Filter:

@@ -12,6 +12,7 @@ import orjson
 from engine.errors import Violation
 from engine.values import JsonObject
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint
+from gateway.policy.strict_json import strict_loads
 
 DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024
 VIOLATIONS_MAX: Final = 32
@@ -23,7 +24,7 @@ def parse_document(raw: bytes) -> Any | Violation:
     if len(raw) > DOCUMENT_BYTES_MAX:
         return Violation(code="input.too_large", message=f"is over {DOCUMENT_BYTES_MAX} bytes", field="")
     try:
-        return json.loads(raw, object_pairs_hook=_once, parse_constant=_no_constant)
+        return strict_loads(raw)
     except json.JSONDecodeError as error:
         return Violation(code="input.not_json", message=error.msg, field="", line=error.lineno, column=error.colno)
     except (ValueError, RecursionError) as error:
@@ -71,15 +72,3 @@ def _violations(error: jsonschema_rs.ValidationError) -> list[Violation]:
 
 def _violation(keyword: str, message: str, path: Sequence[str | int]) -> Violation:
     return Violation(code=f"input.{keyword}", message=message, field=field_path(path))
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} is there twice")
-    return out
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")

@@ -5,18 +5,15 @@ The vetted bundle itself is never changed: an engine with other rules or other d
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import orjson
 import regorus
 
 from engine.values import JsonObject
 from gateway.policy.answer import Status
+from gateway.policy.evaluator import eval_rule
 from gateway.policy.supplied import SUPPLIED, Spelling, install
-
-_UNDEFINED: Final = '"<undefined>"'
-_NO_SUCH_RULE: Final = "not a valid rule path"
-_BACKTRACE: Final = "\n\nStack backtrace:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +99,6 @@ class Interpreter:
         return answer, {file["path"]: file["covered"] for file in report["files"]}
 
     def _ask(self, engine: Any, rule: str, document: bytes | None) -> Answer:
-        try:
-            self._spelling.begin(document or b"", data=self.data)
-            if document is not None:
-                engine.set_input_json(document.decode())
-            answer = engine.eval_rule_as_json(rule)
-        except (RuntimeError, ValueError) as error:
-            text = str(error).partition(_BACKTRACE)[0].strip()
-            return Answer(Status.UNDEFINED if text == _NO_SUCH_RULE else Status.FAILED, message=text)
-        except Exception as error:  # noqa: BLE001 - fail closed: whatever it was, there is no value
-            return Answer(Status.PANICKED, message=type(error).__name__)
-        except BaseException as error:
-            if type(error).__name__ != "PanicException":  # pyo3's, a BaseException that has no importable name
-                raise
-            return Answer(Status.PANICKED, message="the engine broke")
-        if answer == _UNDEFINED:
-            return Answer(Status.UNDEFINED)
-        return Answer(Status.VALUE, orjson.loads(answer))
+        self._spelling.begin(document or b"", data=self.data)
+        status, text = eval_rule(engine, rule, document)
+        return Answer(status, orjson.loads(text)) if status is Status.VALUE else Answer(status, message=text)

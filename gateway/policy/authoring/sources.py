@@ -11,7 +11,6 @@ from engine.values import JsonObject
 from gateway.policy.vetting import Module
 
 TEST_SUFFIX: Final = "_test.rego"
-SCHEMA_FOLDER: Final = "schemas/"
 
 
 @dataclass(frozen=True)

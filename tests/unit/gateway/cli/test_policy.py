@@ -84,16 +84,25 @@ class TestCheck:
         assert "3 errors: a gateway would not load this bundle" in text.out
 
     def test_what_the_host_reads_of_the_data_is_checked(self, bundle: Path) -> None:
-        """A profile, a level, a secret that the gateway would refuse at its start: each is told."""
+        """Profile, secrets, retention, mask, approvals: what a gateway would refuse at its start is told, all of it."""
         data = json.loads((bundle / "data.json").read_text())
         config = data["gateway"]["config"]
         config["profiles"]["fast"]["wall_ms"] = "soon"
         config["secrets"] = {"TOKEN": {"effects": "all"}}
         config["retention"] = {"mission_days": 0}
+        config["decision_log"] = {"mask": [{"op": "hide"}]}
+        config["approvals"]["expires_seconds_max"] = 0
         (bundle / "data.json").write_text(json.dumps(data))
         done = run("policy", "check", bundle, "-o", "json")
         assert done.code == 1
-        assert len({each["code"] for each in done.json["findings"]}) >= 3
+        codes = {each["code"] for each in done.json["findings"]}
+        assert codes >= {
+            "policy.profile_invalid",
+            "policy.secrets",
+            "policy.retention",
+            "policy.decision_log",
+            "policy.approvals",
+        }
         assert {each["field"] for each in done.json["findings"]} == {"data.json"}
 
     def test_an_entrypoint_that_nothing_decides_is_told(self, bundle: Path) -> None:
@@ -277,6 +286,22 @@ class TestEval:
         assert (done.code, done.json["allow"], done.json["entrypoint"]) == (3, False, "step")
         assert [reason["code"] for reason in done.json["reasons"]] == ["step.path_closed"]
         assert done.json["bundle"] == run("policy", "check", POLICIES, "-o", "json").json["bundle"]
+
+    def test_what_a_yes_is_tied_to_is_told(self, bundle: Path) -> None:
+        """Each obligation, as it was asked for."""
+        rules = bundle / "gateway" / "step" / "step.rego"
+        told = '"require_approval": {"approvers": ["lead", "cfo"]}, "redact": ["/output/a"], "labels": {"risk": "low"}'
+        rules.write_text(
+            rules.read_text().replace('decision := {"allow": allow,', f'decision := {{"allow": allow, {told},')
+        )
+        done = run("policy", "eval", "step", "-b", bundle, "-i", "-", stdin=step("transform", {}), width=200)
+        assert done.code == 0
+        lines = [line.split(maxsplit=1) for line in done.out.splitlines()[1:-1]]
+        assert lines == [
+            ["require_approval", "of a role of lead, cfo"],
+            ["redact", "/output/a"],
+            ["label", "risk        low"],
+        ]
 
     def test_an_input_may_come_from_standard_input(self) -> None:
         """And is allowed with exit 0."""

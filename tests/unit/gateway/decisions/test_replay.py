@@ -69,8 +69,6 @@ TWO = replace(NO, reasons=(CLOSED, OTHER))
         (YES, replace(YES, require_approval=ApprovalDemand()), ChangeKind.OBLIGATIONS),
         (YES, replace(YES, labels={"a": "b"}), ChangeKind.OBLIGATIONS),
         (YES, replace(YES, redact=("/output/a",)), ChangeKind.OBLIGATIONS),
-        (replace(NO, allow=True, would_deny=True), NO, None),
-        (replace(NO, allow=True, would_deny=True), YES, ChangeKind.ALLOWED),
         (denied("policy.bundle_mismatch", "no", bundle=DIGEST), YES, ChangeKind.NOT_COMPARABLE),
         (replace(YES, labels={"a": "1", "b": "2"}), replace(YES, labels={"b": "2", "a": "1"}), None),
         (YES, denied("policy.timeout", "late", bundle=DIGEST), ChangeKind.DENIED),
