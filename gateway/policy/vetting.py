@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from engine.values import JsonObject, JsonValue
 from gateway.policy.builtins import ALLOWED
 from gateway.policy.rego_ast import ParsedModule, Path, compile_modules, parse_module
+from gateway.policy.vetting_data import Stored
 from gateway.policy.vetting_names import RuleTable, Use
 from gateway.policy.vetting_rules import vet_rule
 
@@ -48,7 +49,7 @@ def vet(
     for module in parsed:
         check_package(module, roots, data, kinds)
     uses: dict[Path, list[Use]] = defaultdict(list)
-    tables = rule_tables(parsed, kinds, ALLOWED | builtins_allowed)
+    tables = rule_tables(parsed, kinds, ALLOWED | builtins_allowed, data=data)
     for module, table in zip(parsed, tables, strict=True):
         for rule in module.rules:
             uses[(*module.package, rule.name)] += vet_rule(table, rule)
@@ -62,10 +63,13 @@ def rule_tables(
     builtins: frozenset[str],
     *,
     tests: Collection[str] = (),
+    data: JsonObject | None = None,
 ) -> list[RuleTable]:
     """Return what names mean in each of these modules, loaded together; `tests` are the paths of test files."""
-    packages, arities = frozenset(module.package for module in modules), _arities(modules)
-    return [RuleTable(module, kinds, arities, packages, builtins, tests=module.path in tests) for module in modules]
+    packages, arities, stored = frozenset(module.package for module in modules), _arities(modules), Stored([data])
+    return [
+        RuleTable(module, kinds, arities, packages, builtins, stored, tests=module.path in tests) for module in modules
+    ]
 
 
 def rule_kinds(modules: Sequence[ParsedModule], builtins: frozenset[str]) -> dict[Path, str]:
