@@ -125,6 +125,7 @@ DIFFERENT = (
         data={"t": {"xs": [1]}},
     ),
     Case("a number as the key of a rule", "policy.rule_head", 'p[1] := "a"\nd := p[input.x]', {"x": 1.0}),
+    Case("two arguments of one name", "policy.pattern", "f(x, x) := 1\nd := f(1, 2)"),
     Case("how many are found", "policy.pattern", 'd := regex.find_n("a", "aa", input.x)', {"x": 1e16}),
     Case(
         "data that overrules",

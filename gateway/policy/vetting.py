@@ -15,13 +15,17 @@ The checks are conservative: some harmless policies are refused, and the message
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from engine.values import JsonObject, JsonValue
 from gateway.policy.builtins import ALLOWED
-from gateway.policy.rego_ast import ParsedModule, Path, compile_modules, parse_module
+from gateway.policy.engine import ENTRYPOINTS, rule_of
+from gateway.policy.rego_ast import ParsedModule, Path, compile_modules, has_constant_key, parse_module
 from gateway.policy.vetting_data import Stored
 from gateway.policy.vetting_names import RuleTable, Use
 from gateway.policy.vetting_rules import vet_rule
+
+_DECISIONS: Final = frozenset(rule_of(entrypoint) for entrypoint in ENTRYPOINTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,9 @@ def rule_kinds(modules: Sequence[ParsedModule], builtins: frozenset[str]) -> dic
                 raise module.refuse(rule.line, "policy.rule_conflict", message)
             if rule.name in builtins | {"input", "data"}:
                 raise module.refuse(rule.line, "policy.shadows_builtin", f"{rule.name} is the name of a builtin")
+            if rule.kind == "object" and ".".join(path) in _DECISIONS and has_constant_key(rule):
+                message = f"regorus does not find {rule.name} by its parts: write one object, `{rule.name} := {{…}}`"
+                raise module.refuse(rule.line, "policy.rule_head", message)
             if rule.default and path in defaults:
                 raise module.refuse(rule.line, "policy.rule_conflict", f"{rule.name} has two defaults")
             if rule.default:

@@ -75,6 +75,11 @@ class _RuleCheck:
         for arg in args:
             kind, fields = split(arg)
             if kind == "Var":
+                if fields["value"] in scope.names:
+                    message = (
+                        f"two arguments are named {fields['value']}: OPA compares them, regorus takes the last one"
+                    )
+                    raise self._refuse(fields, "pattern", message)
                 self._declare(scope, arg, None)
             elif kind not in SCALARS:
                 message = "an argument is a name or a scalar; regorus matches object patterns that OPA does not"
