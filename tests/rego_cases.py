@@ -125,6 +125,18 @@ DIFFERENT = (
         data={"t": {"xs": [1]}},
     ),
     Case("a number as the key of a rule", "policy.rule_head", 'p[1] := "a"\nd := p[input.x]', {"x": 1.0}),
+    Case("an import named as a rule", "policy.import", "import data.t\nt := 1\nd := t", line=1, data={"t": 2}),
+    Case(
+        "an import named as a builtin",
+        "policy.builtin",
+        "import data.t as time\nd := time.clock(1)",
+        line=5,
+        data={"t": 2},
+    ),
+    Case("a call by a local name", "policy.shadowed", 'd := x if { lower := 1; x := lower("A") }'),
+    Case("a call by an argument's name", "policy.shadowed", "f(array) := array.concat(array, array)\nd := f([1])"),
+    Case("a function as a value", "policy.call", "f(x) := x\nd := f", line=5),
+    Case("declared twice", "policy.some", "d := x if { some x; x := input.y }", {"y": 1}),
     Case("two arguments of one name", "policy.pattern", "f(x, x) := 1\nd := f(1, 2)"),
     Case("how many are found", "policy.pattern", 'd := regex.find_n("a", "aa", input.x)', {"x": 1e16}),
     Case(
@@ -158,6 +170,7 @@ SUPPLIED = (
 """Accepted, because the gateway supplies the builtin: regorus' own answers otherwise than OPA's, or is missing."""
 
 REFUSED = (
+    Case("a default from the input", "policy.rule_head", "default d := input.x", {"x": 1}),
     Case("recursion", "policy.recursion", "d if e\ne if d", line=5),
     Case("recursion of a function", "policy.recursion", "f(x) := f(x)\nd := f(1)"),
     Case("recursion through data", "policy.recursion", "d if data.gateway.t.e\ne if data.gateway.t.d", line=5),

@@ -131,6 +131,13 @@ def variables(value: Any) -> Iterator[str]:
             yield from variables(part)
 
 
+def is_constant(node: Node) -> bool:
+    """Whether an expression is written out; a comprehension is, for OPA."""
+    kind, _ = split(node)
+    plain = kind in {"Array", "Set", "Object", "UnaryExpr"} and all(map(is_constant, children(node)))
+    return plain or kind in SCALARS | COMPREHENSIONS
+
+
 def dotted(node: Node) -> Path | None:
     """Return `a.b.c` as ("a", "b", "c"), or None where it is not that plain."""
     kind, fields = split(node)

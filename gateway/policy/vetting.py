@@ -52,6 +52,7 @@ def vet(
     kinds = rule_kinds(parsed, ALLOWED | builtins_allowed)
     for module in parsed:
         check_package(module, roots, data, kinds)
+        check_imports(module, kinds)
     uses: dict[Path, list[Use]] = defaultdict(list)
     tables = rule_tables(parsed, kinds, ALLOWED | builtins_allowed, data=data)
     for module, table in zip(parsed, tables, strict=True):
@@ -136,6 +137,18 @@ def check_package(module: ParsedModule, roots: Collection[str], data: JsonObject
             "name one of them otherwise"
         )
         raise module.refuse(1, "policy.data_conflict", message)
+
+
+def check_imports(module: ParsedModule, kinds: Mapping[Path, str]) -> None:
+    """Return if no import has the name of a rule of its package: OPA takes the import for it, regorus the rule.
+
+    Raises:
+        PolicyInvalidError: `policy.import`.
+    """
+    for alias in module.aliases:
+        if (*module.package, alias) in kinds:
+            message = f"{alias} is a rule of this package as well: import it under another name, `import … as other`"
+            raise module.refuse(1, "policy.import", message)
 
 
 def _has(data: JsonObject, path: Path) -> bool:

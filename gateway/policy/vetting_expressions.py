@@ -278,6 +278,8 @@ class ExpressionCheck:
         if self._table.is_package(target):
             message = f"{'.'.join(target)} is a package; name a rule of it in full"
             raise self._refuse(node, "package_reference", message)
+        if any(self._table.kinds.get(target[:end]) == "function" for end in range(2, len(target) + 1)):
+            raise self._refuse(node, "call", f"{'.'.join(target)} is a function, and no value: call it")
         self.uses.append(Use(self._module, line_of(node), target))
 
     def _number(self, fields: Node) -> None:
@@ -292,6 +294,9 @@ class ExpressionCheck:
         path = dotted(fields["fcn"])
         if path is None:
             raise self._refuse(fields, "call", "a function is called by its plain name")
+        if scope.holds(path[0]):
+            message = f"{path[0]} is a local name here, and OPA loads no call by it: give the value another name"
+            raise self._refuse(fields, "shadowed", message)
         head = self._table.resolve(path[0])
         full = (*head, *path[1:]) if head is not None else None
         if full is not None and self._table.kinds.get(full) == "function":
@@ -301,7 +306,7 @@ class ExpressionCheck:
             self.uses.append(Use(self._module, line_of(fields), full))
             return
         name = ".".join(path)
-        if name not in self._table.builtins:
+        if head is not None or name not in self._table.builtins:
             raise self._refuse(fields, "builtin", f"{name} may not be called: {why_refused(name)}")
         params = fields["params"]
         for place, (param, wanted) in enumerate(zip(params, operands(name), strict=False), 1):

@@ -7,7 +7,7 @@ local variables, scalars, comprehensions, and arrays, objects and sets of those.
 """
 
 from gateway.errors import PolicyInvalidError
-from gateway.policy.rego_ast import SCALARS, Node, Rule, children, dotted, split, variables
+from gateway.policy.rego_ast import SCALARS, Node, Rule, children, dotted, is_constant, split, variables
 from gateway.policy.vetting_binding import WILDCARD, bind, output_operand
 from gateway.policy.vetting_expressions import ExpressionCheck
 from gateway.policy.vetting_names import (
@@ -51,6 +51,7 @@ class _RuleCheck:
         self._table = table
         self._module = table.module
         self._expressions = ExpressionCheck(table, self._query)
+        self._announced: set[str] = set()  # names after `some` without `in`, of the whole rule
 
     # Rules, bodies, queries
 
@@ -59,6 +60,10 @@ class _RuleCheck:
         if rule.default:
             scope = self._arguments(node["args"])
             self._expressions.check(node["value"], scope)
+            if not is_constant(node["value"]):
+                raise self._refuse(
+                    node["value"], "rule_head", "a default is written out: no name, lookup or call in it"
+                )
             return self._expressions.uses
         variant, head = split(node["head"])
         scope = self._arguments(head["args"] if variant == "Func" else [])
@@ -159,6 +164,7 @@ class _RuleCheck:
                 name = self._module.slice(span)
                 if scope.holds(name) or self._table.resolve(name) is not None:
                     raise self._refuse(fields, "some", f"{name} has a meaning already: use another name after `some`")
+                self._announced.add(name)
         if kind == "SomeIn":
             for pattern in (fields["key"], fields["value"]):
                 if pattern is not None and "Var" in pattern:
@@ -179,6 +185,8 @@ class _RuleCheck:
             if "Var" not in name:
                 raise self._refuse(name, "pattern", "left of `:=` stands a name or an array of names")
             self._declare(scope, name, assign["rhs"] if kind == "Var" else None)
+            if name["Var"]["value"] in self._announced:
+                raise self._refuse(name, "some", "a name of `some` is given its value by `=` or a lookup, not by `:=`")
 
     def _declare(self, scope: Scope, node: Node, value: Node | None) -> None:
         name = str(node["Var"]["value"])
