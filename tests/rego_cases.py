@@ -209,6 +209,18 @@ REFUSED = (
     Case("nested objects", "policy.too_deep", "d := " + '{"a":' * 40 + "1" + "}" * 40),
     Case("deep parentheses", "policy.too_deep", f"d := {'(' * 900}1{')' * 900}"),
     Case("deep calls, which end the process", "policy.too_deep", "d := " + "f(\n" * 3_000, line=36),
+    Case("a long sum, which ends the process", "policy.too_deep", "d := 1" + "\n+ 1" * 4_000, line=260),
+    Case("a long path, which ends the process", "policy.too_deep", "d := input" + '["a"\n]' * 4_000, line=132),
+    Case(
+        "long sums in parentheses", "policy.too_deep", "d := " + "(" * 9 + "1" + "\n+ 1)" * 9 + "\n+ 1" * 250, line=251
+    ),
+    Case("many statements", "policy.too_deep", "d if {\n" + "input.a\n" * 600 + "}", line=505),
+    Case(
+        "names of names",
+        "policy.arithmetic",
+        "d if {\nx0 := input.a\n" + "".join(f"x{n + 1} := x{n} - x{n}\n" for n in range(60)) + "}",
+        line=6,
+    ),
     Case("NUL", "policy.character", 'd := "a\0b"'),
     Case("carriage return", "policy.character", "d := 1\r"),
     Case("bidi override", "policy.character", 'd := "\u202e"'),

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.values import JsonObject, JsonValue
+from gateway.errors import PolicyInvalidError
 from gateway.policy.builtins import ALLOWED
 from gateway.policy.engine import ENTRYPOINTS, rule_of
 from gateway.policy.rego_ast import ParsedModule, Path, compile_modules, has_constant_key, parse_module
@@ -48,6 +49,14 @@ def vet(
     Raises:
         PolicyInvalidError: the first thing found, by file; `file` and `line` say where.
     """
+    try:
+        _vet(modules, roots, data, builtins_allowed)
+    except RecursionError as error:
+        message = "an expression, or a chain of names, is too deep: give parts of it rules of their own"
+        raise PolicyInvalidError(message, code="policy.too_deep") from error
+
+
+def _vet(modules: Sequence[Module], roots: Collection[str], data: JsonObject, builtins_allowed: frozenset[str]) -> None:
     parsed = [parse_module(module.path, module.text) for module in modules]
     kinds = rule_kinds(parsed, ALLOWED | builtins_allowed)
     for module in parsed:

@@ -42,7 +42,9 @@ def bind(query: Node, scope: Scope) -> dict[str, int]:
                 continue
             given = statement.gives.keys() - bound.keys()
             scope.places |= {name: found[0] for name in given if len(found := statement.gives[name]) == 1}
-            if not statement.sides or any(side <= bound.keys() | given for side in statement.sides):
+            if not statement.sides or any(
+                all(name in bound or name in given for name in side) for side in statement.sides
+            ):
                 given |= set().union(*statement.sides) - bound.keys()
                 pending.remove((place, statement))
             progress = progress or bool(given)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from gateway.policy.builtins import COLLECTIONS, WHOLE
 from gateway.policy.rego_ast import (
@@ -100,6 +100,7 @@ class Scope:
     every: set[str] = field(default_factory=set)  # names that an `every` around gives
     implied: set[str] = field(default_factory=set)  # names that are bound without a declaration
     looped: set[str] = field(default_factory=set)  # names that a lookup binds, once for each element
+    found: dict[tuple[object, int], Any] = field(default_factory=dict)  # what `named` knows of values, by their id
     places: dict[str, Node] = field(default_factory=dict)  # to the one lookup (`RefBrack`) that gives it its values
 
     def inner(self) -> "Scope":
@@ -261,8 +262,15 @@ def named(fields: Node, scope: Scope, check: Callable[[Node, Scope], _T], kinds:
     if owner is None:
         path = scope.table.resolve(name)
         return kinds.get(scope.table.kinds.get(path, ""), no) if path is not None else no
-    value, owner.names[name] = owner.names[name], None  # so that `x := x` ends here
-    try:
-        return no if value is None else check(value, owner)
-    finally:
-        owner.names[name] = value
+    value = owner.names[name]
+    if value is None:
+        return no
+    key = (check, id(value))  # of each value once: `b := a - a; c := b - b; …` would double the work with each name
+    if key not in owner.found:
+        owner.names[name] = None  # so that `x := x` ends here
+        try:
+            owner.found[key] = check(value, owner)
+        finally:
+            owner.names[name] = value
+    found: _T = owner.found[key]
+    return found

@@ -6,6 +6,8 @@ undefined in OPA and true in regorus when `input.x` is missing. Operands that ca
 local variables, scalars, comprehensions, and arrays, objects and sets of those.
 """
 
+from typing import Final
+
 from gateway.errors import PolicyInvalidError
 from gateway.policy.rego_ast import SCALARS, Node, Rule, children, dotted, is_constant, split, variables
 from gateway.policy.vetting_binding import WILDCARD, bind, output_operand
@@ -23,6 +25,8 @@ from gateway.policy.vetting_names import (
     iterates,
     plain_reference,
 )
+
+STATEMENTS_MAX: Final = 500  # of one query: what gives a name its value is looked for in all of them
 
 
 def vet_rule(table: RuleTable, rule: Rule) -> list[Use]:
@@ -121,6 +125,9 @@ class _RuleCheck:
     def _query(self, query: Node, scope: Scope) -> None:
         """Declare first, then check: what is bound without a declaration may be used in any order."""
         statements = query["stmts"]
+        if len(statements) > STATEMENTS_MAX:
+            message = f"over {STATEMENTS_MAX} statements in one body: give parts of it rules of their own"
+            raise self._refuse(statements[STATEMENTS_MAX], "too_deep", message)
         above: set[str] = set()
         for statement in statements:
             for modifier in statement.get("with_mods") or ():
