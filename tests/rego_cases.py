@@ -137,6 +137,7 @@ DIFFERENT = (
     Case("a call by an argument's name", "policy.shadowed", "f(array) := array.concat(array, array)\nd := f([1])"),
     Case("a function as a value", "policy.call", "f(x) := x\nd := f", line=5),
     Case("declared twice", "policy.some", "d := x if { some x; x := input.y }", {"y": 1}),
+    Case("a computed key beside another", "policy.object_key", 'd := {input.x: 1, "a": 2}', {"x": "a"}),
     Case("two arguments of one name", "policy.pattern", "f(x, x) := 1\nd := f(1, 2)"),
     Case("how many are found", "policy.pattern", 'd := regex.find_n("a", "aa", input.x)', {"x": 1e16}),
     Case(

@@ -155,6 +155,13 @@ class ExpressionCheck:
         self.check(index, scope)
 
     def _object(self, fields: Node, scope: Scope) -> None:
+        computed = [key for _, key, _ in fields["fields"] if split(key)[0] not in SCALARS]
+        if computed and len(fields["fields"]) > 1:
+            message = (
+                "a computed key beside another one: of two that are equal OPA takes the first, regorus the last. "
+                "Write `object.union({…}, {k: v})`"
+            )
+            raise self._refuse(computed[0], "object_key", message)
         for _, key, value in fields["fields"]:
             self.check(key, scope)
             self.check(value, scope)

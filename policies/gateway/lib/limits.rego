@@ -22,7 +22,7 @@ over(tenant, sizes) := {finding |
 }
 
 # The entries that hold for a tenant, by where they stand.
-entries(tenant) := {"default": common, concat("", ["tenants.", tenant]): own} if {
+entries(tenant) := object.union({"default": common}, {concat("", ["tenants.", tenant]): own}) if {
 	limits := data.gateway.config.missions.limits
 	common := object.get(limits, "default", {})
 	own := object.get(object.get(limits, "tenants", {}), tenant, {})
