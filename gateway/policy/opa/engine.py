@@ -22,7 +22,7 @@ from gateway.policy.bundle_files import write_archive
 from gateway.policy.bundle_parts import MANIFEST
 from gateway.policy.decision import ANSWER_BYTES_MAX, Decision, denied, parse_decision
 from gateway.policy.engine import Entrypoint, rule_of
-from gateway.policy.opa.contents import DifferenceError, compare
+from gateway.policy.opa.contents import DifferenceError, OtherRevisionError, compare
 from gateway.policy.opa.export import exported, put, read_if_there
 from gateway.policy.opa.reply import PROVENANCE_BYTES_MAX, Reply, ReplyError, read_reply
 from gateway.policy.opa.server import OpaError, OpaServer
@@ -30,6 +30,7 @@ from gateway.policy.pool import DEADLINES_MS
 
 ACTIVATION_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
+_COMPARE_SECONDS_MAX: Final = 5.0  # between two looks at contents that were others
 _REPLY_BYTES_MAX: Final = ANSWER_BYTES_MAX + PROVENANCE_BYTES_MAX
 _MISMATCH: Final = "policy.bundle_mismatch"
 
@@ -166,14 +167,17 @@ class OpaPolicy:
     async def _wait_for_bundle(self) -> None:
         """Ask until OPA has the bundle, and nothing else."""
         why: Exception = OpaError("policy.timeout", "OPA gave no answer")
+        pause_seconds = _POLL_SECONDS
         try:
             async with asyncio.timeout(self._activation_seconds):
                 while True:
                     try:
                         return await compare(self._bundle, self._server)
-                    except (OpaError, ReplyError, DifferenceError) as error:
+                    except (OpaError, ReplyError, OtherRevisionError) as error:
                         why = error
-                    await asyncio.sleep(_POLL_SECONDS)
+                    except DifferenceError as error:  # found by parsing megabytes, in which nobody else is served
+                        why, pause_seconds = error, min(2 * pause_seconds, _COMPARE_SECONDS_MAX)
+                    await asyncio.sleep(pause_seconds)
         except TimeoutError:
             within = f"within {self._activation_seconds:g} s"
             if isinstance(why, OpaError):
