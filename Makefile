@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-bench
 HOOK_SOURCES := $(shell find wasm-hooks -type f -not -name module.wasm 2>/dev/null)
 
-.PHONY: demo test coverage check bench bench-peers proto lock setup clean
+.PHONY: demo test coverage check conformance bench bench-peers proto lock setup clean
 
 demo: $(VENV)/.ready ## a gateway on loopback, a few missions, and what became of them
 	@$(BIN)/missiongate demo
@@ -22,6 +22,9 @@ check: $(VENV)/.ready ## format, lint, types, import contracts, protocol
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint proto
+
+conformance: $(VENV)/.ready ## OPA's own cases through vetting and regorus, and through OPA where it is installed
+	@$(BIN)/python -m tools.conformance
 
 bench: $(VENV)/.ready ## every benchmark, beside floors and peers of the same run, and the change since the last one
 	@$(BIN)/python -m benchmarks --keep .bench $(BENCH)

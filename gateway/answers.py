@@ -268,11 +268,11 @@ def _shadow(shadow: policy_pb2.ShadowBundle) -> dict[str, Any]:
 
 
 def decision_change_document(change: policy_pb2.DecisionChange) -> dict[str, Any]:
-    """Return a decision that another bundle would not give as JSON; a decision that is not known is null."""
+    """Return a decision that another bundle would not give as JSON; one that is not known is null, and a time empty."""
     return {
         "kind": change.kind,
         "decision_id": change.decision_id,
-        "at": _time(change.decided_at),
+        "at": _time(change.decided_at) if change.HasField("decided_at") else "",
         "entrypoint": change.entrypoint,
         "document": change.document,
         "who": change.who,

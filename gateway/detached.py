@@ -7,6 +7,16 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
+async def in_thread(work: Callable[[], _T]) -> _T:
+    """Return what `work` does in a thread, which is waited for also by who is cancelled: it may still use something."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
 class Detached:
     """Runs work in tasks of its own."""
 
@@ -32,16 +42,3 @@ class Detached:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # seen: a caller that has hung up does not ask for it, and asyncio would complain
-
-
-async def in_thread(work: Callable[[], _T]) -> _T:
-    """Return what `work` returns, done in a thread; who is cancelled waits for its end all the same.
-
-    So nothing that it uses is closed under it, and what it has opened is there to be closed.
-    """
-    doing = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(doing)
-    except asyncio.CancelledError:
-        await asyncio.wait([doing])
-        raise

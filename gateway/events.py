@@ -38,8 +38,9 @@
   off says that it is not `complete`, unless the gateway was killed in it;
 - a hook that is enabled has a `hook.published` before, unless the gateway was killed as it published it: nobody was
   told that it had;
-- a decision's bundle has a `policy.bundle_published` before, or is the one that `gateway.started` names; decisions of a
-  new one may stand before its `policy.bundle_activated`, by moments;
+- a decision's bundle has a `policy.bundle_published` or a `policy.bundle_asked` before, or is the one that
+  `gateway.started` names; decisions of a new one may stand before its `policy.bundle_activated`, by moments;
+- a bundle that a person puts in force has a `policy.bundle_asked` before anything changes, which says who it was;
 - what a source gives by itself has, among `policy.bundle_activated`, never a lower `sequence` than what was in force
   before, unless a person has followed the source with `allow_older`.
 """
@@ -109,6 +110,7 @@ class EventType(StrEnum):
     HOOK_DISABLED = "hook.disabled"
     HOOK_ROLLED_BACK = "hook.rolled_back"
     BUNDLE_PUBLISHED = "policy.bundle_published"  # kept, by a person or from the source; it decides nothing by that
+    BUNDLE_ASKED = "policy.bundle_asked"  # somebody puts it in force: one of the next two follows, unless it is killed
     BUNDLE_ACTIVATED = "policy.bundle_activated"  # it decides from now on
     BUNDLE_REFUSED = "policy.bundle_refused"  # not taken, or not put in force: what was in force still is
     SHADOW_DISAGREED = "policy.shadow_disagreed"  # the first of its kind; the others are counted

@@ -54,13 +54,9 @@ class PolicyDesk:
             OverloadedError: `policy.busy`, others are being tried.
             FaultError: its engine does not start.
         """
-        if not bundle:
-            decision = await self._ground.policy.decide(entrypoint, document)
-            found = self._bundles.current
-        else:
-            found = await self._bundles.read(bundle)
-            async with self._tried(found) as engine:
-                decision = await engine.decide(entrypoint, document)
+        found = await self._bundles.read(bundle) if bundle else self._bundles.current
+        async with self._asked(found, in_force=not bundle) as engine:
+            decision = await engine.decide(entrypoint, document)
         why = None
         if explain:
             with self._place():
@@ -128,16 +124,35 @@ class PolicyDesk:
         """
         found = await self._bundles.read(bundle)
         summary = Summary()
-        async with self._tried(found) as engine:
-            with ExitStack() as stack:
-                # In a thread: where the key is made of a passphrase, that takes half a second.
-                records = await in_thread(partial(stack.enter_context, self._ground.records()))
-                async for change in replay(records.read(wanted), engine, summary):
-                    yield change
+        async with self._tried(found) as engine, self._records() as records:
+            async for change in replay(records.read(wanted), engine, summary):
+                yield change
         yield summary
 
     def _kept(self, entry: Entry) -> KeptBundle:
-        return next(kept for kept in self._bundles.list() if kept.entry.digest == entry.digest)
+        """Return how an entry stands; one that others have pushed out meanwhile stands nowhere."""
+        gone = KeptBundle(entry=entry, active=False, previous=False)
+        return next((kept for kept in self._bundles.list() if kept.entry.digest == entry.digest), gone)
+
+    @asynccontextmanager
+    async def _records(self) -> AsyncIterator[Records]:
+        """Open the records for the time of the block: in a thread, as a passphrase takes half a second to stretch."""
+        with ExitStack() as opened:
+            yield await in_thread(partial(opened.enter_context, self._ground.records()))
+
+    @asynccontextmanager
+    async def _asked(self, bundle: Bundle, *, in_force: bool) -> AsyncIterator[PolicyEngine]:
+        """Return what answers from a bundle, for the time of the block.
+
+        Never the workers that decide: a document is of any form here, and one that keeps a worker busy to its deadline
+        would keep the decisions behind it waiting.
+        """
+        if in_force and self._ground.engine == "opa":
+            with self._place():
+                yield self._ground.policy
+        else:
+            async with self._tried(bundle) as engine:
+                yield engine
 
     @asynccontextmanager
     async def _tried(self, bundle: Bundle) -> AsyncIterator[PolicyEngine]:

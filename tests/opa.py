@@ -50,6 +50,17 @@ class Opa:
             raise ValueError(answer.get("message", "") + str(answer.get("errors", ""))[:500])
         return "result" in answer, answer.get("result")
 
+    def ask_raw(self, rule: str, document: Any) -> Any:
+        """Return the value of a rule that is always defined.
+
+        Raises:
+            ValueError: OPA reports an error, or the rule is undefined.
+        """
+        defined, value = self.ask(rule, document)
+        if not defined:
+            raise ValueError(f"{rule} is undefined")
+        return value
+
     def _call(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("opa")
         connection.sock = socket.socket(socket.AF_UNIX)
@@ -80,7 +91,7 @@ def serving(program: str, folder: Path, *arguments: str) -> Iterator[Opa]:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
-                opa.ask("data", {})
+                opa.ask("data.nothing", {})  # `data` would evaluate everything, and might end in an error
                 break
             except OSError:
                 if time.monotonic() > deadline or process.poll() is not None:

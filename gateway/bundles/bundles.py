@@ -1,9 +1,9 @@
 """Bundles of a running gateway: which one decides, how that changes, and how it follows its source.
 
 A change is made in this order: (1) the bundle is read from what is kept, verified and vetted as if it came from
-outside, (2) the engine takes it (`Activation`), (3) the history says so, (4) the log says so under a signed checkpoint.
-What fails before (3) leaves in force what was. One change is made at a time, and what a person asks for goes before
-what the source has given meanwhile.
+outside, and the log has who asked for it, (2) the engine takes it (`Activation`), (3) the history says so, (4) the log
+says so under a signed checkpoint. What fails before (3) leaves in force what was. One change is made at a time, and
+what a person asks for goes before what the source has given meanwhile.
 """
 
 import asyncio
@@ -309,18 +309,20 @@ class Bundles:
         if before is None or activation is None:
             raise ConflictError("the gateway has not started yet", code="policy.not_started")
         changes = bundle.digest != before.digest
-        if changes:
-            try:
-                await activation.activate(bundle)  # (2)
-            except EngineError as error:
-                if by is not None:
-                    await self._ledger.refused(error, where="activation", by=by, digest=entry.digest)
-                raise
+        if by is not None:  # who it was is known also where the gateway is killed before (4)
+            await self._ledger.asked(entry, before=before.digest, cause=cause, by=by)
         try:
-            await asyncio.to_thread(commit)  # (3)
-        except EngineError:
             if changes:
-                await self._undo(activation, before, bundle)
+                await activation.activate(bundle)  # (2)
+            try:
+                await asyncio.to_thread(commit)  # (3)
+            except EngineError:
+                if changes:
+                    await self._undo(activation, before, bundle)
+                raise
+        except EngineError as error:
+            if by is not None:
+                await self._ledger.refused(error, where="activation", by=by, digest=entry.digest)
             raise
         self._current = bundle
         await self._ledger.activated(entry, before=before.digest, cause=cause, by=by)  # (4)

@@ -24,6 +24,11 @@ class BundleLedger:
         """A bundle is kept."""
         await self._record(EventType.BUNDLE_PUBLISHED, by, entry.digest, entry.facts())
 
+    async def asked(self, entry: Entry, *, before: str, cause: str, by: str) -> None:
+        """Somebody puts a bundle in force: `activated` or `refused` follows, unless the gateway is killed."""
+        details = {**entry.facts(), "before": before, "cause": cause}
+        await self._record(EventType.BUNDLE_ASKED, by, entry.digest, details)
+
     async def activated(self, entry: Entry, *, before: str | None, cause: str, by: str | None) -> None:
         """A bundle decides from now on."""
         details = {**entry.facts(), "before": before, "cause": cause}

@@ -65,13 +65,16 @@ class LogFile:
         os.close(self._descriptor)
 
     def _rotate(self) -> None:
-        for number in range(self._kept_max - 1, 0, -1):
-            with suppress(FileNotFoundError):
+        """Begin a new file. One that has failed half way is gone on with, and moves no older file a second time."""
+        if self._path.exists():
+            numbers = range(1, self._kept_max)
+            free = next((number for number in numbers if not self._numbered(number).exists()), self._kept_max)
+            for number in range(free - 1, 0, -1):
                 self._numbered(number).replace(self._numbered(number + 1))
-        if self._kept_max:
-            self._path.replace(self._numbered(1))
-        else:
-            self._path.unlink()
+            if self._kept_max:
+                self._path.replace(self._numbered(1))
+            else:
+                self._path.unlink()
         opened = self._open()
         os.close(self._descriptor)
         self._descriptor, self._size = opened, 0

@@ -125,7 +125,7 @@ async def replay(
 
 
 async def _next(records: Iterator[Recorded | Unreadable]) -> list[Recorded | Unreadable]:
-    """Return the next records: read, opened and verified in a thread, which is waited for also by who is cancelled."""
+    """Return the next records: read, opened and verified in a thread, under which their file must not be closed."""
     return await in_thread(lambda: list(islice(records, AT_ONCE)))
 
 

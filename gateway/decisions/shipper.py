@@ -12,8 +12,10 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -74,10 +76,16 @@ class Shipper:
         """Begin to deliver.
 
         Raises:
-            ConfigurationError: `config.decision_log`, the URL is none of a collector, or the token cannot be read.
+            ConfigurationError: `config.decision_log`, the URL is none of a collector, the token cannot be read, or
+                would cross a network in the clear.
         """
         if _URL.fullmatch(self._url) is None:
             message = "policy.decisions.log.url must begin with http:// or https://, and have no query"
+            raise ConfigurationError(message, code="config.decision_log")
+        if self._token_file is not None and not _protected(self._url):
+            message = (
+                "policy.decisions.log.token_file: a token is sent over https, or to this machine, and not otherwise"
+            )
             raise ConfigurationError(message, code="config.decision_log")
         self._headers()
         self._task = asyncio.create_task(self._deliver_always())
@@ -157,3 +165,12 @@ class Shipper:
         if why != self.failing:
             _LOG.warning("the collector of the decision log takes nothing, and events wait: %s", why)
         self.failing = why
+
+
+def _protected(url: str) -> bool:
+    """Return whether nobody can read on its way what is sent there."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "https" or parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False

@@ -152,14 +152,14 @@ def content_fields(
 ) -> dict[str, JsonValue]:
     """Return how an outcome carries a content: as text or base64, or as the reference of a blob. May block.
 
-    Of one that is `masked` no blob is kept: its place is empty, until the mask is put there.
+    Of one that is `masked`, by its name or by `*`, no blob is kept: its place is empty, until the mask is put there.
 
     Raises:
         EffectError: it is kept as a blob, and cannot be.
     """
     if len(content) <= INLINE_BYTES_MAX:
         return dict(bytes_fields(name, content))
-    if name in masked:
+    if name in masked or "*" in masked:
         return {name: ""}
     return {name: blobs.put(content, limits).document()}
 

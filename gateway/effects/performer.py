@@ -67,7 +67,7 @@ class EffectScope:
     digest: str = ""  # "sha256:…" of the effect's policy document: what an approval is bound to
     limits: EffectLimits = DEFAULT_LIMITS  # of files and blobs
     secrets: EffectSecrets = NO_EFFECT_SECRETS  # whose handles stand in the arguments
-    masked: frozenset[str] = frozenset()  # contents of the outcome that nobody will see: they need not be kept
+    masked: frozenset[str] = frozenset()  # contents of the outcome, or `*`, that nobody will see: they need not be kept
     waiting: Callable[[], AbstractAsyncContextManager[None]] = nullcontext  # frees the step's place while it waits
 
 

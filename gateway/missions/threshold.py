@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from engine.errors import SuspendedError
+from engine.errors import FaultError, SuspendedError
 
 _T = TypeVar("_T")
 
@@ -38,7 +38,8 @@ class Threshold:
         `delayed` is called where it does not come at once.
 
         Raises:
-            SuspendedError: the mission is left to a later start. And whatever `awaited` does.
+            SuspendedError: the mission is left to a later start.
+            FaultError: `awaited` was cancelled, and not by `leave`. And whatever `awaited` raises.
         """
         waiting = self._waiting = asyncio.create_task(awaited)
         self._what = what
@@ -54,6 +55,8 @@ class Threshold:
             if task is not None and task.cancelling():
                 waiting.cancel()
                 raise
+            if not self.left:  # or a mission would begin that nobody has agreed to
+                raise FaultError(f"what the mission waited for was given up ({what})") from None
             outcome = None
         finally:
             self._waiting = None

@@ -22,8 +22,8 @@ from gateway.policy.engine import ENTRYPOINTS, Entrypoint, PolicyEngine, Started
 BYTES_MAX: Final = 64 * 1024 * 1024
 _DIGEST_BYTES: Final = 32
 _ENTRY_BYTES: Final = 1_024  # of a plain yes with its key and its place
-_REASON_BYTES: Final = 256  # of a reason's objects, its texts not counted
-_LABEL_BYTES: Final = 512
+_TEXT_BYTES: Final = 96  # of a text's object and of its place, its characters not counted
+_CHAR_BYTES: Final = 4  # of one, where any is beyond the first 65,536
 
 Key = tuple[str, Entrypoint, bytes]
 
@@ -114,8 +114,12 @@ class CachedPolicy:
 
 def _cost(decision: Decision) -> int:
     """Return roughly how many bytes of memory an answer takes; what it may hold is bounded by `parse_decision`."""
-    texts = sum(len(r.code) + 4 * len(r.message) + len(r.rule) + _REASON_BYTES for r in decision.reasons)
-    return _ENTRY_BYTES + texts + _LABEL_BYTES * len(decision.labels)
+    reasons = (text for each in decision.reasons for text in (each.code, each.message, each.rule))
+    labels = (text for pair in decision.labels.items() for text in pair)
+    demand = decision.require_approval
+    asked = () if demand is None else (demand.message, *demand.approvers)
+    texts = (*reasons, *labels, *asked, *decision.redact)
+    return _ENTRY_BYTES + sum(_TEXT_BYTES + _CHAR_BYTES * len(text) for text in texts)
 
 
 class CachedEngine(CachedPolicy):

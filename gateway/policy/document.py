@@ -21,6 +21,7 @@ from gateway.identity import Principal
 from gateway.vault.step_secrets import declared_secrets
 
 VERSION: Final = 1
+_SECRET: Final = b"secret "
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -164,10 +165,13 @@ def subject_of(document: bytes, handles: Mapping[str, str]) -> JsonObject:
     """Return what a person agrees to where policy wants that: the document, less all that a later look would change.
 
     That is the time of the decision, the approval itself, and the number of the attempt. `handles` are those that
-    stand for secrets, by name: they are others in each attempt, so the names stand there instead.
+    stand for secrets, by name: they are others in each attempt, so the names stand there instead, and in a way that
+    no text of a client's or a module's can be taken for: a yes to a text must not be one to a secret in its place.
     """
+    if handles:
+        document = document.replace(_SECRET, _SECRET + b"~")  # no name begins with one
     for name, handle in handles.items():
-        document = document.replace(handle.encode(), b"secret " + name.encode())
+        document = document.replace(handle.encode(), _SECRET + name.encode() + b"~")
     subject: dict[str, JsonValue] = orjson.loads(document)
     for changing in ("time", "approval"):
         subject.pop(changing, None)

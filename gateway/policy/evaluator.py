@@ -13,6 +13,7 @@ import regorus
 from engine.values import JsonObject
 from gateway.policy.answer import Status, encode_answer
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint, rule_of
+from gateway.policy.supplied import Spelling, install, named
 
 _UNDEFINED: Final = '"<undefined>"'  # regorus' spelling; a policy that answers this text is no decision either
 _NO_SUCH_RULE: Final = "not a valid rule path"
@@ -34,14 +35,19 @@ class Evaluator:
             RuntimeError: regorus does not accept a module; a vetted bundle has none of those.
         """
         self._engine = regorus.Engine()
+        self._spelling = Spelling(data)
+        texts = []
         for path, text in modules:
             self._engine.add_policy(path, text)
+            texts.append(text)
+        install(self._engine, named(texts), self._spelling)
         self._engine.add_data_json(orjson.dumps(data).decode())
         self._engine.eval_query_as_json("true")  # compiles everything, and evaluates nothing of the bundle
 
     def evaluate(self, entrypoint: Entrypoint, document: bytes) -> bytes:
         """Return the answer frame for one document; never raises for what a policy or a document does."""
         engine = self._engine.clone()
+        self._spelling.begin(document)
         return encode_answer(*eval_rule(engine, _RULES[entrypoint], document))
 
 

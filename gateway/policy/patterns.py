@@ -8,6 +8,9 @@ is enough for names, paths and hosts.
 import re
 from typing import Final
 
+from gateway.policy.supplied.globs import compiled
+from gateway.policy.supplied.operands import OperandError
+
 _REPEAT_MAX: Final = 1_000  # Go refuses more
 _CLASS_CHARS: Final = r"[A-Za-z0-9 _.,:;=/@%+*?$!#'\"<>(){}|^-]|\\[\]\[\\.^/-]"
 _REGEX_TOKEN: Final = re.compile(
@@ -21,7 +24,6 @@ _REGEX_TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 _REPEAT: Final = re.compile(r"(?:[*+?]|\{(\d{1,4})(?:,(\d{1,4})?)?\})\??")
-_GLOB: Final = re.compile(r"(?:[A-Za-z0-9 _./:@-]|\*(?!\*\*))*")
 _VERB: Final = re.compile(r"%(.?)")
 
 
@@ -48,8 +50,12 @@ def regex_fault(pattern: str) -> str | None:
 
 
 def glob_fault(pattern: str) -> str | None:
-    """Return what in `pattern` the engines may read differently, or None."""
-    return None if _GLOB.fullmatch(pattern) else "only letters, digits, space, _ . / : @ - and * are compared with OPA"
+    """Return what in `pattern` the engines may read differently, or None; patterns from data are held to the same."""
+    try:
+        compiled(pattern, "")
+    except OperandError as error:
+        return str(error)
+    return None
 
 
 def format_fault(text: str, arguments: int) -> str | None:

@@ -56,7 +56,9 @@ class Redaction:
 
     @property
     def names(self) -> frozenset[str]:
-        """The members of the value that are masked as a whole, by name."""
+        """The members of the value that are masked as a whole, by name; `*` where each of them is."""
+        if self._root.whole:
+            return frozenset({ANY})
         return frozenset(name for name, node in self._root.below.items() if node.whole)
 
     def apply(self, value: JsonValue) -> tuple[JsonValue, int]:

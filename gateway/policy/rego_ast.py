@@ -21,6 +21,13 @@ Path: TypeAlias = tuple[str, ...]  # ("data", "gateway", "rpc", "decision")
 _PLACE: Final = re.compile(r"-->\s(.*):(\d+):\d+$", re.MULTILINE)
 _ERROR: Final = re.compile(r"^error: (.*)$", re.MULTILINE)
 
+_HINT: Final = "; regorus does not read this: write it as docs/vetting.md shows, or use the engine `opa`"
+_HINTS: Final = {
+    "invalid character": 'a template string `$"…"` is written `sprintf("…", […])` or `concat("", […])`',
+    "maximum column width": "break the line, or put the long text into data.json",
+    "unexpected keyword": 'a keyword is no name: write it in brackets, `x["if"]`',
+}
+
 # Children of an expression that are expressions, by kind; queries are walked apart. A kind that is missing is refused.
 EXPRESSIONS: Final[dict[str, tuple[str, ...]]] = {
     "String": (),
@@ -111,6 +118,19 @@ def children(node: Node) -> Iterator[Node]:
             yield child
 
 
+def variables(value: Any) -> Iterator[str]:
+    """Yield the name of every variable that stands anywhere in a part of the tree."""
+    if isinstance(value, dict):
+        if "Var" in value:
+            yield str(value["Var"]["value"])
+        else:
+            for part in value.values():
+                yield from variables(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from variables(part)
+
+
 def dotted(node: Node) -> Path | None:
     """Return `a.b.c` as ("a", "b", "c"), or None where it is not that plain."""
     kind, fields = split(node)
@@ -175,6 +195,7 @@ def compile_modules(modules: Iterable[ParsedModule]) -> None:
 def _syntax(path: str, text: str) -> PolicyInvalidError:
     place, error = _PLACE.search(text), _ERROR.search(text)
     message = error[1] if error else text.partition("\n\n")[0].strip()
+    message += next((f"; {hint}" for words, hint in _HINTS.items() if words in message), _HINT)
     file, line = (path or place[1], int(place[2])) if place else (path, None)
     return PolicyInvalidError(message, code="policy.syntax", file=file, line=line)
 

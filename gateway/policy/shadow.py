@@ -5,6 +5,7 @@ up with is counted as missed.
 """
 
 import asyncio
+import hashlib
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from gateway.policy.decision import Decision
 from gateway.policy.engine import Entrypoint, PolicyEngine
 
 QUEUE_MAX: Final = 4_096  # decisions that the shadow has not been asked about yet
+QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024  # of their documents; one of a mission may have some megabytes
 KEPT_MAX: Final = 256  # disagreements that can be looked at
 KINDS_MAX: Final = 1_024  # of disagreements that are told apart
 
@@ -25,7 +27,7 @@ class Disagreement:
     """One document on which the two bundles differ."""
 
     entrypoint: Entrypoint
-    document: bytes
+    document: str  # its digest, as audit events have it; it has itself been let go
     decided: Decision
     shadow: Decision
     at: datetime
@@ -69,6 +71,7 @@ class ShadowedPolicy:
         self._clock = clock
         self._report = report
         self._queue: asyncio.Queue[tuple[Entrypoint, bytes, Decision]] = asyncio.Queue(QUEUE_MAX)
+        self._queued_bytes = 0
         self._kinds: Counter[tuple[str, ...]] = Counter()
         self._compared = self._disagreed = self._missed = 0
         self._latest: deque[Disagreement] = deque(maxlen=KEPT_MAX)
@@ -93,23 +96,25 @@ class ShadowedPolicy:
     async def decide(self, entrypoint: Entrypoint, document: bytes) -> Decision:
         """Decide one document by the inner engine, and leave it for the shadow."""
         decision = await self._inner.decide(entrypoint, document)
-        try:
-            self._queue.put_nowait((entrypoint, document, decision))
-        except asyncio.QueueFull:
+        if self._queue.full() or self._queued_bytes + len(document) > QUEUE_BYTES_MAX:
             self._missed += 1
+        else:
+            self._queue.put_nowait((entrypoint, document, decision))
+            self._queued_bytes += len(document)
         return decision
 
     async def run(self) -> None:
         """Ask the shadow about what was decided, one document after the other; ends when it is cancelled."""
         while True:
             entrypoint, document, decided = await self._queue.get()
+            self._queued_bytes -= len(document)
             answer = await self._shadow.decide(entrypoint, document)
             self._compared += 1
             if not same_answer(decided, answer):
                 await self._differs(
                     Disagreement(
                         entrypoint=entrypoint,
-                        document=document,
+                        document="sha256:" + hashlib.sha256(document).hexdigest(),
                         decided=decided,
                         shadow=answer,
                         at=self._clock.now(),

@@ -64,8 +64,8 @@ def rule_tables(
     tests: Collection[str] = (),
 ) -> list[RuleTable]:
     """Return what names mean in each of these modules, loaded together; `tests` are the paths of test files."""
-    packages = frozenset(module.package for module in modules)
-    return [RuleTable(module, kinds, packages, builtins, tests=module.path in tests) for module in modules]
+    packages, arities = frozenset(module.package for module in modules), _arities(modules)
+    return [RuleTable(module, kinds, arities, packages, builtins, tests=module.path in tests) for module in modules]
 
 
 def rule_kinds(modules: Sequence[ParsedModule], builtins: frozenset[str]) -> dict[Path, str]:
@@ -91,6 +91,20 @@ def rule_kinds(modules: Sequence[ParsedModule], builtins: frozenset[str]) -> dic
     return kinds
 
 
+def _arities(modules: Sequence[ParsedModule]) -> dict[Path, int]:
+    """Return how many arguments each function takes; one number for each."""
+    arities: dict[Path, int] = {}
+    for module in modules:
+        for rule in module.rules:
+            if rule.kind == "function":
+                head = rule.node if rule.default else rule.node["head"]["Func"]
+                path, number = (*module.package, rule.name), len(head["args"])
+                if arities.setdefault(path, number) != number:
+                    message = f"{rule.name} takes {number} arguments here and {arities[path]} elsewhere"
+                    raise module.refuse(rule.line, "policy.arity", message)
+    return arities
+
+
 def check_package(module: ParsedModule, roots: Collection[str], data: JsonObject, kinds: Mapping[Path, str]) -> None:
     """Return if a file's package is where it may be: under the roots, under no rule, and where no data is.
 
@@ -106,7 +120,10 @@ def check_package(module: ParsedModule, roots: Collection[str], data: JsonObject
             path = ".".join(module.package[:end])
             raise module.refuse(1, "policy.rule_conflict", f"the package lies under the rule {path}")
     if _has(data, module.package[1:]):
-        message = f"data.json has a value at {name}, where this package lives; data would overrule the policy"
+        message = (
+            f"data.json has a value at {name}, where this package lives; data would overrule the policy: "
+            "name one of them otherwise"
+        )
         raise module.refuse(1, "policy.data_conflict", message)
 
 

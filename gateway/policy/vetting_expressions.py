@@ -4,14 +4,51 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.errors import PolicyInvalidError
-from gateway.policy.builtins import why_refused
+from gateway.policy.builtin_types import operands
+from gateway.policy.builtins import ARITY, why_refused
 from gateway.policy.patterns import format_fault, glob_fault, regex_fault
 from gateway.policy.rego_ast import COMPREHENSIONS, EXPRESSIONS, SCALARS, Node, Path, children, dotted, line_of, split
-from gateway.policy.vetting_names import RuleTable, Scope, Use, definite, is_collection, is_set, is_whole
+from gateway.policy.vetting_names import (
+    RuleTable,
+    Scope,
+    Use,
+    closes_over,
+    definite,
+    is_collection,
+    is_of_every,
+    is_set,
+    whole_bits,
+)
+from gateway.policy.vetting_types import can_meet, elements_of, in_words, types_of
 
 INTEGER_MAX: Final = 2**53
-_PATTERNS: Final = {"regex.match": regex_fault, "glob.match": glob_fault}
 _STRINGS: Final = frozenset({"String", "RawString"})
+_REGEX_OPERAND: Final = {  # which operand is the pattern
+    "regex.find_all_string_submatch_n": 0,
+    "regex.find_n": 0,
+    "regex.is_valid": 0,
+    "regex.match": 0,
+    "regex.replace": 1,
+}
+
+
+_OPERATORS: Final = frozenset({"BinExpr", "BoolExpr", "ArithExpr", "AssignExpr", "Membership"})
+
+
+def _literal(node: Node) -> str | None:
+    kind, fields = split(node)
+    return str(fields["value"]) if kind in _STRINGS else None
+
+
+def _has_union(node: Node) -> bool:
+    kind, fields = split(node)
+    if kind == "BinExpr" and fields["op"] == "Union":
+        return True
+    return kind in _OPERATORS and any(_has_union(child) for child in children(node))
+
+
+def _has_comprehension(node: Node) -> bool:
+    return split(node)[0] in COMPREHENSIONS or any(_has_comprehension(child) for child in children(node))
 
 
 class ExpressionCheck:
@@ -37,17 +74,39 @@ class ExpressionCheck:
             for name in ("term", "key", "value"):
                 if name in fields:
                     self.check(fields[name], inner)
+                    self.check_closure(fields[name], inner)
             if kind == "SetCompr" and is_set(fields["term"], inner):
-                raise self._refuse(fields, "order", "a set of sets: OPA and regorus order sets differently")
+                raise self._refuse(
+                    fields, "order", "a set of sets: OPA and regorus order sets differently; write a set of arrays"
+                )
             return
         self._one(kind, fields, scope)
         self.operands(node, scope)
+
+    def check_equal(self, left: Node, right: Node, scope: Scope) -> None:
+        """OPA does not load a comparison of what can never be equal, nor some with a comprehension in an array."""
+        for side in (left, right):
+            if split(side)[0] in {"Array", "Object"} and any(_has_comprehension(child) for child in children(side)):
+                message = "a comprehension in an array or object beside `=` or `==`: name it first, `ys := [y | …]`"
+                raise self._refuse(side, "unification", message)
+        types = types_of(left, scope), types_of(right, scope)
+        if not can_meet(*types):
+            message = f"{in_words(types[0])} and {in_words(types[1])} are never equal: compare things of one type"
+            raise self._refuse(left, "type", message)
+
+    def check_closure(self, node: Node, scope: Scope) -> None:
+        """OPA does not load a comprehension in a head or term over what its own query binds without a declaration."""
+        if closes_over(node, scope.implied):
+            message = (
+                "a comprehension here uses a name that nobody declared: name its value in the body, `ys := [y | …]`"
+            )
+            raise self._refuse(node, "undeclared", message)
 
     def operands(self, node: Node, scope: Scope) -> None:
         """Check what is below an expression, and that it may stand here at all, but not its own rule."""
         kind, fields = split(node)
         if kind == "Membership":
-            self._membership(fields)
+            self._membership(fields, scope)
         if kind == "Object":
             self._object(fields, scope)
         elif kind in {"RefDot", "RefBrack"}:
@@ -65,9 +124,13 @@ class ExpressionCheck:
             for child in children(node):
                 self.check(child, scope)
 
-    def _membership(self, fields: Node) -> None:
+    def _membership(self, fields: Node, scope: Scope) -> None:
         """OPA's rule index looks at the constants of such a collection only (1.22.0), so the engines differ."""
         kind, collection = split(fields["collection"])
+        elements = elements_of(fields["collection"], scope)
+        if not can_meet(types_of(fields["value"], scope), elements):
+            message = f"nothing among {in_words(elements)} is this: compare things of one type"
+            raise self._refuse(fields, "type", message)
         if (
             kind in {"Array", "Set"}
             and len({"constant" if split(i)[0] in SCALARS else "" for i in collection["items"]}) > 1
@@ -80,16 +143,18 @@ class ExpressionCheck:
     def _index(self, index: Node, scope: Scope) -> None:
         if "Var" in index and index["Var"]["value"] == "_":
             return  # any element; inside `not` it is not definite
+        if is_of_every(index, scope) and not scope.declares(index):
+            message = (
+                "a lookup by a name of `every` in a comprehension: regorus goes through all elements instead. "
+                "Name it first, in the body of `every`: `k := x`"
+            )
+            raise self._refuse(index, "every_name", message)
         self.check(index, scope)
 
     def _object(self, fields: Node, scope: Scope) -> None:
         for _, key, value in fields["fields"]:
             self.check(key, scope)
-            message = "String" in key and key["String"]["value"] == "message"
-            if message and "Call" in value and dotted(value["Call"]["fcn"]) == ("sprintf",):
-                self._format(value["Call"], scope)
-            else:
-                self.check(value, scope)
+            self.check(value, scope)
 
     def _one(self, kind: str, fields: Node, scope: Scope) -> None:
         """The rule of each kind of expression that has one."""
@@ -100,16 +165,32 @@ class ExpressionCheck:
         elif kind == "Call":
             self._call(fields, scope)
         elif kind == "ArithExpr":
-            self._arithmetic(fields, scope)
+            self._arithmetic(fields, scope, {kind: fields})
+        elif kind in {"Array", "Set", "Object"} and any(_has_union(child) for child in children({kind: fields})):
+            message = (
+                "`|` behind an operator in an array, set or object is a union and begins no comprehension: "
+                "name the value in the body, `v := x + 1`, or the union first, `u := a | b`"
+            )
+            raise self._refuse(fields, "union", message)
         elif kind == "AssignExpr":
             raise self._refuse(fields, "unification", "`:=` and `=` stand alone in a statement")
         elif kind == "Set" and any(is_set(item, scope) for item in fields["items"]):
             raise self._refuse(
-                fields, "order", "a set in a set: OPA and regorus order sets among other values differently"
+                fields,
+                "order",
+                "a set in a set: OPA and regorus order sets among other values differently; write an array in it",
             )
         elif kind == "BoolExpr" and fields["op"] not in {"Eq", "Ne"}:
-            if any(is_set(side, scope) or "Object" in side for side in (fields["lhs"], fields["rhs"])):
-                raise self._refuse(fields, "order", "objects and sets are ordered differently by OPA and regorus")
+            if any(
+                is_set(side, scope) or types_of(side, scope) in {"o", "t"} for side in (fields["lhs"], fields["rhs"])
+            ):
+                raise self._refuse(
+                    fields,
+                    "order",
+                    "objects and sets are ordered differently by OPA and regorus: compare a field, or a count",
+                )
+        elif kind == "BoolExpr" and fields["op"] == "Eq":
+            self.check_equal(fields["lhs"], fields["rhs"], scope)
         elif kind == "UnaryExpr" and ("Number" not in fields["expr"] or "(" in self._module.slice(fields["span"])):
             raise self._refuse(fields, "arithmetic", "a minus sign stands before a number only")
         elif kind == "Membership" and not definite(fields["collection"], scope):
@@ -182,50 +263,62 @@ class ExpressionCheck:
         head = self._table.resolve(path[0])
         full = (*head, *path[1:]) if head is not None else None
         if full is not None and self._table.kinds.get(full) == "function":
+            if len(fields["params"]) != self._table.arities[full]:
+                message = f"{'.'.join(path)} takes {self._table.arities[full]} operands; name its result with `:=`"
+                raise self._refuse(fields, "arity", message)
             self.uses.append(Use(self._module, line_of(fields), full))
             return
         name = ".".join(path)
         if name not in self._table.builtins:
             raise self._refuse(fields, "builtin", f"{name} may not be called: {why_refused(name)}")
         params = fields["params"]
+        for place, (param, wanted) in enumerate(zip(params, operands(name), strict=False), 1):
+            if not can_meet(found := types_of(param, scope), wanted):
+                message = f"operand {place} of {name} is {in_words(found)}, and has to be {in_words(wanted)}"
+                raise self._refuse(fields, "type", message)
+        if len(params) != ARITY.get(name, len(params)):
+            message = f"{name} takes {ARITY[name]} operands; name its result with `:=` instead of one more operand"
+            raise self._refuse(fields, "arity", message)
         if name == "count" and not is_collection(params[0], scope):
             message = (
                 "count of what may be a string (OPA counts characters, regorus UTF-16 units): "
                 "count a comprehension, `count([x | some x in xs])`"
             )
             raise self._refuse(fields, "count", message)
-        if name in _PATTERNS:
-            self._pattern(fields, name)
-        if name == "sprintf":
+        if name in _REGEX_OPERAND:
+            self._regex(fields, name)
+        elif name == "glob.match" and (text := _literal(params[0])) is not None and (fault := glob_fault(text)):
+            raise self._refuse(fields, "pattern", f"glob.match: {fault}")
+        elif name == "sprintf":
+            self._format(fields)
+
+    def _regex(self, fields: Node, name: str) -> None:
+        pattern = _literal(fields["params"][_REGEX_OPERAND[name]])
+        if pattern is None:
             message = (
-                "sprintf may stand only as the `message` of a reason: its text may differ; use concat and format_int"
+                f"the pattern of {name} is a literal, so that it can be compared with OPA: "
+                "write it into the rule, or use glob.match, which takes patterns from data"
             )
-            raise self._refuse(fields, "sprintf", message)
+            raise self._refuse(fields, "pattern", message)
+        if fault := regex_fault(pattern):
+            message = f"{name}: OPA and regorus may read this pattern differently: {fault}; write [0-9] for \\d"
+            raise self._refuse(fields, "pattern", message)
 
-    def _pattern(self, fields: Node, name: str) -> None:
-        kind, pattern = split(fields["params"][0])
-        if kind not in _STRINGS:
-            raise self._refuse(
-                fields, "pattern", f"the pattern of {name} is a literal, so that it can be compared with OPA"
-            )
-        if fault := _PATTERNS[name](str(pattern["value"])):
-            raise self._refuse(fields, "pattern", f"{name}: OPA and regorus may read this pattern differently: {fault}")
-
-    def _format(self, fields: Node, scope: Scope) -> None:
-        params = fields["params"]
-        text, values = (split(param) for param in params) if len(params) == 2 else (("", {}), ("", {}))  # noqa: PLR2004
-        if text[0] not in _STRINGS or values[0] != "Array":
-            raise self._refuse(fields, "sprintf", "sprintf takes a literal format and an array of the values")
-        if fault := format_fault(str(text[1]["value"]), len(values[1]["items"])):
+    def _format(self, fields: Node) -> None:
+        text, (kind, values) = _literal(fields["params"][0]), split(fields["params"][1])
+        if text is not None and kind == "Array" and (fault := format_fault(text, len(values["items"]))):
             raise self._refuse(fields, "sprintf", f"sprintf: {fault}")
-        self.check(params[1], scope)
 
-    def _arithmetic(self, fields: Node, scope: Scope) -> None:
+    def _arithmetic(self, fields: Node, scope: Scope, node: Node) -> None:
         sides = (fields["lhs"], fields["rhs"])
         if fields["op"] == "Sub" and any(is_set(side, scope) for side in sides):
             return
-        if fields["op"] in {"Div", "Mod"} or not all(is_whole(side, scope) for side in sides):
-            message = "arithmetic over whole numbers and counts only: OPA computes fractions exactly, regorus in floats"
+        if whole_bits(node, scope) is None:
+            function = {"Add": "plus", "Sub": "minus", "Mul": "mul", "Div": "div", "Mod": "rem"}[fields["op"]]
+            message = (
+                "arithmetic over counts and whole numbers only: OPA computes fractions exactly, regorus in floats. "
+                f"Write `{function}(x, y)`, which takes whole numbers and fails on others, or `floor(x)` of an operand"
+            )
             raise self._refuse(fields, "arithmetic", message)
 
     def _refuse(self, node: Node, rule: str, message: str) -> PolicyInvalidError:

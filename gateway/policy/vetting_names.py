@@ -1,12 +1,23 @@
 """Names and values of Rego as vetting knows them: scopes, what a name stands for, what an expression surely is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Self, TypeAlias
+from typing import Final, Self, TypeVar
 
-from gateway.policy.builtins import COLLECTIONS
-from gateway.policy.rego_ast import COMPREHENSIONS, SCALARS, Node, ParsedModule, Path, children, dotted, split
+from gateway.policy.builtins import COLLECTIONS, WHOLE
+from gateway.policy.rego_ast import (
+    COMPREHENSIONS,
+    SCALARS,
+    Node,
+    ParsedModule,
+    Path,
+    children,
+    dotted,
+    split,
+    variables,
+)
+from gateway.policy.supplied import SUPPLIED
 
 # Builtins that a test may replace, with the number of their arguments; OPA checks it, regorus does not.
 REPLACEABLE: Final = MappingProxyType(
@@ -43,6 +54,7 @@ class RuleTable:
 
     module: ParsedModule
     kinds: Mapping[Path, str]  # of every rule of the bundle, by full path
+    arities: Mapping[Path, int]  # of every function
     packages: frozenset[Path]  # of the bundle
     builtins: frozenset[str]  # that may be called
     tests: bool = False  # the module is a file of tests, in which `with` replaces the input and data
@@ -82,7 +94,10 @@ class Scope:
 
     table: RuleTable
     outer: Self | None = None
-    names: dict[str, Node | None] = field(default_factory=dict)  # to what `:=` gave, where it did
+    names: dict[str, Node | None] = field(default_factory=dict)  # to what `:=` or `=` gave, where it did
+    every: set[str] = field(default_factory=set)  # names that an `every` around gives
+    implied: set[str] = field(default_factory=set)  # names that are bound without a declaration
+    looped: set[str] = field(default_factory=set)  # names that a lookup binds, once for each element
 
     def inner(self) -> "Scope":
         """Return an empty scope inside this one."""
@@ -92,6 +107,10 @@ class Scope:
         """Whether `name` is a local variable here."""
         return name in self.names or (self.outer is not None and self.outer.holds(name))
 
+    def declares(self, node: Node) -> bool:
+        """Whether a variable is one of this very query."""
+        return "Var" in node and str(node["Var"]["value"]) in self.names
+
     def owner(self, name: str) -> "Scope | None":
         """Return the scope that declares `name`."""
         if name in self.names:
@@ -99,27 +118,22 @@ class Scope:
         return None if self.outer is None else self.outer.owner(name)
 
 
-_Check: TypeAlias = Callable[[Node, Scope], bool]
+_T = TypeVar("_T")
+_ANSWER: Final = SUPPLIED | {"concat"}
 
 
 def definite(node: Node, scope: Scope) -> bool:
-    """Whether `node` cannot be undefined: local variables, scalars, comprehensions, collections of those."""
+    """Whether `node` cannot be undefined: local variables, scalars, comprehensions, collections and calls of those.
+
+    Of calls only supplied builtins count: they answer, or they end the evaluation, and never are they undefined.
+    """
     kind, fields = split(node)
     if kind in SCALARS or kind in COMPREHENSIONS:
         return True
     if kind == "Var":
         return scope.holds(str(fields["value"]))
-    return kind in {"Array", "Set", "Object"} and all(definite(child, scope) for child in children(node))
-
-
-def settled(node: Node, scope: Scope) -> bool:
-    """Whether `node` is definite, or formats what is definite: a builtin that answers or fails, never nothing."""
-    kind, fields = split(node)
-    if kind == "Call" and ".".join(dotted(fields["fcn"]) or ()) in {"sprintf", "concat", "format_int"}:
-        return all(settled(param, scope) for param in fields["params"])
-    if kind in {"Array", "Set", "Object"}:
-        return all(settled(child, scope) for child in children(node))
-    return definite(node, scope)
+    answers = kind == "Call" and ".".join(dotted(fields["fcn"]) or ()) in _ANSWER
+    return (kind in {"Array", "Set", "Object"} or answers) and all(definite(child, scope) for child in children(node))
 
 
 def iterates(query: Node) -> bool:
@@ -137,6 +151,51 @@ def has_wildcard(node: Node) -> bool:
     if kind == "RefBrack" and "Var" in fields["index"] and fields["index"]["Var"]["value"] == "_":
         return True
     return kind not in COMPREHENSIONS and any(has_wildcard(child) for child in children(node))
+
+
+def is_of_every(node: Node, scope: Scope) -> bool:
+    """Whether `node` is a name that an `every` gives."""
+    owner = scope.owner(name := _name(node))
+    return owner is not None and name in owner.every
+
+
+def indexed_by_every(node: Node, scope: Scope) -> bool:
+    """Whether something is looked up in `node` by a name that an `every` gives."""
+    return _indexed(node, lambda index: is_of_every(index, scope))
+
+
+def indexed_by_implied(node: Node, scope: Scope) -> bool:
+    """Whether something is looked up in `node` by a name that is bound without a declaration."""
+
+    def implied(index: Node) -> bool:
+        owner = scope.owner(name := _name(index))
+        return owner is not None and name in owner.implied
+
+    return _indexed(node, implied)
+
+
+def _indexed(node: Node, check: Callable[[Node], bool]) -> bool:
+    kind, fields = split(node)
+    if kind == "RefBrack" and check(fields["index"]):
+        return True
+    return kind not in COMPREHENSIONS and any(_indexed(child, check) for child in children(node))
+
+
+def _name(node: Node) -> str:
+    return str(node["Var"]["value"]) if "Var" in node else ""
+
+
+def closes_over(node: Node, names: Collection[str]) -> bool:
+    """Whether a comprehension in `node` uses one of `names`."""
+    if split(node)[0] in COMPREHENSIONS:
+        return not set(names).isdisjoint(variables(node))
+    return any(closes_over(child, names) for child in children(node))
+
+
+def has_object(node: Node) -> bool:
+    """Whether an object is written in `node`, outside comprehensions and calls."""
+    kind, _ = split(node)
+    return kind == "Object" or (kind in {"Array", "Set"} and any(has_object(child) for child in children(node)))
 
 
 def plain_reference(node: Node, scope: Scope, *, local_indices: bool) -> bool:
@@ -158,7 +217,9 @@ def is_collection(node: Node, scope: Scope) -> bool:
         return True
     if kind == "Call":
         return ".".join(dotted(fields["fcn"]) or ()) in COLLECTIONS
-    return is_set(node, scope) or (kind == "Var" and _named(fields, scope, is_collection, {"set", "object"}))
+    return is_set(node, scope) or (
+        kind == "Var" and named(fields, scope, is_collection, {"set": True, "object": True}, False)
+    )
 
 
 def is_set(node: Node, scope: Scope) -> bool:
@@ -168,31 +229,37 @@ def is_set(node: Node, scope: Scope) -> bool:
         return True
     if kind == "ArithExpr" and fields["op"] == "Sub":
         return any(is_set(side, scope) for side in (fields["lhs"], fields["rhs"]))
-    return kind == "Var" and _named(fields, scope, is_set, {"set"})
+    return kind == "Var" and named(fields, scope, is_set, {"set": True}, False)
 
 
-def is_whole(node: Node, scope: Scope) -> bool:
-    """Whether `node` is surely a whole number: a literal, a count, or sums, differences and products of those."""
+_BITS_MAX: Final = 62  # of a sum or product; regorus turns what is longer than 64 into a float
+
+
+def whole_bits(node: Node, scope: Scope) -> int | None:
+    """Return how many bits `node` has at most, where it is surely a whole number; None where it may be none."""
     kind, fields = split(node)
     if kind == "Number":
-        return isinstance(fields["value"], int)
+        return int(fields["value"]).bit_length() if isinstance(fields["value"], int) else None
     if kind == "Call":
-        return dotted(fields["fcn"]) == ("count",)
+        return WHOLE.get(".".join(dotted(fields["fcn"]) or ()))
     if kind == "ArithExpr":
-        sides = (fields["lhs"], fields["rhs"])
-        return fields["op"] in {"Add", "Sub", "Mul"} and all(is_whole(side, scope) for side in sides)
-    return kind == "Var" and _named(fields, scope, is_whole, set())
+        left, right = (whole_bits(side, scope) for side in (fields["lhs"], fields["rhs"]))
+        if left is None or right is None:
+            return None
+        bits = {"Add": max(left, right) + 1, "Sub": max(left, right) + 1, "Mul": left + right}.get(fields["op"])
+        return bits if bits is not None and bits <= _BITS_MAX else None
+    return named(fields, scope, whole_bits, {}, None) if kind == "Var" else None
 
 
-def _named(fields: Node, scope: Scope, check: _Check, kinds: set[str]) -> bool:
-    """Whether a variable was given such a value by `:=`, or names a rule of one of `kinds`."""
+def named(fields: Node, scope: Scope, check: Callable[[Node, Scope], _T], kinds: Mapping[str, _T], no: _T) -> _T:
+    """Return `check` of what a variable was given by `:=` or `=`; of a rule, what `kinds` has; `no` otherwise."""
     name = str(fields["value"])
     owner = scope.owner(name)
     if owner is None:
         path = scope.table.resolve(name)
-        return path is not None and scope.table.kinds.get(path) in kinds
+        return kinds.get(scope.table.kinds.get(path, ""), no) if path is not None else no
     value, owner.names[name] = owner.names[name], None  # so that `x := x` ends here
     try:
-        return value is not None and check(value, owner)
+        return no if value is None else check(value, owner)
     finally:
         owner.names[name] = value

@@ -7,17 +7,21 @@ local variables, scalars, comprehensions, and arrays, objects and sets of those.
 """
 
 from gateway.errors import PolicyInvalidError
-from gateway.policy.rego_ast import SCALARS, Node, Rule, children, dotted, split
+from gateway.policy.rego_ast import SCALARS, Node, Rule, children, dotted, split, variables
+from gateway.policy.vetting_binding import WILDCARD, bind, output_operand
 from gateway.policy.vetting_expressions import ExpressionCheck
 from gateway.policy.vetting_names import (
     RuleTable,
     Scope,
     Use,
     definite,
+    has_object,
     has_wildcard,
+    indexed_by_every,
+    indexed_by_implied,
+    is_of_every,
     iterates,
     plain_reference,
-    settled,
 )
 
 
@@ -28,6 +32,16 @@ def vet_rule(table: RuleTable, rule: Rule) -> list[Use]:
         PolicyInvalidError: with the code and line of the first thing found.
     """
     return _RuleCheck(table).rule(rule)
+
+
+def _given(literal: Node) -> set[str]:
+    """Return the variables from which a statement makes those that it declares."""
+    kind, fields = split(literal)
+    if kind == "SomeIn":
+        return set(variables(fields["collection"]))
+    if kind == "Expr" and "AssignExpr" in fields["expr"]:
+        return set(variables(fields["expr"]["AssignExpr"]["rhs"]))
+    return set()
 
 
 class _RuleCheck:
@@ -79,8 +93,10 @@ class _RuleCheck:
             keys += [assign["value"]] if assign is not None else []
         for key in keys:
             self._expressions.check(key, scope)
-            once = alone and not has_wildcard(key) and (body is None or not iterates(body["query"]))
-            if not once and not settled(key, scope):
+            self._expressions.check_closure(key, scope)
+            loops = body is not None and (bool(scope.looped) or iterates(body["query"]))
+            once = alone and not has_wildcard(key) and not loops
+            if not once and not definite(key, scope):
                 message = (
                     "the head of a rule that iterates, or has an `else`, may be undefined: regorus then forgets other "
                     "results, or invents one. Name what the head needs in the body (`x := …`)"
@@ -88,13 +104,24 @@ class _RuleCheck:
                 raise self._refuse(key, "head_undefined", message)
 
     def _query(self, query: Node, scope: Scope) -> None:
-        """Declare first, then check: the statements of a query may stand in any order."""
+        """Declare first, then check: what is bound without a declaration may be used in any order."""
         statements = query["stmts"]
+        above: set[str] = set()
         for statement in statements:
             for modifier in statement.get("with_mods") or ():
                 self._with(modifier)
+            before = set(scope.names)
             self._declarations(statement["literal"], scope)
-        for statement in statements:
+            declared = scope.names.keys() - before
+            if late := (above | _given(statement["literal"])) & declared:
+                message = f"{min(late)} is used above its declaration, which OPA does not load: declare it first"
+                raise self._refuse(statement, "declared_late", message)
+            above.update(variables(statement["literal"]))
+        bound = bind(query, scope)
+        for place, statement in enumerate(statements):
+            if late := {name for name in variables(statement["literal"]) if bound.get(name, place) > place}:
+                message = f"{min(late)} has no value yet here: put the statement that gives it one above this one"
+                raise self._refuse(statement, "declared_late", message)
             for modifier in statement.get("with_mods") or ():
                 if not self._table.is_function(dotted(modifier["as"])):
                     self._through(modifier["as"], scope)
@@ -118,7 +145,10 @@ class _RuleCheck:
     def _declarations(self, literal: Node, scope: Scope) -> None:
         kind, fields = split(literal)
         if kind == "SomeVars":
-            raise self._refuse(fields, "some", "write `some x in xs`, which says where x comes from")
+            for span in fields["vars"]:
+                name = self._module.slice(span)
+                if scope.holds(name) or self._table.resolve(name) is not None:
+                    raise self._refuse(fields, "some", f"{name} has a meaning already: use another name after `some`")
         if kind == "SomeIn":
             for pattern in (fields["key"], fields["value"]):
                 if pattern is not None and "Var" in pattern:
@@ -153,6 +183,11 @@ class _RuleCheck:
         kind, fields = split(literal)
         if kind == "SomeIn":
             self._through(fields["collection"], scope)
+        elif kind == "SomeVars":
+            for span in fields["vars"]:
+                if not scope.holds(name := self._module.slice(span)):
+                    message = f"nothing says what {name} is: write `some {name} in xs`, which says where it comes from"
+                    raise self._refuse(fields, "some", message)
         elif kind == "NotExpr":
             self._not(fields["expr"], scope)
         elif kind == "Every":
@@ -161,17 +196,28 @@ class _RuleCheck:
             for span in (fields["key"], fields["value"]):
                 if span is not None:
                     inner.names[self._module.slice(span)] = None
+                    inner.every.add(self._module.slice(span))
             self._query(fields["query"], inner)
+            self._used(fields)
         elif kind == "Expr":
             expression = fields["expr"]
             if "Membership" in expression:  # as a statement, false and undefined are the same no
                 self._expressions.operands(expression, scope)
             elif "AssignExpr" in expression:
                 self._assignment(expression["AssignExpr"], scope)
+            elif (target := output_operand(expression)) is not None:
+                self._output(expression, target, scope)
             else:
                 self._expressions.check(expression, scope)
         else:
             raise self._refuse(fields, "syntax", f"{kind} is not known to vetting")
+
+    def _used(self, every: Node) -> None:
+        """OPA does not load an `every` whose variable is not used."""
+        used = set(variables(every["query"]))
+        for span in (every["key"], every["value"]):
+            if span is not None and (name := self._module.slice(span)) not in {*used, WILDCARD}:
+                raise self._refuse(span, "unused", f"{name} is not used in the body: write _ for it, or use it")
 
     def _through(self, collection: Node, scope: Scope) -> None:
         if has_wildcard(collection):
@@ -180,12 +226,57 @@ class _RuleCheck:
         self._expressions.check(collection, scope)
 
     def _assignment(self, assign: Node, scope: Scope) -> None:
-        if assign["op"] != "ColEq":
-            raise self._refuse(assign, "unification", "write `:=` to name a value and `==` to compare; `=` does both")
-        self._expressions.check(assign["rhs"], scope)
+        if assign["op"] == "ColEq":
+            self._expressions.check(assign["rhs"], scope)
+            self._shapes(assign)
+            return
+        self._shapes(assign)
+        self._expressions.check_equal(assign["lhs"], assign["rhs"], scope)
+        for side in (assign["lhs"], assign["rhs"]):
+            self._side(side, scope)
+
+    def _shapes(self, assign: Node) -> None:
+        """OPA does not load a query that takes an array apart and is given something else, or of another length."""
+        for side, other in ((assign["lhs"], assign["rhs"]), (assign["rhs"], assign["lhs"])):
+            kind, fields = split(other)
+            if "Array" not in side or kind in {"Var", "RefDot", "RefBrack", "Call", "ArrayCompr"}:
+                continue
+            if kind != "Array" or len(fields["items"]) != len(side["Array"]["items"]):
+                raise self._refuse(other, "unification", "an array is taken apart, and this is none of its length")
+            for pair in zip(side["Array"]["items"], fields["items"], strict=True):
+                self._shapes({"lhs": pair[0], "rhs": pair[1]})
+
+    def _side(self, node: Node, scope: Scope) -> None:
+        """Check a side of `=`: regorus matches object patterns that OPA does not, whatever is in them."""
+        if "Array" in node:
+            for item in node["Array"]["items"]:
+                if not ("Var" in item and item["Var"]["value"] == WILDCARD):
+                    self._side(item, scope)
+            return
+        if is_of_every(node, scope) or indexed_by_every(node, scope):
+            message = "`=` with a name of `every`, which regorus gives a new value: write `==`, or `k := x` first"
+            raise self._refuse(node, "every_name", message)
+        if has_object(node) or ("Var" in node and node["Var"]["value"] == WILDCARD):
+            message = "`=` with an object: write `:=` to name a value and `==` to compare; take `x.k` for a field"
+            raise self._refuse(node, "unification", message)
+        self._expressions.check(node, scope)
+
+    def _output(self, call: Node, target: Node, scope: Scope) -> None:
+        """Check a call whose last operand takes its result."""
+        fields = call["Call"]
+        self._expressions.check({"Call": {**fields, "params": fields["params"][:-1]}}, scope)
+        self._side(target, scope)
 
     def _not(self, expression: Node, scope: Scope) -> None:
         """`not` over a plain reference, over `==` of references, or over definite operands."""
+        if indexed_by_every(expression, scope) or indexed_by_implied(expression, scope):
+            message = (
+                "`not` over a lookup by a name of `every`, or by one that nobody declared: regorus answers no where "
+                "OPA answers yes. Name it first: `k := x; not input.m[k]`"
+            )
+            raise self._refuse(expression, "every_name", message)
+        if split(expression)[0] in SCALARS:
+            raise self._refuse(expression, "not_constant", "`not` over a constant, which OPA overlooks: leave it out")
         self._expressions.operands(expression, scope) if "Membership" in expression else self._expressions.check(
             expression, scope
         )

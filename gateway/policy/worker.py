@@ -6,6 +6,9 @@ from collections.abc import Callable
 from gateway.policy.answer import Status, decode_request, encode_answer
 from gateway.policy.bundle import unpack
 from gateway.policy.evaluator import Evaluator
+from gateway.policy.supplied.warming import warm
+
+warm()  # in the zygote, which imports this module once: its workers may open nothing
 
 
 def serve(config: bytes, fds: tuple[int, ...]) -> Callable[[bytes], bytes]:  # noqa: ARG001 - the entry's signature

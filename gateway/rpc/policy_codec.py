@@ -1,12 +1,11 @@
 """What the policy desk answers, as protobuf. Nothing is decided here."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import orjson
 
 from gateway.bundles.entry import KeptBundle
 from gateway.decisions.replay import Change, ChangeKind, Summary
-from gateway.events import digest
 from gateway.policy.decision import Decision
 from gateway.policy.shadow import Disagreement
 from gateway.policy_views import Evaluation, PolicyStatus, ShadowView
@@ -66,7 +65,7 @@ def change_message(change: Change) -> policy_pb2.ReplayDecisionsResponse:
         change=policy_pb2.DecisionChange(
             kind=change.kind.value,
             decision_id=change.decision_id,
-            decided_at=timestamp(datetime.fromisoformat(change.at)),
+            decided_at=timestamp(_moment(change.at)),
             entrypoint=change.entrypoint,
             document=change.document,
             who=change.who,
@@ -101,7 +100,7 @@ def _shadow(view: ShadowView) -> policy_pb2.ShadowBundle:
 def _disagreement(found: Disagreement) -> policy_pb2.Disagreement:
     return policy_pb2.Disagreement(
         entrypoint=found.entrypoint,
-        document=digest(found.document),
+        document=found.document,
         decided=_decision(found.decided),
         shadow=_decision(found.shadow),
         at=timestamp(found.at),
@@ -110,3 +109,11 @@ def _disagreement(found: Disagreement) -> policy_pb2.Disagreement:
 
 def _decision(decision: Decision | None) -> bytes:
     return b"" if decision is None else orjson.dumps(decision.document())
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the time that a record says; None where it is damaged, and says none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

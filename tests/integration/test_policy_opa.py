@@ -21,11 +21,12 @@ from gateway.policy.bundle import Bundle
 from gateway.policy.document import time_document
 from gateway.policy.engine import Entrypoint, rule_of
 from gateway.policy.evaluator import Evaluator
+from gateway.policy.supplied import Spelling, install, named
 from gateway.policy_data.sections import check_policy_data
 from tests import opa
 from tests.opa import Opa
 from tests.policy_documents import effect, mission, rpc, step
-from tests.rego_cases import ACCEPTED, DIFFERENT, Case
+from tests.rego_cases import ACCEPTED, DIFFERENT, SUPPLIED, Case
 
 POLICIES = opa.ROOT / "policies"
 PROGRAM, WHY_NOT = opa.find()
@@ -447,10 +448,12 @@ def on_opa(case: Case, folder: Path) -> Any:
     return answer["result"][0]["expressions"][0]["value"] if "result" in answer else "undefined"
 
 
-def on_regorus(case: Case) -> Any:
+def on_regorus(case: Case, *, supplied: bool = False) -> Any:
     """Return regorus' value of the case's rule, "undefined" or "error"; without vetting."""
     engine = regorus.Engine()
     try:
+        if supplied:
+            install(engine, named([case.source]), Spelling(case.data))
         engine.add_policy("t.rego", case.source)
         engine.add_data_json(json.dumps(case.data))
         engine.set_input_json(json.dumps(case.input))
@@ -463,7 +466,15 @@ def on_regorus(case: Case) -> Any:
 @pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.name)
 def test_what_vetting_accepts_gets_opas_answer(case: Case, tmp_path: Path) -> None:
     """Each accepted construct: the same value on both, or regorus refuses."""
-    assert on_regorus(case) in (on_opa(case, tmp_path), "error")
+    assert on_regorus(case, supplied=True) in (on_opa(case, tmp_path), "error")
+
+
+@pytest.mark.parametrize("case", SUPPLIED, ids=lambda case: case.name)
+def test_what_is_supplied_differs_without_it_and_agrees_with_it(case: Case, tmp_path: Path) -> None:
+    """A builtin is supplied for a reason, and then says what OPA says, or ends the evaluation."""
+    expected = on_opa(case, tmp_path)
+    assert on_regorus(case) != expected
+    assert on_regorus(case, supplied=True) in (expected, "error")
 
 
 @pytest.mark.parametrize("case", DIFFERENT, ids=lambda case: case.name)

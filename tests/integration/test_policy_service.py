@@ -93,7 +93,9 @@ async def test_a_bundle_is_published_put_in_force_and_taken_back(tmp_path: Path)
         ("policy.bundle_published", "gateway"),
         ("policy.bundle_activated", "gateway"),
         ("policy.bundle_published", "default/admin"),
+        ("policy.bundle_asked", "default/admin"),
         ("policy.bundle_activated", "default/admin"),
+        ("policy.bundle_asked", "default/admin"),
         ("policy.bundle_activated", "default/admin"),
     ]
 

@@ -1,6 +1,7 @@
 """PolicyService over a real server, in front of a fake desk: bounds of requests, and what answers carry."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gateway.bundles.entry import SourceFailure
 from gateway.decisions.records import Filter
 from gateway.decisions.replay import Change, ChangeKind
+from gateway.events import digest
 from gateway.policy.decision import Decision
 from gateway.policy.shadow import Disagreement, ShadowCounts
 from gateway.policy_views import ShadowView
@@ -137,7 +139,7 @@ async def test_the_status_has_failure_and_shadow(served: Served) -> None:
     """As long as the source is wrong, and where a shadow is asked."""
     desk(served).failure = SourceFailure(code="policy.source_unavailable", message="no answer", at=MOMENT)
     counts = ShadowCounts(bundle="sha256:s", compared=9, disagreed=1, missed=2)
-    found = Disagreement(entrypoint="step", document=b"{}", decided=DECISION, shadow=NO, at=MOMENT)
+    found = Disagreement(entrypoint="step", document=digest(b"{}"), decided=DECISION, shadow=NO, at=MOMENT)
     desk(served).shadow = ShadowView(counts=counts, latest=(found,))
     status = await served.bundles.GetPolicyStatus(policy_pb2.GetPolicyStatusRequest(), metadata=AS_ANN)
     assert (status.source.stale, status.source.failure_code) == (True, "policy.source_unavailable")
@@ -171,3 +173,15 @@ async def test_a_replay_is_streamed_with_its_summary_last(served: Served) -> Non
     assert (change.change.kind, change.change.decided_at.ToDatetime(tzinfo=UTC)) == ("denied", MOMENT)
     assert orjson.loads(change.change.after) == NO.document()
     assert (summary.summary.asked, summary.summary.same, summary.summary.counts["denied"]) == (5, 4, 1)
+
+
+@pytest.mark.parametrize("at", ["", "yesterday", "0001-01-01T00:00:00+23:59", "\x00"])
+async def test_a_damaged_record_does_not_end_a_replay(served: Served, at: str) -> None:
+    """What stands in the clear of it may be anything: it is told as unreadable, and the others follow."""
+    damaged = Change(kind=ChangeKind.UNREADABLE, decision_id="1" * 32, at=at, entrypoint="step", why="it was changed")
+    desk(served).changes = [damaged, replace(damaged, at="2026-07-01T12:30:15.250000Z")]
+    request = policy_pb2.ReplayDecisionsRequest(bundle="next")
+    told = [each async for each in served.bundles.ReplayDecisions(request, metadata=AS_ANN)]
+    assert [each.change.kind for each in told[:-1]] == ["unreadable", "unreadable"]
+    assert [each.change.HasField("decided_at") for each in told[:-1]] == [False, True]
+    assert told[-1].HasField("summary")

@@ -15,6 +15,7 @@ from gateway.policy.answer import Status, decision_of
 from gateway.policy.decision import Decision
 from gateway.policy.engine import Entrypoint
 from gateway.policy.evaluator import eval_rule
+from gateway.policy.supplied import SUPPLIED, Spelling, install
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,9 @@ class Answer:
 class Interpreter:
     """One set of modules over one data document, prepared once."""
 
-    def __init__(self, engine: Any, data: JsonObject) -> None:
+    def __init__(self, engine: Any, data: JsonObject, spelling: Spelling) -> None:
         self._engine = engine
+        self._spelling = spelling  # one for all that come from one engine, whose builtins know it
         self.data = data
 
     @classmethod
@@ -60,20 +62,21 @@ class Interpreter:
         Raises:
             RuntimeError: regorus does not accept a module; vetted ones it does.
         """
-        engine = regorus.Engine()
+        engine, spelling = regorus.Engine(), Spelling(data)
+        install(engine, SUPPLIED, spelling)  # all of them: a module that comes later may name any
         engine.set_enable_coverage(coverage)
         for path, text in modules:
             engine.add_policy(path, text)
         engine.add_data_json(orjson.dumps(data).decode())
         engine.eval_query_as_json("true")  # compiles everything, and evaluates nothing
-        return cls(engine, data)
+        return cls(engine, data, spelling)
 
     def over(self, data: JsonObject) -> Self:
         """Return the same rules over other data."""
         engine = self._engine.clone()
         engine.clear_data()
         engine.add_data_json(orjson.dumps(data).decode())
-        return type(self)(engine, data)
+        return type(self)(engine, data, self._spelling)
 
     def with_module(self, path: str, text: str) -> Self:
         """Return the same with one more file of rules.
@@ -89,20 +92,20 @@ class Interpreter:
             if type(error).__name__ != "PanicException":
                 raise
             raise RuntimeError("the engine broke") from error
-        return type(self)(engine, self.data)
+        return type(self)(engine, self.data, self._spelling)
 
     def ask(self, rule: str, document: bytes | None = None) -> Answer:
         """Return what `rule` (`data.gateway.step.allow`) is for an input; never raises for what a policy does."""
-        return _answer(self._engine.clone(), rule, document)
+        return self._ask(self._engine.clone(), rule, document)
 
     def covered(self, rule: str, document: bytes | None = None) -> tuple[Answer, dict[str, list[int]]]:
         """Return what `rule` is, and the lines that regorus looked at on the way, by file."""
         engine = self._engine.clone()
-        answer = _answer(engine, rule, document)
+        answer = self._ask(engine, rule, document)
         report = orjson.loads(engine.get_coverage_report_as_json())
         return answer, {file["path"]: file["covered"] for file in report["files"]}
 
-
-def _answer(engine: Any, rule: str, document: bytes | None) -> Answer:
-    status, text = eval_rule(engine, rule, document)
-    return Answer(status, orjson.loads(text)) if status is Status.VALUE else Answer(status, message=text)
+    def _ask(self, engine: Any, rule: str, document: bytes | None) -> Answer:
+        self._spelling.begin(document or b"", data=self.data)
+        status, text = eval_rule(engine, rule, document)
+        return Answer(status, orjson.loads(text)) if status is Status.VALUE else Answer(status, message=text)

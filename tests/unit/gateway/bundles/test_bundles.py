@@ -29,6 +29,7 @@ from tests.bundle_worlds import (
 )
 
 PUBLISHED, ACTIVATED = "policy.bundle_published", "policy.bundle_activated"
+ASKED = "policy.bundle_asked"
 REFUSED, STALE = "policy.bundle_refused", "policy.bundle_stale"
 
 
@@ -243,7 +244,7 @@ async def test_activating_what_decides_pins_it_and_swaps_nothing(world: World) -
     bundles = await world.started()
     await bundles.activate("r1", "default/ann")
     assert (world.engine.taken, bundles.status().pinned) == ([], True)
-    assert world.audit.types == [ACTIVATED]
+    assert world.audit.types == [ASKED, ACTIVATED]
 
 
 async def test_a_name_has_to_mean_one_bundle(world: World) -> None:
@@ -294,6 +295,51 @@ async def test_a_disk_that_does_not_take_it_leaves_the_old_one(world: World, mon
         await bundles.activate("r2", "default/ann")
     assert world.engine.taken == ["r2", "r1"]
     assert (bundles.current.revision, world.audit.of(ACTIVATED)) == ("r1", [])
+    assert [details["code"] for details in world.audit.of(REFUSED)] == ["policy.history"]
+
+
+@pytest.mark.parametrize("act", ["activate", "rollback", "follow"])
+async def test_who_has_asked_is_known_though_the_gateway_is_killed(
+    world: World, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    """The history has the change, and nothing more comes to the log: it says already who, and what for."""
+    bundles = await world.started()
+    for n in (2, 3):
+        await bundles.publish(archive_of(n, sequence=n, signed=True), "default/ann")
+        await bundles.activate(f"r{n}", "default/ann")
+    world.source.archive = archive_of(4, sequence=4, signed=True)
+    world.audit.events.clear()
+    real = bundles._history._change
+
+    def killed(*arguments: object) -> None:
+        real(*arguments)  # type: ignore[arg-type]
+        if bundles._history.state.active != digest_of(3):
+            world.audit.fails = StoreError("killed")
+
+    monkeypatch.setattr(bundles._history, "_change", killed)
+    acts = {
+        "activate": lambda: bundles.activate("r1", "default/bob"),
+        "rollback": lambda: bundles.rollback("default/bob"),
+        "follow": lambda: bundles.follow_source("default/bob"),
+    }
+    with pytest.raises(StoreError, match="killed"):
+        await acts[act]()
+    to = digest_of({"activate": 1, "rollback": 2, "follow": 4}[act])
+    asked = [(kind, actor, target) for kind, actor, target, _ in world.audit.events]
+    assert asked[-1] == (ASKED, "default/bob", to)
+    assert world.audit.of(ASKED)[0] | {"before": digest_of(3), "cause": act} == world.audit.of(ASKED)[0]
+    world.audit.fails = None
+    assert world.bundles()._history.state.active == to
+
+
+async def test_a_log_that_takes_nothing_changes_nothing(world: World) -> None:
+    """Who asked has to be there first."""
+    bundles = await world.started()
+    await bundles.publish(archive_of(2, sequence=2, signed=True), "default/ann")
+    world.audit.fails = StoreError("the log is dead")
+    with pytest.raises(StoreError, match="dead"):
+        await bundles.activate("r2", "default/ann")
+    assert (bundles.current.revision, world.engine.taken) == ("r1", [])
 
 
 async def test_rolling_back_goes_back_one_by_one(world: World) -> None:

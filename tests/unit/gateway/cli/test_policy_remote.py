@@ -7,6 +7,7 @@ import pytest
 
 from gateway.bundles.entry import SourceFailure
 from gateway.errors import ConflictError, PolicyInvalidError
+from gateway.events import digest
 from gateway.policy.bundle_files import read_archive, read_folder
 from gateway.policy.decision import Decision
 from gateway.policy.shadow import Disagreement, ShadowCounts
@@ -90,7 +91,7 @@ def test_the_status_names_source_failure_and_shadow(policy: FakePolicyDesk, env:
     """What an operator has to know is on the screen."""
     policy.failure = SourceFailure(code="policy.source_unavailable", message="no answer", at=MOMENT)
     no = Decision(allow=False, bundle="sha256:s")
-    found = Disagreement(entrypoint="step", document=b"{}", decided=DECISION, shadow=no, at=MOMENT)
+    found = Disagreement(entrypoint="step", document=digest(b"{}"), decided=DECISION, shadow=no, at=MOMENT)
     counts = ShadowCounts(bundle="sha256:s", compared=9, disagreed=1, missed=2)
     policy.shadow = ShadowView(counts=counts, latest=(found,))
     done = run("policy", "status", env=env, width=100)

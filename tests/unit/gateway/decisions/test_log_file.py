@@ -83,6 +83,40 @@ def test_a_write_that_fails_leaves_nothing_of_itself(tmp_path: Path, monkeypatch
     assert path.read_bytes() == b"first\nthird\n"
 
 
+@pytest.mark.parametrize("kept", [1, 4])
+def test_a_rotation_that_failed_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    """No new file could be opened, many times: no older one is lost by that, and then the line is taken."""
+    path = tmp_path / "log.ndjson"
+    log = LogFile(path, size_bytes_max=4, kept_max=kept)
+    for line in (b"one", b"two", b"six"):
+        log.append([line])
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", refuse)
+    for _ in range(9):
+        with pytest.raises(StoreError):
+            log.append([b"new"])
+    monkeypatch.undo()
+    log.append([b"new"])
+    log.close()
+    kept_lines = [b"six\n", b"two\n", b"one\n"][:kept]
+    assert [path.with_name(f"{path.name}.{number + 1}").read_bytes() for number in range(len(kept_lines))] == kept_lines
+    assert path.read_bytes() == b"new\n"
+
+
+def test_a_file_that_somebody_has_moved_away_is_begun_anew(tmp_path: Path) -> None:
+    """Another program that rotates logs stops no decision."""
+    path = tmp_path / "log.ndjson"
+    log = LogFile(path, size_bytes_max=4)
+    log.append([b"one"])
+    path.replace(tmp_path / "elsewhere")
+    log.append([b"two"])
+    log.close()
+    assert (path.read_bytes(), (tmp_path / "elsewhere").read_bytes()) == (b"two\n", b"one\n")
+
+
 def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     """So is a link, a directory, and a folder that is not there."""
     loose = tmp_path / "loose"

@@ -234,6 +234,35 @@ async def test_a_token_that_cannot_be_read_is_told_at_the_start(home: Home) -> N
 
 
 @pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("http://collector.example", False),
+        ("http://10.0.0.1:8080/x", False),
+        ("http://127.0.0.1.example", False),
+        ("http://[::", False),
+        ("https://collector.example", True),
+        ("http://localhost:9", True),
+        ("http://[::1]:9", True),
+    ],
+)
+async def test_a_token_crosses_no_network_in_the_clear(home: Home, url: str, *, taken: bool) -> None:
+    """As with bundles: it is sent over TLS, or to this machine."""
+    token = home.path / "token"
+    token.write_text("s3cret")
+    token.chmod(0o600)
+    async with home.open() as records:
+        ledger = records.recorder._ledger
+        shipper = shipping.Shipper(records.recorder, ledger, records.drops, url, token_file=token)
+        if taken:
+            async with shipper:
+                assert shipper.failing == ""
+        else:
+            with pytest.raises(ConfigurationError) as refused:
+                await shipper.__aenter__()
+            assert refused.value.code == "config.decision_log"
+
+
+@pytest.mark.parametrize(
     "url",
     ["", "collector", "ftp://c", "file:///etc", "http://", "http:///x", "http://c?x=1", "http://u:p@c", "http://c d"],
 )

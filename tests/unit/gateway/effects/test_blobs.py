@@ -13,6 +13,7 @@ from gateway.effects.blobs import BlobReference, MissionBlobs, content_fields, g
 from gateway.effects.limits import EffectLimits
 from gateway.effects.workspace import Workspaces
 from gateway.errors import EffectError
+from gateway.policy.redaction import Redaction
 
 LIMITS = EffectLimits(blob_bytes_max=200_000, blobs_max=3, blobs_bytes_max=300_000)
 
@@ -37,6 +38,14 @@ def code(call: object, *args: object) -> str:
     with pytest.raises(EffectError) as refused:
         call(*args)  # type: ignore[operator]
     return refused.value.code
+
+
+@pytest.mark.parametrize("pointers", [["/outcome/body"], ["/outcome/*"], ["/outcome"], ["/outcome/*", "/outcome/a/b"]])
+def test_of_what_nobody_will_see_no_blob_is_kept(blobs: MissionBlobs, tmp_path: Path, pointers: list[str]) -> None:
+    """However policy has named it: by itself, with all members, or the outcome as a whole."""
+    redaction = Redaction.of_outcome(pointers)
+    fields = content_fields("body", os.urandom(70_000), blobs, LIMITS, redaction.names)
+    assert (fields, stored(tmp_path)) == ({"body": ""}, [])
 
 
 def test_a_content_comes_back_and_is_kept_once(blobs: MissionBlobs, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from engine.errors import SuspendedError
+from engine.errors import FaultError, SuspendedError
 from gateway.missions.threshold import Threshold
 from tests.virtual_time import run
 
@@ -88,5 +88,19 @@ def test_a_cancelled_task_takes_what_it_waits_for_with_it() -> None:
             await waiting
         await asyncio.sleep(0)
         assert inner.cancelled()
+
+    run(main())
+
+
+def test_what_somebody_else_has_cancelled_is_no_yes() -> None:
+    """A future that is cancelled deep inside ends the wait, and is not taken for the mission having been stopped."""
+
+    async def main() -> None:
+        async def given_up() -> int:
+            await asyncio.sleep(1)
+            raise asyncio.CancelledError
+
+        with pytest.raises(FaultError):
+            await Threshold().wait("approval", given_up())
 
     run(main())

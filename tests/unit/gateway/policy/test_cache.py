@@ -1,17 +1,20 @@
 """The decision cache: what is kept, for whom, until when, and who waits for whom."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from sys import getsizeof
 
 import pytest
 
 from gateway.errors import Reason
-from gateway.policy.cache import CachedPolicy
+from gateway.policy.cache import CachedPolicy, _cost
 from gateway.policy.decision import Decision, denied
 from gateway.policy.engine import Entrypoint
+from gateway.policy.obligations import ApprovalDemand
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
+YES = Decision(allow=True, bundle=DIGEST)
 
 
 @dataclass
@@ -147,6 +150,25 @@ async def test_those_who_ask_at_once_share_one_evaluation() -> None:
     answers = await asyncio.gather(*tasks)
     assert len({id(answer) for answer in answers}) == 1
     assert (len(engine.asked), policy.misses, policy.hits, policy.shared) == (1, 1, 9, 9)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        replace(YES, redact=tuple(f"/output/{n:02}{'x' * 100}" for n in range(32))),
+        replace(YES, require_approval=ApprovalDemand(message="\U0001f512" * 4_096)),
+        replace(YES, require_approval=ApprovalDemand(approvers=tuple(f"{n:02}{'r' * 126}" for n in range(16)))),
+        replace(YES, labels={f"{n:02}{'k' * 254}": "\U0001f512" * 256 for n in range(64)}),
+        replace(YES, reasons=(Reason("\U0001f512" * 256, "\U0001f512" * 8_192, "\U0001f512" * 256),) * 64),
+    ],
+)
+def test_an_answer_costs_what_it_takes(answer: Decision) -> None:
+    """Obligations are texts of the policy's, and of a client's where it puts them in: all of them are counted."""
+    held = [*answer.redact, *(text for pair in answer.labels.items() for text in pair)]
+    held += [text for each in answer.reasons for text in (each.code, each.message, each.rule)]
+    if answer.require_approval is not None:
+        held += [answer.require_approval.message, *answer.require_approval.approvers]
+    assert _cost(answer) >= sum(map(getsizeof, held))
 
 
 @pytest.mark.parametrize("leaves", range(4))

@@ -300,8 +300,25 @@ def test_what_is_approved_does_not_change_by_itself(plan: Plan) -> None:
     later = step_of(plan, now=NOW + timedelta(days=1), attempt=3, parameters={"input": "Bearer h-2"})
     later = document.with_approval(later, {"approved": True})
     assert document.subject_of(later, {"TOKEN": "h-2"}) == first
-    assert first["parameters"] == {"input": "Bearer secret TOKEN"}
+    assert first["parameters"] == {"input": "Bearer secret TOKEN~"}
     assert not first.keys() & {"time", "approval"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "meant"),
+    [
+        (("h-1", "secret TOKEN"), ("h-1", "h-1")),  # a second secret where a text stood
+        (("secret TOKEN", "h-1"), ("h-1", "secret TOKEN")),  # the other way round
+        (("h-1", "h-2"), ("h-1", "h-1S")),  # TOKENS, and TOKEN with a letter behind it
+        (("h-1", "secret TOKEN~"), ("h-1", "h-1")),
+        (("h-1", "secret ~TOKEN"), ("h-1", "secret TOKEN")),
+    ],
+)
+def test_a_text_is_not_taken_for_a_secret(plan: Plan, shown: tuple[str, str], meant: tuple[str, str]) -> None:
+    """A module chooses where handles stand in an effect: what a person has agreed to is that, to the letter."""
+    handles = {"TOKEN": "h-1", "TOKENS": "h-2"}
+    seen, done = (step_of(plan, parameters={"a": a, "b": b}, secrets=["TOKEN", "TOKENS"]) for a, b in (shown, meant))
+    assert document.subject_of(seen, handles) != document.subject_of(done, handles)
 
 
 @pytest.mark.parametrize(

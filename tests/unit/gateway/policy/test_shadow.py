@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 
 from gateway.errors import Reason
+from gateway.events import digest
 from gateway.policy.decision import Decision
 from gateway.policy.engine import Entrypoint
 from gateway.policy.obligations import ApprovalDemand
-from gateway.policy.shadow import QUEUE_MAX, Disagreement, ShadowedPolicy, same_answer
+from gateway.policy.shadow import QUEUE_BYTES_MAX, QUEUE_MAX, Disagreement, ShadowedPolicy, same_answer
 from tests.worlds import StandingClock
 
+LARGE = 4 * 1024 * 1024
 YES = Decision(allow=True, bundle="sha256:a")
 CLOSED = Reason("step.closed", "it is closed", "data.gateway.step.deny")
 NO = Decision(allow=False, bundle="sha256:b", reasons=(CLOSED,))
@@ -60,8 +62,8 @@ async def test_a_disagreement_is_told_and_kept() -> None:
     for document in (b"0", b"1", b"2"):
         assert await world.policy.decide("step", document) is YES
     await world.settle()
-    assert [found.document for found in world.told] == [b"1"]
-    assert [found.document for found in world.policy.latest] == [b"1", b"2"]
+    assert [found.document for found in world.told] == [digest(b"1")]
+    assert [found.document for found in world.policy.latest] == [digest(b"1"), digest(b"2")]
     counts = world.policy.counts
     assert (counts.compared, counts.disagreed, counts.missed, counts.bundle) == (3, 2, 0, "sha256:b")
 
@@ -76,6 +78,21 @@ async def test_the_shadow_holds_nothing_up() -> None:
     world.shadow.held.set()
     await world.settle()
     assert world.policy.counts.compared == QUEUE_MAX
+
+
+async def test_the_shadow_holds_no_more_than_it_may() -> None:
+    """Large documents fill its queue by their bytes; and of what it has been asked about, no document is left."""
+    world = World({b"x" * LARGE: NO})
+    world.shadow.held.clear()
+    for _ in range(QUEUE_BYTES_MAX // LARGE + 3):
+        assert await world.policy.decide("mission", b"x" * LARGE) is YES
+    assert world.policy.counts.missed == 3
+    world.shadow.held.set()
+    await world.settle()
+    assert world.policy.counts.disagreed == QUEUE_BYTES_MAX // LARGE
+    assert {found.document for found in world.policy.latest} == {digest(b"x" * LARGE)}
+    assert await world.policy.decide("mission", b"x" * LARGE) is YES
+    assert world.policy.counts.missed == 3
 
 
 @pytest.mark.parametrize(
