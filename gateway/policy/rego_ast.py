@@ -228,6 +228,12 @@ def _rule(module: ParsedModule, node: Node) -> Rule:
     return Rule(_rule_name(module, refr), kind, False, line_of(fields), fields)
 
 
+def has_constant_key(rule: Rule) -> bool:
+    """Whether a part of an object, `name[key] := value`, has its key written out."""
+    ((_, head),) = rule.node["head"].items()
+    return split(head["refr"]["RefBrack"]["index"])[0] in SCALARS
+
+
 def _rule_name(module: ParsedModule, refr: Node) -> str:
     if "Var" not in refr:
         raise module.refuse(refr, "policy.rule_head", "a rule has a plain name: `name`, `name(args)`, `name[key]`")

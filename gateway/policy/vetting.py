@@ -15,12 +15,17 @@ The checks are conservative: some harmless policies are refused, and the message
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from engine.values import JsonObject, JsonValue
 from gateway.policy.builtins import ALLOWED
-from gateway.policy.rego_ast import ParsedModule, Path, compile_modules, parse_module
+from gateway.policy.engine import ENTRYPOINTS, rule_of
+from gateway.policy.rego_ast import ParsedModule, Path, compile_modules, has_constant_key, parse_module
+from gateway.policy.vetting_data import Stored
 from gateway.policy.vetting_names import RuleTable, Use
 from gateway.policy.vetting_rules import vet_rule
+
+_DECISIONS: Final = frozenset(rule_of(entrypoint) for entrypoint in ENTRYPOINTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ def vet(
     for module in parsed:
         check_package(module, roots, data, kinds)
     uses: dict[Path, list[Use]] = defaultdict(list)
-    tables = rule_tables(parsed, kinds, ALLOWED | builtins_allowed)
+    tables = rule_tables(parsed, kinds, ALLOWED | builtins_allowed, data=data)
     for module, table in zip(parsed, tables, strict=True):
         for rule in module.rules:
             uses[(*module.package, rule.name)] += vet_rule(table, rule)
@@ -62,10 +67,13 @@ def rule_tables(
     builtins: frozenset[str],
     *,
     tests: Collection[str] = (),
+    data: JsonObject | None = None,
 ) -> list[RuleTable]:
     """Return what names mean in each of these modules, loaded together; `tests` are the paths of test files."""
-    packages, arities = frozenset(module.package for module in modules), _arities(modules)
-    return [RuleTable(module, kinds, arities, packages, builtins, tests=module.path in tests) for module in modules]
+    packages, arities, stored = frozenset(module.package for module in modules), _arities(modules), Stored([data])
+    return [
+        RuleTable(module, kinds, arities, packages, builtins, stored, tests=module.path in tests) for module in modules
+    ]
 
 
 def rule_kinds(modules: Sequence[ParsedModule], builtins: frozenset[str]) -> dict[Path, str]:
@@ -84,6 +92,9 @@ def rule_kinds(modules: Sequence[ParsedModule], builtins: frozenset[str]) -> dic
                 raise module.refuse(rule.line, "policy.rule_conflict", message)
             if rule.name in builtins | {"input", "data"}:
                 raise module.refuse(rule.line, "policy.shadows_builtin", f"{rule.name} is the name of a builtin")
+            if rule.kind == "object" and ".".join(path) in _DECISIONS and has_constant_key(rule):
+                message = f"regorus does not find {rule.name} by its parts: write one object, `{rule.name} := {{…}}`"
+                raise module.refuse(rule.line, "policy.rule_head", message)
             if rule.default and path in defaults:
                 raise module.refuse(rule.line, "policy.rule_conflict", f"{rule.name} has two defaults")
             if rule.default:

@@ -20,7 +20,7 @@ class _Statement:
     """What one statement needs and gives."""
 
     needs: set[str] = field(default_factory=set)
-    gives: set[str] = field(default_factory=set)  # by looking something up
+    gives: dict[str, list[Node]] = field(default_factory=dict)  # by looking something up, with the lookups
     sides: list[set[str]] = field(default_factory=list)  # variables of patterns: of two sides, each can give the other
     values: Mapping[str, Node] = field(default_factory=dict)  # what a single variable is equal to
 
@@ -40,7 +40,8 @@ def bind(query: Node, scope: Scope) -> dict[str, int]:
         for place, statement in list(pending):
             if not statement.needs <= bound.keys():
                 continue
-            given = statement.gives - bound.keys()
+            given = statement.gives.keys() - bound.keys()
+            scope.places |= {name: found[0] for name in given if len(found := statement.gives[name]) == 1}
             if not statement.sides or any(side <= bound.keys() | given for side in statement.sides):
                 given |= set().union(*statement.sides) - bound.keys()
                 pending.remove((place, statement))
@@ -115,7 +116,7 @@ def _value(node: Node, scope: Scope, out: _Statement) -> None:
         out.needs.add(str(fields["value"]))
     elif kind == "RefBrack":
         if is_fresh(fields["index"], scope):
-            out.gives.add(str(fields["index"]["Var"]["value"]))
+            out.gives.setdefault(str(fields["index"]["Var"]["value"]), []).append(fields)
         else:
             _value(fields["index"], scope, out)
         _value(fields["refr"], scope, out)

@@ -8,6 +8,8 @@ from gateway.policy.builtin_types import operands
 from gateway.policy.builtins import ARITY, why_refused
 from gateway.policy.patterns import format_fault, glob_fault, regex_fault
 from gateway.policy.rego_ast import COMPREHENSIONS, EXPRESSIONS, SCALARS, Node, Path, children, dotted, line_of, split
+from gateway.policy.vetting_binding import WILDCARD
+from gateway.policy.vetting_data import Computed, Step
 from gateway.policy.vetting_names import (
     RuleTable,
     Scope,
@@ -32,6 +34,7 @@ _REGEX_OPERAND: Final = {  # which operand is the pattern
 }
 
 
+_REGEX_COUNTS: Final = frozenset({"regex.find_all_string_submatch_n", "regex.find_n"})  # the third operand is a number
 _OPERATORS: Final = frozenset({"BinExpr", "BoolExpr", "ArithExpr", "AssignExpr", "Membership"})
 
 
@@ -220,6 +223,7 @@ class ExpressionCheck:
     def _use(self, node: Node, scope: Scope) -> None:
         """Record what a reference reaches, as far as it is constant."""
         path: list[str] = []
+        steps: list[Step] = []
         while (step := split(node))[0] in {"RefDot", "RefBrack"}:
             if step[0] == "RefDot":
                 path.append(str(step[1]["field"][1]))
@@ -227,12 +231,40 @@ class ExpressionCheck:
                 path.append(str(step[1]["index"]["String"]["value"]))
             else:
                 path.clear()  # what follows an index that is computed is not known
+            steps.append(path[-1] if path else self._step(step[1]["index"], scope))
             node = step[1]["refr"]
         if "Var" not in node or scope.holds(str(node["Var"]["value"])):
             return
         head = self._table.resolve(str(node["Var"]["value"]))
         if head is not None and head[0] == "data":
             self._reaches((*head, *reversed(path)), path=head, node=node)
+            if fault := self._table.data.fault([*head[1:], *reversed(steps)]):
+                message = f"a lookup in {fault}: name what is looked into first, `xs := data.a.xs`, then `xs[x]`"
+                raise self._refuse(node, "data_lookup", message)
+
+    def _step(self, index: Node, scope: Scope) -> Step:
+        """Return an index that is no text as a step of `vetting_data`."""
+        if "Number" in index and isinstance(index["Number"]["value"], int):
+            return int(index["Number"]["value"])
+        name = str(index["Var"]["value"]) if "Var" in index else ""
+        owner = scope.owner(name)
+        binder = owner.places.get(name) if owner is not None else None
+        if name == WILDCARD or (binder is not None and binder["index"] is index):
+            return Computed.ANY
+        if owner is not None and binder is not None and self._is_array(binder["refr"], owner):
+            return Computed.PLACE
+        return Computed.PLACE if types_of(index, scope) == "n" else Computed.VALUE
+
+    def _is_array(self, node: Node, scope: Scope) -> bool:
+        """Whether a path of texts leads to an array of data.json."""
+        path = dotted(node)
+        head = self._table.resolve(path[0]) if path is not None and not scope.holds(path[0]) else None
+        return (
+            path is not None
+            and head is not None
+            and head[0] == "data"
+            and self._table.data.is_array((*head, *path[1:])[1:])
+        )
 
     def _reaches(self, target: Path, *, path: Path, node: Node) -> None:
         """Refuse a reference that passes through a package as a value.
@@ -293,7 +325,11 @@ class ExpressionCheck:
             self._format(fields)
 
     def _regex(self, fields: Node, name: str) -> None:
-        pattern = _literal(fields["params"][_REGEX_OPERAND[name]])
+        params = fields["params"]
+        if name in _REGEX_COUNTS and split(params[2])[0] not in {"Number", "UnaryExpr"}:
+            message = f"how many {name} finds is a number, written out: of one over 2^53 the engines think differently"
+            raise self._refuse(fields, "pattern", message)
+        pattern = _literal(params[_REGEX_OPERAND[name]])
         if pattern is None:
             message = (
                 f"the pattern of {name} is a literal, so that it can be compared with OPA: "

@@ -18,6 +18,7 @@ from gateway.policy.rego_ast import (
     variables,
 )
 from gateway.policy.supplied import SUPPLIED
+from gateway.policy.vetting_data import Stored
 
 # Builtins that a test may replace, with the number of their arguments; OPA checks it, regorus does not.
 REPLACEABLE: Final = MappingProxyType(
@@ -57,6 +58,7 @@ class RuleTable:
     arities: Mapping[Path, int]  # of every function
     packages: frozenset[Path]  # of the bundle
     builtins: frozenset[str]  # that may be called
+    data: Stored = Stored([])  # noqa: RUF009 - never changed
     tests: bool = False  # the module is a file of tests, in which `with` replaces the input and data
 
     def resolve(self, name: str) -> Path | None:
@@ -98,6 +100,7 @@ class Scope:
     every: set[str] = field(default_factory=set)  # names that an `every` around gives
     implied: set[str] = field(default_factory=set)  # names that are bound without a declaration
     looped: set[str] = field(default_factory=set)  # names that a lookup binds, once for each element
+    places: dict[str, Node] = field(default_factory=dict)  # to the one lookup (`RefBrack`) that gives it its values
 
     def inner(self) -> "Scope":
         """Return an empty scope inside this one."""

@@ -75,6 +75,11 @@ class _RuleCheck:
         for arg in args:
             kind, fields = split(arg)
             if kind == "Var":
+                if fields["value"] in scope.names:
+                    message = (
+                        f"two arguments are named {fields['value']}: OPA compares them, regorus takes the last one"
+                    )
+                    raise self._refuse(fields, "pattern", message)
                 self._declare(scope, arg, None)
             elif kind not in SCALARS:
                 message = "an argument is a name or a scalar; regorus matches object patterns that OPA does not"
@@ -88,6 +93,11 @@ class _RuleCheck:
             self._query(body["query"], scope)
         refr = head.get("refr", {})
         keys = [refr["RefBrack"]["index"]] if "RefBrack" in refr else []
+        if keys and split(keys[0])[0] in {"Number", "UnaryExpr"}:
+            message = (
+                "a number as the key of a rule, which OPA does not find by 1.0: write a text, or `p[k] := … if k := 1`"
+            )
+            raise self._refuse(keys[0], "rule_head", message)
         keys += [head["key"]] if head.get("key") is not None else []
         for assign in (head.get("assign"), body["assign"] if body is not None else None):
             keys += [assign["value"]] if assign is not None else []

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Final
 
-from gateway.policy.supplied.operands import ITEMS_MAX, OperandError, Value, answer, items, whole
+from gateway.policy.supplied.operands import ITEMS_MAX, WHOLE_MAX, OperandError, Value, answer, items, place, whole
 
 _DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,15})?")
 _SHIFT_MAX: Final = 63
-_FLOAT_EXACT: Final = 2**53
 _DIGITS_MAX: Final = 15  # that a float keeps, whatever they are
 
 
@@ -86,8 +85,8 @@ def nearest(value: Value) -> int:
 
 def _rounded(value: Value, rule: Callable[[Fraction], int]) -> int:
     if type(value) is not float:
-        return whole(value)
-    if abs(value) > _FLOAT_EXACT or not math.isfinite(value):
+        return place(value)  # vetting lets rules count on with it
+    if abs(value) > WHOLE_MAX or not math.isfinite(value):
         raise OperandError("a number over 2^53 that is no whole number")
     exact = Fraction(repr(value))  # as it is written, which is what OPA reads
     return rule(exact)
@@ -146,7 +145,7 @@ def span_step(first: Value, last: Value, step: Value) -> list[int]:
 
 def show(value: Value, base: Value) -> str:
     """`format_int(x, base)`; a fraction is cut off."""
-    number = int(value) if type(value) is float and abs(value) < _FLOAT_EXACT else whole(value)
+    number = int(value) if type(value) is float and abs(value) < WHOLE_MAX else whole(value)
     form = {2: "b", 8: "o", 10: "d", 16: "x"}.get(whole(base))
     if form is None:
         raise OperandError("the base is one of 2, 8, 10, 16")

@@ -3,7 +3,7 @@
 Source: OPA v1/topdown/object.go, subset.go, json.go, reachable.go. Objects in sets do not reach a supplied builtin.
 """
 
-from gateway.policy.supplied.operands import ITEMS_MAX, OperandError, Value, array, items, mapping, string, whole
+from gateway.policy.supplied.operands import ITEMS_MAX, OperandError, Value, array, items, mapping, place, string
 
 
 def union_n(values: Value) -> dict[str, Value]:
@@ -41,7 +41,7 @@ def reachable(graph: Value, initial: Value) -> set[str]:
 
 def slice_of(value: Value, start: Value, stop: Value) -> list[Value]:
     """`array.slice(xs, start, stop)`; bounds outside of the array are moved to its ends."""
-    elements, first, last = array(value), whole(start), whole(stop)
+    elements, first, last = array(value), place(start), place(stop)
     return elements[max(first, 0) : max(last, 0)]
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 Value: TypeAlias = Any  # as regorus hands it over: None, bool, int, float, str, list, dict, set
 
 INTEGER_MAX: Final = 2**63 - 1  # beyond it regorus holds a float, and has lost what OPA still knows
+WHOLE_MAX: Final = 2**53  # beyond it a document may have 1e16, which OPA takes for no whole number everywhere
 TEXT_MAX: Final = 1 << 20  # characters of any text that a supplied builtin makes or takes apart
 ITEMS_MAX: Final = 65_536  # elements of any list that one makes
 
@@ -41,6 +42,17 @@ def whole(value: Value) -> int:
     if abs(value) > INTEGER_MAX:
         raise OperandError("a whole number of 2^63 or more")
     return value
+
+
+def place(value: Value) -> int:
+    """Return a place, a length or a number of parts.
+
+    Raises:
+        OperandError: it is no whole number, or one over 2^53.
+    """
+    if abs(number := whole(value)) > WHOLE_MAX:
+        raise OperandError("a whole number over 2^53")
+    return number
 
 
 def items(value: Value) -> list[Value]:

@@ -6,7 +6,7 @@ Source: OPA v1/topdown/strings.go; Go `unicode.ToLower`, `unicode.ToUpper` (Unic
 import re
 from typing import Final
 
-from gateway.policy.supplied.operands import OperandError, Value, mapping, string, whole
+from gateway.policy.supplied.operands import OperandError, Value, mapping, place, string
 
 # Letters that got a partner after Unicode 15, which Go 1.26 has; a newer Python would map them.
 _A7_BEFORE: Final = frozenset({0xA7D0, 0xA7D1, *range(0xA7D6, 0xA7DA)})
@@ -52,7 +52,7 @@ def count(value: Value, search: Value) -> int:
 
 def substring(value: Value, offset: Value, length: Value) -> str:
     """`substring(x, offset, length)`; a negative length is no limit."""
-    base, start, size = string(value), whole(offset), whole(length)
+    base, start, size = string(value), place(offset), place(length)
     if start < 0:
         raise OperandError("negative offset")
     return base[start:] if size < 0 else base[start : start + size]
@@ -68,7 +68,7 @@ def replace(value: Value, old: Value, new: Value) -> str:
 
 def split_n(value: Value, delimiter: Value, number: Value) -> list[str]:
     """`strings.split_n(x, delimiter, n)`: the first n parts, or the last ones for a negative n."""
-    base, mark, most = string(value), string(delimiter), whole(number)
+    base, mark, most = string(value), string(delimiter), place(number)
     parts = base.split(mark) if mark else list(base)
     return parts[:most] if most >= 0 else parts[max(len(parts) + most, 0) :]
 

@@ -57,6 +57,13 @@ def test_a_package_is_no_value(body: str, code: str) -> None:
     assert (refused.code, refused.file) == (code, "t.rego")
 
 
+def test_a_decision_is_not_written_in_parts() -> None:
+    """The engine has the object of such a rule for other rules, and answers undefined to who asks for it by name."""
+    text = 'package gateway.step\n\nimport rego.v1\n\ndecision["allow"] := true\n'
+    assert (refused := refusal(("t.rego", text))).code == "policy.rule_head"
+    assert refused.line == 5
+
+
 def test_rules_and_functions_of_other_packages_are_named_in_full_or_called() -> None:
     """A rule by its full path, an imported rule, and calls through an import are what a policy needs."""
     imports = "import data.gateway.lib\nimport data.gateway.lib.table as t"
