@@ -13,6 +13,7 @@ from engine.result import MissionState, OverallStatus, StepFailure, StepResult, 
 _LOGGER: Final = logging.getLogger(__name__)
 _MESSAGE_CHARACTERS_MAX: Final = 4_096
 
+HALTED: Final = "mission.halted"  # of what is skipped because something is against the rules, and stays so
 INTERNAL: Final = StepFailure(code="internal", message="an internal error; the log of the gateway has it")
 CONDITION_FALSE: Final = StepFailure(code="step.condition_false", message="its condition does not hold")
 STEP_CANCELLED: Final = StepFailure(
@@ -45,6 +46,12 @@ class Stop:
         """The mission as a whole cannot go on."""
         failure = StepFailure(code=code, message=message)
         return Stop(state=MissionState.FAILED, reason=failure, error=failure)
+
+    @staticmethod
+    def refused(code: str, message: str) -> "Stop":
+        """The mission as a whole may not go on: as where a step breaks a security rule, nothing tries it again."""
+        failure = StepFailure(code=code, message=message)
+        return Stop(state=MissionState.FAILED, reason=StepFailure(code=HALTED, message=message), error=failure)
 
     @staticmethod
     def blamed_on(step: MissionStep, code: str, what: str) -> "Stop":
@@ -95,7 +102,7 @@ def failure_of(step: MissionStep, raised: BaseException) -> StepFailure:
 def stop_of(step: MissionStep, raised: BaseException) -> Stop | None:
     """Return the reason why `raised` ends the mission in any mode, if it does."""
     if isinstance(raised, StepError) and raised.halts_mission:
-        return Stop.blamed_on(step, "mission.halted", "broke a security rule")
+        return Stop.blamed_on(step, HALTED, "broke a security rule")
     if isinstance(raised, KeyboardInterrupt):
         return Stop.failed("mission.interrupted", "the process was told to end")
     return None

@@ -172,6 +172,10 @@ class MissionRun:
         """Do as `cancel` does, and let the mission be Failed: whoever runs it cannot go on."""
         return self._stop(Stop.failed(reason.code, reason.message))
 
+    def refuse(self, reason: StepFailure) -> bool:
+        """Do as `fail` does, where the mission may not go on: its steps are Skipped as by a broken security rule."""
+        return self._stop(Stop.refused(reason.code, reason.message))
+
     def suspend(self) -> bool:
         """Stop so that a later execution can go on; return whether this call is what stops the mission.
 

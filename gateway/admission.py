@@ -153,7 +153,7 @@ class Admission:
     ) -> Decision:
         """Stages 2 and 3: ask Rego about the whole mission, then screens; return the answer whatever it is.
 
-        `evidence` is told which screens ran. Rego's no stands: no screen is asked then. See `gateway.decided.require`.
+        `evidence` is told which screens ran. Rego's no stands: no screen is asked then. See `Decision.require`.
 
         Asked `again` about one that was admitted, it looks for no secrets: only steps that need one fail without it.
         """

@@ -18,7 +18,7 @@ import orjson
 
 from engine.clock import Clock
 from engine.values import JsonObject, JsonValue
-from gateway.decided import note, require
+from gateway.decided import note
 from gateway.errors import HOST_RULE, PolicyDeniedError, PolicyInvalidError, Reason
 from gateway.events import EventType, digest
 from gateway.identity import Principal
@@ -245,7 +245,7 @@ class Consent:
             evidence["approval"] = {"id": agreement.approval_id, "digest": question.digest, "by": agreement.by}
             decision = await self._policy.decide(matter.entrypoint, asked)
             note(decision, evidence)
-            require(decision)
+            decision.require()
             decisions.append(decision)
             if pointers := {pointer for each in decisions for pointer in each.redact}:
                 evidence["redact"] = sorted(pointers)

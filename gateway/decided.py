@@ -1,11 +1,10 @@
-"""What is done with every decision, whatever it was about: it is noted, and only a plain yes goes on."""
+"""What the log is told of every decision, whatever it was about."""
 
 from typing import Final
 
 import orjson
 
 from engine.values import JsonValue
-from gateway.errors import PolicyDeniedError
 from gateway.events import digest, reasons_document
 from gateway.policy.decision import Decision
 
@@ -32,13 +31,3 @@ def note(decision: Decision, evidence: dict[str, JsonValue]) -> None:
         evidence["would_deny"] = True
     if decision.redact:
         evidence["redact"] = sorted(set(decision.redact))
-
-
-def require(decision: Decision) -> None:
-    """Return if a decision is a yes; where it needs a person's as well, that is another matter (`gateway.consent`).
-
-    Raises:
-        PolicyDeniedError: it is a no.
-    """
-    if decision.allow is not True:
-        raise PolicyDeniedError(decision.reasons)

@@ -23,7 +23,7 @@ from gateway.consent import Consent, Matter
 from gateway.constrained.record import in_trail
 from gateway.constrained.runs import ConstrainedRuns
 from gateway.constrained.sanitizer import ConstrainedSanitizer
-from gateway.decided import note, require
+from gateway.decided import note
 from gateway.effects.performer import EffectRequest
 from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError
 from gateway.events import Audit, EventType, Verdict, digest
@@ -217,7 +217,7 @@ class StepPipeline:
         evidence["document"] = digest(asked)
         decision = await self._policy.decide("step", asked)
         note(decision, evidence)
-        require(decision)
+        decision.require()
         answers: tuple[Decision, ...] = (decision,)
         if decision.require_approval is not None:
             consented = await self._consent.given(Matter.of_step(ready), decision, evidence)
@@ -352,7 +352,7 @@ class StepPipeline:
             evidence["document"] = digest(asked)
             decision = await self._policy.decide("effect", asked)
             note(decision, evidence)
-            require(decision)
+            decision.require()
             answers: tuple[Decision, ...] = (decision,)
             waited = False
             if decision.require_approval is not None:

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.answers import bundle_document, decision_change_document, policy_status_document
 from gateway.calling import Calls
+from gateway.rpc.timestamps import timestamp
 from gateway.v1 import policy_pb2, policy_pb2_grpc
 
 DEADLINE_SECONDS: Final = 120.0  # a bundle is vetted, and workers are started, or an OPA is waited for
@@ -76,7 +76,7 @@ class PolicyClient:
         """Yield `{"change": …}` for each recorded decision that would change, and at the end `{"summary": …}`."""
         request = policy_pb2.ReplayDecisionsRequest(
             bundle=bundle,
-            since=_stamp(since),
+            since=timestamp(since),
             entrypoint=entrypoint,
             mission_id=mission_id,
             denied_only=denied_only,
@@ -87,11 +87,3 @@ class PolicyClient:
                 yield {"summary": {"asked": found.asked, "same": found.same, **found.counts}}
             else:
                 yield {"change": decision_change_document(answer.change)}
-
-
-def _stamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    out = Timestamp()
-    out.FromDatetime(moment)
-    return out

@@ -24,7 +24,6 @@ from gateway.decisions.records import Records
 from gateway.effects.commands import kernel
 from gateway.errors import ConfigurationError, PolicyInvalidError
 from gateway.events import EventType
-from gateway.policy.authoring.laboratory import laboratory
 from gateway.policy.bundle import Bundle
 from gateway.policy.bundle_files import read_path
 from gateway.policy.cache import CachedEngine
@@ -143,6 +142,8 @@ class _Engines:
         Raises:
             PolicyInvalidError: as `candidate`; WorkerError: there are no workers to be had.
         """
+        from gateway.policy.authoring.laboratory import laboratory  # noqa: PLC0415 - no start has to wait for it
+
         vetted = self._vetted(bundle)
         async with laboratory(vetted.modules, vetted.document, zygote=self._zygote) as running:
             return await running.explain(bundle.digest, entrypoint, document)

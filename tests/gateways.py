@@ -72,8 +72,13 @@ def add_hook(made: NewHome, name: str, *, foreign: str = "", iterations: int = 1
 
 
 def change_policy_data(made: NewHome, change: Callable[[dict[str, Any]], None]) -> None:
-    """Edit what the bundle's data says under data.gateway.config."""
-    path = made.home / "policies" / "data.json"
+    """As `change_data`, of the bundle of a home."""
+    change_data(made.home / "policies", change)
+
+
+def change_data(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Edit what the data in a folder of a bundle says under data.gateway.config."""
+    path = bundle / "data.json"
     data = json.loads(path.read_text())
     config = data
     for key in CONFIG_ROOT:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.bundles.entry import Mark
 from gateway.bundles.sources import BundleSource
 from gateway.errors import ConfigurationError, PolicyInvalidError
 from gateway.policy.bundle import Bundle, EngineName
-from gateway.policy.signatures import BundleKey
+
+if TYPE_CHECKING:
+    from gateway.policy.signatures import BundleKey
 
 
 def _nothing_more(_: Bundle) -> None:
@@ -19,7 +22,7 @@ class Acceptance:
     """The rules of this gateway for bundles, wherever they come from."""
 
     engine: EngineName = "regorus"
-    keys: tuple[BundleKey, ...] = ()
+    keys: "tuple[BundleKey, ...]" = ()
     unsigned_from_url: bool = False
     check: Callable[[Bundle], None] = _nothing_more  # what the host needs of it as well; raises PolicyInvalidError
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from engine.clock import Clock
 from gateway.bundles.acceptance import Acceptance
@@ -14,8 +14,11 @@ from gateway.errors import ConfigurationError, PolicyInvalidError
 from gateway.events import Audit
 from gateway.policy.bundle import Bundle
 from gateway.policy.bundle_files import read_path
-from gateway.policy.signatures import BundleKey
 from gateway.policy_config import BundlesConfig, PolicyConfig
+
+if TYPE_CHECKING:
+    from gateway.policy.signatures import BundleKey
+
 
 HISTORY_FOLDER: Final = "policy"  # in the home
 _KEY_BYTES_MAX: Final = 64 * 1024
@@ -113,12 +116,16 @@ def source_of(home: Path, config: PolicyConfig) -> BundleSource:
     return ArchiveSource(home / source) if source.endswith(_ARCHIVES) else FolderSource(home / source)
 
 
-def bundle_keys(home: Path, config: BundlesConfig) -> tuple[BundleKey, ...]:
+def bundle_keys(home: Path, config: BundlesConfig) -> "tuple[BundleKey, ...]":
     """Return the public keys that bundles may be signed with.
 
     Raises:
         ConfigurationError: `config.policy_key`: two of one id, a file that cannot be read, no such key in it.
     """
+    if not config.keys:
+        return ()
+    from gateway.policy.signatures import BundleKey  # noqa: PLC0415 - tokens take 100 ms of every start to import
+
     keys: list[BundleKey] = []
     for at, each in enumerate(config.keys):
         where = f"policy.bundles.keys.{at}"

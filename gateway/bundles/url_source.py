@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 
@@ -39,8 +39,8 @@ class UrlSource:
             ConfigurationError: `config.policy_source`: credentials in the URL, a fragment, no host, or a token that
                 would cross a network in the clear.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None or parts.fragment:
+        parts = _split(url)
+        if parts is None or not parts.hostname or parts.username is not None or parts.fragment:
             message = "policy.source: must be http(s)://host/path, without a user or a fragment"
             raise ConfigurationError(message, code="config.policy_source")
         self.protected = parts.scheme == "https" or _is_loopback(parts.hostname)
@@ -138,6 +138,16 @@ def _kind(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
         return "the connection ended before the bundle did"
     return type(error).__name__
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of an http(s) URL; None: it is none, or names a port that there is not."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {"http", "https"} and parts.port != 0
+    except ValueError:
+        return None
+    return parts if known else None
 
 
 def _is_loopback(host: str) -> bool:

@@ -30,7 +30,7 @@ def prune_some(connection: sqlite3.Connection, bounds: Bounds) -> int:
 def erase_mission_some(connection: sqlite3.Connection, mission_id: str) -> int:
     """Delete decisions of a mission, with their documents and events, at most `ROWS_MAX`, and return how many.
 
-    The decision on its plan was taken before it had an id: its `mission.admitted` names that one (`erase_some`).
+    The decision on its plan was taken before it had an id: its `mission.admitted` names that one (`erase_one`).
     """
     connection.execute("DELETE FROM outbox WHERE mission_id = ?", (mission_id,))
     return _delete(connection, "mission_id = ?", (mission_id,))

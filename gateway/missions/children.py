@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from engine.errors import EngineError, FaultError, RefusalError, SuspendedError
-from engine.outcome import Stop
+from engine.outcome import HALTED, Stop
 from engine.result import MissionState, OverallStatus, StepResult
 from engine.values import JsonObject, JsonValue
 from gateway.effects.performer import EffectRequest, EffectScope
@@ -29,8 +29,7 @@ from gateway.missions.views import Submission
 
 REQUEST_ID_PREFIX: Final = "child:"  # no client's request id may begin so
 _PARENT_CANCELLED: Final = "the step that runs this mission was cancelled"
-_HALTED: Final = "mission.halted"  # a security rule was broken
-_STOPPED: Final = frozenset({_HALTED, "mission.restart_intensity"})  # why a person has to look
+_STOPPED: Final = frozenset({HALTED, "mission.restart_intensity"})  # why a person has to look
 
 
 class Children:
@@ -190,7 +189,7 @@ class _Run:
             why = f": {ended.error.message}" if ended.error is not None else ""
             message = f"mission {ended.id} is {ended.state.value}, with the status {status}{why}"
             code = "effect.mission_stopped" if _is_stopped(ended, stop) else "effect.mission_failed"
-            raise EffectError(message, code=code, violation=stop is not None and stop.reason.code == _HALTED)
+            raise EffectError(message, code=code, violation=stop is not None and stop.reason.code == HALTED)
         results = await self._results(ended.id)
         outputs: dict[str, JsonValue] = {
             step_id: results[step_id].output if step_id in results else None for step_id in wanted.outputs

@@ -142,6 +142,7 @@ class _Reading:
 def _stop_of(details: JsonObject) -> Stop:
     """Return the reason that `gateway.missions.recorder` has noted."""
     error = cast("Mapping[str, str]", details["error"])
-    reason = StepFailure(code=error["code"], message=error["message"])
+    why = StepFailure(code=error["code"], message=error["message"])
+    reason = StepFailure(code=str(details.get("skips", why.code)), message=why.message)
     state = MissionState(str(details["state"]))
-    return Stop(state=state, reason=reason, error=None if details["of_step"] else reason)
+    return Stop(state=state, reason=reason, error=None if details["of_step"] else why)

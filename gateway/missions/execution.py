@@ -295,7 +295,7 @@ class Execution:
     def _refused(self, error: RefusalError) -> None:
         """End the mission because it may not begin."""
         self._fault = StepFailure(code=error.code, message=error.message)
-        self._run.fail(self._fault)
+        self._run.refuse(self._fault)
 
     async def _save(self) -> None:
         """Give the store what it has not got; both calls fall into one commit."""

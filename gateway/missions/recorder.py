@@ -72,8 +72,11 @@ class Recorder:
 
     def mission_stopping(self, stop: Stop) -> None:
         """Note that nothing more starts, and why: a later start of the gateway must know it as well."""
-        error = {"code": stop.reason.code, "message": stop.reason.message}
-        details: JsonObject = {"state": stop.state.value, "error": error, "of_step": stop.error is None}
+        why = stop.error or stop.reason
+        details: dict[str, JsonValue] = {"state": stop.state.value, "error": {"code": why.code, "message": why.message}}
+        details["of_step"] = stop.error is None
+        if stop.reason.code != why.code:
+            details["skips"] = stop.reason.code  # what the steps are told that it skips
         self.note("mission.stopping", "", details)
 
     def step_finished(self, step: MissionStep, result: StepResult) -> None:

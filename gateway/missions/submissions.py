@@ -18,7 +18,7 @@ from engine.outcome import Stop
 from engine.result import OverallStatus
 from engine.values import JsonObject, JsonValue
 from gateway.admission import Admission
-from gateway.decided import note, require
+from gateway.decided import note
 from gateway.errors import ConflictError
 from gateway.events import Audit, EventType, Trail, digest, refusal_document
 from gateway.identity import Principal, actor
@@ -187,7 +187,7 @@ class Submissions:
     ) -> Decision:
         decision = await self._admission.ask(sanitized, principal, evidence, again=again)
         note(decision, evidence)
-        require(decision)
+        decision.require()
         self._admission.observe(sanitized, principal)
         return decision
 

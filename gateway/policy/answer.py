@@ -46,13 +46,17 @@ def decide(entrypoint: Entrypoint, answer: bytes, *, bundle: str) -> Decision:
     """Return the decision that an answer frame stands for; every frame has one."""
     if not answer or answer[0] >= len(Status):
         return denied("policy.malformed", "the policy worker's answer has no status", bundle=bundle)
-    status = Status(answer[0])
+    return decision_of(entrypoint, Status(answer[0]), answer[1:], bundle=bundle)
+
+
+def decision_of(entrypoint: Entrypoint, status: Status, body: bytes, *, bundle: str) -> Decision:
+    """Return the decision that an evaluation comes to; `body` is the value as JSON, or why there is none."""
     if status is Status.VALUE:
-        return parse_decision(answer[1:], bundle=bundle, entrypoint=entrypoint)
+        return parse_decision(body, bundle=bundle, entrypoint=entrypoint)
     rule = rule_of(entrypoint)
     if status is Status.UNDEFINED:
         return denied("policy.undefined", f"{rule} is undefined for this input: no rule answered", bundle=bundle)
-    text = answer[1:].decode("utf-8", "replace")
     if status is Status.FAILED:
-        return denied("policy.failed", f"{rule} could not be evaluated: {text}", bundle=bundle)
+        why = body.decode("utf-8", "replace")
+        return denied("policy.failed", f"{rule} could not be evaluated: {why}", bundle=bundle)
     return denied("policy.crashed", f"the policy engine broke while evaluating {rule}", bundle=bundle)

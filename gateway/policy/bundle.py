@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 import orjson
 
@@ -28,8 +28,11 @@ from gateway.policy.bundle_parts import (
 )
 from gateway.policy.determinism import depends_on_more
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint
-from gateway.policy.signatures import BundleKey, verify
 from gateway.policy.vetting import Module, vet
+
+if TYPE_CHECKING:
+    from gateway.policy.signatures import BundleKey
+
 
 EngineName: TypeAlias = Literal["regorus", "opa"]
 CONFIG_ROOT: Final = ("gateway", "config")  # `data.gateway.config` in Rego: what the host reads too
@@ -60,7 +63,7 @@ class Bundle:
 
     @classmethod
     def from_archive(
-        cls, archive: bytes, *, engine: EngineName = "regorus", keys: Sequence[BundleKey] | None = ()
+        cls, archive: bytes, *, engine: EngineName = "regorus", keys: "Sequence[BundleKey] | None" = ()
     ) -> Self:
         """Read and vet the bundle in a tar.gz; `from_files` says the rest."""
         return cls.from_files(read_archive(archive), engine=engine, keys=keys)
@@ -71,7 +74,7 @@ class Bundle:
         files: Mapping[str, bytes],
         *,
         engine: EngineName = "regorus",
-        keys: Sequence[BundleKey] | None = (),
+        keys: "Sequence[BundleKey] | None" = (),
         builtins_allowed: frozenset[str] = frozenset(),
     ) -> Self:
         """Verify and vet the bundle that these files are.
@@ -90,6 +93,8 @@ class Bundle:
         """
         signed_by: str | None = None
         if keys:
+            from gateway.policy.signatures import verify  # noqa: PLC0415 - tokens take 100 ms of every start to import
+
             signed_by = verify(files, keys)
         elif keys is not None and SIGNATURES in files:
             message = "the bundle is signed, and no key is configured that it could be verified with"

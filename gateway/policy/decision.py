@@ -65,7 +65,7 @@ class Decision:
         return any(reason.rule == HOST_RULE for reason in self.reasons)
 
     def require(self) -> None:
-        """Return if this is a yes.
+        """Return if this is a yes; where it needs a person's as well, that is another matter (`gateway.consent`).
 
         Raises:
             PolicyDeniedError: it is a no; carries the reasons.

@@ -5,7 +5,7 @@ from typing import Final
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
 from engine.values import JsonObject, JsonValue
-from gateway.decided import note, require
+from gateway.decided import note
 from gateway.errors import PolicyDeniedError
 from gateway.events import EventType, digest, reasons_document
 from gateway.identity import Principal, actor
@@ -39,7 +39,7 @@ class PolicyGate:
         asked = document.rpc_document(principal, service=service, method=method, resource=resource, now=now)
         decision = await self._policy.decide("rpc", asked)
         try:
-            require(decision)
+            decision.require()
         except PolicyDeniedError as refusal:
             if not principal.anonymous:  # a stranger must not be able to fill the log
                 evidence: dict[str, JsonValue] = {"document": digest(asked)}

@@ -276,7 +276,9 @@ async def test_a_swapped_directory_leads_nowhere(perform: Perform, workspace: Wo
     codes: set[str] = set()
     done = 0
     try:
-        for n in range(400):
+        for n in range(40_000):
+            if n >= 400 and done:  # a busy host lets the swapper win every race for a while
+                break
             try:
                 await perform("file.write", {"path": f"d/{n}", "content": "x", "mode": "replace"})
                 outcome = await perform("file.read", {"path": "d/secret" if n % 2 else f"d/{n}"})

@@ -339,12 +339,15 @@ async def test_a_token_that_is_none_is_not_sent(tmp_path: Path, token: str) -> N
         ("https://user:password@host/b", False),
         ("https://user@host/b", False),
         ("https://host/b#x", False),
+        ("https://[::1/b", False),
+        ("https://host:99999/b", False),
+        ("https://host:b/b", False),
         ("http://bundles.example/b", True),
         ("http://10.0.0.1/b", True),
     ],
 )
 def test_a_url_that_would_betray_something_is_not_configured(tmp_path: Path, url: str, *, token: bool) -> None:
-    """Credentials in it, or a token over a network in the clear."""
+    """Credentials in it, a token over a network in the clear; or it is none that a client could ask."""
     with pytest.raises(ConfigurationError) as caught:
         UrlSource(url, token_file=tmp_path / "token" if token else None)
     assert caught.value.code == "config.policy_source"

@@ -1,7 +1,6 @@
 """Another bundle takes the place of the one in force, in a gateway that is at work: nothing is lost, all follows."""
 
 import asyncio
-import json
 import shutil
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,8 +14,8 @@ from gateway.assembly import Gateway
 from gateway.calling import CallError
 from gateway.errors import HookRefusedError, PolicyInvalidError
 from gateway.home import NewHome
-from gateway.policy.bundle import CONFIG_ROOT, Bundle
-from tests.gateways import add_hook, events_of, new_home, serving, submitted, verified
+from gateway.policy.bundle import Bundle
+from tests.gateways import add_hook, change_data, events_of, new_home, serving, submitted, verified
 
 
 def step(step_id: str, kind: str, *after: str, **parameters: Any) -> dict[str, Any]:
@@ -30,12 +29,7 @@ def mission(name: str, *steps: dict[str, Any]) -> dict[str, Any]:
 def variant(made: NewHome, folder: Path, change: Callable[[dict[str, Any]], None]) -> Bundle:
     """Return the home's bundle with other data."""
     shutil.copytree(made.home / "policies", folder)
-    data = json.loads((folder / "data.json").read_text())
-    config = data
-    for key in CONFIG_ROOT:
-        config = config[key]
-    change(config)
-    (folder / "data.json").write_text(json.dumps(data))
+    change_data(folder, change)
     return Bundle.load(folder)
 
 

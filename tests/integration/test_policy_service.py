@@ -16,24 +16,18 @@ from gateway.calling import CallError
 from gateway.config import CONFIG_NAME
 from gateway.decisions.records import Filter, Recorded, Records
 from gateway.home import NewHome
-from gateway.policy.bundle import CONFIG_ROOT
 from gateway.policy.bundle_files import read_folder, write_archive
 from gateway.policy_client import PolicyClient
 from gateway.vault.master import MasterSource
 from tests import policy_documents
-from tests.gateways import calling, events_of, new_home, serving, submitted, verified
+from tests.gateways import calling, change_data, change_policy_data, events_of, new_home, serving, submitted, verified
 from tests.worlds import mission
 
 
 def variant(made: NewHome, folder: Path, change: Callable[[dict[str, Any]], None], revision: str = "next") -> bytes:
     """Return the archive of the home's bundle with other data."""
     shutil.copytree(made.home / "policies", folder)
-    data = json.loads((folder / "data.json").read_text())
-    config = data
-    for key in CONFIG_ROOT:
-        config = config[key]
-    change(config)
-    (folder / "data.json").write_text(json.dumps(data))
+    change_data(folder, change)
     manifest = json.loads((folder / ".manifest").read_text())
     (folder / ".manifest").write_text(json.dumps({**manifest, "revision": revision}))
     return write_archive(read_folder(folder))
@@ -201,10 +195,7 @@ async def test_garbage_is_evaluated_to_a_no(tmp_path: Path) -> None:
 async def test_a_dry_run_lets_through_what_rules_refuse_and_says_so(tmp_path: Path) -> None:
     """The event has the reasons and the mark; who may call is enforced all the same; a replay has what policy said."""
     made = new_home(tmp_path)
-    data = made.home / "policies" / "data.json"
-    value = json.loads(data.read_text())
-    closing(value["gateway"]["config"])
-    data.write_text(json.dumps(value))
+    change_policy_data(made, closing)
     config = made.home / CONFIG_NAME
     config.write_text(config.read_text().replace('source = "policies"', 'source = "policies"\nmode = "dry_run"'))
     async with serving(made) as gateway:

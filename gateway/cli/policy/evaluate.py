@@ -21,7 +21,6 @@ from gateway.cli.policy.inputs import (
 )
 from gateway.errors import ConfigurationError, WorkerError
 from gateway.policy.answer import Status
-from gateway.policy.authoring.explain import decision_of
 from gateway.policy.authoring.interpreter import Answer
 from gateway.policy.authoring.laboratory import DEADLINE_MS, laboratory
 from gateway.policy.bundle import Bundle
@@ -60,7 +59,7 @@ def evaluate(
     if asked is None:
         _print_value(policy, rule, answer, output)
         return
-    decision = decision_of(asked, answer, policy.digest)
+    decision = answer.decision(asked, bundle=policy.digest)
     if output is Output.JSON:
         print_json({"entrypoint": asked, **decision.document()})
     else:

@@ -1,4 +1,4 @@
-"""What to write instead, by the code of a refusal; docs/policy.md has the same as a table."""
+"""What to write instead, by the code of a refusal whose message does not say it; docs/vetting.md has a table of all."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -15,9 +15,9 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "policy.wildcard": "some xs in input.a; some x in xs",
     "policy.package_reference": "data.lib.table, the rule in full; calls, `lib.f(x)`, are fine",
     "policy.count": "count([x | some x in input.x])",
-    "policy.arithmetic": "comparisons; sums of counts and whole numbers",
+    "policy.arithmetic": "plus, minus, mul, div, rem, sum or product, which take whole numbers; or a comparison",
     "policy.number": "1 for 1.0, 1000 for 1e3",
-    "policy.sprintf": "concat and format_int; sprintf as the `message` of a reason",
+    "policy.sprintf": "concat and format_int; or sprintf with %s, %d and %v, and a value for each",
     "policy.with": "nothing: a test may, in a file named …_test.rego",
     "policy.recursion": "a rule that goes through the levels there are, each of them named",
     "policy.rule_head": "one head and one body for each rule; several rules may have one name",

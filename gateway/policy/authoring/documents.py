@@ -14,6 +14,7 @@ from engine.values import JsonObject
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint
 from gateway.policy.strict_json import strict_loads
 
+_CAPITAL: Final = re.compile("[A-Z]")  # in the keywords of JSON Schema
 DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024
 VIOLATIONS_MAX: Final = 32
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -22,13 +23,15 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def parse_document(raw: bytes) -> Any | Violation:
     """Return the JSON value that `raw` spells, or what is wrong with it."""
     if len(raw) > DOCUMENT_BYTES_MAX:
-        return Violation(code="input.too_large", message=f"is over {DOCUMENT_BYTES_MAX} bytes", field="")
+        return Violation(code="policy.input_too_large", message=f"is over {DOCUMENT_BYTES_MAX} bytes", field="")
     try:
         return strict_loads(raw)
     except json.JSONDecodeError as error:
-        return Violation(code="input.not_json", message=error.msg, field="", line=error.lineno, column=error.colno)
+        return Violation(
+            code="policy.input_not_json", message=error.msg, field="", line=error.lineno, column=error.colno
+        )
     except (ValueError, RecursionError) as error:
-        return Violation(code="input.not_json", message=str(error), field="")
+        return Violation(code="policy.input_not_json", message=str(error), field="")
 
 
 def check_document(value: Any, schema: JsonObject) -> tuple[Violation, ...]:
@@ -71,4 +74,5 @@ def _violations(error: jsonschema_rs.ValidationError) -> list[Violation]:
 
 
 def _violation(keyword: str, message: str, path: Sequence[str | int]) -> Violation:
-    return Violation(code=f"input.{keyword}", message=message, field=field_path(path))
+    rule = _CAPITAL.sub(lambda found: f"_{found[0].lower()}", keyword)
+    return Violation(code=f"policy.input_{rule}", message=message, field=field_path(path))

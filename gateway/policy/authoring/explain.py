@@ -15,19 +15,18 @@ import orjson
 from engine.clock import Clock
 from engine.values import JsonObject
 from gateway.errors import Reason
-from gateway.policy.answer import Status
 from gateway.policy.authoring.analysis import Analyst, DefinitionNode, Failing, RuleNode
 from gateway.policy.authoring.counterfactuals import Flip, Search
 from gateway.policy.authoring.documents import field_path
 from gateway.policy.authoring.edits import Change
-from gateway.policy.authoring.interpreter import Answer, Interpreter
+from gateway.policy.authoring.interpreter import Interpreter
 from gateway.policy.authoring.probes import Budget, Environment, Prober, SpentError
 from gateway.policy.authoring.program import Definition, Program, Statement
 from gateway.policy.authoring.reach import references
 from gateway.policy.authoring.repairs import Repairer
 from gateway.policy.authoring.variations import shorter, variations
 from gateway.policy.bundle import Bundle
-from gateway.policy.decision import Decision, denied, parse_decision
+from gateway.policy.decision import Decision
 from gateway.policy.engine import Entrypoint, rule_of
 from gateway.policy.rego_ast import Path
 
@@ -124,21 +123,11 @@ def explain_modules(
     interpreter = Interpreter.of(sources, data)
     prober = Prober(interpreter, document, budget)
     answer = interpreter.ask(rule_of(entrypoint), document)
-    decision = decision_of(entrypoint, answer, digest)
+    decision = answer.decision(entrypoint, bundle=digest)
     program = Program.of(sources)
     analyst = Analyst(program, prober, data)
     told = _Told(analyst, entrypoint, decision)
     return told.explanation(budget)
-
-
-def decision_of(entrypoint: Entrypoint, answer: Answer, digest: str) -> Decision:
-    """Return the decision that an answer stands for; every answer has one."""
-    if answer.status is Status.VALUE:
-        return parse_decision(orjson.dumps(answer.value), bundle=digest, entrypoint=entrypoint)
-    rule = rule_of(entrypoint)
-    if answer.status is Status.UNDEFINED:
-        return denied("policy.undefined", f"{rule} is undefined for this input: no rule answered", bundle=digest)
-    return denied("policy.failed", f"{rule} could not be evaluated: {answer.message}", bundle=digest)
 
 
 def unexplained(entrypoint: Entrypoint, decision: Decision) -> Explanation:

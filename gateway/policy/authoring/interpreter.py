@@ -11,7 +11,9 @@ import orjson
 import regorus
 
 from engine.values import JsonObject
-from gateway.policy.answer import Status
+from gateway.policy.answer import Status, decision_of
+from gateway.policy.decision import Decision
+from gateway.policy.engine import Entrypoint
 from gateway.policy.evaluator import eval_rule
 from gateway.policy.supplied import SUPPLIED, Spelling, install
 
@@ -33,6 +35,11 @@ class Answer:
     def holds(self) -> bool:
         """Whether a statement that is this value would hold: it is there, and is not false."""
         return self.defined and self.value is not False
+
+    def decision(self, entrypoint: Entrypoint, *, bundle: str) -> Decision:
+        """Return the decision that this stands for, as a gateway would take it; every answer has one."""
+        body = orjson.dumps(self.value) if self.defined else self.message.encode("utf-8", "replace")
+        return decision_of(entrypoint, self.status, body, bundle=bundle)
 
 
 class Interpreter:

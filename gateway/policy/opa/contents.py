@@ -32,13 +32,17 @@ class DifferenceError(Exception):
     """What OPA has is not the bundle; the text says where."""
 
 
+class OtherRevisionError(DifferenceError):
+    """What OPA has calls itself otherwise: its contents were not looked at."""
+
+
 async def compare(bundle: Bundle, server: OpaServer) -> None:
     """Return if the OPA has this bundle, and no other.
 
     The revision comes with each part of the data, and is asked for at the end again, so that two bundles are not mixed.
 
     Raises:
-        DifferenceError: it has something else.
+        DifferenceError: it has something else; OtherRevisionError where its revision says so.
         OpaError: it cannot be asked.
         ReplyError: it refuses to answer.
     """
@@ -61,7 +65,7 @@ async def _get(bundle: Bundle, server: OpaServer, path: str) -> Reply:
     answer = await server.ask("GET", address, bytes_max=_BYTES_MAX, deadline_ms=_DEADLINE_MS)
     reply = read_reply(answer.status, answer.body)
     if not reply.is_of(bundle.revision):
-        raise DifferenceError(f"expected is the revision {bundle.revision!r}, it has {reply.has}")
+        raise OtherRevisionError(f"expected is the revision {bundle.revision!r}, it has {reply.has}")
     return reply
 
 
@@ -131,11 +135,10 @@ def _policies(body: bytes) -> Iterator[tuple[str, str, Package]]:
     """
     try:
         for policy in orjson.loads(body)["result"]:
-            package = tuple(
-                _name(term["value"]) for term in policy["ast"]["package"]["path"][1:]
-            )  # the first is `data`
+            _, first, *rest = policy["ast"]["package"]["path"]  # `data`, and one name or more
+            package = tuple(_name(term["value"]) for term in (first, *rest))
             yield _name(policy["id"]), _name(policy["raw"]), package
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DifferenceError("OPA's list of policies is none") from error
 
 

@@ -1,6 +1,7 @@
 """OPA as engine: the same bundle, loaded by OPA itself, and every answer held against its revision.
 
     start:   1 put the archive where OPA takes it   2 wait until OPA reports the revision   3 compare, byte for byte
+    later:   3 again and again: a revision is a name, and a later bundle may have it too
     decide:  1 ask   2 is it an answer of the bundle   3 is it a decision
 
 Whatever goes wrong is a deny; nothing but a decision of the bundle is a yes. An OPA swaps its bundle moments before
@@ -9,6 +10,7 @@ Whatever goes wrong is a deny; nothing but a decision of the bundle is a yes. An
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -22,7 +24,7 @@ from gateway.policy.bundle_files import write_archive
 from gateway.policy.bundle_parts import MANIFEST
 from gateway.policy.decision import ANSWER_BYTES_MAX, Decision, denied, parse_decision
 from gateway.policy.engine import Entrypoint, rule_of
-from gateway.policy.opa.contents import DifferenceError, compare
+from gateway.policy.opa.contents import DifferenceError, OtherRevisionError, compare
 from gateway.policy.opa.export import exported, put, read_if_there
 from gateway.policy.opa.reply import PROVENANCE_BYTES_MAX, Reply, ReplyError, read_reply
 from gateway.policy.opa.server import OpaError, OpaServer
@@ -30,8 +32,13 @@ from gateway.policy.pool import DEADLINES_MS
 
 ACTIVATION_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 30.0  # between two comparisons of what is in force
+_SURE_SECONDS: Final = 1.0  # after which a difference is looked at once more: a reload may have been under way
+_COMPARE_SECONDS_MAX: Final = 5.0  # between two looks at contents that were others
 _REPLY_BYTES_MAX: Final = ANSWER_BYTES_MAX + PROVENANCE_BYTES_MAX
 _MISMATCH: Final = "policy.bundle_mismatch"
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class OpaPolicy:
@@ -62,6 +69,8 @@ class OpaPolicy:
         self._activation_seconds = activation_seconds
         self._writing = Detached()
         self._open = False  # OPA has been seen to have the bundle, and nobody has closed this
+        self._differs = ""  # how what OPA has now differs from it, for all that it calls itself the same
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def digest(self) -> str:
@@ -95,12 +104,16 @@ class OpaPolicy:
             self._server.release(self._bundle.revision, self.digest)
             raise
         self._open = True
+        self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
         """Take no answer of this bundle any more; the server goes on."""
         if self._open:
             self._open = False
             self._server.release(self._bundle.revision, self.digest)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
 
     async def decide(self, entrypoint: Entrypoint, document: bytes) -> Decision:
         """Decide one document; whatever goes wrong is a deny (`PolicyEngine.decide`)."""
@@ -127,10 +140,41 @@ class OpaPolicy:
         if not self._open or not reply.is_of(self._bundle.revision):  # (2)
             message = f"OPA answers from another bundle: expected is {self._bundle.revision!r}, it has {reply.has}"
             return self._denied(_MISMATCH, message)
+        if self._differs:
+            return self._denied(_MISMATCH, f"OPA answers from another bundle of the same revision: {self._differs}")
         if not reply.defined:
             message = f"{rule_of(entrypoint)} is undefined for this input: no rule answered"
             return self._denied("policy.undefined", message)
         return parse_decision(orjson.dumps(reply.value), bundle=self.digest, entrypoint=entrypoint)  # (3)
+
+    async def _watch(self) -> None:
+        """Compare what OPA has for as long as this is open; nothing is taken from it while that is something else."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                difference = await self._difference()
+            except (OpaError, ReplyError, OtherRevisionError):  # nothing was seen, and each answer says so by itself
+                continue
+            except Exception as error:  # noqa: BLE001 - fail closed: what cannot be compared is not the same
+                difference = type(error).__name__
+            if difference != self._differs:
+                _LOG.error("the bundle %s in OPA: %s", self._bundle.revision, difference or "as it should be again")
+            self._differs = difference
+
+    async def _difference(self) -> str:
+        """Return how OPA's bundle differs, if it does so twice: a reload may be under way; "" where it does not."""
+        difference = ""
+        for pause_seconds in (_SURE_SECONDS, 0.0):
+            try:
+                await compare(self._bundle, self._server)
+            except OtherRevisionError:
+                raise
+            except DifferenceError as error:
+                difference = str(error)
+            else:
+                return ""
+            await asyncio.sleep(pause_seconds)
+        return difference
 
     def _denied(self, code: str, message: str) -> Decision:
         return denied(code, message, bundle=self.digest)
@@ -166,14 +210,17 @@ class OpaPolicy:
     async def _wait_for_bundle(self) -> None:
         """Ask until OPA has the bundle, and nothing else."""
         why: Exception = OpaError("policy.timeout", "OPA gave no answer")
+        pause_seconds = _POLL_SECONDS
         try:
             async with asyncio.timeout(self._activation_seconds):
                 while True:
                     try:
                         return await compare(self._bundle, self._server)
-                    except (OpaError, ReplyError, DifferenceError) as error:
+                    except (OpaError, ReplyError, OtherRevisionError) as error:
                         why = error
-                    await asyncio.sleep(_POLL_SECONDS)
+                    except DifferenceError as error:  # found by parsing megabytes, in which nobody else is served
+                        why, pause_seconds = error, min(2 * pause_seconds, _COMPARE_SECONDS_MAX)
+                    await asyncio.sleep(pause_seconds)
         except TimeoutError:
             within = f"within {self._activation_seconds:g} s"
             if isinstance(why, OpaError):

@@ -1,6 +1,7 @@
 """Approvals that policy wants: of a step, of an effect, of a mission; what waits, what goes on, and what does not."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from gateway.identity import Principal
 from gateway.policy.decision import Decision
 from gateway.policy.obligations import ApprovalDemand
 from tests.unit.gateway.consents import LEA, LEE, LoopWallClock, decide, pending, story, waiting, wanting
-from tests.worlds import ANN, BUNDLE, YES, World, mission, step, write
+from tests.worlds import ANN, BUNDLE, YES, World, mission, scripted, step, write
 
 HELD = mission(step("a", output=1))
 NEW = "sha256:" + "c" * 64
@@ -486,6 +487,40 @@ class TestMissions:
             assert (await outcome(world, mission_id)).state is MissionState.COMPLETED
 
         story(tell)
+
+    @pytest.mark.parametrize("ending", ["denied", "expired"])
+    def test_a_no_to_a_part_is_not_asked_for_again(self, ending: str) -> None:
+        """Retries are for faults: a client whose step tries again and again gets one answer, and is halted by it."""
+
+        async def tell(world: World) -> None:
+            world.clock = LoopWallClock()
+            world.open_desk()
+            inner = mission(step("i", output=4))
+            world.policy.answers["mission"] = lambda asked: (
+                wanting(ApprovalDemand(expires_in_seconds=60)) if asked["mission"]["steps"][0]["id"] == "i" else YES
+            )
+            nest = {"op": "mission.run", "args": {"mission": inner, "outputs": ["i"]}}
+            retry = {"max_attempts": 5, "backoff": "fixed", "base_ms": 1_000, "jitter": False}
+            world.sandbox.answer = lambda asked: (  # as the module of the kind `mission` does
+                {"error": {**asked["journal"][-1]["error"], "retryable": _may_be_tried_again(asked)}}
+                if asked["journal"] and "error" in asked["journal"][-1]
+                else scripted(asked)
+            )
+            form = mission(step("outer", kind="nesting", batches=[[nest]], output=1, retry=retry))
+            mission_id = await waiting(world, form)
+            await (decide(world, approve=False) if ending == "denied" else asyncio.sleep(61))
+            await asyncio.sleep(30)
+            assert await pending(world) == []
+            view = await outcome(world, mission_id)
+            assert view.state is MissionState.FAILED
+            assert view.result["step_results"]["outer"]["error"]["code"] == "effect.mission_stopped"
+            assert world.store.connection.execute("SELECT count(*) AS n FROM approvals").fetchone()["n"] == 1
+
+        story(tell)
+
+
+def _may_be_tried_again(asked: Mapping[str, Any]) -> bool:
+    return bool(asked["journal"][-1]["error"]["code"] == "effect.mission_failed")
 
 
 class TestRestarts:

@@ -12,7 +12,6 @@ from engine.constraints import ExecutionConstraints
 from engine.errors import MissionInvalidError
 from engine.result import MissionState
 from gateway.admission import VIOLATIONS_MAX
-from gateway.decided import require
 from gateway.errors import EffectError, PolicyDeniedError, Reason, SanitizationError
 from gateway.events import REASON_CHARS_MAX, REASONS_MAX
 from gateway.identity import ANONYMOUS, Principal, actor
@@ -398,10 +397,10 @@ class TestNames:
 
     def test_only_a_plain_yes_is_one(self) -> None:
         """Truthy is not true."""
-        require(YES)
+        YES.require()
         for decision in (no(), Decision(allow=1, bundle="")):  # type: ignore[arg-type]
             with pytest.raises(PolicyDeniedError):
-                require(decision)
+                decision.require()
 
 
 def test_a_mission_that_runs_well_is_completed() -> None:

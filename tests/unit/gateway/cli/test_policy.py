@@ -340,8 +340,8 @@ class TestEval:
         done = run("policy", "eval", "effect", "-b", POLICIES, "-i", path, "-o", "json")
         assert done.code == 2
         assert {(each["code"], each["field"]) for each in done.json["errors"]} == {
-            ("input.required", "step.step_type"),
-            ("input.additionalProperties", "step.step_typ"),
+            ("policy.input_required", "step.step_type"),
+            ("policy.input_additional_properties", "step.step_typ"),
         }
         text = run("policy", "eval", "effect", "-b", POLICIES, "-i", path, width=200)
         assert "missiongate policy schema effect" in text.err
@@ -356,10 +356,10 @@ class TestEval:
             (("steps", "-i", "-"), b"{}", "policy.entrypoint"),
             (("data.gateway.step", "-i", "-", "--unchecked"), b"{}", "policy.entrypoint"),
             (("step", "-i", "nothing.json"), b"", "document.unreadable"),
-            (("step", "-i", "-"), b"{", "input.not_json"),
-            (("step", "-i", "-"), b'{"a": 1, "a": 2}', "input.not_json"),
-            (("step", "-i", "-"), b"NaN", "input.not_json"),
-            (("step", "-i", "-"), b"[" * 100_000, "input.not_json"),
+            (("step", "-i", "-"), b"{", "policy.input_not_json"),
+            (("step", "-i", "-"), b'{"a": 1, "a": 2}', "policy.input_not_json"),
+            (("step", "-i", "-"), b"NaN", "policy.input_not_json"),
+            (("step", "-i", "-"), b"[" * 100_000, "policy.input_not_json"),
         ],
     )
     def test_usage(self, arguments: tuple[str, ...], stdin: bytes, code: str) -> None:

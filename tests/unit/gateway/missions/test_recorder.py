@@ -7,8 +7,10 @@ import pytest
 
 from engine.errors import FaultError
 from engine.mission import MissionStep
+from engine.outcome import Stop
 from engine.result import StepFailure, StepResult, StepState
 from gateway.events import EventType, Trail
+from gateway.missions.earlier import _Reading
 from gateway.missions.recorder import Recorder
 from gateway.missions.views import MissionEvent
 from tests.virtual_time import run
@@ -42,6 +44,27 @@ def test_an_outcome_that_cannot_be_logged_is_shown_to_nobody() -> None:
         world.recorder.step_finished(STEP, result())
     assert world.recorder.unsaved_events == (0, [])
     assert [r.step_id for r in world.recorder.unsaved_results] == ["s"]
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        Stop.cancelled(StepFailure(code="mission.cancelled", message="by bob")),
+        Stop.failed("mission.timeout", "too long"),
+        Stop.refused("approval.denied", "denied by bob"),
+        Stop.blamed_on(STEP, "mission.halted", "broke a security rule"),
+    ],
+)
+def test_why_a_mission_stops_is_known_to_a_later_start(stop: Stop) -> None:
+    """As it was, and watchers are told of the cause rather than of what the skipped steps are."""
+    world = World()
+    world.recorder.mission_stopping(stop)
+    _, [event] = world.recorder.unsaved_events
+    reading = _Reading()
+    reading.take(event)
+    assert reading.stopped == stop
+    why = stop.error or stop.reason
+    assert event.details["error"] == {"code": why.code, "message": why.message}
 
 
 def test_skipped_steps_are_logged_together() -> None:

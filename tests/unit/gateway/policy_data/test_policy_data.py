@@ -374,3 +374,11 @@ def test_a_bundle_with_such_data_is_not_loaded(tmp_path: Path) -> None:
     with pytest.raises(PolicyInvalidError, match=r"closings\[0\]: has no field 'tenant'") as refused:
         load_rules(home, Config())
     assert refused.value.code == "policy.data_invalid"
+
+
+def test_the_page_has_every_key() -> None:
+    """docs/policy-library.md says of each key what it does, and has none that means nothing."""
+    page = (Path(__file__).parents[4] / "docs" / "policy-library.md").read_text()
+    table = page.partition("## Keys\n\n")[2].partition("\n\n")[0]
+    cells = [row.split("|")[1] for row in table.splitlines()]
+    assert {key.partition(".")[0] for cell in cells for key in re.findall(r"`([^`]+)`", cell)} == set(KEYS)

@@ -69,6 +69,8 @@ def test_opas_own_policies_are_not_ours() -> None:
         (b'{"result": null}', "OPA's list of policies is none"),
         (b'{"result": [1]}', "OPA's list of policies is none"),
         (listed({**STEP_POLICY, "raw": 5}), "OPA's list of policies is none"),
+        (listed({**STEP_POLICY, "ast": {"package": {"path": [{"value": "data"}]}}}), "OPA's list of policies is none"),
+        (listed({**STEP_POLICY, "id": "x", "ast": {"package": {"path": []}}}), "OPA's list of policies is none"),
         (
             listed({**STEP_POLICY, "ast": {"package": {"path": [{"value": "data"}, {}]}}}),
             "OPA's list of policies is none",
