@@ -160,7 +160,7 @@ async def test_a_replay_opens_the_records_away_from_the_loop() -> None:
     """A passphrase takes half a second to stretch, in which nobody else would be served."""
     world = World()
     world.may_open.set()
-    found = [each async for each in world.desk().replay(ANN, "sha256:c", Filter())]
+    found = [each async for each in world.desk().replay("sha256:c", Filter())]
     assert (len(found), world.closed) == (1, 1)
     assert world.opened != [threading.current_thread().name]
 
@@ -170,7 +170,7 @@ async def test_a_replay_that_is_cancelled_while_it_opens_leaves_nothing_open() -
     world = World()
 
     async def asked() -> None:
-        async for _ in world.desk().replay(ANN, "sha256:c", Filter()):
+        async for _ in world.desk().replay("sha256:c", Filter()):
             raise AssertionError
 
     task = asyncio.create_task(asked())
