@@ -21,7 +21,7 @@ from gateway.policy.bundle import Bundle
 from gateway.registry.registry import Registry
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules, Site
-from gateway.ruling import Ruling, checked_rules, open_bundles
+from gateway.ruling import Ruling, first_rules, open_bundles
 from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.version import engine_version
@@ -92,7 +92,7 @@ async def running_gateway(
         site = Site.of(home, config)
         records = await open_records(stack, home, clock or SystemClock())  # it knows which hooks are enabled
         bundles = open_bundles(home, site, records.audit, records.clock)
-        rules = checked_rules(await bundles.start(), site)
+        rules = await first_rules(bundles, site)
         workers = await start_workers(stack, home, site, rules, bundles, records)
         await _record_start(records.audit, rules, workers, isolation)
         stages = make_stages(stack, home, config, rules, workers, records)

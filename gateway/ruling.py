@@ -22,7 +22,7 @@ from gateway.constrained.data import policy_rule
 from gateway.decisions.opening import DecisionRecords, DecisionSettings, decision_records
 from gateway.decisions.records import Records
 from gateway.effects.commands import kernel
-from gateway.errors import ConfigurationError, PolicyInvalidError
+from gateway.errors import ConfigurationError, HookRefusedError, PolicyInvalidError
 from gateway.events import EventType
 from gateway.policy.bundle import Bundle
 from gateway.policy.bundle_files import read_path
@@ -100,6 +100,21 @@ def open_bundles(home: Path, site: Site, audit: AuditLog, clock: Clock) -> Bundl
     return configured_bundles(
         home, site.config.policy, audit=audit, clock=clock, chance=SystemRandom().random, check=check
     )
+
+
+async def first_rules(bundles: Bundles, site: Site) -> Rules:
+    """Return the rules of the bundle that decides first.
+
+    Raises:
+        EngineError: there is none that may decide; a hook of the configuration that does not fit it is told as such.
+    """
+    try:
+        bundle = await bundles.start()
+    except PolicyInvalidError as error:
+        if isinstance(error.__cause__, HookRefusedError | ConfigurationError):
+            raise error.__cause__ from None
+        raise
+    return checked_rules(bundle, site)
 
 
 class _Engines:

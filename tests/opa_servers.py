@@ -84,6 +84,8 @@ class OpaBeside:
         """Send it a signal: SIGSTOP makes it slow, SIGCONT well again."""
         assert self._process is not None
         self._process.send_signal(number)
+        while number == signal.SIGSTOP and not _stopped(self._process.pid):
+            time.sleep(0.005)  # a thread that runs on another core stops some moments later
 
     def kill(self) -> None:
         """End it at once."""
@@ -104,3 +106,9 @@ class OpaBeside:
         except OSError:
             return False
         return True
+
+
+def _stopped(pid: int) -> bool:
+    """Whether every thread of a process is stopped (proc(5), `stat`, state T)."""
+    tasks = (Path("/proc") / str(pid) / "task").iterdir()
+    return all((task / "stat").read_text().rpartition(") ")[2].startswith("T") for task in tasks)
