@@ -52,6 +52,7 @@ class Floor:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._clock = SystemClock()
+        self._asked = 0
         self._hooks = gateway.registry.current
         self._step = encode_step(
             step_id="s1", name="s1", step_type="transform", attempt=1, parameters={}, journal=[], now="", seed="0" * 32
@@ -60,9 +61,10 @@ class Floor:
 
     async def one(self) -> None:
         """Decide once and run once."""
+        self._asked += 1  # of another mission each time: an answer that is kept would not be a round trip
         asked = document.step_document(
             CALLER,
-            "m",
+            f"m{self._asked}",
             self._mission,
             self._mission.steps[0],
             profile="wasm",

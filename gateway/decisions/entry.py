@@ -1,14 +1,15 @@
 """One decision on its way to the records: what is known of it when it has been taken."""
 
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from gateway.decisions.chance import Chance
 from gateway.policy.decision import Decision
 from gateway.policy.engine import Entrypoint
 
 _RANDOM_BYTES: Final = 10
+_CHANCE: Final = Chance()  # of the event loop, on which decisions are taken
 _VERSION: Final = 0x7000
 _VARIANT: Final = 0x8000_0000_0000_0000
 
@@ -35,7 +36,7 @@ def decision_id(milliseconds: int) -> str:
 
     Source: RFC 9562, 5.7 (UUID version 7), without its hyphens.
     """
-    random = os.urandom(_RANDOM_BYTES)
+    random = _CHANCE.take(_RANDOM_BYTES)
     high = _VERSION | int.from_bytes(random[:2], "big") & 0x0FFF
     low = _VARIANT | int.from_bytes(random[2:], "big") & 0x3FFF_FFFF_FFFF_FFFF
     return f"{(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | high << 64 | low:032x}"

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from engine.clock import Clock
 from engine.lru import LruCache
+from gateway.decisions.chance import Chance
 from gateway.errors import SecretError, StoreError
 from gateway.vault.keeper import Keeper
 from gateway.vault.master import MasterSource, read_key, write_key
@@ -44,6 +45,7 @@ class RecordKeys:
         self._tags = _derived(root, b"subject tags")
         self._tagged: LruCache[tuple[str, str], bytes] = LruCache(_TAGS_HELD_MAX, _TAGS_HELD_MAX)
         self._days: OrderedDict[int, AESGCM] = OrderedDict()
+        self._nonces = Chance()  # of the writer's thread, which alone seals
         self.check: Final = _derived(root, b"check")  # tells two roots apart, and says nothing of either
 
     @classmethod
@@ -72,7 +74,7 @@ class RecordKeys:
 
     def seal(self, day: int, value: bytes, place: Place) -> bytes:
         """Return `value` sealed for `place`: nonce, ciphertext, tag."""
-        sealed = seal_with(self._cipher(day), value, (FORMAT, *place))
+        sealed = seal_with(self._cipher(day), value, (FORMAT, *place), self._nonces.take(NONCE_BYTES))
         return sealed.nonce + sealed.body
 
     def open(self, day: int, sealed: bytes, place: Place) -> bytes:

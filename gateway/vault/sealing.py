@@ -34,9 +34,9 @@ def seal(key: bytes | bytearray, value: bytes | bytearray, place: Place) -> Seal
     return seal_with(AESGCM(key), value, place)
 
 
-def seal_with(cipher: AESGCM, value: bytes | bytearray, place: Place) -> Sealed:
-    """Seal `value` by a key that is prepared already."""
-    nonce = os.urandom(NONCE_BYTES)
+def seal_with(cipher: AESGCM, value: bytes | bytearray, place: Place, nonce: bytes | None = None) -> Sealed:
+    """Seal `value` by a key that is prepared already; a `nonce` that is given was random, and is used once."""
+    nonce = nonce or os.urandom(NONCE_BYTES)
     return Sealed(nonce, cipher.encrypt(nonce, value, _bound(place)))
 
 
