@@ -43,7 +43,7 @@ def step(history: History, n: int) -> None:
         history.roll_back()
 
 
-def check(folder: Path, allowed: list[State]) -> State:
+def assert_reopens(folder: Path, allowed: list[State]) -> State:
     """Open on a sound disk: the state is one that may be, and every archive that it names is whole."""
     history = History.open(folder, kept_max=3, files=FailingFiles())
     assert history.state in allowed
@@ -103,7 +103,7 @@ def test_a_call_that_fails_leaves_a_state_that_was(tmp_path: Path) -> None:
         folder = tmp_path / f"fail{n}"
         said = used(folder, FailingFiles(n))
         at = every.index(said)
-        check(folder, every[at : at + 4])  # a step has at most three changes: all that it had done may stand
+        assert_reopens(folder, every[at : at + 4])  # a step has at most three changes: all that it had done may stand
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
@@ -118,7 +118,7 @@ def test_a_power_cut_leaves_a_state_that_was(tmp_path: Path, loss: Loss, *, name
         files.pull_the_plug()
         if folder.exists():
             at = every.index(said)
-            check(folder, every[at : at + 4])
+            assert_reopens(folder, every[at : at + 4])
 
 
 WORKLOAD = """
@@ -155,6 +155,6 @@ def test_what_was_said_is_there_after_kill_9(tmp_path: Path) -> None:
 def _step_source() -> str:
     """Return the text of `step` with what it needs, for another process: the tests are no package."""
     text = Path(__file__).read_text()
-    body = text[text.index("def step(") : text.index("def check(")]
+    body = text[text.index("def step(") : text.index("def assert_reopens(")]
     imports = "from gateway.bundles.entry import Entry, Mark, archive_digest\nfrom tests.bundle_worlds import START\n"
     return imports + "from gateway.bundles.history import History\n" + body

@@ -223,7 +223,7 @@ async def test_opa_is_killed_and_started_again(policy: OpaPolicy, beside: OpaBes
     beside.kill()
     assert code(await policy.decide("step", FINE)) == "policy.unavailable"
     beside.start()
-    await _until_allowed(policy)
+    await assert_allows_again(policy)
 
 
 async def test_opa_is_killed_in_the_middle_of_a_decision(policy: OpaPolicy, beside: OpaBeside) -> None:
@@ -236,7 +236,7 @@ async def test_opa_is_killed_in_the_middle_of_a_decision(policy: OpaPolicy, besi
     beside.kill()
     assert code(await deciding) == "policy.unavailable"
     beside.start()
-    await _until_allowed(policy)
+    await assert_allows_again(policy)
 
 
 async def test_opa_is_paused(policy: OpaPolicy, beside: OpaBeside) -> None:
@@ -245,7 +245,7 @@ async def test_opa_is_paused(policy: OpaPolicy, beside: OpaBeside) -> None:
     codes = [code(await policy.decide("step", FINE)) for _ in range(6)]
     assert codes == ["policy.timeout"] * 5 + ["policy.unavailable"]
     beside.signal(signal.SIGCONT)
-    await _until_allowed(policy)
+    await assert_allows_again(policy)
 
 
 async def test_a_policy_that_does_not_end(policy: OpaPolicy) -> None:
@@ -320,9 +320,9 @@ async def test_opa_is_restarted_with_another_bundle(policy: OpaPolicy, beside: O
     beside.kill()
     beside.archive.write_bytes(write_archive(files("r2")))
     beside.start()
-    await _until(policy, "policy.bundle_mismatch")
+    await assert_comes_to(policy, "policy.bundle_mismatch")
     beside.archive.write_bytes(write_archive(files("r1")))
-    await _until_allowed(policy)
+    await assert_allows_again(policy)
 
 
 async def test_half_a_bundle(policy: OpaPolicy, beside: OpaBeside) -> None:
@@ -337,7 +337,7 @@ async def test_half_a_bundle(policy: OpaPolicy, beside: OpaBeside) -> None:
     assert code(await policy.decide("step", FINE)) == "policy.unavailable"
     beside.archive.write_bytes(whole)
     beside.start()
-    await _until_allowed(policy)
+    await assert_allows_again(policy)
 
 
 async def test_a_bundle_that_opa_refuses_is_not_started_and_the_old_one_goes_on(
@@ -384,14 +384,15 @@ async def test_an_archive_that_cannot_be_written(server: OpaServer, tmp_path: Pa
         await engine.start()
 
 
-async def _until(policy: OpaPolicy, expected: str) -> None:
+async def assert_comes_to(policy: OpaPolicy, expected: str) -> None:
     """Return once a decision is the expected no; until then it is another no, or the old yes."""
     async with asyncio.timeout(20):
         while (decision := await policy.decide("step", FINE)).allow or code(decision) != expected:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+    assert (decision.allow, code(decision)) == (False, expected)
 
 
-async def _until_allowed(policy: OpaPolicy) -> None:
+async def assert_allows_again(policy: OpaPolicy) -> None:
     async with asyncio.timeout(20):
         while not (await policy.decide("step", FINE)).allow:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.05)

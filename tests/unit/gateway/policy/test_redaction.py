@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from engine.values import JsonValue
 from gateway.policy.redaction import (
     DEPTH_MAX,
     MASK,
@@ -15,6 +16,14 @@ from gateway.policy.redaction import (
 )
 
 BODY = {"ssn": "078-05-1120", "rows": [{"id": 1, "ssn": "a"}, {"id": 2, "ssn": "b"}], "a/b": {"~": 1}, "": 2}
+
+
+def nested(depth: int) -> JsonValue:
+    """Return 1 under so many members `a`."""
+    value: JsonValue = 1
+    for _ in range(depth):
+        value = {"a": value}
+    return value
 
 
 @pytest.mark.parametrize(
@@ -110,8 +119,17 @@ def test_what_is_no_pointer_into_the_root_is_refused(pointers: list[str]) -> Non
         check_pointers(pointers, "output")
 
 
-def test_what_is_at_a_bound_is_one() -> None:
-    """As deep, as many and as long as they may be."""
-    check_pointers(["/output" + "/a" * (DEPTH_MAX - 1)], "output")
-    check_pointers(["/output/a"] * POINTERS_MAX, "output")
-    check_pointers(["/output/" + "x" * (POINTERS_BYTES_MAX - 8)], "output")
+@pytest.mark.parametrize(
+    ("pointers", "value"),
+    [
+        (["/output" + "/a" * (DEPTH_MAX - 1)], nested(DEPTH_MAX - 1)),
+        (["/output/a"] * POINTERS_MAX, {"a": 1}),
+        (["/output/" + "x" * (POINTERS_BYTES_MAX - 8)], {"x" * (POINTERS_BYTES_MAX - 8): 1}),
+    ],
+    ids=["as deep", "as many", "as long"],
+)
+def test_what_is_at_a_bound_is_one(pointers: list[str], value: JsonValue) -> None:
+    """As deep, as many and as long as they may be: taken, and what they lead to is masked."""
+    check_pointers(pointers, "output")
+    masked, count = Redaction.of(pointers).apply(value)
+    assert (masked != value, count) == (True, 1)

@@ -28,7 +28,7 @@ class Limits(WorldModules):
         return await super().run(_sha256, document, constraints, given)
 
 
-async def same(world: World, mission_id: str) -> list[StepOutcome]:
+async def assert_same(world: World, mission_id: str) -> list[StepOutcome]:
     """Replay; every step comes out the same, in runs that get what they got."""
     modules = Limits(world)
     found = await replay(world, mission_id, modules=modules)
@@ -53,7 +53,7 @@ def test_a_masked_output_is_masked_again() -> None:
         form = mission(step("a", kind="sleeping", batches=[[write()], [NAP]], output={"ssn": 1, "late": 2, "id": 3}))
         view = await world.run(form)
         assert view.result["step_results"]["a"]["output"] == {"ssn": "[redacted]", "late": "[redacted]", "id": 3}
-        await same(world, view.mission_id)
+        await assert_same(world, view.mission_id)
         assert looked == [{"ssn": "[redacted]", "late": "[redacted]", "id": 3}] * 2
         first, second = world.log.of("step.output_redacted")
         assert (first.details["count"], second.details["count"]) == (2, 1)
@@ -71,7 +71,7 @@ def test_a_step_that_was_held_is_the_same() -> None:
         mission_id = await waiting(world, mission(step("a", kind="acting", batches=[[write()]], output=1)))
         await decide(world)
         await world.settled()
-        await same(world, mission_id)
+        await assert_same(world, mission_id)
 
     story(tell)
 
@@ -90,7 +90,7 @@ def test_bounds_that_were_narrowed_while_effects_waited_are_those_of_the_next_ru
         mission_id = await waiting(world, form)
         await decide(world)
         await world.settled()
-        await same(world, mission_id)
+        await assert_same(world, mission_id)
         assert [limits.fuel_max for _, _, limits in world.sandbox.runs][2:] == [1_000, 999]
 
     story(tell)
@@ -114,7 +114,7 @@ def test_a_batch_that_was_refused_after_the_wait_is_refused_again(refused: str) 
         await decide(world)
         await world.settled()
         assert world.performer.performed == []
-        await same(world, mission_id)
+        await assert_same(world, mission_id)
 
     story(tell)
 
@@ -127,7 +127,7 @@ def test_a_denied_effect_is_denied_again() -> None:
         mission_id = await waiting(world, mission(step("a", kind="acting", batches=[[write("x")]])))
         await decide(world, approve=False)
         await world.settled()
-        await same(world, mission_id)
+        await assert_same(world, mission_id)
 
     story(tell)
 
