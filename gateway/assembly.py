@@ -103,7 +103,7 @@ async def running_gateway(
         await server.start(config.listen)
         retention = Retention(ground, days=rules.retention_days)
         workers.rulebook.follow(lambda rules: retention.adopt(rules.retention_days))
-        tasks = [asyncio.create_task(each) for each in (retention.run(), workers.ruling.run())]
+        tasks = [asyncio.create_task(each) for each in (retention.run(), *workers.ruling.works())]
         try:
             yield Gateway(
                 address=server.address,

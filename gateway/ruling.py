@@ -5,12 +5,12 @@ is asked beside; the records, which keep what was answered; the dry run, which o
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import SystemRandom
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.audit.log import AuditLog
 from engine.clock import Clock
@@ -53,12 +53,9 @@ class Ruling:
     desk: PolicyDesk
     shadow: ShadowedPolicy | None
 
-    async def run(self) -> None:
-        """Follow the source, and ask the shadow, until this is cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.bundles.run())
-            if self.shadow is not None:
-                group.create_task(self.shadow.run())
+    def works(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what goes on until it is cancelled, each apart: a shadow that broke would end no questions."""
+        return [self.bundles.run(), *([] if self.shadow is None else [self.shadow.run()])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
