@@ -1,1 +1,1 @@
-"""The `policy` group of commands: check, test, evaluate and explain a bundle, on its author's machine."""
+"""The `policy` group of commands: a bundle on its author's machine, and bundles of a running gateway."""
