@@ -90,7 +90,7 @@ async def running_gateway(
     sys.setswitchinterval(_SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
         site = Site.of(home, config)
-        records = await open_records(stack, home, clock or SystemClock())  # it knows which hooks are enabled
+        records = await open_records(stack, home, config, clock or SystemClock())  # it knows which hooks are enabled
         bundles = open_bundles(home, site, records.audit, records.clock)
         rules = await first_rules(bundles, site)
         workers = await start_workers(stack, home, site, rules, bundles, records)

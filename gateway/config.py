@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from engine.audit.keys import VerifierKey
 from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
+from gateway.audit_config import AuditConfig
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal, TokenEntry
 from gateway.policy_config import PolicyConfig
@@ -194,6 +195,7 @@ class Config(Section):
     breakers: BreakersConfig = Field(default_factory=BreakersConfig)
     security: SecurityConfig = Field(default_factory=SecurityConfig)
     secrets: SecretsConfig = Field(default_factory=SecretsConfig)
+    audit: AuditConfig = Field(default_factory=AuditConfig)
 
     def check_listen(self) -> None:
         """Refuse to carry bearer tokens over a network in the clear.

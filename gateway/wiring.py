@@ -170,10 +170,12 @@ def make_stages(
     )
 
 
-async def open_records(stack: AsyncExitStack, home: Path, clock: Clock) -> Records:
+async def open_records(stack: AsyncExitStack, home: Path, config: Config, clock: Clock) -> Records:
     """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust."""
     signer = Ed25519Signer.load(home / KEY_FILE)
-    audit = await asyncio.to_thread(AuditLog.open, home / AUDIT_FOLDER, signer=signer, clock=clock)
+    audit = await asyncio.to_thread(
+        AuditLog.open, home / AUDIT_FOLDER, signer=signer, clock=clock, limits=config.audit.limits()
+    )
     stack.push_async_callback(audit.close)
     store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
     stack.push_async_callback(store.close)

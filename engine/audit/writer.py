@@ -23,6 +23,9 @@ class AuditLimits:
     batch_events_max: int = BATCH_EVENTS_MAX  # lines under one checkpoint; at most BATCH_EVENTS_MAX
     queue_events_max: int = 65_536  # lines in memory, not yet with the disk
     queue_bytes_max: int = 64 * 1024 * 1024
+    segment_bytes_max: int = 64 * 1024 * 1024  # a segment that has as many is closed, and the next begins
+    segment_seconds_max: float = 24 * 3_600.0  # likewise one whose first event is as old
+    heartbeat_seconds: float = 300.0  # without an event; then the log writes one of its own
 
 
 @dataclass(frozen=True, slots=True)
