@@ -69,6 +69,10 @@ class Chain:
             raise ChainError("previous_hash is not the hash of the event before")
         if self._last is not None and record.timestamp <= self._last:
             raise ChainError("the timestamp is not after the one before")
+        self.resume(record)
+
+    def resume(self, record: Record) -> None:
+        """Go on after `record`, whatever came before: the caller knows that it was signed."""
         self._head = record.hash
         self._last = record.timestamp
-        self.next_seq += 1
+        self.next_seq = record.seq + 1

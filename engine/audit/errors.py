@@ -1,7 +1,8 @@
 """The audit log's leaves of the engine's error tree.
 
 RefusalError
-└── AuditEventRefusedError   an event that the format cannot hold
+├── AuditEventRefusedError   an event that the format cannot hold
+└── AuditPrunedError         lines that retention has taken out of the log
 FaultError
 ├── AuditUnavailableError    the writer is dead or closed; nothing more is recorded
 ├── AuditOverloadedError     the queue is full; the disk does not keep up
@@ -17,6 +18,12 @@ class AuditEventRefusedError(RefusalError):
     """The event is no JSON, has a reserved field (`audit.event_invalid`) or is too long (`audit.event_too_large`)."""
 
     default_code = "audit.event_invalid"
+
+
+class AuditPrunedError(RefusalError):
+    """The lines that were asked for are archived; the message names the first that is still there."""
+
+    default_code = "audit.pruned"
 
 
 class AuditUnavailableError(FaultError):

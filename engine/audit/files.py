@@ -32,8 +32,17 @@ class Files(Protocol):
     def replace(self, source: Path, target: Path) -> None:
         """Rename, atomically, over any `target`."""
 
+    def unlink(self, path: Path) -> None:
+        """Remove a file."""
+
     def make_directory(self, path: Path) -> None:
         """Create a directory, mode 0700, unless it is there."""
+
+    def allocate(self, fd: int, size: int) -> None:
+        """Give a file `size` bytes of the disk, so that writing them cannot fail for want of space."""
+
+    def free_bytes(self, path: Path) -> int:
+        """Return how much of the disk below `path` this user may still fill."""
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
@@ -76,9 +85,22 @@ class SystemFiles:
         """Call rename."""
         source.replace(target)
 
+    def unlink(self, path: Path) -> None:
+        """Call unlink."""
+        path.unlink()
+
     def make_directory(self, path: Path) -> None:
         """Call mkdir."""
         path.mkdir(mode=0o700, exist_ok=True)
+
+    def allocate(self, fd: int, size: int) -> None:
+        """Call posix_fallocate."""
+        os.posix_fallocate(fd, 0, size)
+
+    def free_bytes(self, path: Path) -> int:
+        """Call statvfs."""
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
 
     def close(self, fd: int) -> None:
         """Call close."""

@@ -1,27 +1,34 @@
 """The audit log as the rest of the system sees it: append, wait until durable, read, close."""
 
+import asyncio
 import fcntl
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from engine.audit.chain import Chain
-from engine.audit.checkpoint import Checkpoint
-from engine.audit.commit import Committer, Covered
+from engine.audit.checkpoint import Checkpoint, open_checkpoint
+from engine.audit.commit import SEGMENTS, Committer, Covered
 from engine.audit.entropy import BufferedEntropy
-from engine.audit.errors import AuditLockedError, AuditUnavailableError
+from engine.audit.errors import AuditLockedError, AuditPrunedError, AuditUnavailableError
 from engine.audit.files import Files, SystemFiles, ensure_directory, sync_directory
 from engine.audit.keys import Signer, VerifierKey
 from engine.audit.merkle import EMPTY_ROOT
-from engine.audit.recovery import SEGMENTS, Scan, read_checkpoint, recovery_details, scan, set_aside
-from engine.audit.segment import LineIndex, SegmentWriter
+from engine.audit.pruning import oldest, pruned_details
+from engine.audit.record import unseal
+from engine.audit.recovery import read_checkpoint, recovery_details, scan, set_aside
+from engine.audit.segment import LineIndex
+from engine.audit.tree import TreeReader
+from engine.audit.witnessed import Witnessed, read_witnessed
 from engine.audit.writer import AuditLimits, Writer
 from engine.clock import Clock
 from engine.values import JsonObject
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+Level = Literal["signed", "witnessed"]
 _ACTOR: Final = "audit"  # who the log's own events are by
 _DEFAULT_LIMITS: Final = AuditLimits()
 _SYSTEM_FILES: Final = SystemFiles()
@@ -34,12 +41,25 @@ class AuditLog:
     `sys.setswitchinterval(1e-4)`: CPython's default lets the loop starve that thread (docs/adr/0004).
     """
 
-    def __init__(self, *, writer: Writer, chain: Chain, index: LineIndex, clock: Clock) -> None:
+    def __init__(
+        self,
+        place: "_Place",
+        *,
+        writer: Writer,
+        chain: Chain,
+        index: LineIndex,
+        tree: TreeReader,
+        witnessed: Witnessed,
+        clock: Clock,
+    ) -> None:
         """Use `open`."""
+        self._place = place
+        self._witnessed = witnessed
         self._writer = writer
         self._lock = writer.lock
         self._chain = chain
         self._index = index
+        self._tree = tree
         self._clock = clock
         self._closed = False
 
@@ -52,6 +72,7 @@ class AuditLog:
         clock: Clock,
         origin: str | None = None,
         limits: AuditLimits = _DEFAULT_LIMITS,
+        level: Level = "signed",
         files: Files = _SYSTEM_FILES,
         entropy: Callable[[int], bytes] | None = None,
     ) -> "AuditLog":
@@ -61,11 +82,12 @@ class AuditLog:
         is moved to `quarantine/` and `audit.recovered` tells of it. Both are durable and signed when this returns.
 
         Args:
-            directory: holds `segments/`, `checkpoint`, `lock` and perhaps `quarantine/`; created with mode 0700.
+            directory: where it is, or will be; created with mode 0700 (docs/audit-format.md, section 1).
             signer: signs the checkpoints; its name is the log's origin.
             clock: gives the events their time.
             origin: what the log is expected to be called, where the caller wants that compared with the signer.
-            limits: of the queue and of group commit.
+            limits: of the queue, of group commit, of segments.
+            level: what `durable` waits for beside the disk: the log's own signature, or witnesses as well.
             files: the disk.
             entropy: `entropy(n)` gives n random bytes, for event ids; the kernel's, where none is given.
 
@@ -81,9 +103,8 @@ class AuditLog:
         try:
             ensure_directory(files, directory)
             lock_fd = _lock(directory)
-            return cls._open_locked(
-                directory, signer, clock, limits, files, Chain(entropy or BufferedEntropy()), lock_fd
-            )
+            chain = Chain(entropy or BufferedEntropy())
+            return cls._open_locked(_Place(directory, files, level), signer, clock, limits, chain, lock_fd)
         except BaseException as error:
             if lock_fd >= 0:
                 os.close(lock_fd)
@@ -93,32 +114,39 @@ class AuditLog:
 
     @classmethod
     def _open_locked(
-        cls,
-        directory: Path,
-        signer: Signer,
-        clock: Clock,
-        limits: AuditLimits,
-        files: Files,
-        chain: Chain,
-        lock_fd: int,
+        cls, place: "_Place", signer: Signer, clock: Clock, limits: AuditLimits, chain: Chain, lock_fd: int
     ) -> "AuditLog":
+        directory, files = place.directory, place.files
         key = VerifierKey.parse(signer.verifier_key())
-        known = read_checkpoint(directory, key)
+        opens = partial(open_checkpoint, key=key)
+        known = read_checkpoint(directory, opens)
         head = known[0] if known else Checkpoint(origin=key.name, size=0, root=EMPTY_ROOT)
-        found = scan(directory, head, chain)
-        committer = Committer(directory, files=files, signer=signer, tree=found.tree, index=found.index)
+        found = scan(directory, head, chain, opens)
+        committer = Committer(directory, files=files, signer=signer, end=found.end)
+        own = _OwnEvents(key, chain, clock)
         try:
             # A new log signs the empty tree first: from then on, lines without a checkpoint are tampering.
+            witnessed = read_witnessed(directory, opens, committer.reader.root, head.size)
             covered = Covered(head.size, known[1]) if known else committer.sign()
             set_aside(directory, found, files)
-            committer.attach(_open_segment(directory, found, files))
-            if lines := _first_lines(directory, key, chain, clock):
+            committer.attach(found.end.segment, found.end.content)
+            committer.reserve.keep()
+            if lines := own.first_lines(directory):
                 covered = committer.commit(lines)
         except BaseException:
             committer.close()
             raise
-        writer = Writer(committer, covered, clock=clock, limits=limits, release=partial(os.close, lock_fd))
-        return cls(writer=writer, chain=chain, index=found.index, clock=clock)
+        writer = Writer(committer, covered, clock=clock, limits=limits, own=own, release=partial(os.close, lock_fd))
+        writer.start()
+        return cls(
+            place,
+            writer=writer,
+            chain=chain,
+            index=found.end.index,
+            tree=committer.reader,
+            witnessed=Witnessed(directory, files, witnessed),
+            clock=clock,
+        )
 
     def append(self, event_type: str, *, actor: str, target: str, details: JsonObject) -> int:
         """Record an event and return its seq; it is durable once `durable(seq)` returns. Any thread may call it.
@@ -136,13 +164,17 @@ class AuditLog:
             return seq
 
     async def durable(self, seq: int) -> None:
-        """Return once a signed checkpoint that covers `seq` is on the disk. Cancelling it loses no record.
+        """Return once a checkpoint that covers `seq` is on the disk, signed, and cosigned where the level says so.
+
+        Cancelling it loses no record.
 
         Raises:
             AuditUnavailableError: that will not happen.
             ValueError: no event has that seq.
         """
         await self._writer.durable(seq)
+        if self._place.level == "witnessed":
+            await self._witnessed.wait(seq)
 
     async def close(self) -> None:
         """Make everything durable and let the log go. A second call does nothing.
@@ -152,6 +184,7 @@ class AuditLog:
         """
         if not self._closed:
             self._closed = True
+            self._witnessed.close()
             await self._writer.close()
 
     @property
@@ -163,10 +196,129 @@ class AuditLog:
         """Return the latest checkpoint, a C2SP signed note."""
         return self._writer.covered.note
 
+    def witnessed(self) -> bytes | None:
+        """Return the newest checkpoint that enough witnesses have cosigned, or None before the first."""
+        held = self._witnessed.held
+        return None if held is None else held.note
+
+    def accept_witnessed(self, size: int, note: bytes) -> None:
+        """Take a checkpoint of `size` events that enough witnesses have cosigned; the caller has verified that.
+
+        Raises:
+            OSError: it could not be kept.
+        """
+        self._witnessed.accept(Covered(size, note))
+
+    async def prune(self, first: int, *, archived: bool, reason: str) -> None:
+        """Take the oldest sealed segment out of the log, which begins at event `first`; leaves and seal stay.
+
+        `audit.pruned` is durable before the file goes. Where it stands then, after a crash, nothing is wrong: the
+        next call may take it out.
+
+        Raises:
+            AuditEventRefusedError: `audit.not_prunable`, it is not the oldest, or nothing sealed comes after it.
+            AuditUnavailableError: the log is dead or closed.
+            OSError: the file could not be removed.
+        """
+        directory, files = self._place.directory, self._place.files
+        segment = await asyncio.to_thread(oldest, directory, first)
+        details = await asyncio.to_thread(pruned_details, directory, segment, archived=archived, reason=reason)
+        target = f"{SEGMENTS}/{segment.path.name}"
+        await self.durable(self.append("audit.pruned", actor=_ACTOR, target=target, details=details))
+        self._index.forget(segment.path)
+        await asyncio.to_thread(files.unlink, segment.path)
+        await asyncio.to_thread(sync_directory, files, segment.path.parent)
+
+    @property
+    def first(self) -> int:
+        """Seq of the oldest event whose line is here; those before it were pruned."""
+        return self._index.first
+
+    async def covered(self, size: int) -> Covered:
+        """Wait until the signed checkpoint covers more than `size` events, and return it. It hurries nobody.
+
+        Raises:
+            AuditUnavailableError: the log is dead or closed, and covers no more.
+        """
+        return await self._writer.beyond(size)
+
     def read(self, start: int, count: int) -> Iterator[bytes]:
-        """Yield up to `count` lines, without LF, from seq `start`; only lines that the checkpoint covers now."""
-        stop = min(start + count, self.size)
-        return self._index.read(max(start, 0), stop)
+        """Yield up to `count` lines, without LF, from seq `start`; only lines that the checkpoint covers now.
+
+        Raises:
+            AuditPrunedError: the first of them was pruned.
+        """
+        start = max(start, 0)
+        if start < self.first:
+            raise AuditPrunedError(f"event {start} was pruned; the first that is here is {self.first}")
+        return self._index.read(start, min(start + count, self.size))
+
+    def prove_inclusion(self, seq: int, size: int | None = None) -> tuple[bytes, ...]:
+        """Return the RFC 6962 audit path of event `seq` in the tree of `size` events, or of the newest checkpoint.
+
+        Each hash has 32 bytes; the first is the sibling of the leaf. Pruned events have proofs, too.
+
+        Raises:
+            ValueError: the tree has no such event, or no checkpoint covers so many.
+        """
+        return self._tree.prove_inclusion(seq, self._covered_size(size))
+
+    def prove_consistency(self, old: int, new: int | None = None) -> tuple[bytes, ...]:
+        """Return the RFC 6962 proof that the tree of `old` events is the beginning of that of `new`.
+
+        Raises:
+            ValueError: `old` is greater than `new`, or no checkpoint covers so many.
+        """
+        return self._tree.prove_consistency(old, self._covered_size(new))
+
+    def _covered_size(self, size: int | None) -> int:
+        if size is not None and size > self.size:
+            raise ValueError(f"the checkpoint covers {self.size} events, not {size}")
+        return self.size if size is None else size
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a log is, and what its acknowledgements promise."""
+
+    directory: Path
+    files: Files
+    level: Level
+
+
+class _OwnEvents:
+    """The events that the log writes of itself."""
+
+    def __init__(self, key: VerifierKey, chain: Chain, clock: Clock) -> None:
+        self._key = key
+        self._chain = chain
+        self._clock = clock
+
+    def first_lines(self, directory: Path) -> list[bytes]:
+        """Return what has to be recorded before anybody else records: that the log began, that it was recovered."""
+        lines = []
+        size = self._chain.next_seq
+        if size == 0:
+            key_id = self._key.id.hex()
+            opened: JsonObject = {"format": FORMAT_VERSION, "origin": self._key.name, "key_id": key_id}
+            lines.append(self._line(self._chain, "audit.opened", opened))
+        recovered = recovery_details(directory, size)
+        if recovered is not None:
+            lines.append(self._line(self._chain, "audit.recovered", recovered))
+        return lines
+
+    def heartbeat(self) -> bytes:
+        """Return `audit.heartbeat`."""
+        return self._line(self._chain, "audit.heartbeat", {})
+
+    def disk_full(self, last: bytes, dropped: int) -> bytes:
+        """Return `audit.stopped`, which follows `last`: the chain itself may be ahead of it, by what was dropped."""
+        end = Chain(os.urandom)
+        end.resume(unseal(last))
+        return self._line(end, "audit.stopped", {"reason": "disk_full", "dropped": dropped})
+
+    def _line(self, chain: Chain, event_type: str, details: JsonObject) -> bytes:
+        return chain.link(event_type, actor=_ACTOR, target=self._key.name, details=details, now=self._clock.now())
 
 
 def _lock(directory: Path) -> int:
@@ -178,30 +330,3 @@ def _lock(directory: Path) -> int:
         os.close(fd)
         raise AuditLockedError(f"{directory}: another process writes this log") from error
     return fd
-
-
-def _open_segment(directory: Path, found: Scan, files: Files) -> SegmentWriter:
-    """Open the segment for appending, and make its name durable before anything in it can matter."""
-    folder = directory / SEGMENTS
-    ensure_directory(files, folder)
-    segment = SegmentWriter(files, found.segment, found.covered_bytes)
-    try:
-        sync_directory(files, folder)
-    except OSError:
-        segment.close()
-        raise
-    return segment
-
-
-def _first_lines(directory: Path, key: VerifierKey, chain: Chain, clock: Clock) -> list[bytes]:
-    """Return what has to be recorded before anybody else records: that the log began, that it was recovered."""
-    lines = []
-    size = chain.next_seq
-    if size == 0:
-        details: JsonObject = {"format": FORMAT_VERSION, "origin": key.name, "key_id": key.id.hex()}
-        lines.append(chain.link("audit.opened", actor=_ACTOR, target=key.name, details=details, now=clock.now()))
-    recovered = recovery_details(directory, size)
-    if recovered is not None:
-        now = clock.now()
-        lines.append(chain.link("audit.recovered", actor=_ACTOR, target=key.name, details=recovered, now=now))
-    return lines

@@ -1,43 +1,43 @@
-"""Opening: check every covered line against the signed checkpoint, and set aside what a crash left behind it.
+"""Opening: check the lines since the last seal against the signed checkpoint; set aside what a crash left behind it.
 
 A crash leaves at most one batch after the last checkpoint, none of it acknowledged. So that tail may go, to
 `quarantine/`, never to nowhere; anything else that does not fit is tampering, and the log is not opened.
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from engine.audit.chain import Chain, ChainError
-from engine.audit.checkpoint import NOTE_BYTES_MAX, Checkpoint, CheckpointError, open_checkpoint
-from engine.audit.commit import BATCH_EVENTS_MAX, CHECKPOINT_NAME
+from engine.audit.checkpoint import NOTE_BYTES_MAX, Checkpoint, CheckpointError
+from engine.audit.commit import BATCH_EVENTS_MAX, CHECKPOINT_NAME, SEGMENTS, LogEnd
 from engine.audit.errors import AuditTamperedError
 from engine.audit.files import Files, ensure_directory, persist
-from engine.audit.keys import VerifierKey
-from engine.audit.merkle import Frontier, leaf_hash
+from engine.audit.merkle import leaf_hash
 from engine.audit.record import LINE_BYTES_MAX, Record, RecordError, unseal
+from engine.audit.seal import list_seals, sealed_end
 from engine.audit.segment import LineIndex, Segment, lines_from, list_segments, segment_name
+from engine.audit.tree import OpenRow, sealed_rows
 from engine.values import JsonObject, JsonValue
 
-SEGMENTS: Final = "segments"
 QUARANTINE: Final = "quarantine"
 _TAIL_BYTES_MAX: Final = BATCH_EVENTS_MAX * (LINE_BYTES_MAX + 1)
+
+Opens = Callable[[bytes], Checkpoint]  # of a note that the log has signed; CheckpointError for any other
 
 
 @dataclass(slots=True, kw_only=True)
 class Scan:
-    """The covered part of a log: the ends of its chain and tree, where its lines are, and what follows them."""
+    """The covered part of a log, and what follows it."""
 
     chain: Chain
-    tree: Frontier = field(default_factory=Frontier)
-    index: LineIndex = field(default_factory=LineIndex)
-    segment: Path  # the file that the next line goes to; it may not exist yet
-    covered_bytes: int = 0  # of `segment`
-    tail: bytes = b""  # of `segment`, after the covered bytes
+    end: LogEnd
+    tail: bytes = b""  # of the last segment, after the covered bytes
 
 
-def read_checkpoint(directory: Path, key: VerifierKey) -> tuple[Checkpoint, bytes] | None:
+def read_checkpoint(directory: Path, opens: Opens) -> tuple[Checkpoint, bytes] | None:
     """Return the checkpoint and its note, or None for a log that has never been signed.
 
     A new log signs the empty tree before its first segment exists, so lines without a checkpoint are never honest.
@@ -47,38 +47,75 @@ def read_checkpoint(directory: Path, key: VerifierKey) -> tuple[Checkpoint, byte
     """
     path = directory / CHECKPOINT_NAME
     if not path.exists():
-        if any(s.path.stat().st_size for s in list_segments(directory / SEGMENTS)) or _quarantined(directory, 0):
+        written = any(s.path.stat().st_size for s in list_segments(directory / SEGMENTS))
+        if written or list_seals(directory) or _quarantined(directory, 0):
             raise AuditTamperedError(f"{directory}: there are events, but no checkpoint")
         return None
     with path.open("rb") as file:
         note = file.read(NOTE_BYTES_MAX + 1)
     try:
-        return open_checkpoint(note, key), note
+        return opens(note), note
     except CheckpointError as error:
         raise AuditTamperedError(f"{path}: {error}") from error
 
 
-def scan(directory: Path, checkpoint: Checkpoint, chain: Chain) -> Scan:
-    """Read the covered lines and compare them with the checkpoint.
+def scan(directory: Path, checkpoint: Checkpoint, chain: Chain, opens: Opens) -> Scan:
+    """Read the covered lines since the last seal and compare them with the checkpoint.
 
     Raises:
-        AuditTamperedError: a line is wrong or missing, the root differs, or more follows than one crash can leave.
+        AuditTamperedError: a line is wrong or missing, the root differs, more follows than one crash can leave, or
+            seals, hashes and segments are not of one log.
     """
-    folder = directory / SEGMENTS
-    segments = list_segments(folder)
-    found = Scan(chain=chain, segment=folder / segment_name(0))
-    for segment in segments:
-        if found.tail or segment.first_seq != chain.next_seq:
+    found = _from_last_seal(directory, checkpoint, chain, opens)
+    for segment in list_segments(directory / SEGMENTS):
+        if segment.first_seq < found.end.row.first:
+            continue
+        if found.tail or segment.first_seq != chain.next_seq or segment.first_seq != found.end.row.first:
             raise AuditTamperedError(f"{segment.path} does not follow the segment before")
-        found.segment, found.covered_bytes = segment.path, 0
         _scan_segment(found, segment, checkpoint.size)
     if chain.next_seq < checkpoint.size:
         raise AuditTamperedError(f"{chain.next_seq} events are left of {checkpoint.size} that were signed")
-    if found.tree.root() != checkpoint.root:
+    if found.end.tree.root() != checkpoint.root:
         raise AuditTamperedError(f"the root hash of {checkpoint.size} events is not the signed one")
     if len(found.tail) > _TAIL_BYTES_MAX or found.tail.removesuffix(b"\n").count(b"\n") >= BATCH_EVENTS_MAX:
         raise AuditTamperedError("more follows the checkpoint than a crash can leave: the checkpoint is an old one")
     return found
+
+
+def _from_last_seal(directory: Path, checkpoint: Checkpoint, chain: Chain, opens: Opens) -> Scan:
+    """Return a scan that has all that is sealed, and none of the lines after that."""
+    folder = directory / SEGMENTS
+    seals = list_seals(directory)
+    if not seals:
+        return Scan(chain=chain, end=LogEnd(segment=folder / segment_name(0)))
+    # Leaves and roots are written before the seal, so a crash may leave those of one segment more.
+    rows = tuple(row for row in sealed_rows(directory) if row.first <= seals[-1])
+    if [row.first for row in rows] != seals:
+        raise AuditTamperedError(f"{directory}: the hashes in tree/ are not those of the sealed segments")
+    last = sealed_end(directory, seals[-1], opens)
+    size = last.seal.size
+    if rows[-1].first + rows[-1].count != size or size > checkpoint.size:
+        raise AuditTamperedError(f"{directory}: {size} events were sealed, which the checkpoint does not cover")
+    chain.resume(last.last)
+    end = LogEnd(
+        tree=last.tree,
+        sealed=rows,
+        row=OpenRow(size),
+        segment=folder / segment_name(size),
+        last_line=last.line,
+    )
+    _mark_sealed(end.index, folder, seals)
+    return Scan(chain=chain, end=end)
+
+
+def _mark_sealed(index: LineIndex, folder: Path, seals: list[int]) -> None:
+    """Say where the lines of sealed segments are; those that are missing have to be the oldest."""
+    there = {segment.first_seq for segment in list_segments(folder)}
+    pruned = next((at for at, first in enumerate(seals) if first in there), len(seals))
+    for first in seals[pruned:]:
+        if first not in there:
+            raise AuditTamperedError(f"{folder / segment_name(first)} is missing between others")
+        index.mark(first, folder / segment_name(first), 0)
 
 
 def set_aside(directory: Path, found: Scan, files: Files) -> None:
@@ -94,12 +131,12 @@ def set_aside(directory: Path, found: Scan, files: Files) -> None:
     digest = hashlib.sha256(found.tail).hexdigest()
     fd = files.open_directory(quarantine)
     try:
-        persist(files, quarantine, fd, f"{found.tree.size:020d}-{digest}.tail", found.tail)
+        persist(files, quarantine, fd, f"{found.end.tree.size:020d}-{digest}.tail", found.tail)
     finally:
         files.close(fd)
-    fd = files.open_append(found.segment)
+    fd = files.open_append(found.end.segment)
     try:
-        files.truncate(fd, found.covered_bytes)
+        files.truncate(fd, found.end.content.size_bytes)
         files.fdatasync(fd)
     finally:
         files.close(fd)
@@ -126,14 +163,18 @@ def _scan_segment(found: Scan, segment: Segment, size: int) -> None:
             if tail_bytes > _TAIL_BYTES_MAX:
                 break
             continue
-        found.index.mark(found.chain.next_seq, segment.path, found.covered_bytes)
+        found.end.index.mark(found.chain.next_seq, segment.path, found.end.content.size_bytes)
         try:
-            found.chain.accept(_whole(raw))
+            record = _whole(raw)
+            found.chain.accept(record)
         except (RecordError, ChainError) as error:
             seq = found.chain.next_seq
             raise AuditTamperedError(f"{segment.path}, line {number}, event {seq}: {error}") from error
-        found.tree.append(leaf_hash(raw[:-1]))
-        found.covered_bytes += len(raw)
+        found.end.began = found.end.began or record.timestamp
+        found.end.last_line = raw[:-1]
+        leaf = leaf_hash(found.end.last_line)
+        found.end.row.append(leaf, found.end.tree.append(leaf))
+        found.end.content.take(raw)
     found.tail = b"".join(tail)
 
 

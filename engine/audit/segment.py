@@ -1,10 +1,8 @@
-"""Segments: append-only files of lines, `segments/<seq of the first line, 20 digits>.jsonl`.
+"""Segments: append-only files of lines, `segments/<seq of the first line, 20 digits>.jsonl`."""
 
-One segment is written so far; rotation begins the next file at the next seq, and everything that reads already takes
-any number of them.
-"""
-
+import hashlib
 import re
+import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,21 +56,29 @@ def lines_from(path: Path, offset: int) -> Iterator[bytes]:
 
 
 class SegmentWriter:
-    """The open end of a segment."""
+    """The open end of the log: the file, how much it has, and the digest of that."""
 
-    __slots__ = ("_fd", "_files", "path", "size_bytes")
+    __slots__ = ("_digest", "_fd", "_files", "first", "path", "size_bytes")
 
-    def __init__(self, files: Files, path: Path, size_bytes: int) -> None:
-        """Open `path` for appending; it has `size_bytes` bytes."""
+    def __init__(self, files: Files, path: Path, first: int, content: "SegmentContent") -> None:
+        """Open `path`, the segment that begins at `first`, for appending to `content`."""
         self._files = files
         self._fd = files.open_append(path)
+        self._digest = content.digest
         self.path = path
-        self.size_bytes = size_bytes
+        self.first = first
+        self.size_bytes = content.size_bytes
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file, hex."""
+        return self._digest.hexdigest()
 
     def append(self, data: bytes) -> None:
         """Write `data` and make it durable. After an OSError the content is unknown: the writer must stop."""
         self._files.write(self._fd, data)
         self._files.fdatasync(self._fd)
+        self._digest.update(data)
         self.size_bytes += len(data)
 
     def close(self) -> None:
@@ -80,32 +86,67 @@ class SegmentWriter:
         self._files.close(self._fd)
 
 
+class SegmentContent:
+    """What was read of a segment: bytes, and the running digest of them."""
+
+    __slots__ = ("digest", "size_bytes")
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    def take(self, raw: bytes) -> None:
+        """Go on over `raw`."""
+        self.digest.update(raw)
+        self.size_bytes += len(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    seq: int
+    path: Path
+    offset: int
+
+
 class LineIndex:
     """Where some of the lines are, so that a read starts near its first line. One writer, any reader."""
 
-    __slots__ = ("_places", "_seqs")
+    __slots__ = ("_lock", "_marks")
 
     def __init__(self) -> None:
-        self._seqs: list[int] = []
-        self._places: list[tuple[Path, int]] = []
+        self._lock = threading.Lock()  # of who changes it; a reader takes the list as it finds it
+        self._marks: list[_Mark] = []
+
+    @property
+    def first(self) -> int:
+        """Seq of the oldest line that is still there; 0 in an empty log."""
+        marks = self._marks
+        return marks[0].seq if marks else 0
 
     def mark(self, seq: int, path: Path, offset: int) -> None:
         """Note that line `seq` starts at byte `offset` of `path`; too dense marks are dropped."""
-        if self._seqs and seq - self._seqs[-1] < _MARK_EVENTS_MIN and self._places[-1][0] == path:
-            return
-        self._places.append((path, offset))  # before its seq: a reader on another thread finds both or neither
-        self._seqs.append(seq)
+        with self._lock:
+            last = self._marks[-1] if self._marks else None
+            if last is None or last.path != path or seq - last.seq >= _MARK_EVENTS_MIN:
+                self._marks.append(_Mark(seq, path, offset))
+
+    def forget(self, path: Path) -> None:
+        """Drop a segment that is no longer there."""
+        with self._lock:
+            self._marks = [mark for mark in self._marks if mark.path != path]
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
         """Yield lines `start` to `stop` - 1, without LF. The caller knows that they are there."""
-        at = bisect_right(self._seqs, start) - 1
-        while start < stop and 0 <= at < len(self._seqs):
-            seq, (path, offset) = self._seqs[at], self._places[at]
-            for line in lines_from(path, offset):
+        marks = self._marks
+        at = bisect_right(marks, start, key=lambda mark: mark.seq) - 1
+        while start < stop and 0 <= at < len(marks):
+            seq = marks[at].seq
+            for line in lines_from(marks[at].path, marks[at].offset):
                 if seq >= stop:
                     return
                 if seq >= start:
                     yield line[:-1]
                 seq += 1
             start = max(start, seq)
-            at = bisect_right(self._seqs, start) - 1
+            marks = self._marks
+            at = bisect_right(marks, start, key=lambda mark: mark.seq) - 1

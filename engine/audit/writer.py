@@ -1,15 +1,16 @@
-"""The writer's thread: a bounded queue of lines, group commit, and the waiters that a checkpoint wakes."""
+"""The writer's thread: a bounded queue of lines, group commit, rotation, and the waiters that a checkpoint wakes."""
 
 import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from engine.audit.commit import BATCH_EVENTS_MAX, Committer, Covered
 from engine.audit.errors import AuditOverloadedError, AuditUnavailableError
+from engine.audit.waiters import Waiters, answer
 from engine.clock import Clock
 
 _LOG: Final = logging.getLogger(__name__)
@@ -28,11 +29,14 @@ class AuditLimits:
     heartbeat_seconds: float = 300.0  # without an event; then the log writes one of its own
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiter:
-    seq: int
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[None]
+class OwnEvents(Protocol):
+    """The events that the log writes of itself, as lines that follow the chain. Called under the writer's lock."""
+
+    def heartbeat(self) -> bytes:
+        """Return the line that says: nothing has happened."""
+
+    def disk_full(self, last: bytes, dropped: int) -> bytes:
+        """Return the line that ends the log after the line `last`; `dropped` lines were queued, and are lost."""
 
 
 class Writer:
@@ -45,15 +49,17 @@ class Writer:
         *,
         clock: Clock,
         limits: AuditLimits,
+        own: OwnEvents,
         release: Callable[[], None],
     ) -> None:
-        """Start the thread.
+        """Prepare; `start` starts the thread.
 
         Args:
             committer: the open files; the thread closes them.
             covered: what the log holds so far.
-            clock: for the linger.
-            limits: of queue and batch.
+            clock: for the linger, the heartbeat and the age of segments.
+            limits: of queue, batch and segment.
+            own: makes the log's own events.
             release: lets go of the log; called by the thread when it has written its last, and not before.
         """
         self.lock = threading.Lock()
@@ -62,17 +68,22 @@ class Writer:
         self._committer = committer
         self._clock = clock
         self._limits = limits
+        self._own = own
         self._release = release
         self._queue: list[bytes] = []
         self._queue_bytes = 0
         self._queued_at = 0.0  # monotonic seconds, of the first line in the queue
+        self._taken_at = clock.monotonic()  # of the last batch
         self._taken = covered.size  # seq of the first line in the queue, or of the next line
         self._urgent = -1  # the highest seq that somebody waits for
-        self._waiters: list[_Waiter] = []
+        self._waiters = Waiters()
         self._closing = False
         self._failure: str | None = None
         # A daemon: a process that ends without close() is a crash, for which the log is made, and must not hang.
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def check_open(self) -> None:
@@ -107,7 +118,6 @@ class Writer:
         """
         if seq < self.covered.size:
             return
-        loop = asyncio.get_running_loop()
         with self.lock:
             if seq < self.covered.size:
                 return
@@ -115,12 +125,25 @@ class Writer:
                 raise AuditUnavailableError(self._failure)
             if seq >= self._taken + len(self._queue):
                 raise ValueError(f"there is no event {seq}")
-            future = loop.create_future()
-            self._waiters.append(_Waiter(seq, loop, future))
+            future = self._waiters.add(seq)
             if seq > self._urgent:
                 self._urgent = seq
                 self._changed.notify()
         await future
+
+    async def beyond(self, size: int) -> Covered:
+        """Wait until the checkpoint covers more than `size` events, however long that takes, and return it.
+
+        Raises:
+            AuditUnavailableError: the writer is dead or closed, and it covers no more.
+        """
+        while self.covered.size <= size:
+            with self.lock:
+                if self._failure is not None or self._closing:
+                    raise AuditUnavailableError(self._failure or "the audit log is closed")
+                future = self._waiters.add(size)
+            await future
+        return self.covered
 
     async def close(self) -> None:
         """Commit what is queued, end the thread, close the files.
@@ -138,30 +161,53 @@ class Writer:
     def _run(self) -> None:
         try:
             while batch := self._next_batch():
-                self.covered = self._committer.commit(batch)
-                self._wake()
+                if self._committer.reserve.spent_by(_bytes(batch)):
+                    self._end_on_full_disk(batch)
+                    break
+                self._commit(batch)
+                self._rotate_if_due()
+            self._end("the audit log is closed", self._failure)
         except BaseException as error:  # noqa: BLE001 - also a panic of the signer's library: whatever it is, we stop
-            self._die(error)
+            _LOG.critical("the audit log stops: it could not be written", exc_info=error)
+            failure = "the audit log cannot be written; it has to be opened, and thereby verified, again"
+            self._end(failure, failure)
         finally:
             with contextlib.suppress(OSError):  # what matters is synced
                 self._committer.close()
             self._release()
 
+    def _commit(self, batch: list[bytes]) -> None:
+        self.covered = self._committer.commit(batch)
+        with self.lock:
+            served = self._waiters.take(self.covered.size)
+        answer(served, None)
+
+    def _rotate_if_due(self) -> None:
+        limits = self._limits
+        now = self._clock.now()
+        if self._committer.is_due(now, bytes_max=limits.segment_bytes_max, seconds_max=limits.segment_seconds_max):
+            self._committer.rotate(self.covered)
+
     def _next_batch(self) -> list[bytes]:
         """Wait until a batch is due and take it; an empty one means closed."""
+        limits = self._limits
         with self.lock:
             while not self._due():
-                left = None
                 if self._queue:
-                    left = self._queued_at + self._limits.linger_ms_max / 1000 - self._clock.monotonic()
+                    left = self._queued_at + limits.linger_ms_max / 1000 - self._clock.monotonic()
                     if left <= 0:
                         break
+                else:
+                    left = self._taken_at + limits.heartbeat_seconds - self._clock.monotonic()
+                    if left <= 0:
+                        self.push(self._own.heartbeat())
+                        break
                 self._changed.wait(left)
-            batch = self._queue[: self._limits.batch_events_max]
+            batch = self._queue[: limits.batch_events_max]
             del self._queue[: len(batch)]
             self._taken += len(batch)
             self._queue_bytes -= sum(map(len, batch))
-            self._queued_at = self._clock.monotonic()
+            self._queued_at = self._taken_at = self._clock.monotonic()
             return batch
 
     def _due(self) -> bool:
@@ -169,41 +215,29 @@ class Writer:
             return self._closing
         return self._closing or self._urgent >= self._taken or len(self._queue) >= self._limits.batch_events_max
 
-    def _wake(self) -> None:
-        """Answer the waiters that the new checkpoint covers."""
-        size = self.covered.size
+    def _end_on_full_disk(self, batch: list[bytes]) -> None:
+        """Say in the log why it ends, in the space that was kept for that; what was queued goes first, if it fits."""
+        _LOG.critical("the audit log stops: its disk is full")
         with self.lock:
-            served = [waiter for waiter in self._waiters if waiter.seq < size]
-            if served:
-                self._waiters = [waiter for waiter in self._waiters if waiter.seq >= size]
-        _answer(served, None)
+            self._failure = "the disk of the audit log is full; make room, and open it again"
+            lines = batch + self._queue
+            self._queue.clear()
+        self._committer.reserve.release()
+        dropped = 0 if self._committer.reserve.holds(_bytes(lines)) else len(lines)
+        del lines[len(lines) - dropped :]
+        lines.append(self._own.disk_full(lines[-1] if lines else self._committer.last_line, dropped))
+        for start in range(0, len(lines), BATCH_EVENTS_MAX):
+            self._commit(lines[start : start + BATCH_EVENTS_MAX])
 
-    def _die(self, error: BaseException) -> None:
+    def _end(self, told: str, failure: str | None) -> None:
         """Refuse everything from now on: what the disk holds is unknown until the log is opened again."""
-        _LOG.critical("the audit log stops: it could not be written", exc_info=error)
-        failure = "the audit log cannot be written; it has to be opened, and thereby verified, again"
         with self.lock:
             self._failure = failure
+            self._closing = True
             self._queue.clear()
-            waiters, self._waiters = self._waiters, []
-        _answer(waiters, failure)
+            waiting = self._waiters.take(None)
+        answer(waiting, failure or told)
 
 
-def _answer(waiters: list[_Waiter], failure: str | None) -> None:
-    """Settle the futures on their loops, with one wake-up of each loop."""
-    for loop in {waiter.loop for waiter in waiters}:
-        futures = [waiter.future for waiter in waiters if waiter.loop is loop]
-        try:
-            loop.call_soon_threadsafe(_settle, futures, failure)
-        except RuntimeError:  # the loop is closed, and nobody is left to hear it
-            _LOG.debug("a waiter's event loop is gone")
-
-
-def _settle(futures: list[asyncio.Future[None]], failure: str | None) -> None:
-    for future in futures:
-        if future.done():  # cancelled; its event is recorded all the same
-            continue
-        if failure is None:
-            future.set_result(None)
-        else:
-            future.set_exception(AuditUnavailableError(failure))
+def _bytes(lines: Sequence[bytes]) -> int:
+    return sum(map(len, lines)) + len(lines)

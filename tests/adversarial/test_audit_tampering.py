@@ -48,7 +48,7 @@ Attack = Callable[[list[bytes]], list[bytes]]
 # Each attack on the lines, and the event that the verifier has to name.
 NAMED: dict[str, tuple[Attack, int]] = {
     "edit": (lambda c: [*c[:7], edited(c[7]), *c[8:]], 7),
-    "edit the first": (lambda c: [c[0].replace(b'"format":1', b'"format":2'), *c[1:]], 0),
+    "edit the first": (lambda c: [c[0].replace(b'"format":2', b'"format":1'), *c[1:]], 0),
     "edit the last": (lambda c: [*c[:-1], edited(c[-1])], EVENTS - 1),
     "edit and hash": (lambda c: [*c[:7], rehash(c[7], actor="mallory"), *c[8:]], 8),
     "delete the first": (lambda c: c[1:], 0),

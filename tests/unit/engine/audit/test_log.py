@@ -27,7 +27,6 @@ from tests.audit_logs import (
     lines,
     open_log,
     segment,
-    split_segments,
     write_log,
 )
 
@@ -63,7 +62,7 @@ async def test_a_new_log_begins_with_its_opening(tmp_path: Path) -> None:
     assert log.size == 1
     event = orjson.loads(next(log.read(0, 1)))
     assert event["event_type"] == "audit.opened"
-    assert event["details"] == {"format": 1, "origin": NAME, "key_id": VKEY.split("+")[1]}
+    assert event["details"] == {"format": 2, "origin": NAME, "key_id": VKEY.split("+")[1]}
     assert open_checkpoint(log.checkpoint(), KEY).size == 1
     await log.close()
     assert (tmp_path / "new" / "audit").stat().st_mode & 0o777 == 0o700
@@ -283,20 +282,6 @@ async def test_reading_gives_covered_lines_only(tmp_path: Path) -> None:
         assert list(log.read(start, count)) == found[start : start + count]
     files.gate.set()
     await log.close()
-
-
-async def test_reading_crosses_segments(tmp_path: Path) -> None:
-    """A log of several segments is opened, read and continued as one."""
-    await write_log(tmp_path, 50)
-    whole = lines(tmp_path)
-    split_segments(tmp_path, 7, 30, 31)
-    log = open_log(tmp_path)
-    assert list(log.read(5, 40)) == whole[5:45]
-    await log.durable(append(log, 50))
-    assert next(log.read(50, 1)) == lines(tmp_path)[50]
-    await log.close()
-    assert verify_log(tmp_path, VKEY).events == 51
-    assert segment(tmp_path, 31).read_bytes().count(b"\n") == 20
 
 
 async def test_any_thread_may_append(tmp_path: Path) -> None:
