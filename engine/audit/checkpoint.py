@@ -88,13 +88,7 @@ def open_note(note: bytes, key: VerifierKey) -> bytes:
     Raises:
         CheckpointError: malformed; NoteUnsignedError, not signed by `key`; NoteSignatureError, a wrong signature.
     """
-    if len(note) > NOTE_BYTES_MAX:
-        raise CheckpointError(f"over {NOTE_BYTES_MAX} bytes")
-    text, separator, tail = _decode(note).rpartition("\n\n")
-    text += "\n"
-    *lines, rest = tail.split("\n")
-    if not separator or rest or not 0 < len(lines) <= SIGNATURES_MAX:
-        raise CheckpointError("not a signed note")
+    text, lines = _split(note)
     verified = False
     for line in lines:
         match = _SIGNATURE_LINE.fullmatch(line)
@@ -109,6 +103,26 @@ def open_note(note: bytes, key: VerifierKey) -> bytes:
     if not verified:
         raise NoteUnsignedError(f"not signed by {key.name}+{key.id.hex()}")
     return text.encode()
+
+
+def note_text(note: bytes) -> bytes:
+    """Return the text of a note, whoever signed it.
+
+    Raises:
+        CheckpointError: it is no signed note.
+    """
+    return _split(note)[0].encode()
+
+
+def _split(note: bytes) -> tuple[str, list[str]]:
+    """Return the text of a note, its last LF included, and its signature lines, without LF."""
+    if len(note) > NOTE_BYTES_MAX:
+        raise CheckpointError(f"over {NOTE_BYTES_MAX} bytes")
+    text, separator, tail = _decode(note).rpartition("\n\n")
+    *lines, rest = tail.split("\n")
+    if not separator or rest or not 0 < len(lines) <= SIGNATURES_MAX:
+        raise CheckpointError("not a signed note")
+    return text + "\n", lines
 
 
 def _decode(raw: bytes) -> str:
