@@ -66,9 +66,21 @@ class FailingFiles(SystemFiles):
         self._call("replace")
         super().replace(source, target)
 
+    def unlink(self, path: Path) -> None:
+        self._call("unlink")
+        super().unlink(path)
+
     def make_directory(self, path: Path) -> None:
         self._call("make_directory")
         super().make_directory(path)
+
+    def allocate(self, fd: int, size: int) -> None:
+        self._call("allocate")
+        os.ftruncate(fd, size)
+
+    def free_bytes(self, path: Path) -> int:
+        self._call("free_bytes")
+        return super().free_bytes(path)
 
 
 Loss = Callable[[bytes, int], bytes]  # what is left of a file of which so many bytes were synced
@@ -135,6 +147,11 @@ class UnpluggedFiles(FailingFiles):
         super().replace(source, target)
         self._unsafe_names.setdefault(target, before)
         self._synced[target] = self._synced.pop(source)
+
+    def unlink(self, path: Path) -> None:
+        before = path.read_bytes()
+        super().unlink(path)
+        self._unsafe_names.setdefault(path, before)
 
     def make_directory(self, path: Path) -> None:
         missing = not path.exists()

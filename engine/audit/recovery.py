@@ -88,10 +88,7 @@ def _from_last_seal(directory: Path, checkpoint: Checkpoint, chain: Chain, opens
     seals = list_seals(directory)
     if not seals:
         return Scan(chain=chain, end=LogEnd(segment=folder / segment_name(0)))
-    # Leaves and roots are written before the seal, so a crash may leave those of one segment more.
-    rows = tuple(row for row in sealed_rows(directory) if row.first <= seals[-1])
-    if [row.first for row in rows] != seals:
-        raise AuditTamperedError(f"{directory}: the hashes in tree/ are not those of the sealed segments")
+    rows = tuple(sealed_rows(directory, seals))
     last = sealed_end(directory, seals[-1], opens)
     size = last.seal.size
     if rows[-1].first + rows[-1].count != size or size > checkpoint.size:

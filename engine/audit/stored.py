@@ -12,6 +12,7 @@ from engine.audit.checkpoint import NOTE_BYTES_MAX, Checkpoint, CheckpointError,
 from engine.audit.commit import CHECKPOINT_NAME, SEGMENTS
 from engine.audit.errors import AuditPrunedError, AuditTamperedError
 from engine.audit.merkle import HASH_BYTES, TILE_LEAVES, Frontier, leaf_hash
+from engine.audit.seal import list_seals
 from engine.audit.segment import LineIndex, list_segments
 from engine.audit.tree import OpenRow, TreeReader, sealed_rows
 from engine.audit.witnessed import WITNESSED_NAME
@@ -37,7 +38,7 @@ class StoredLog:
             OSError: it cannot be read.
         """
         # The rows first, then the checkpoint: so it covers all that was sealed before it was read.
-        rows = sealed_rows(directory)
+        rows = sealed_rows(directory, list_seals(directory))
         note = _read(directory / CHECKPOINT_NAME)
         if note is None:
             raise AuditTamperedError(f"{directory}: there is no checkpoint")

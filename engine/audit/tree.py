@@ -7,7 +7,6 @@ Tile k is leaves 256 k to 256 k + 255 of the whole log, whichever segments they 
 events reads some 20 tiles and the roots beside them; no line is read, so it can be had of what was archived, too.
 """
 
-import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,7 +28,6 @@ from engine.audit.merkle import (
 )
 
 TREE: Final = "tree"
-_LEAVES: Final = re.compile(r"([0-9]{20})\.leaves")
 
 
 def leaves_name(first: int) -> str:
@@ -129,26 +127,37 @@ class TreeReader:
         return _leaves(self._rows, start, stop)
 
 
-def sealed_rows(directory: Path) -> list[SealedRow]:
-    """Return the rows on the disk, oldest first.
+def sealed_rows(directory: Path, firsts: Sequence[int]) -> list[SealedRow]:
+    """Return the rows of the sealed segments that begin at `firsts`, oldest first.
+
+    A crash may leave the hashes of one segment more, whose seal was still to come; they are written again.
 
     Raises:
-        AuditTamperedError: they do not follow each other, or are no rows of hashes.
+        AuditTamperedError: the rows do not follow each other, or are missing, or are no rows of hashes.
     """
     folder = directory / TREE
     rows: list[SealedRow] = []
     following = 0
-    for path in sorted(folder.glob("*.leaves")) if folder.exists() else ():
-        match, size = _LEAVES.fullmatch(path.name), path.stat().st_size
-        if match is None or int(match[1]) != following or size % HASH_BYTES or not size:
-            raise AuditTamperedError(f"{path} is not the leaves that follow")
-        row = SealedRow(following, size // HASH_BYTES, folder)
-        following += row.count
-        roots = (following >> TILE_HEIGHT) - (row.first >> TILE_HEIGHT)
-        if (folder / roots_name(row.first)).stat().st_size != roots * HASH_BYTES:
-            raise AuditTamperedError(f"{folder / roots_name(row.first)} has not {roots} hashes")
-        rows.append(row)
+    for first in firsts:
+        count = _hashes_in(folder / leaves_name(first))
+        if first != following or not count:
+            raise AuditTamperedError(f"{folder / leaves_name(first)} does not have the leaves that follow")
+        following += count
+        roots = (following >> TILE_HEIGHT) - (first >> TILE_HEIGHT)
+        if _hashes_in(folder / roots_name(first)) != roots:
+            raise AuditTamperedError(f"{folder / roots_name(first)} has not {roots} hashes")
+        rows.append(SealedRow(first, count, folder))
     return rows
+
+
+def _hashes_in(path: Path) -> int:
+    try:
+        count, rest = divmod(path.stat().st_size, HASH_BYTES)
+    except FileNotFoundError as error:
+        raise AuditTamperedError(f"{path} is missing") from error
+    if rest:
+        raise AuditTamperedError(f"{path} is not whole hashes")
+    return count
 
 
 def _range_root(rows: Sequence[Row], start: int, stop: int) -> bytes:

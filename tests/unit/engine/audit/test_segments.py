@@ -1,5 +1,6 @@
 """Closing and sealing segments, starting from the last seal, and what a start refuses of them."""
 
+import itertools
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -44,7 +45,7 @@ async def test_segments_end_by_size_and_the_log_goes_on(tmp_path: Path) -> None:
     begins = firsts(tmp_path)
     assert len(begins) > 3
     assert list_seals(tmp_path) == begins[:-1]
-    for first, following in zip(begins, begins[1:], strict=False):
+    for first, following in itertools.pairwise(begins):
         seal = read_seal(tmp_path, first)
         assert (seal.first, seal.size) == (first, following)
         assert seal.size_bytes == segment(tmp_path, first).stat().st_size >= LIMITS.segment_bytes_max
