@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
@@ -36,6 +36,9 @@ from gateway.wiring import (
 )
 from gateway.workers.isolation import Isolation, of_this_kernel
 
+if TYPE_CHECKING:
+    from gateway.anchoring.anchoring import Anchoring
+
 DRAIN_SECONDS: Final = 10.0
 _STOP_GRACE_SECONDS: Final = 2.0
 _SWITCH_SECONDS: Final = 1e-4
@@ -49,6 +52,7 @@ class Gateway:
     address: str
     desk: Desk
     audit: AuditLog
+    anchoring: "Anchoring | None"  # how it stands with witnesses and anchors
     sandbox: Fleet
     ruling: Ruling
     registry: Registry
@@ -109,6 +113,7 @@ async def running_gateway(
                 address=server.address,
                 desk=desk,
                 audit=records.audit,
+                anchoring=records.anchoring,
                 sandbox=workers.sandbox,
                 ruling=workers.ruling,
                 registry=workers.registry,

@@ -47,6 +47,7 @@ class AuditConfig(Section):
             segment_bytes_max=self.segment_mib_max * _MIB,
             segment_seconds_max=self.segment_hours_max * _HOUR_SECONDS,
             heartbeat_seconds=self.heartbeat_seconds,
+            witness_seconds_max=self.witness_seconds_max,
         )
 
     def anchoring(self, home: Path) -> AnchoringSettings | None:
