@@ -3,11 +3,12 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from engine.audit.errors import AuditUnwitnessedError
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
 from engine.values import JsonObject
@@ -130,7 +131,8 @@ async def running_gateway(
             await desk.close(drain_seconds)
             await stages.observers.close(OBSERVERS_DRAIN_SECONDS)
             await server.stop(_STOP_GRACE_SECONDS)
-            await _record(records.audit, EventType.GATEWAY_STOPPED, {})
+            with suppress(AuditUnwitnessedError):  # it is signed, and a stop waits for no witness that is not there
+                await _record(records.audit, EventType.GATEWAY_STOPPED, {})
 
 
 async def _record_start(audit: AuditLog, rules: Rules, workers: Workers, isolation: Isolation) -> None:
