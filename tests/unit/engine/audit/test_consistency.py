@@ -49,3 +49,11 @@ def test_the_older_tree_is_the_smaller_one() -> None:
     assert not is_consistent(5, tree_root(LEAVES[:5]), 3, tree_root(LEAVES[:3]), ())
     assert not is_consistent(-1, b"", 3, tree_root(LEAVES[:3]), ())
     assert not is_consistent(3, tree_root(LEAVES[:3]), 3, tree_root(LEAVES[1:4]), ())
+
+
+@pytest.mark.parametrize(("old", "new", "claimed"), [(3, 4, 8), (5, 8, 16), (6, 7, 40), (5, 16, 8)])
+def test_a_proof_is_as_long_as_its_trees_are_high(old: int, new: int, claimed: int) -> None:
+    """Roots and proof of a lower or a higher tree do not hold for a tree of the claimed size."""
+    path, roots = proof(old, new), (tree_root(LEAVES[:old]), tree_root(LEAVES[:new]))
+    assert is_consistent(old, roots[0], new, roots[1], path)
+    assert not is_consistent(old, roots[0], claimed, roots[1], path)

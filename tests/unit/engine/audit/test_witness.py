@@ -128,6 +128,15 @@ def test_an_answer_has_one_spelling(body: bytes, why: str) -> None:
     assert_refused(body, why)
 
 
+def test_base64_has_one_spelling() -> None:
+    """The last digit before the padding has four bits that no byte has: with any of them set it is refused."""
+    line = ONE.line(NOTE)
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = line[:-4] + digits[digits.index(line[-4]) + 1] + line[-3:]
+    assert base64.b64decode(other.split(" ")[2]) == base64.b64decode(line.split(" ")[2])
+    assert_refused(other.encode(), "canonical")
+
+
 def test_a_log_signature_is_no_cosignature() -> None:
     """A witness's key that signs as a log does (no `cosignature/v1`, no time) has not cosigned."""
     text, _ = split_note(NOTE)
