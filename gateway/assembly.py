@@ -3,11 +3,12 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from engine.audit.errors import AuditUnwitnessedError
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
 from engine.values import JsonObject
@@ -36,6 +37,9 @@ from gateway.wiring import (
 )
 from gateway.workers.isolation import Isolation, of_this_kernel
 
+if TYPE_CHECKING:
+    from gateway.anchoring.anchoring import Anchoring
+
 DRAIN_SECONDS: Final = 10.0
 _STOP_GRACE_SECONDS: Final = 2.0
 _SWITCH_SECONDS: Final = 1e-4
@@ -49,6 +53,7 @@ class Gateway:
     address: str
     desk: Desk
     audit: AuditLog
+    anchoring: "Anchoring | None"  # how it stands with witnesses and anchors
     sandbox: Fleet
     ruling: Ruling
     registry: Registry
@@ -109,6 +114,7 @@ async def running_gateway(
                 address=server.address,
                 desk=desk,
                 audit=records.audit,
+                anchoring=records.anchoring,
                 sandbox=workers.sandbox,
                 ruling=workers.ruling,
                 registry=workers.registry,
@@ -125,7 +131,8 @@ async def running_gateway(
             await desk.close(drain_seconds)
             await stages.observers.close(OBSERVERS_DRAIN_SECONDS)
             await server.stop(_STOP_GRACE_SECONDS)
-            await _record(records.audit, EventType.GATEWAY_STOPPED, {})
+            with suppress(AuditUnwitnessedError):  # it is signed, and a stop waits for no witness that is not there
+                await _record(records.audit, EventType.GATEWAY_STOPPED, {})
 
 
 async def _record_start(audit: AuditLog, rules: Rules, workers: Workers, isolation: Isolation) -> None:

@@ -1,14 +1,18 @@
-"""The `[audit]` section of the configuration: when segments end, and how long the log may be silent."""
+"""The `[audit]` section of the configuration: how the log is kept, and who outside holds it to its word."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from engine.audit.writer import AuditLimits
+from gateway.anchoring.sections import AnchorSection, WitnessSection
+from gateway.anchoring.settings import AnchoringSettings
 from gateway.section import Section
 
 _MIB = 1024 * 1024
 _HOUR_SECONDS = 3_600
+_WITNESSES_MAX = 32  # their cosignatures and the log's own have to fit into the 64 of a note
 
 
 class AuditConfig(Section):
@@ -17,6 +21,25 @@ class AuditConfig(Section):
     segment_mib_max: Annotated[int, Field(ge=1, le=1_024)] = 64
     segment_hours_max: Annotated[int, Field(ge=1, le=8_784)] = 24
     heartbeat_seconds: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    acknowledge: Literal["signed", "witnessed"] = "signed"  # what an event has to be before anything rests on it
+    witnesses: Annotated[list[WitnessSection], Field(max_length=_WITNESSES_MAX)] = Field(default_factory=list)
+    witnesses_required: Annotated[int, Field(ge=1, le=_WITNESSES_MAX)] | None = None  # none: all of them
+    witness_seconds_max: Annotated[float, Field(gt=0, le=3_600)] = 10.0
+    anchors: Annotated[list[AnchorSection], Field(max_length=16)] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _witnesses_fit(self) -> Self:
+        keys = [section.witness_key() for section in self.witnesses]
+        if self.acknowledge == "witnessed" and not keys:
+            raise ValueError('acknowledge = "witnessed" needs [[audit.witnesses]]')
+        if self.witnesses_required is not None and self.witnesses_required > len(keys):
+            raise ValueError(f"witnesses_required is {self.witnesses_required}, and there are {len(keys)} witnesses")
+        if len({key.name for key in keys}) < len(keys) or len({key.public for key in keys}) < len(keys):
+            raise ValueError("two witnesses have the same name or the same public key: they would count as one")
+        places = [anchor.file or anchor.url for anchor in self.anchors]
+        if len(set(places)) < len(places):
+            raise ValueError("two anchors are the same place")
+        return self
 
     def limits(self) -> AuditLimits:
         """Return them as the log wants them."""
@@ -24,4 +47,18 @@ class AuditConfig(Section):
             segment_bytes_max=self.segment_mib_max * _MIB,
             segment_seconds_max=self.segment_hours_max * _HOUR_SECONDS,
             heartbeat_seconds=self.heartbeat_seconds,
+            witness_seconds_max=self.witness_seconds_max,
+        )
+
+    def anchoring(self, home: Path) -> AnchoringSettings | None:
+        """Return what outside holds the log to its word; None where nothing does."""
+        if not self.witnesses and not self.anchors:
+            return None
+        return AnchoringSettings(
+            home=home,
+            witnesses=tuple(self.witnesses),
+            required=self.witnesses_required or len(self.witnesses),
+            waited_for=self.acknowledge == "witnessed",
+            witness_seconds_max=self.witness_seconds_max,
+            anchors=tuple(self.anchors),
         )

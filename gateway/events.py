@@ -70,6 +70,8 @@ class EventType(StrEnum):
     RPC_DENIED = "rpc.denied"
     LOG_READ = "audit.read"
     LOG_REPLAYED = "audit.replayed"  # a mission was run again beside what is recorded of it, and this came of it
+    WITNESS_REFUSED = "audit.witness_refused"  # a witness knows another history of this log
+    ANCHOR_REFUSED = "audit.anchor_refused"  # a place of checkpoints holds one that this log does not lead to
     MISSION_REFUSED = "mission.refused"
     MISSION_ADMITTED = "mission.admitted"
     MISSION_HELD = "mission.held"  # admitted, and waits for a person before its first step

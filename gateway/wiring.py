@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import SystemRandom
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from engine.audit.keys import Ed25519Signer
 from engine.audit.log import AuditLog
@@ -15,6 +15,7 @@ from engine.clock import Clock
 from engine.exclusive import ExclusiveKeys
 from engine.slots import MEMBERS_MAX, SharedSlots
 from gateway.admission import Admission
+from gateway.anchoring.settings import AnchoringSettings
 from gateway.bundles.bundles import Bundles
 from gateway.config import Config
 from gateway.consent import Consent
@@ -56,6 +57,9 @@ from gateway.vault.reader import VaultReader
 from gateway.vault.step_secrets import Secrets
 from gateway.workers.supervisor import Zygote
 
+if TYPE_CHECKING:  # aiohttp takes long to import, and most gateways need none
+    from gateway.anchoring.anchoring import Anchoring
+
 KEY_FILE: Final = "keys/log.key"
 AUDIT_FOLDER: Final = "audit"
 STORE_FILE: Final = "missions.db"
@@ -92,6 +96,7 @@ class Records:
     """What survives the process."""
 
     audit: AuditLog
+    anchoring: "Anchoring | None"  # where witnesses or anchors are configured
     store: Store
     workspaces: Workspaces
     verifier_key: str
@@ -174,14 +179,41 @@ async def open_records(stack: AsyncExitStack, home: Path, config: Config, clock:
     """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust."""
     signer = Ed25519Signer.load(home / KEY_FILE)
     audit = await asyncio.to_thread(
-        AuditLog.open, home / AUDIT_FOLDER, signer=signer, clock=clock, limits=config.audit.limits()
+        AuditLog.open,
+        home / AUDIT_FOLDER,
+        signer=signer,
+        clock=clock,
+        limits=config.audit.limits(),
+        level=config.audit.acknowledge,
     )
     stack.push_async_callback(audit.close)
+    anchoring = _start_anchoring(stack, config.audit.anchoring(home), audit, clock)
     store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
     stack.push_async_callback(store.close)
     workspaces = Workspaces.open(home)
     stack.callback(workspaces.close)
-    return Records(audit=audit, store=store, workspaces=workspaces, verifier_key=signer.verifier_key(), clock=clock)
+    return Records(
+        audit=audit,
+        anchoring=anchoring,
+        store=store,
+        workspaces=workspaces,
+        verifier_key=signer.verifier_key(),
+        clock=clock,
+    )
+
+
+def _start_anchoring(
+    stack: AsyncExitStack, settings: AnchoringSettings | None, audit: AuditLog, clock: Clock
+) -> "Anchoring | None":
+    """Begin to follow the log, before anything waits for a witness; it ends behind all that writes to the log."""
+    if settings is None:
+        return None
+    from gateway.anchoring.anchoring import Anchoring  # noqa: PLC0415 - aiohttp takes long to import
+
+    anchoring = Anchoring(audit, settings, clock=clock, chance=SystemRandom().random)
+    stack.push_async_callback(anchoring.close)
+    anchoring.start()
+    return anchoring
 
 
 def make_server(

@@ -5,6 +5,7 @@ RefusalError
 └── AuditPrunedError         lines that retention has taken out of the log
 FaultError
 ├── AuditUnavailableError    the writer is dead or closed; nothing more is recorded
+├── AuditUnwitnessedError    recorded and signed, and not enough witnesses have cosigned
 ├── AuditOverloadedError     the queue is full; the disk does not keep up
 ├── AuditLockedError         another process writes this log
 ├── AuditTamperedError       the files contradict the signed checkpoint
@@ -30,6 +31,16 @@ class AuditUnavailableError(FaultError):
     """The log writes nothing more until it is opened, and thereby verified, again."""
 
     default_code = "audit.unavailable"
+
+
+class AuditUnwitnessedError(FaultError):
+    """The event is in the log, durable and signed, but not acknowledged: not enough witnesses have cosigned it.
+
+    They did not in time (`audit.unwitnessed`), or one of them knows another history of the log, so that nothing is
+    acknowledged any more until a person has looked (`audit.history_refused`).
+    """
+
+    default_code = "audit.unwitnessed"
 
 
 class AuditOverloadedError(FaultError):

@@ -144,7 +144,7 @@ class AuditLog:
             chain=chain,
             index=found.end.index,
             tree=committer.reader,
-            witnessed=Witnessed(directory, files, witnessed),
+            witnessed=Witnessed(directory, files, witnessed, seconds_max=limits.witness_seconds_max),
             clock=clock,
         )
 
@@ -169,6 +169,7 @@ class AuditLog:
         Cancelling it loses no record.
 
         Raises:
+            AuditUnwitnessedError: it is signed, and not cosigned; it may be, later.
             AuditUnavailableError: that will not happen.
             ValueError: no event has that seq.
         """
@@ -205,9 +206,14 @@ class AuditLog:
         """Take a checkpoint of `size` events that enough witnesses have cosigned; the caller has verified that.
 
         Raises:
+            AuditUnwitnessedError: `refuse_witnessed` was called.
             OSError: it could not be kept.
         """
         self._witnessed.accept(Covered(size, note))
+
+    def refuse_witnessed(self, reason: str) -> None:
+        """Take none any more, and refuse whoever waits for one: somebody outside knows another history of this log."""
+        self._witnessed.refuse(reason)
 
     async def prune(self, first: int, *, archived: bool, reason: str) -> None:
         """Take the oldest sealed segment out of the log, which begins at event `first`; leaves and seal stay.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.audit.errors import AuditUnavailableError
+from engine.errors import FaultError
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -33,6 +34,10 @@ class Waiters:
         self._waiting.append(_Waiter(seq, loop, future))
         return future
 
+    def forget(self, future: asyncio.Future[None]) -> None:
+        """Let go of a future that nobody waits for any more."""
+        self._waiting = [waiter for waiter in self._waiting if waiter.future is not future]
+
     def take(self, size: int | None) -> Sequence[_Waiter]:
         """Return, and forget, those whom a log of `size` events serves; None means all."""
         served = [waiter for waiter in self._waiting if size is None or waiter.seq < size]
@@ -41,8 +46,8 @@ class Waiters:
         return served
 
 
-def answer(waiters: Sequence[_Waiter], failure: str | None) -> None:
-    """Settle the futures on their loops, with one wake-up of each loop."""
+def answer(waiters: Sequence[_Waiter], failure: str | FaultError | None) -> None:
+    """Settle the futures on their loops, with one wake-up of each loop. A text is that of an AuditUnavailableError."""
     for loop in {waiter.loop for waiter in waiters}:
         futures = [waiter.future for waiter in waiters if waiter.loop is loop]
         try:
@@ -51,11 +56,13 @@ def answer(waiters: Sequence[_Waiter], failure: str | None) -> None:
             _LOG.debug("a waiter's event loop is gone")
 
 
-def _settle(futures: list[asyncio.Future[None]], failure: str | None) -> None:
+def _settle(futures: list[asyncio.Future[None]], failure: str | FaultError | None) -> None:
     for future in futures:
         if future.done():  # cancelled; its event is recorded all the same
             continue
         if failure is None:
             future.set_result(None)
-        else:
+        elif isinstance(failure, str):
             future.set_exception(AuditUnavailableError(failure))
+        else:  # each its own: a traceback is added to whatever is raised
+            future.set_exception(type(failure)(failure.message, code=failure.code))

@@ -27,6 +27,7 @@ class AuditLimits:
     segment_bytes_max: int = 64 * 1024 * 1024  # a segment that has as many is closed, and the next begins
     segment_seconds_max: float = 24 * 3_600.0  # likewise one whose first event is as old
     heartbeat_seconds: float = 300.0  # without an event; then the log writes one of its own
+    witness_seconds_max: float = 10.0  # that an acknowledgement of level `witnessed` waits for witnesses
 
 
 class OwnEvents(Protocol):

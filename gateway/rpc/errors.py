@@ -13,6 +13,7 @@ from engine.audit.errors import (
     AuditOverloadedError,
     AuditTamperedError,
     AuditUnavailableError,
+    AuditUnwitnessedError,
     KeyFileError,
 )
 from engine.audit.verify import VerifierKeyError
@@ -76,6 +77,7 @@ STATUSES: Final[Mapping[type[EngineError], grpc.StatusCode]] = {
     EffectError: grpc.StatusCode.UNAVAILABLE,
     ConfigurationError: grpc.StatusCode.UNAVAILABLE,
     AuditUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    AuditUnwitnessedError: grpc.StatusCode.UNAVAILABLE,
     AuditOverloadedError: grpc.StatusCode.UNAVAILABLE,
     AuditLockedError: grpc.StatusCode.UNAVAILABLE,
     AuditTamperedError: grpc.StatusCode.UNAVAILABLE,

@@ -1,0 +1,162 @@
+"""HTTP to witnesses and anchors: bounded, without redirects, and without proxies of the environment.
+
+The configuration says who is asked; no one else is.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from engine.audit.witness import ANSWER_BYTES_MAX
+from gateway.anchoring.ports import Answer, UnreachableError
+
+CONNECT_SECONDS_MAX: Final = 5.0
+_TOKEN_BYTES_MAX: Final = 8 * 1024
+_CHUNK: Final = 16 * 1024
+
+
+class HttpClient:
+    """One server, over a connection that is kept. `close` ends it."""
+
+    def __init__(self, url: str, *, ca_file: Path | None, timeout_seconds: float) -> None:
+        """Take the URL; nothing is asked yet.
+
+        Args:
+            url: of the server, checked by the configuration.
+            ca_file: PEM of the authorities to believe instead of the system's.
+            timeout_seconds: of a request, from the name to the last byte.
+        """
+        self._url = url.rstrip("/")
+        self._ca_file = ca_file
+        self._timeout_seconds = timeout_seconds
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str]) -> Answer:
+        """Ask once.
+
+        Raises:
+            UnreachableError: no answer in time, or one over its bound.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                session = await self._opened()
+                async with session.request(
+                    method, self._url + path, data=body or None, headers=dict(headers), allow_redirects=False
+                ) as response:
+                    return Answer(
+                        status=response.status,
+                        content_type=response.headers.get("Content-Type", ""),
+                        body=await _bounded(response),
+                    )
+        except TimeoutError:
+            raise UnreachableError(f"no answer in {self._timeout_seconds:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise UnreachableError(_kind(error)) from error
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            tls = await asyncio.to_thread(self._tls) if self._url.startswith("https:") else False
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=tls, limit=2),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS_MAX),
+                auto_decompress=False,
+                trust_env=False,
+                requote_redirect_url=False,
+            )
+        return self._session
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+        except OSError as error:
+            raise UnreachableError(f"ca_file: {error.strerror or 'is no certificate'}") from error
+
+
+class HttpWitness:
+    """A witness at its submission prefix. Source: C2SP tlog-witness, add-checkpoint."""
+
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
+
+    async def add_checkpoint(self, body: bytes) -> Answer:
+        """POST the body."""
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Accept-Encoding": "identity"}
+        return await self._client.request("POST", "/add-checkpoint", body=body, headers=headers)
+
+
+class HttpPlace:
+    """A URL that takes the newest checkpoint by PUT, and gives it by GET where it can."""
+
+    _DONE: Final = frozenset({200, 201, 204})
+    _TELLS_NOTHING: Final = frozenset({401, 403, 404, 405, 410, 501})
+
+    def __init__(self, client: HttpClient, name: str, token_file: Path | None) -> None:
+        self._client = client
+        self._token_file = token_file
+        self.name = name
+
+    async def read(self) -> bytes | None:
+        """GET it; a server that has none, or does not give it to us, says nothing against us."""
+        answer = await self._client.request("GET", "", headers=await self._headers())
+        if answer.status in self._TELLS_NOTHING:
+            return None
+        if answer.status != 200:  # noqa: PLR2004 - OK
+            raise UnreachableError(f"GET: it answers {answer.status}")
+        return answer.body
+
+    async def put(self, note: bytes) -> None:
+        """PUT it."""
+        headers = {**await self._headers(), "Content-Type": "text/plain; charset=utf-8"}
+        answer = await self._client.request("PUT", "", body=note, headers=headers)
+        if answer.status not in self._DONE:
+            raise UnreachableError(f"PUT: it answers {answer.status}")
+
+    async def _headers(self) -> dict[str, str]:
+        headers = {"Accept-Encoding": "identity"}
+        if self._token_file is not None:
+            headers["Authorization"] = f"Bearer {await asyncio.to_thread(_token, self._token_file)}"
+        return headers
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """Return the content; what a server says of its length is not relied on."""
+    out = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        out += chunk
+        if len(out) > ANSWER_BYTES_MAX:
+            raise UnreachableError(f"its answer is over {ANSWER_BYTES_MAX} bytes")
+    return bytes(out)
+
+
+def _token(path: Path) -> str:
+    """Return the bearer token of a file; no message repeats any of it. It is read each time: a new one counts."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_TOKEN_BYTES_MAX + 1)
+        token = raw.decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreachableError("token_file: cannot be read, or is not ASCII") from error
+    if not token or len(raw) > _TOKEN_BYTES_MAX or not token.isprintable() or " " in token:
+        raise UnreachableError("token_file: must have one token")
+    return token
+
+
+def _kind(error: Exception) -> str:
+    """Return what went wrong, without what a server or a library may have put into it."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return "its certificate is not accepted, or TLS failed"
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientOSError):
+        return "no connection"
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return "the connection ended before the answer did"
+    return type(error).__name__
