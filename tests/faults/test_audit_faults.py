@@ -25,7 +25,7 @@ from tests.disks import LOSSES, FailingFiles, Loss, UnpluggedFiles
 
 KEY = VerifierKey.parse(VKEY)
 EVENTS = 6
-ROTATING = AuditLimits(segment_bytes_max=1_200)  # each second batch ends its segment
+ROTATING = AuditLimits(segment_bytes_max=800)  # a batch or two end a segment
 
 
 async def use(directory: Path, files: FailingFiles, limits: AuditLimits) -> list[int]:
@@ -168,7 +168,7 @@ async def work(log, worker):
         number += 1
 
 async def main():
-    limits = AuditLimits(segment_bytes_max=30_000)
+    limits = AuditLimits(segment_bytes_max=100_000)
     log = AuditLog.open(Path(sys.argv[1]), signer=SIGNER, clock=SystemClock(), limits=limits)
     await asyncio.gather(*(work(log, worker) for worker in range(8)))
 

@@ -156,6 +156,6 @@ async def test_rows_that_do_not_follow_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AuditTamperedError, match="is missing"):
         sealed_rows(tmp_path, list_seals(tmp_path))
     leaves[1].write_bytes(whole)
-    (tmp_path / "tree" / f"{0:020d}.roots").write_bytes(b"x")
+    (tmp_path / "tree" / f"{0:020d}.roots").write_bytes(bytes(32 * 9))
     with pytest.raises(AuditTamperedError, match="has not"):
         sealed_rows(tmp_path, list_seals(tmp_path))
