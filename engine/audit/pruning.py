@@ -6,8 +6,8 @@ from datetime import datetime
 from pathlib import Path
 
 from engine.audit.commit import SEGMENTS
-from engine.audit.errors import AuditEventRefusedError
-from engine.audit.record import unseal
+from engine.audit.errors import AuditEventRefusedError, AuditTamperedError
+from engine.audit.record import RecordError, unseal
 from engine.audit.seal import Seal, last_line, list_seals, read_seal
 from engine.audit.segment import list_segments, segment_name
 from engine.audit.tree import TREE, leaves_name
@@ -35,9 +35,15 @@ def prunable(directory: Path) -> list[SealedSegment]:
     for first in list_seals(directory)[:-1]:
         if first in there:
             path, seal = directory / SEGMENTS / segment_name(first), read_seal(directory, first)
-            ended = unseal(last_line(path, seal.size_bytes)).timestamp
-            found.append(SealedSegment(path=path, seal=seal, ended=ended))
+            found.append(SealedSegment(path=path, seal=seal, ended=_ended(path, seal)))
     return found
+
+
+def _ended(path: Path, seal: Seal) -> datetime:
+    try:
+        return unseal(last_line(path, seal.size_bytes)).timestamp
+    except RecordError as error:
+        raise AuditTamperedError(f"{path}: the last line: {error}") from error
 
 
 def oldest(directory: Path, first: int) -> SealedSegment:

@@ -86,6 +86,17 @@ async def test_only_the_oldest_goes_and_never_the_newest_sealed_one(tmp_path: Pa
     await log.close()
 
 
+async def test_a_segment_whose_end_was_changed_is_not_pruned(tmp_path: Path) -> None:
+    """Retention does not take away what somebody should look at."""
+    log = await rotated(tmp_path)
+    path = prunable(tmp_path)[0].path
+    path.write_bytes(path.read_bytes()[:-9] + b"x" * 8 + b"\n")
+    with pytest.raises(AuditTamperedError, match="the last line"):
+        await log.prune(0, archived=True, reason="retention")
+    assert path.exists()
+    await log.close()
+
+
 async def test_a_log_closed_before_it_prunes_keeps_the_segment(tmp_path: Path) -> None:
     """No event, no removal."""
     log = await rotated(tmp_path)
