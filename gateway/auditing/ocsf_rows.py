@@ -110,11 +110,11 @@ def _log(activity: int, verb: str = "", severity: Severity = Severity.INFORMATIO
     return Row(event_class=EVENT_LOG, activity=activity, verb=verb, severity=severity, kind="log", **more)  # type: ignore[arg-type]
 
 
-def _entity(kind: str, activity: int, verb: str = "", **more: object) -> Row:
+def _entity(kind: str, activity: int, verb: str = "", /, **more: object) -> Row:
     return Row(event_class=ENTITY, activity=activity, verb=verb, kind=kind, **more)  # type: ignore[arg-type]
 
 
-_NOT_ENABLED: Final = {"status": _failure, "severity": Severity.MEDIUM, "action": _denied}
+_NOT_TAKEN: Final[Mapping[str, object]] = {"status": _failure, "severity": Severity.MEDIUM, "action": _denied}
 
 ROWS: Final[Mapping[str, Row]] = {
     # --- the gateway ---
@@ -169,14 +169,14 @@ ROWS: Final[Mapping[str, Row]] = {
         event_class=DETECTION, activity=1, severity=Severity.HIGH, action=_observed, kind="hook"
     ),
     EventType.HOOK_PUBLISHED: _entity("hook", _CREATE),
-    EventType.HOOK_PUBLISH_REFUSED: _entity("hook", _CREATE, **_NOT_ENABLED),
+    EventType.HOOK_PUBLISH_REFUSED: _entity("hook", _CREATE, "", **_NOT_TAKEN),
     EventType.HOOK_ENABLED: _entity("hook", 8, severity=Severity.LOW),
     EventType.HOOK_DISABLED: _entity("hook", 9, severity=Severity.MEDIUM),
     EventType.HOOK_ROLLED_BACK: _entity("hook", _UPDATE, severity=Severity.LOW),
     EventType.BUNDLE_PUBLISHED: _entity("policy", _CREATE),
     EventType.BUNDLE_ASKED: _entity("policy", 10, status=_pending),
     EventType.BUNDLE_ACTIVATED: _entity("policy", 10, severity=Severity.LOW),
-    EventType.BUNDLE_REFUSED: _entity("policy", 10, **_NOT_ENABLED),
+    EventType.BUNDLE_REFUSED: _entity("policy", 10, "", **_NOT_TAKEN),
     EventType.SHADOW_DISAGREED: _entity("policy", OTHER, "Compare", severity=Severity.LOW, action=_observed),
     EventType.BUNDLE_STALE: Row(
         event_class=APPLICATION_ERROR, activity=1, status=_stale, severity_failed=Severity.MEDIUM, kind="policy"
