@@ -1,1 +1,1 @@
-"""What goes on with the audit log beside the log itself: what a SIEM is told of it, and how long its files stay."""
+"""Reading the audit log: what its lines are about, an index of that, and queries over both."""

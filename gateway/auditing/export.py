@@ -18,10 +18,10 @@ from engine.errors import EngineError
 from engine.values import JsonObject
 from gateway.auditing.batches import Batch, BrokenChainError, read_batch
 from gateway.auditing.cursors import Cursor, CursorFile
-from gateway.auditing.filters import TypeFilter
 from gateway.auditing.log_port import ReadableLog
 from gateway.auditing.ocsf import Projector
 from gateway.auditing.sinks import Sink, TooLargeError
+from gateway.auditing.type_filter import TypeFilter
 from gateway.delivery.pump import Pump, Stopped
 from gateway.errors import StoreError
 from gateway.events import EventType

@@ -9,10 +9,10 @@ from typing import Final, Self
 from engine.clock import Clock
 from gateway.auditing.cursors import CursorFile
 from gateway.auditing.export import Export, ExportParts, ExportState
-from gateway.auditing.filters import TypeFilter
 from gateway.auditing.log_port import ReadableLog
 from gateway.auditing.ocsf import Projector
 from gateway.auditing.sinks import CODE, FileSink, Format, HttpSink, Sink
+from gateway.auditing.type_filter import TypeFilter
 
 DRAIN_SECONDS: Final = 5.0
 

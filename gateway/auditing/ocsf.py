@@ -26,8 +26,9 @@ from gateway.auditing.ocsf_rows import ROWS, UNKNOWN, Row, method_activity
 
 PRODUCT: Final = "Missiongate"
 _SYSTEM: Final = frozenset({"gateway", "audit"})  # actors that are no person
+_ANONYMOUS: Final = "anonymous"
 _SHA256: Final = 3  # of `algorithm_id`
-_POLICY_ENTITY: Final = 5  # of `type_id` of a managed entity
+_USER_ENTITY, _POLICY_ENTITY = 2, 5  # of `type_id` of a managed entity
 _RULE: Final = 1  # of `type_id` of an analytic
 _UNKNOWN_USER, _USER, _SYSTEM_USER = 0, 1, 3  # of `type_id` of a user
 _OF_MISSIONS: Final = frozenset({"mission", "step", "approval"})  # kinds whose target begins with a mission's id
@@ -175,9 +176,9 @@ def _user(actor: str) -> _Object:
     """Return who did it, under the name that the log has, which may be a pseudonym."""
     if actor in _SYSTEM:
         return {"uid": actor, "type_id": _SYSTEM_USER, "type": "System"}
-    if "/" in actor:
-        return {"uid": actor, "type_id": _USER, "type": "User"}
-    return {"uid": actor, "type_id": _UNKNOWN_USER, "type": "Unknown"}
+    if actor == _ANONYMOUS:
+        return {"uid": actor, "type_id": _UNKNOWN_USER, "type": "Unknown"}
+    return {"uid": actor, "type_id": _USER, "type": "User"}
 
 
 def _source(actor: str, log_name: str) -> _Object:
@@ -221,6 +222,8 @@ def _entity(row: Row, event: Mapping[str, Any]) -> _Object:
         if revision := _text(details, "revision"):
             policy["version"] = revision
         return {"uid": target, "name": "policy bundle", "type_id": _POLICY_ENTITY, "type": "Policy", "policy": policy}
+    if row.kind == "user":
+        return {"uid": target, "type_id": _USER_ENTITY, "type": "User", "user": _user(target)}
     out: _Object = {"uid": target, "name": target.partition("@")[0], "type_id": OTHER, "type": row.kind}
     if version := _text(details, "version"):
         out["version"] = version

@@ -106,6 +106,10 @@ def _refused(activity: int, operation: str, kind: str) -> Row:
     return _done(activity, operation, kind, verb=verb, status=_failure, severity=Severity.MEDIUM, action=_denied)
 
 
+def _finding(severity: Severity, action: Callable[[JsonObject], Action], kind: str) -> Row:
+    return Row(event_class=DETECTION, activity=_CREATE, severity=severity, action=action, kind=kind)
+
+
 def _log(activity: int, verb: str = "", severity: Severity = Severity.INFORMATIONAL, **more: object) -> Row:
     return Row(event_class=EVENT_LOG, activity=activity, verb=verb, severity=severity, kind="log", **more)  # type: ignore[arg-type]
 
@@ -162,12 +166,8 @@ ROWS: Final[Mapping[str, Row]] = {
     EventType.APPROVAL_DECIDED: _other("Decide", "approval.decide", "approval", action=_decided),
     EventType.APPROVAL_REFUSED: _refused(_UPDATE, "approval.decide", "approval"),
     # --- rules ---
-    EventType.CONSTRAINT_VIOLATED: Row(
-        event_class=DETECTION, activity=1, severity=Severity.HIGH, action=_broken, kind="step"
-    ),
-    EventType.HOOK_FAILED_OPEN: Row(
-        event_class=DETECTION, activity=1, severity=Severity.HIGH, action=_observed, kind="hook"
-    ),
+    EventType.CONSTRAINT_VIOLATED: _finding(Severity.HIGH, _broken, "step"),
+    EventType.HOOK_FAILED_OPEN: _finding(Severity.HIGH, _observed, "hook"),
     EventType.HOOK_PUBLISHED: _entity("hook", _CREATE),
     EventType.HOOK_PUBLISH_REFUSED: _entity("hook", _CREATE, "", **_NOT_TAKEN),
     EventType.HOOK_ENABLED: _entity("hook", 8, severity=Severity.LOW),
@@ -181,10 +181,15 @@ ROWS: Final[Mapping[str, Row]] = {
     EventType.BUNDLE_STALE: Row(
         event_class=APPLICATION_ERROR, activity=1, status=_stale, severity_failed=Severity.MEDIUM, kind="policy"
     ),
+    # --- persons ---
+    "subject.erased": _entity("user", _DELETE, severity=Severity.LOW),
+    "subject.looked_up": _entity("user", _READ, severity=Severity.LOW),
     # --- the log ---
     EventType.DECISION_LOG_DROPPED: _log(OTHER, "Drop", Severity.HIGH, status=_failure),
     EventType.EXPORT_GAP: _log(3, severity=Severity.HIGH, status=_failure),
     EventType.EXPORT_STOPPED: _log(7, severity=Severity.CRITICAL, status=_failure),
+    "audit.witness_refused": _finding(Severity.CRITICAL, _observed, "log"),
+    "audit.anchor_refused": _finding(Severity.CRITICAL, _observed, "log"),
     "audit.opened": _log(6),
     "audit.recovered": _log(8, severity=Severity.MEDIUM),
     "audit.heartbeat": _log(OTHER, "Heartbeat"),

@@ -50,7 +50,7 @@ def test_every_event_type_has_its_place() -> None:
 
 
 def test_the_version_is_that_of_the_schema() -> None:
-    """What is told to readers is what tests hold it to; classes and activities are called what the schema calls them."""
+    """What readers are told is what tests hold it to; classes and activities are called what the schema calls them."""
     assert SCHEMA["version"] == VERSION
     for kind in CLASSES:
         entry = SCHEMA_CLASSES[kind.uid]
