@@ -66,7 +66,7 @@ class Export:
         self._log = parts.log
         self._cursor: Cursor | None = None
         self._checked = False
-        self._stopped = False
+        self._stopped = ""  # why, for good
         self._events_max = parts.events_max
         self._delivered = 0
         self._pump = Pump(
@@ -90,8 +90,8 @@ class Export:
             next_seq=self.next_seq,
             lag_events=max(0, self._log.size - max(self.next_seq, self._log.first)),
             delivered=self._delivered,
-            last_error=self._pump.failing,
-            stopped=self._stopped,
+            last_error=self._stopped or self._pump.failing,
+            stopped=bool(self._stopped),
         )
 
     def start(self) -> None:
@@ -208,13 +208,13 @@ class Export:
 
     async def _alarm(self, code: str, message: str) -> Stopped:
         """Say, loudly and once, that this sink is told nothing until somebody has looked; the log goes on."""
-        self._stopped = True
+        self._stopped = f"{code}: {message}"
         _LOG.critical("the export %r of the audit log stops: %s", self._parts.name, message)
         try:
             await self._record(EventType.EXPORT_STOPPED, {"export": self._parts.name, "code": code})
         except EngineError:
             _LOG.exception("and the audit log does not take it")
-        return Stopped(f"{code}: {message}")
+        return Stopped(self._stopped)
 
     async def _record(self, event: EventType, details: JsonObject) -> None:
         target = f"exports/{self._parts.name}"

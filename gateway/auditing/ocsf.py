@@ -193,7 +193,7 @@ def _api(row: Row, event: Mapping[str, Any]) -> _Object:
     if row.kind == "method":
         service, _, method = target.rpartition("/")
         return {"operation": method or target, "service": {"name": service or target}}
-    return {"operation": _text(event["details"], "operation") or row.operation, "service": {"name": PRODUCT}}
+    return {"operation": _text(event["details"], "op") or row.operation, "service": {"name": PRODUCT}}
 
 
 def _text(details: Mapping[str, Any], key: str) -> str:

@@ -12,7 +12,16 @@ VERSION: Final = "1.8.0"
 OTHER: Final = 99  # of every enumeration: the caption beside it says what
 
 
-class Severity(IntEnum):
+class _Captioned(IntEnum):
+    """A number of OCSF's, whose member is named as the schema captions it."""
+
+    @property
+    def caption(self) -> str:
+        """What stands beside the number."""
+        return self.name.capitalize()
+
+
+class Severity(_Captioned):
     """`severity_id`."""
 
     INFORMATIONAL = 1
@@ -21,37 +30,22 @@ class Severity(IntEnum):
     HIGH = 4
     CRITICAL = 5
 
-    @property
-    def caption(self) -> str:
-        """What `severity` says."""
-        return self.name.capitalize()
 
-
-class Status(IntEnum):
+class Status(_Captioned):
     """`status_id`; of what is neither done nor failed yet, the caption is ours."""
 
     SUCCESS = 1
     FAILURE = 2
     PENDING = OTHER
 
-    @property
-    def caption(self) -> str:
-        """What `status` says."""
-        return self.name.capitalize()
 
-
-class Action(IntEnum):
+class Action(_Captioned):
     """`action_id` of the profile `security_control`, with the `disposition_id` that it comes with."""
 
     ALLOWED = 1
     DENIED = 2
     OBSERVED = 3
     MODIFIED = 4
-
-    @property
-    def caption(self) -> str:
-        """What `action` says."""
-        return self.name.capitalize()
 
     @property
     def disposition(self) -> tuple[int, str]:

@@ -66,7 +66,7 @@ DETAILS: tuple[dict[str, Any], ...] = (
         "code": "step.path_closed",
         "reasons": [{"code": "a", "message": "secret words", "rule": "r"}, {"code": "b"}],
         "bundle": "sha256:" + "c" * 64,
-        "operation": "http.request",
+        "op": "http.request",
         "status": "Failed",
         "state": "denied",
         "stale": True,
@@ -77,7 +77,7 @@ DETAILS: tuple[dict[str, Any], ...] = (
         "revision": "r1",
         "would_deny": True,
     },
-    {"code": 1, "reasons": {}, "bundle": None, "operation": [], "status": {}, "version": 2, "rule": 3, "kind": []},
+    {"code": 1, "reasons": {}, "bundle": None, "op": [], "status": {}, "version": 2, "rule": 3, "kind": []},
 )
 
 
@@ -120,7 +120,7 @@ json_values = st.recursive(
     max_leaves=8,
 )
 known_keys = st.sampled_from(
-    ["code", "reasons", "bundle", "operation", "status", "state", "stale", "rule", "kind", "policy", "version", "x"]
+    ["code", "reasons", "bundle", "op", "status", "state", "stale", "rule", "kind", "policy", "version", "x"]
 )
 
 
@@ -196,7 +196,7 @@ def test_an_outcome_depends_on_what_the_event_says() -> None:
     assert told("step.allowed", {"would_deny": True})["action_id"] == 3
     assert told("step.held")["status"] == "Pending"
     assert told("policy.bundle_stale", {"stale": False})["status_id"] == 1
-    assert told("effect.performed", {"operation": "file.write"})["api"]["operation"] == "file.write"
+    assert told("effect.performed", {"op": "file.write"})["api"]["operation"] == "file.write"
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,15 @@ def retention(log: Any, tmp_path: Path, **changes: Any) -> LogRetention:
     return LogRetention(log, tmp_path / "log", LogRetentionSettings(**settings), today, **fields)
 
 
+def copies(folder: Path) -> list[Path]:
+    return list(folder.glob("archive/*.jsonl"))
+
+
+def put(path: Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+
 def pruned(log: AuditLog) -> list[dict[str, Any]]:
     events = map(orjson.loads, log.read(log.first, 1_000))
     return [event["details"] for event in events if event["event_type"] == "audit.pruned"]
@@ -117,8 +126,7 @@ async def test_a_copy_that_is_not_what_was_sealed_prunes_nothing(tmp_path: Path)
     """Another file of that name in the archive: somebody has to look."""
     async with segmented(tmp_path / "log") as log:
         segment = prunable(tmp_path / "log")[0]
-        (tmp_path / "archive").mkdir()
-        (tmp_path / "archive" / segment.path.name).write_bytes(b"other")
+        put(tmp_path / "archive" / segment.path.name, b"other")
         with pytest.raises(StoreError) as refused:
             await retention(log, tmp_path).prune()
         assert refused.value.code == "audit.archive_mismatch"
@@ -133,7 +141,7 @@ async def test_a_segment_that_was_changed_is_neither_archived_nor_pruned(tmp_pat
         with pytest.raises((StoreError, AuditTamperedError, RecordError)):
             await retention(log, tmp_path).prune()
         assert log.first == 0
-    assert list(tmp_path.glob("archive/*.jsonl")) == []
+    assert copies(tmp_path) == []
 
 
 async def test_a_copy_that_is_there_already_is_good(tmp_path: Path) -> None:
