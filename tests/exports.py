@@ -120,5 +120,6 @@ def export(log: Any, sink: Any, directory: Path, **changes: Any) -> Export:
         "chance": lambda: 1.0,
         "events_max": 4,
         "first_seconds": 0.001,
+        "linger_seconds": 0.0,
     }
     return Export(ExportParts(**{**fields, **changes}))

@@ -55,6 +55,7 @@ class ExportParts:
     chance: Callable[[], float]
     events_max: int
     first_seconds: float = 1.0  # to wait after a first failure
+    linger_seconds: float = 1.0  # for company: a batch costs the disk that the log writes to some syncs
 
 
 class Export:
@@ -221,4 +222,6 @@ class Export:
         await self._log.durable(self._log.append(event, actor=_GATEWAY, target=target, details=details))
 
     async def _rest(self) -> None:
+        """Wait for an event, and for more of them; a stop cuts this short."""
         await self._log.covered(self._cursor.seq + 1 if self._cursor is not None else self._log.first)
+        await asyncio.sleep(self._parts.linger_seconds)

@@ -36,7 +36,8 @@ class AuditExportSection(Section):
     @field_validator("token_file", "ca_file")
     @classmethod
     def _are_of_a_url(cls, path: str, info: ValidationInfo) -> str:
-        if path and not info.data.get("url"):
+        given = info.data
+        if path and not given.get("url"):
             raise ValueError("goes with url only")
         return path
 
