@@ -1,4 +1,4 @@
-"""The `[audit]` section of the configuration: how the log is kept, who outside holds it to its word, and who is told."""
+"""The `[audit]` section of the configuration: how the log is kept, who holds it to its word, and who is told of it."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -145,6 +145,8 @@ ROWS: Final[Mapping[str, Row]] = {
         "Interrupt", "mission.recover", "mission", status=_failure, severity=Severity.MEDIUM
     ),
     EventType.MISSION_PRUNED: _done(_DELETE, "mission.prune", "missions"),
+    "mission.erased": _done(_DELETE, "mission.erase", "mission", severity=Severity.LOW),
+    "mission.erasure_ended": _done(_DELETE, "mission.erase", "mission"),
     # --- steps ---
     EventType.STEP_REFUSED: _refused(OTHER, "step.run", "step"),
     EventType.STEP_HELD: _other("Hold", "step.run", "step", status=_pending),
@@ -183,13 +185,14 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     # --- persons ---
     "subject.erased": _entity("user", _DELETE, severity=Severity.LOW),
+    "subject.erasure_ended": _entity("user", _DELETE),
     "subject.looked_up": _entity("user", _READ, severity=Severity.LOW),
     # --- the log ---
     EventType.DECISION_LOG_DROPPED: _log(OTHER, "Drop", Severity.HIGH, status=_failure),
     EventType.EXPORT_GAP: _log(3, severity=Severity.HIGH, status=_failure),
     EventType.EXPORT_STOPPED: _log(7, severity=Severity.CRITICAL, status=_failure),
-    "audit.witness_refused": _finding(Severity.CRITICAL, _observed, "log"),
-    "audit.anchor_refused": _finding(Severity.CRITICAL, _observed, "log"),
+    EventType.WITNESS_REFUSED: _finding(Severity.CRITICAL, _observed, "log"),
+    EventType.ANCHOR_REFUSED: _finding(Severity.CRITICAL, _observed, "log"),
     "audit.opened": _log(6),
     "audit.recovered": _log(8, severity=Severity.MEDIUM),
     "audit.heartbeat": _log(OTHER, "Heartbeat"),
