@@ -12,6 +12,7 @@ from engine.audit.errors import AuditUnwitnessedError
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
 from engine.values import JsonObject
+from gateway.auditing.exports import Exports
 from gateway.config import Config
 from gateway.constrained.holding import Holding
 from gateway.events import EventType
@@ -30,6 +31,7 @@ from gateway.wiring import (
     OBSERVERS_DRAIN_SECONDS,
     Workers,
     make_desk,
+    make_log_retention,
     make_server,
     make_stages,
     open_records,
@@ -54,6 +56,7 @@ class Gateway:
     desk: Desk
     audit: AuditLog
     anchoring: "Anchoring | None"  # how it stands with witnesses and anchors
+    exports: Exports
     sandbox: Fleet
     ruling: Ruling
     registry: Registry
@@ -108,13 +111,16 @@ async def running_gateway(
         await server.start(config.listen)
         retention = Retention(ground, days=rules.retention_days)
         workers.rulebook.follow(lambda rules: retention.adopt(rules.retention_days))
-        tasks = [asyncio.create_task(each) for each in (retention.run(), *workers.ruling.works())]
+        log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
+        works = (retention.run(), log_retention.run(), *workers.ruling.works())
+        tasks = [asyncio.create_task(each) for each in works]
         try:
             yield Gateway(
                 address=server.address,
                 desk=desk,
                 audit=records.audit,
                 anchoring=records.anchoring,
+                exports=records.exports,
                 sandbox=workers.sandbox,
                 ruling=workers.ruling,
                 registry=workers.registry,

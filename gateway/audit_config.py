@@ -1,18 +1,23 @@
-"""The `[audit]` section of the configuration: how the log is kept, and who outside holds it to its word."""
+"""The `[audit]` section of the configuration: how the log is kept, who holds it to its word, and who is told of it."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from engine.audit.writer import AuditLimits
 from gateway.anchoring.sections import AnchorSection, WitnessSection
 from gateway.anchoring.settings import AnchoringSettings
+from gateway.auditing.exports import ExportSettings
+from gateway.auditing.retention import LogRetentionSettings
+from gateway.auditing.sections import AuditExportSection
 from gateway.section import Section
 
 _MIB = 1024 * 1024
 _HOUR_SECONDS = 3_600
 _WITNESSES_MAX = 32  # their cosignatures and the log's own have to fit into the 64 of a note
+_EXPORTS_MAX = 8
 
 
 class AuditConfig(Section):
@@ -26,6 +31,10 @@ class AuditConfig(Section):
     witnesses_required: Annotated[int, Field(ge=1, le=_WITNESSES_MAX)] | None = None  # none: all of them
     witness_seconds_max: Annotated[float, Field(gt=0, le=3_600)] = 10.0
     anchors: Annotated[list[AnchorSection], Field(max_length=16)] = Field(default_factory=list)
+    exports: Annotated[list[AuditExportSection], Field(max_length=_EXPORTS_MAX)] = Field(default_factory=list)
+    exports_hold_days: Annotated[int, Field(ge=0, le=36_500)] = 30
+    archive: str = ""  # where segments go that retention takes out of the log
+    archive_discard: bool = False  # they go nowhere, and are lost
 
     @model_validator(mode="after")
     def _witnesses_fit(self) -> Self:
@@ -40,6 +49,27 @@ class AuditConfig(Section):
         if len(set(places)) < len(places):
             raise ValueError("two anchors are the same place")
         return self
+
+    @field_validator("exports")
+    @classmethod
+    def _exports_differ(cls, exports: list[AuditExportSection]) -> list[AuditExportSection]:
+        for what in ("name", "file"):
+            given = [value for value in (getattr(entry, what) for entry in exports) if value]
+            if len(set(given)) < len(given):
+                raise ValueError(f"two entries have the same {what}")
+        return exports
+
+    def export_settings(self, home: Path) -> tuple[ExportSettings, ...]:
+        """Return whom the log of a home is exported to."""
+        return tuple(entry.settings(home) for entry in self.exports)
+
+    def retention(self, home: Path) -> LogRetentionSettings:
+        """Return what happens to segments that are old enough."""
+        return LogRetentionSettings(
+            archive=home / self.archive if self.archive else None,
+            discard=self.archive_discard,
+            hold=timedelta(days=self.exports_hold_days),
+        )
 
     def limits(self) -> AuditLimits:
         """Return them as the log wants them."""

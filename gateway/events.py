@@ -69,6 +69,8 @@ class EventType(StrEnum):
     DECISION_LOG_DROPPED = "policy.decision_log_dropped"  # events that its collector will never get
     RPC_DENIED = "rpc.denied"
     LOG_READ = "audit.read"
+    EXPORT_GAP = "audit.export_gap"  # events that a SIEM will never get from here
+    EXPORT_STOPPED = "audit.export_stopped"  # its cursor is not of this log: somebody has to look
     LOG_REPLAYED = "audit.replayed"  # a mission was run again beside what is recorded of it, and this came of it
     WITNESS_REFUSED = "audit.witness_refused"  # a witness knows another history of this log
     ANCHOR_REFUSED = "audit.anchor_refused"  # a place of checkpoints holds one that this log does not lead to

@@ -31,6 +31,7 @@ from gateway.missions.retention import retention_days
 from gateway.placing import load_site_hooks, place, profile_of
 from gateway.policy.bundle import Bundle
 from gateway.policy.regorus_engine import RegorusEngine
+from gateway.policy_data.retention import log_days
 from gateway.policy_data.sections import check_policy_data
 from gateway.sandbox.hooks import builtin_hooks
 from gateway.sandbox.port import Sandbox
@@ -60,6 +61,7 @@ class Rules:
     effect_schemas: Mapping[str, ParameterSchema]
     levels: SecurityLevels
     retention_days: int
+    log_days: int | None
     commands: Mapping[str, CommandRule]
     secrets: Mapping[str, SecretRule]
     limits: LimitTable
@@ -139,6 +141,7 @@ def rules_of(bundle: Bundle, site: Site) -> Rules:
         constraints=rules_from(bundle.data),
         quota=quota_from(bundle.data),
         retention_days=retention_days(bundle.data),
+        log_days=log_days(bundle.data),
         commands=commands_from(bundle.data),
         secrets=secret_rules(bundle.data),
         limits=limit_table(bundle.data),
@@ -163,6 +166,7 @@ def refusals_of(bundle: Bundle, site: Site) -> Iterator[EngineError]:
         lambda: rules_from(data),
         lambda: quota_from(data),
         lambda: retention_days(data),
+        lambda: log_days(data),
         lambda: commands_from(data),
         lambda: secret_rules(data),
         lambda: limit_table(data),

@@ -72,10 +72,18 @@ class RulingParts:
 
 
 def checked_rules(bundle: Bundle, site: Site) -> Rules:
-    """Return a bundle's rules, unless they open commands on a kernel that cannot hold them: nothing allows that."""
+    """Return a bundle's rules, unless this gateway cannot do as they say.
+
+    They open commands on a kernel that cannot hold them, which nothing allows; or they prune a log that has no archive,
+    which only the configuration allows, by name.
+    """
     rules = rules_of(bundle, site)
     if rules.commands and (lacking := kernel.missing()):
         raise ConfigurationError(f"commands in data.gateway.config need {lacking}", code="config.kernel")
+    audit = site.config.audit
+    if rules.log_days is not None and not audit.archive and not audit.archive_discard:
+        message = "retention.log_days needs audit.archive in the configuration, or audit.archive_discard = true"
+        raise ConfigurationError(message, code="config.audit_archive")
     return rules
 
 

@@ -16,6 +16,8 @@ from engine.exclusive import ExclusiveKeys
 from engine.slots import MEMBERS_MAX, SharedSlots
 from gateway.admission import Admission
 from gateway.anchoring.settings import AnchoringSettings
+from gateway.auditing.exports import Exports
+from gateway.auditing.retention import LogRetention
 from gateway.bundles.bundles import Bundles
 from gateway.config import Config
 from gateway.consent import Consent
@@ -97,6 +99,7 @@ class Records:
 
     audit: AuditLog
     anchoring: "Anchoring | None"  # where witnesses or anchors are configured
+    exports: Exports
     store: Store
     workspaces: Workspaces
     verifier_key: str
@@ -188,6 +191,16 @@ async def open_records(stack: AsyncExitStack, home: Path, config: Config, clock:
     )
     stack.push_async_callback(audit.close)
     anchoring = _start_anchoring(stack, config.audit.anchoring(home), audit, clock)
+    exports = Exports.open(
+        audit,
+        home / AUDIT_FOLDER,
+        config.audit.export_settings(home),
+        log_name=signer.name,
+        clock=clock,
+        chance=SystemRandom().random,
+    )
+    stack.push_async_callback(exports.close)  # when all else has ended: what the stop records is delivered, too
+    exports.start()
     store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
     stack.push_async_callback(store.close)
     workspaces = Workspaces.open(home)
@@ -195,6 +208,7 @@ async def open_records(stack: AsyncExitStack, home: Path, config: Config, clock:
     return Records(
         audit=audit,
         anchoring=anchoring,
+        exports=exports,
         store=store,
         workspaces=workspaces,
         verifier_key=signer.verifier_key(),
@@ -214,6 +228,20 @@ def _start_anchoring(
     stack.push_async_callback(anchoring.close)
     anchoring.start()
     return anchoring
+
+
+def make_log_retention(home: Path, config: Config, rules: Rules, rulebook: Rulebook, records: Records) -> LogRetention:
+    """Return what takes old segments out of the log, as the bundle in force says."""
+    retention = LogRetention(
+        records.audit,
+        home / AUDIT_FOLDER,
+        config.audit.retention(home),
+        records.clock,
+        days=rules.log_days,
+        undelivered=lambda: records.exports.next_seq,
+    )
+    rulebook.follow(lambda rules: retention.adopt(rules.log_days))
+    return retention
 
 
 def make_server(

@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import approvals, audit, audit_replay, control, demo, home, keys, missions, plan, sanitize, secret
+from gateway.cli import (
+    approvals,
+    audit,
+    audit_ocsf,
+    audit_replay,
+    control,
+    demo,
+    home,
+    keys,
+    missions,
+    plan,
+    sanitize,
+    secret,
+)
 from gateway.cli.hook import app as hook_app
 from gateway.cli.policy import app as policy_app
 
@@ -51,6 +64,7 @@ app.command("approvals")(approvals.approvals)
 app.command("approve")(approvals.approve)
 app.command("sanitize")(sanitize.sanitize)
 audit.app.command("replay")(audit_replay.replay)
+audit.app.command("ocsf")(audit_ocsf.ocsf)
 app.add_typer(audit.app, name="audit")
 app.add_typer(hook_app.app, name="hook")
 app.add_typer(keys.app, name="keys")

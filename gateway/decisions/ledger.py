@@ -11,8 +11,8 @@ from engine.lru import LruCache
 from gateway.decisions.entry import Entry
 from gateway.decisions.events import KnownBundles, encoded, log_event, parse_document, result_of
 from gateway.decisions.keys import RecordKeys
-from gateway.decisions.log_file import LogFile
 from gateway.decisions.rows import Asked, Row, document_place, event_place, pack
+from gateway.delivery.line_file import LineFile
 from gateway.errors import StoreError
 
 OUTBOX_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -66,7 +66,7 @@ class Ledger:
     """Writes batches. It keeps no entry, only what it knows of the file."""
 
     def __init__(
-        self, keys: RecordKeys, bundles: KnownBundles, settings: LedgerSettings, log_file: LogFile | None = None
+        self, keys: RecordKeys, bundles: KnownBundles, settings: LedgerSettings, log_file: LineFile | None = None
     ) -> None:
         self._keys = keys
         self._bundles = bundles

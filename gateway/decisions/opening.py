@@ -16,9 +16,9 @@ from gateway.decisions.drops import Drops
 from gateway.decisions.events import KnownBundles
 from gateway.decisions.keys import RecordKeys
 from gateway.decisions.ledger import OUTBOX_BYTES_MAX, Ledger, LedgerSettings, Recording
-from gateway.decisions.log_file import LogFile
 from gateway.decisions.recorded import RecordedPolicy
 from gateway.decisions.recorder import Recorder
+from gateway.delivery.line_file import LineFile, Names
 from gateway.events import Audit
 from gateway.policy.engine import PolicyEngine
 from gateway.store.opening import lock
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.decisions.shipper import Shipper
 
 _APP: Final = "missiongate"
+_FILE: Final = Names(what="the decision log", configured="config.decision_log", fault="decisions.log_file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ async def decision_records(
         stack.callback(keys.wipe)
         log_file = None
         if settings.log_file is not None:
-            log_file = LogFile(settings.log_file)
+            log_file = LineFile(settings.log_file, _FILE)
             stack.callback(log_file.close)
         bundles, drops = KnownBundles(), Drops(audit, clock)
         labels = {"app": _APP, "id": str(uuid4()), "version": metadata.version(_APP), **settings.labels}
@@ -114,7 +115,7 @@ async def decision_records(
         if settings.log_url:
             from gateway.decisions.shipper import Shipper  # noqa: PLC0415 - a client of HTTP takes 200 ms to import
 
-            shipper = Shipper(recorder, ledger, drops, settings.log_url, token_file=settings.log_token_file)
+            shipper = Shipper(recorder, ledger, drops, settings.log_url, clock, token_file=settings.log_token_file)
             await stack.enter_async_context(shipper)
         yield DecisionRecords(bundles=bundles, recorder=recorder, drops=drops, shipper=shipper, clock=clock)
 

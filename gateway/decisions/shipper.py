@@ -6,33 +6,24 @@ Source: openpolicyagent.org/docs/management-decision-logs, Decision Log Service 
 """
 
 import asyncio
-import gzip
-import logging
-import re
 from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
-from ipaddress import ip_address
 from pathlib import Path
+from secrets import SystemRandom
 from typing import Final, Self
-from urllib.parse import urlsplit
 
-import aiohttp
-
+from engine.clock import Clock
 from gateway.decisions.drops import Drops
 from gateway.decisions.ledger import Ledger, Page
 from gateway.decisions.recorder import Recorder
-from gateway.errors import ConfigurationError, SecretError
-from gateway.vault.master import read_private
+from gateway.delivery.collector import TIMEOUT_SECONDS, Answer, Collector, Names
+from gateway.delivery.pump import NotTakenError, Pump
 
 EVENTS_MAX: Final = 1_000  # of one request
 BYTES_MAX: Final = 1024 * 1024  # of one request, before it is compressed; one event may be larger
-_URL: Final = re.compile(r"https?://[^\s?#@/][^\s?#@]*/logs")
-_TIMEOUT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 1.0
-_BACKOFF_SECONDS_MAX: Final = 60.0
-
-_LOG: Final = logging.getLogger(__name__)
+_NAMES: Final = Names(section="policy.decisions.log", code="config.decision_log")
 
 
 class Shipper:
@@ -44,9 +35,10 @@ class Shipper:
         ledger: Ledger,
         drops: Drops,
         url: str,
+        clock: Clock,
         *,
         token_file: Path | None = None,
-        timeout_seconds: float = _TIMEOUT_SECONDS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
         """Prepare; `async with` begins.
@@ -56,6 +48,7 @@ class Shipper:
             ledger: opens what is in it.
             drops: hears of events that no request can hold, or that were damaged.
             url: of the collector, without `/logs`.
+            clock: to which dates that the collector gives are compared.
             token_file: a bearer token, read for every request.
             timeout_seconds: of a request.
             look_seconds: between two looks at an outbox that was empty, and after a first failure.
@@ -63,14 +56,23 @@ class Shipper:
         self._recorder = recorder
         self._ledger = ledger
         self._drops = drops
-        self._url = url.rstrip("/") + "/logs"
-        self._token_file = token_file
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._look_seconds = look_seconds
+        self._collector = Collector(
+            url.rstrip("/") + "/logs", _NAMES, clock, token_file=token_file, timeout_seconds=timeout_seconds
+        )
+        self._pump = Pump(
+            "the collector of the decision log",
+            self._deliver,
+            partial(asyncio.sleep, look_seconds),
+            chance=SystemRandom().random,
+            first_seconds=look_seconds,
+        )
         self._events_max = EVENTS_MAX
-        self._task: asyncio.Task[None] | None = None
-        self.failing = ""  # why the last request was not taken
         self.delivered = 0
+
+    @property
+    def failing(self) -> str:
+        """Why the last request was not taken."""
+        return self._pump.failing
 
     async def __aenter__(self) -> Self:
         """Begin to deliver.
@@ -79,40 +81,16 @@ class Shipper:
             ConfigurationError: `config.decision_log`, the URL is none of a collector, the token cannot be read, or
                 would cross a network in the clear.
         """
-        if _URL.fullmatch(self._url) is None:
-            message = "policy.decisions.log.url must begin with http:// or https://, and have no query"
-            raise ConfigurationError(message, code="config.decision_log")
-        if self._token_file is not None and not _protected(self._url):
-            message = (
-                "policy.decisions.log.token_file: a token is sent over https, or to this machine, and not otherwise"
-            )
-            raise ConfigurationError(message, code="config.decision_log")
-        self._headers()
-        self._task = asyncio.create_task(self._deliver_always())
+        self._collector.check()
+        self._pump.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop; what was not delivered waits for the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._pump.stop()
+        await self._collector.close()
 
-    async def _deliver_always(self) -> None:
-        wait = self._look_seconds
-        async with aiohttp.ClientSession(timeout=self._timeout) as session:
-            while True:
-                try:
-                    more = await self._deliver(session)
-                except Exception as error:  # noqa: BLE001 - whatever it was, the events wait and are tried again
-                    self._failed(f"{type(error).__name__}: {error}")
-                    await asyncio.sleep(wait)
-                    wait = min(2 * wait, _BACKOFF_SECONDS_MAX)
-                    continue
-                wait = self._look_seconds
-                if not more:
-                    await asyncio.sleep(wait)
-
-    async def _deliver(self, session: aiohttp.ClientSession) -> bool:
+    async def _deliver(self) -> bool:
         """Deliver one page; return whether there may be more.
 
         Raises:
@@ -123,19 +101,16 @@ class Shipper:
         if not page.upto:
             return False
         if page.events:
-            status = await self._post(session, page.events)
-            if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            answer = await self._post(page.events)
+            if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 await self._too_large(page)
                 return True
-            if status // 100 != HTTPStatus.OK // 100:
-                raise ConfigurationError(f"the collector answers {status}", code="decisions.collector")
+            if not answer.taken:
+                raise NotTakenError(f"the collector answers {answer.status}", answer.retry_after_seconds)
         self._drops.count(page.unreadable)  # first: rather told twice than not at all
         await self._recorder.run(partial(self._ledger.delivered, upto=page.upto))
         self._events_max = min(2 * self._events_max, EVENTS_MAX)
         self.delivered += len(page.events)
-        if self.failing:
-            _LOG.warning("the collector of the decision log takes events again")
-            self.failing = ""
         return True
 
     async def _too_large(self, page: Page) -> None:
@@ -146,31 +121,5 @@ class Shipper:
         self._drops.count(len(page.events) + page.unreadable)
         await self._recorder.run(partial(self._ledger.delivered, upto=page.upto))
 
-    async def _post(self, session: aiohttp.ClientSession, events: Sequence[bytes]) -> int:
-        body = await asyncio.to_thread(gzip.compress, b"[" + b",".join(events) + b"]", 6)
-        async with session.post(self._url, data=body, headers=self._headers(), allow_redirects=False) as response:
-            return response.status
-
-    def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-        if self._token_file is not None:
-            try:
-                headers["Authorization"] = f"Bearer {read_private(self._token_file).decode('ascii').strip()}"
-            except (SecretError, UnicodeDecodeError) as error:
-                message = f"the token of the decision log's collector: {error}"
-                raise ConfigurationError(message, code="config.decision_log") from error
-        return headers
-
-    def _failed(self, why: str) -> None:
-        if why != self.failing:
-            _LOG.warning("the collector of the decision log takes nothing, and events wait: %s", why)
-        self.failing = why
-
-
-def _protected(url: str) -> bool:
-    """Return whether nobody can read on its way what is sent there."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme == "https" or parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False
+    async def _post(self, events: Sequence[bytes]) -> Answer:
+        return await self._collector.post(b"[" + b",".join(events) + b"]", "application/json")

@@ -252,7 +252,7 @@ async def test_a_token_crosses_no_network_in_the_clear(home: Home, url: str, *, 
     token.chmod(0o600)
     async with home.open() as records:
         ledger = records.recorder._ledger
-        shipper = shipping.Shipper(records.recorder, ledger, records.drops, url, token_file=token)
+        shipper = shipping.Shipper(records.recorder, ledger, records.drops, url, SystemClock(), token_file=token)
         if taken:
             async with shipper:
                 assert shipper.failing == ""
@@ -269,7 +269,7 @@ async def test_a_token_crosses_no_network_in_the_clear(home: Home, url: str, *, 
 async def test_an_url_that_is_none_is_told_at_the_start(home: Home, url: str) -> None:
     """Also one with a password in it: that would be told wherever the URL is."""
     async with home.open() as records:
-        shipper = shipping.Shipper(records.recorder, records.recorder._ledger, records.drops, url)
+        shipper = shipping.Shipper(records.recorder, records.recorder._ledger, records.drops, url, SystemClock())
         with pytest.raises(ConfigurationError) as refused:
             await shipper.__aenter__()
     assert refused.value.code == "config.decision_log"

@@ -1,32 +1,60 @@
-"""The decision log as a file: one JSON object a line, rotated by size; only its owner can read it.
+"""A log in a file: one JSON object a line, rotated by size; only its owner can read it.
 
-decisions.ndjson, decisions.ndjson.1 (the one before), … decisions.ndjson.N (the oldest that is kept)
+NAME, NAME.1 (the one before), … NAME.N (the oldest that is kept)
 """
 
 import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import ConfigurationError, StoreError
+from gateway.vault.master import sync_directory
 
 SIZE_BYTES_MAX: Final = 64 * 1024 * 1024
 KEPT_MAX: Final = 8  # files beside the current one
 _TAIL_BYTES: Final = 65_536
 
 
-class LogFile:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What a file is called where something is wrong with it."""
+
+    what: str  # "the decision log"
+    configured: str  # code of a file that cannot be used
+    fault: str  # code of a write that failed
+
+
+class LineFile:
     """Appends whole lines; a write that fails leaves none of them, or a part of one."""
 
-    def __init__(self, path: Path, *, size_bytes_max: int = SIZE_BYTES_MAX, kept_max: int = KEPT_MAX) -> None:
+    def __init__(
+        self,
+        path: Path,
+        names: Names,
+        *,
+        synced: bool = False,
+        size_bytes_max: int = SIZE_BYTES_MAX,
+        kept_max: int = KEPT_MAX,
+    ) -> None:
         """Open the file, and cut off the torn line that a process which was killed has left.
 
+        Args:
+            path: of the newest file.
+            names: what the file is, for errors.
+            synced: lines are on the disk, under the file's own name, when `append` returns.
+            size_bytes_max: a file that would have more is put aside.
+            kept_max: files beside the newest.
+
         Raises:
-            ConfigurationError: `config.decision_log`, it cannot be written, is no regular file, or open to others.
+            ConfigurationError: `names.configured`, it cannot be written, is no regular file, or open to others.
         """
         self._path = path
+        self._names = names
+        self._synced = synced
         self._size_bytes_max = size_bytes_max
         self._kept_max = kept_max
         try:
@@ -35,16 +63,18 @@ class LogFile:
             if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) & 0o077:
                 os.close(self._descriptor)
                 message = f"{path}: must be a regular file that only its owner can read (chmod 600)"
-                raise ConfigurationError(message, code="config.decision_log")
+                raise ConfigurationError(message, code=names.configured)
             self._size = _without_torn_line(self._descriptor, status.st_size)
+            if synced:
+                sync_directory(path.parent)
         except OSError as error:
-            raise ConfigurationError(f"{path}: {error.strerror}", code="config.decision_log") from error
+            raise ConfigurationError(f"{path}: {error.strerror}", code=names.configured) from error
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Append lines, none of which has a line feed in it.
 
         Raises:
-            StoreError: `decisions.log_file`; the file is as it was.
+            StoreError: `names.fault`; the file is as it was, or has whole lines more.
         """
         data = b"".join(line + b"\n" for line in lines)
         try:
@@ -53,11 +83,13 @@ class LogFile:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
+            if self._synced:
+                os.fdatasync(self._descriptor)
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
-            message = f"the decision log {self._path}: {error.strerror}"
-            raise StoreError(message, code="decisions.log_file") from error
+            message = f"{self._names.what} {self._path}: {error.strerror}"
+            raise StoreError(message, code=self._names.fault) from error
         self._size += len(data)
 
     def close(self) -> None:
@@ -78,6 +110,8 @@ class LogFile:
         opened = self._open()
         os.close(self._descriptor)
         self._descriptor, self._size = opened, 0
+        if self._synced:
+            sync_directory(self._path.parent)
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway.decisions.log_file import LogFile
+from gateway.delivery.line_file import LineFile, Names
 from gateway.errors import ConfigurationError, StoreError
+
+NAMES = Names(what="the decision log", configured="config.decision_log", fault="decisions.log_file")
 
 
 def test_lines_are_appended_and_survive_a_restart(tmp_path: Path) -> None:
     """Mode 0600; what was there stays."""
     path = tmp_path / "log.ndjson"
     for line in (b"1", b"2"):
-        log = LogFile(path)
+        log = LineFile(path, NAMES)
         log.append([line])
         log.close()
     assert path.read_bytes() == b"1\n2\n"
@@ -28,7 +30,7 @@ def test_a_torn_line_is_cut_off(tmp_path: Path, found: bytes, left: bytes) -> No
     path = tmp_path / "log.ndjson"
     path.write_bytes(found)
     path.chmod(0o600)
-    log = LogFile(path)
+    log = LineFile(path, NAMES)
     log.append([b"n"])
     log.close()
     assert path.read_bytes() == left + b"n\n"
@@ -37,7 +39,7 @@ def test_a_torn_line_is_cut_off(tmp_path: Path, found: bytes, left: bytes) -> No
 def test_it_is_rotated_by_size(tmp_path: Path) -> None:
     """The newest lines are in the file itself, older ones behind numbers, and the oldest go."""
     path = tmp_path / "log.ndjson"
-    log = LogFile(path, size_bytes_max=10, kept_max=2)
+    log = LineFile(path, NAMES, size_bytes_max=10, kept_max=2)
     for number in range(8):
         log.append([b"%04d" % number])
     log.close()
@@ -52,7 +54,7 @@ def test_it_is_rotated_by_size(tmp_path: Path) -> None:
 
 def test_nothing_but_the_current_file_may_be_kept(tmp_path: Path) -> None:
     """With no place for an older one it is unlinked."""
-    log = LogFile(tmp_path / "log.ndjson", size_bytes_max=4, kept_max=0)
+    log = LineFile(tmp_path / "log.ndjson", NAMES, size_bytes_max=4, kept_max=0)
     log.append([b"one"])
     log.append([b"two"])
     log.close()
@@ -62,7 +64,7 @@ def test_nothing_but_the_current_file_may_be_kept(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_nothing_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of it was written, then the disk was full: it is cut off again, and the next write is whole."""
     path = tmp_path / "log.ndjson"
-    log = LogFile(path)
+    log = LineFile(path, NAMES)
     log.append([b"first"])
     real, calls = os.write, []
 
@@ -87,7 +89,7 @@ def test_a_write_that_fails_leaves_nothing_of_itself(tmp_path: Path, monkeypatch
 def test_a_rotation_that_failed_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
     """No new file could be opened, many times: no older one is lost by that, and then the line is taken."""
     path = tmp_path / "log.ndjson"
-    log = LogFile(path, size_bytes_max=4, kept_max=kept)
+    log = LineFile(path, NAMES, size_bytes_max=4, kept_max=kept)
     for line in (b"one", b"two", b"six"):
         log.append([line])
 
@@ -109,7 +111,7 @@ def test_a_rotation_that_failed_is_gone_on_with(tmp_path: Path, monkeypatch: pyt
 def test_a_file_that_somebody_has_moved_away_is_begun_anew(tmp_path: Path) -> None:
     """Another program that rotates logs stops no decision."""
     path = tmp_path / "log.ndjson"
-    log = LogFile(path, size_bytes_max=4)
+    log = LineFile(path, NAMES, size_bytes_max=4)
     log.append([b"one"])
     path.replace(tmp_path / "elsewhere")
     log.append([b"two"])
@@ -126,6 +128,6 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "target")
     for path in (loose, link, tmp_path, tmp_path / "none" / "log"):
         with pytest.raises(ConfigurationError) as refused:
-            LogFile(path)
+            LineFile(path, NAMES)
         assert refused.value.code == "config.decision_log"
     assert not (tmp_path / "target").exists()

@@ -1,0 +1,1 @@
+"""Reading the audit log: what its lines are about, an index of that, and queries over both."""

@@ -1,0 +1,1 @@
+"""How lines get out of the gateway: into a file that is rotated, or to a collector, again until they are taken."""
