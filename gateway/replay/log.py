@@ -20,9 +20,9 @@ def read_trace(directory: Path, verifier_key: str, mission_id: str) -> tuple[Ver
     trace = MissionTrace(mission_id)
     name = mission_id.encode("utf-8", "surrogateescape")
 
-    def witness(lines: Sequence[bytes]) -> None:
+    def on_lines(lines: Sequence[bytes]) -> None:
         for line in lines:
             if name in line or _STARTED in line:
                 trace.take(LogEvent.of_line(line))
 
-    return verify_log(directory, verifier_key, witness=witness), trace
+    return verify_log(directory, verifier_key, on_lines=on_lines), trace

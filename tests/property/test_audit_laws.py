@@ -140,13 +140,13 @@ def test_a_signed_checkpoint_opens_under_its_key_only(size: int, root: bytes, se
     head = Checkpoint(origin=SIGNER.name, size=size, root=root)
     note = sign_checkpoint(head, SIGNER, VerifierKey.parse(VKEY))
     assert open_checkpoint(note, VerifierKey.parse(VKEY)) == head
-    assert (read_head(note, read_key(VKEY)).size, read_head(note, read_key(VKEY)).root) == (size, root)
+    assert (read_head(note, [read_key(VKEY)]).size, read_head(note, [read_key(VKEY)]).root) == (size, root)
     other = Ed25519Signer(SIGNER.name, seed).verifier_key()
     if other != VKEY:
         with pytest.raises(CheckpointError):
             open_checkpoint(note, VerifierKey.parse(other))
         with pytest.raises(NoteError):
-            read_head(note, read_key(other))
+            read_head(note, [read_key(other)])
 
 
 @given(events)

@@ -1,4 +1,4 @@
-"""The verifier's reading of segment files: bounded memory, lines split on LF and nothing else."""
+"""The verifier's reading of a log's folders: bounded memory, lines split on LF and nothing else."""
 
 import re
 from collections.abc import Iterator
@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from engine.audit.verify.line import LINE_BYTES_MAX
+from engine.audit.verify.verdict import Verdict
 
-_NAME: Final = re.compile(r"(\d{20})\.jsonl", re.ASCII)
 _CHUNK_BYTES: Final = 1024 * 1024
-
-
-class SegmentsError(ValueError):
-    """The folder of segments is not what a log has; the text says why."""
+_FILES_MAX: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +20,62 @@ class SegmentFile:
     first_seq: int
     path: Path
     size_bytes: int
+    archived: bool = False
+
+    @property
+    def name(self) -> str:
+        """The file as a report names it."""
+        return f"{'archive' if self.archived else 'segments'}/{self.path.name}"
 
 
-def find_segments(directory: Path) -> list[SegmentFile]:
-    """Return the segment files in order.
+def find_segments(directory: Path, *, archived: bool = False) -> list[SegmentFile]:
+    """Return the segment files of a log, or of an archive, in order; none where the folder is missing.
+
+    An archive has them in `segments/`, as a log has, or is itself that folder, whatever else is in it.
 
     Raises:
-        SegmentsError: there is something else in the folder.
+        Verdict: `log.malformed`, there is something else in the folder.
         OSError: it cannot be read.
     """
-    files = []
-    for path in sorted((directory / "segments").iterdir(), key=lambda path: path.name):
-        match = _NAME.fullmatch(path.name)
-        if match is None or path.is_symlink() or not path.is_file():
-            raise SegmentsError(f"segments/{path.name} is no segment")
-        files.append(SegmentFile(int(match[1]), path, path.stat().st_size))
+    folder = directory / "segments"
+    if archived and not folder.is_dir():
+        folder = directory
+    found = numbered(folder, "jsonl", strict=not archived)
+    return [SegmentFile(seq, path, path.stat().st_size, archived) for seq, path in found.items()]
+
+
+def numbered(folder: Path, extension: str, *, strict: bool = True) -> dict[int, Path]:
+    """Return the files `<20 digits>.<extension>` of a folder by their number, in order; none where it is missing.
+
+    Files on their way (`*.tmp`) are passed over, but not in `segments/`, whose files are never renamed.
+
+    Raises:
+        Verdict: `log.malformed`: there is anything else, and `strict`.
+        OSError: it cannot be read.
+    """
+    if not folder.exists():
+        return {}
+    pattern = re.compile(r"(\d{20})\." + re.escape(extension), re.ASCII)
+    files: dict[int, Path] = {}
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        match = pattern.fullmatch(path.name)
+        if match is not None and not path.is_symlink() and path.is_file():
+            files[int(match[1])] = path
+        elif strict and (not path.name.endswith(".tmp") or extension == "jsonl"):
+            raise Verdict("log.malformed", f"{folder.name}/{path.name} does not belong there")
+        if len(files) > _FILES_MAX:
+            raise Verdict("log.malformed", f"{folder.name} has more than {_FILES_MAX} files")
     return files
+
+
+def read_bounded(path: Path, bytes_max: int) -> bytes:
+    """Return a file's content, or one byte more than the most that it may have.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return file.read(bytes_max + 1)
 
 
 def line_chunks(path: Path) -> Iterator[tuple[list[bytes], bytes]]:

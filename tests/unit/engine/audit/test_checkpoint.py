@@ -25,7 +25,7 @@ def accepted_by_writer(raw: bytes) -> bool:
 
 def accepted_by_verifier(raw: bytes) -> bool:
     try:
-        read_head(raw, read_key(VKEY))
+        read_head(raw, [read_key(VKEY)])
     except NoteError:
         return False
     return True
@@ -45,7 +45,7 @@ def test_the_verifier_knows_the_signature_of_the_standard() -> None:
     """The verifier takes the example's signature as good too, and refuses it only for being no checkpoint."""
     example: Any = vectors("note/c2sp_signed_note_example.json")
     with pytest.raises(NoteError) as refused:
-        read_head(example["msg"].encode(), read_key(example["vkey"]))
+        read_head(example["msg"].encode(), [read_key(example["vkey"])])
     assert str(refused.value) == "the signed text is no checkpoint"
 
 

@@ -40,7 +40,7 @@ def test_a_witness_sees_the_covered_lines_in_order_and_no_others(tmp_path: Path)
     with segment.open("ab") as file:
         file.write(lines[-1] + b"\n")
     seen: list[bytes] = []
-    assert verify_log(directory, VKEY, witness=seen.extend).ok
+    assert verify_log(directory, VKEY, on_lines=seen.extend).ok
     assert seen == lines
 
 
