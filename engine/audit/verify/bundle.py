@@ -22,6 +22,7 @@ from engine.audit.verify.segments import numbered, read_bounded
 from engine.audit.verify.verdict import Verdict
 from engine.audit.verify.witness import read_quorum
 
+MANIFEST: Final = "manifest.json"
 FORMAT: Final = "missiongate audit bundle v1"
 EVENTS_MAX: Final = 100_000
 _MANIFEST_BYTES_MAX: Final = 65_536
@@ -85,7 +86,7 @@ def verify_bundle(
 
 def _verify(signed: Signed, directory: Path, outside: Sequence[bytes]) -> _Manifest:
     # (1) What the bundle says of itself.
-    manifest = _read_manifest(directory / "manifest.json")
+    manifest = _read_manifest(directory / MANIFEST)
     # (2) The chain of keys, and the checkpoint: signed by a key of the chain, and by the witnesses that are asked for.
     notes = {seq: read_bounded(path, NOTE_BYTES_MAX) for seq, path in numbered(directory / "rotations", "note").items()}
     signed.chain = read_chain(signed.key, notes)

@@ -28,6 +28,7 @@ class Signed:
     events: int = 0
     complete: bool | None = None
     newest_event: str | None = None
+    outside_size: int | None = None
 
     def read(self, note: bytes, outside: Sequence[bytes]) -> Head:
         """Read the checkpoint, signed by the key of its time; hold it against those from outside, ask the witnesses.
@@ -60,6 +61,7 @@ class Signed:
             )
         if outside.root != head.root:
             raise Verdict("outside.fork", "the outside checkpoint has another root at the same size")
+        self.outside_size = outside.size
 
     def report(self, code: str, message: str, bad: BadEvent | None = None) -> VerificationReport:
         """Return the verdict."""
@@ -76,6 +78,7 @@ class Signed:
             checkpoint_size=head.size if head is not None else 0,
             root_hash=b64encode(head.root).decode() if head is not None else "",
             first_bad=bad,
+            outside_size=self.outside_size if good else None,
             witnessed_size=seen.head.size if good and seen is not None else None,
             witnessed_at=seen.at if good and seen is not None else None,
             witnesses=tuple(key.label for key in seen.witnesses) if good and seen is not None else (),

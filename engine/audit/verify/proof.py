@@ -13,6 +13,7 @@ from typing import Final
 
 from engine.audit.verify.note import HASH_BYTES, NOTE_BYTES_MAX
 
+PROOF_SUFFIX: Final = ".tlog-proof"
 PROOF_BYTES_MAX: Final = 2 * NOTE_BYTES_MAX
 PATH_HASHES_MAX: Final = 63  # a tree has fewer than 2⁶³ leaves
 _HASH: Final = rb"[A-Za-z0-9+/]{43}=\n"

@@ -90,4 +90,4 @@ def check_fresh(newest: str, oldest: datetime | None) -> None:
         Verdict: `log.stale`.
     """
     if oldest is not None and (not newest or datetime.fromisoformat(newest) < oldest):
-        raise Verdict("log.stale", f"the newest signed event is of {newest or 'no time at all'}: the log has ended")
+        raise Verdict("log.stale", f"the newest signed event is of {newest or 'no time at all'}, which is too old")
