@@ -102,9 +102,8 @@ def _verify(signed: Signed, directory: Path, outside: Sequence[bytes]) -> _Manif
         if path is None:
             raise Verdict("bundle.mismatch", f"line {number} of events.jsonl has no proof")
         proof = read_bounded(path, PROOF_BYTES_MAX)
-        seqs.append(check_event(signed, lines, proof, line, ("events.jsonl", number), checkpoint=note))
-        if seqs[-1] != named:
-            raise Verdict("bundle.mismatch", f"proofs/{path.name} is of event {seqs[-1]}")
+        where = ("events.jsonl", number)
+        seqs.append(check_event(signed, lines, proof, line, where, named=named, checkpoint=note))
         digest.update(line + b"\n")
     if next(proofs, None) is not None:
         raise Verdict("bundle.mismatch", f"there are more proofs than the {len(seqs)} events")

@@ -131,6 +131,7 @@ def check_event(
     line: bytes,
     where: tuple[str, int],
     *,
+    named: int | None = None,
     checkpoint: bytes | None = None,
     outside: Sequence[bytes] = (),
 ) -> int:
@@ -142,16 +143,20 @@ def check_event(
         proof: content of the `.tlog-proof`.
         line: without LF.
         where: the file and the line in it, for a report.
+        named: the seq that the proof is filed under, if it is.
         checkpoint: what the proof's checkpoint has to be, byte for byte; it was read into `signed`.
         outside: checkpoints from outside, where `checkpoint` is None.
 
     Raises:
-        Verdict: `proof.malformed`, `proof.checkpoint`, `proof.wrong`, `event.bad`, and those of `Signed.read`.
+        Verdict: `proof.malformed`, `proof.checkpoint`, `proof.wrong`, `bundle.mismatch`, `event.bad`, and those of
+            `Signed.read`.
     """
     try:
         told = read_proof(proof)
     except ProofError as error:
         raise Verdict("proof.malformed", f"the proof of {where[0]}, line {where[1]}: {error}") from None
+    if named not in {None, told.index}:
+        raise Verdict("bundle.mismatch", f"the proof of event {told.index} is filed under {named}")
     if checkpoint is None:
         head = signed.read(told.checkpoint, outside)
     elif told.checkpoint != checkpoint or signed.head is None:
