@@ -5,14 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from engine.audit.export import ExportedEvent, Selection, write_bundle
 from engine.audit.keys import Ed25519Signer
 from engine.audit.log import AuditLog
 from engine.clock import SystemClock
+from tests.adversarial.audit_attacks import WITNESSES
+from tests.adversarial.audit_attacks import log as attack_log
+from tests.audit_segments import NEW, OLD, inclusion_path, leaf
 from tests.cli_runner import run
 
 REPORT_KEYS = {
-    "ok", "code", "message", "origin", "events", "checkpoint_size", "root_hash", "first_bad", "outside_size",
-    "uncovered_lines", "uncovered_bytes",
+    "ok", "code", "message", "target", "origin", "signed_by", "rotations", "events", "checkpoint_size", "root_hash",
+    "first_bad", "outside_size", "witnessed_size", "witnessed_at", "witnesses", "newest_event", "pruned_events",
+    "archived_events", "complete", "uncovered_lines", "uncovered_bytes",
 }  # fmt: skip
 
 
@@ -109,3 +114,119 @@ async def test_a_checkpoint_that_cannot_be_read_is_2(log: Path) -> None:
     )
     assert done.code == 2
     assert done.json["errors"][0]["code"] == "audit.unreadable"
+
+
+@pytest.fixture
+def attacked(tmp_path: Path) -> Path:
+    """The log of the attacks: pruned, its key changed, cosigned by witnesses; its keys lie beside."""
+    (tmp_path / "new.vkey").write_text(NEW.verifier_key() + "\n")
+    for number, witness in enumerate(WITNESSES):
+        (tmp_path / f"{number}.vkey").write_text(witness.vkey + "\n")
+    return attack_log().write(tmp_path / "log")
+
+
+def test_witnesses_archive_and_age_are_told(attacked: Path) -> None:
+    """What was asked for and found stands in the text, and what could not have been seen does too."""
+    base = ("audit", "verify", attacked, "--key", attacked.parent / "new.vkey")
+    plain = run(*base, width=400)
+    assert plain.code == 0
+    assert "would not show" in plain.out
+    assert "--witness" in plain.out
+    assert "10 of them pruned" in plain.out
+    witnesses = [word for number in range(3) for word in ("--witness", attacked.parent / f"{number}.vkey")]
+    full = run(*base, *witnesses, "--witnesses-required", 2, "--archive", attacked / "archive", width=400)
+    assert full.code == 0
+    assert "the first 39 events" in full.out
+    assert "10 of them in the archive" in full.out
+    assert "events from 39 on" in full.out
+    done = run(*base, *witnesses, "--witnesses-required", 2, "-o", "json")
+    assert (done.json["witnessed_size"], len(done.json["witnesses"])) == (39, 3)
+    assert [rotation["seq"] for rotation in done.json["rotations"]] == [14]
+    (attacked / "witnessed").unlink()
+    assert run(*base, *witnesses, "-o", "json").json["code"] == "witness.missing"
+    stale = run(*base, "--fresh-within", 60, "-o", "json")
+    assert (stale.code, stale.json["code"]) == (1, "log.stale")
+
+
+def test_a_checkpoint_may_come_from_several_places(attacked: Path) -> None:
+    """Each of them has to be of this log."""
+    base = ("audit", "verify", attacked, "--key", attacked.parent / "new.vkey")
+    for name, checkpoint in (("old", attack_log().checkpoint(20)), ("fork", attack_log(forged_from=3).checkpoint(30))):
+        (attacked.parent / name).write_bytes(checkpoint)
+    good = run(*base, "--checkpoint", attacked.parent / "old", "--checkpoint", attacked / "checkpoint", "-o", "json")
+    assert (good.code, good.json["outside_size"]) == (0, 40)
+    both = run(*base, "--checkpoint", attacked.parent / "old", "--checkpoint", attacked.parent / "fork", "-o", "json")
+    assert (both.code, both.json["code"]) == (1, "outside.fork")
+
+
+@pytest.fixture
+def taken(attacked: Path) -> Path:
+    """A bundle from that log: events 10 to 19."""
+    world = attack_log()
+    leaves = [leaf(line) for line in world.lines]
+    selection = Selection(
+        events=[
+            ExportedEvent(seq=seq, line=world.lines[seq], path=tuple(inclusion_path(seq, leaves)))
+            for seq in range(10, 20)
+        ],
+        checkpoint=world.files["checkpoint"],
+        vkey=NEW.verifier_key(),
+        filter_text="",
+        first=10,
+        end=20,
+        complete=True,
+        created=SystemClock().now(),
+        rotations={14: world.files[f"rotations/{14:020d}.note"]},
+    )
+    return write_bundle(attacked.parent / "bundle", selection).directory
+
+
+def test_a_bundle_is_verified(taken: Path) -> None:
+    """Also by whoever knows the log's first key only; a changed event is 1 and named."""
+    for key in (NEW, OLD):
+        done = run("audit", "verify", taken, "--key", key.verifier_key(), "-o", "json")
+        assert (done.code, done.json["target"], done.json["events"], done.json["complete"]) == (0, "bundle", 10, True)
+    assert "all events from 10 to 19" in run("audit", "verify", taken, "--key", NEW.verifier_key()).out
+    lines = (taken / "events.jsonl").read_bytes()
+    (taken / "events.jsonl").write_bytes(lines.replace(b"worker-13", b"worker-14"))
+    done = run("audit", "verify", taken, "--key", NEW.verifier_key(), "-o", "json")
+    assert (done.code, done.json["first_bad"]["seq"]) == (1, 13)
+
+
+def test_a_proof_is_verified_with_its_line(taken: Path) -> None:
+    """By the newest key, or by an earlier one and the rotations; without the line there is nothing to verify."""
+    proof = taken / "proofs" / f"{13:020d}.tlog-proof"
+    event = taken.parent / "event"
+    event.write_bytes((taken / "events.jsonl").read_bytes().splitlines(keepends=True)[3])
+    assert run("audit", "verify", proof, "--event", event, "--key", NEW.verifier_key()).code == 0
+    assert run("audit", "verify", proof, "--event", event, "--key", OLD.verifier_key()).code == 1
+    rotations = ("--rotations", taken / "rotations")
+    done = run("audit", "verify", proof, "--event", event, "--key", OLD.verifier_key(), *rotations, "-o", "json")
+    assert (done.code, done.json["target"]) == (0, "proof")
+    without = run("audit", "verify", proof, "--key", NEW.verifier_key(), "-o", "json")
+    assert (without.code, without.json["errors"][0]["code"]) == (2, "audit.event_needed")
+
+
+def test_an_option_that_says_nothing_about_the_target_is_2(attacked: Path, taken: Path) -> None:
+    """It would seem to have been checked."""
+    proof = taken / "proofs" / f"{13:020d}.tlog-proof"
+    cases = [
+        (taken, "--archive", attacked),
+        (taken, "--fresh-within", 60),
+        (taken, "--rotations", taken),
+        (attacked, "--rotations", taken),
+        (proof, "--archive", attacked),
+        (proof, "--fresh-within", 60),
+    ]
+    for target, option, value in cases:
+        done = run("audit", "verify", target, "--key", NEW.verifier_key(), option, value, "-o", "json")
+        assert (done.code, done.json["errors"][0]["code"]) == (2, "audit.option_unfit"), (target, option)
+
+
+def test_witnesses_that_cannot_be_are_2(attacked: Path) -> None:
+    """More than there are, or the log's own key for one."""
+    base = ("audit", "verify", attacked, "--key", NEW.verifier_key(), "-o", "json")
+    too_many = run(*base, "--witness", WITNESSES[0].vkey, "--witnesses-required", 2)
+    assert (too_many.code, too_many.json["errors"][0]["code"]) == (2, "witness.quorum")
+    own = run(*base, "--witness", NEW.verifier_key())
+    assert (own.code, own.json["errors"][0]["code"]) == (2, "key.invalid")
