@@ -15,9 +15,9 @@ from tests.audit_logs import (
     open_log,
     segment,
     signed,
-    split_segments,
     tree_root,
 )
+from tests.audit_segments import NEW, World
 
 
 def test_a_good_log_verifies_with_its_figures(tmp_path: Path) -> None:
@@ -32,10 +32,12 @@ def test_a_good_log_verifies_with_its_figures(tmp_path: Path) -> None:
 
 def test_a_log_of_many_segments_verifies(tmp_path: Path) -> None:
     """Chain and tree run on across segments, an empty last one included."""
-    directory = make_log(tmp_path, 60)
-    split_segments(directory, 1, 20, 59)
-    segment(directory, 60).touch()
-    assert verify_log(directory, VKEY).events == 60
+    world = World()
+    world.events(60)
+    world.cut(0, 1, 20, 59, 60)
+    world.files["checkpoint"] = world.checkpoint()
+    assert verify_log(world.write(tmp_path), NEW.verifier_key()).events == 60
+    assert segment(tmp_path, 60).read_bytes() == b""
 
 
 def test_the_verifier_loads_nothing_of_the_writer() -> None:
