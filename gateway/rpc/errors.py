@@ -17,7 +17,8 @@ from engine.audit.errors import (
     AuditUnwitnessedError,
     KeyFileError,
 )
-from engine.audit.verify import VerifierKeyError
+from engine.audit.export import ExportError, SelectionRefusedError
+from engine.audit.verify import QuorumError, VerifierKeyError
 from engine.constraints.errors import (
     ConstraintError,
     ConstraintViolationError,
@@ -62,6 +63,8 @@ STATUSES: Final[Mapping[type[EngineError], grpc.StatusCode]] = {
     SecretRefusedError: grpc.StatusCode.INVALID_ARGUMENT,
     PolicyInvalidError: grpc.StatusCode.INVALID_ARGUMENT,
     VerifierKeyError: grpc.StatusCode.INVALID_ARGUMENT,
+    QuorumError: grpc.StatusCode.INVALID_ARGUMENT,
+    SelectionRefusedError: grpc.StatusCode.INVALID_ARGUMENT,
     AuditEventRefusedError: grpc.StatusCode.INVALID_ARGUMENT,
     AuditPrunedError: grpc.StatusCode.OUT_OF_RANGE,
     PolicyDeniedError: grpc.StatusCode.PERMISSION_DENIED,
@@ -84,6 +87,7 @@ STATUSES: Final[Mapping[type[EngineError], grpc.StatusCode]] = {
     AuditLockedError: grpc.StatusCode.UNAVAILABLE,
     AuditTamperedError: grpc.StatusCode.UNAVAILABLE,
     KeyFileError: grpc.StatusCode.UNAVAILABLE,
+    ExportError: grpc.StatusCode.UNAVAILABLE,
     ConstraintViolationError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     InvalidConfigurationError: grpc.StatusCode.UNAVAILABLE,
