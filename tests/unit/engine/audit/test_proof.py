@@ -39,6 +39,16 @@ def test_a_path_of_another_length_or_content_proves_nothing(size: int) -> None:
             check_inclusion(index=index, size=size, leaf=LEAVES[index], path=other, root=root)
 
 
+def test_a_path_is_as_long_as_its_tree_is_high() -> None:
+    """A log that signs a node for a root, or one root for two sizes, gains nothing by a path that stops short of it."""
+    with pytest.raises(ProofError):
+        check_inclusion(index=0, size=2, leaf=LEAVES[0], path=[], root=LEAVES[0])
+    with pytest.raises(ProofError):
+        check_inclusion(index=0, size=3, leaf=LEAVES[0], path=[LEAVES[1]], root=root_of(LEAVES[:2]))
+    with pytest.raises(ProofError):
+        check_consistency(old_size=2, old_root=LEAVES[0], size=4, root=LEAVES[0], path=[])
+
+
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (1, 1), (-1, 1), (5, 3)])
 def test_no_leaf_is_outside_of_its_tree(index: int, size: int) -> None:
     """An index beyond the size is refused whatever the path."""
