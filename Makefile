@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PEERS := .venv-bench
 HOOK_SOURCES := $(shell find wasm-hooks -type f -not -name module.wasm 2>/dev/null)
 
+# Every program and worker that the tests start would compile all of the source anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test coverage check conformance bench bench-peers proto lock setup clean
 
 demo: $(VENV)/.ready ## a gateway on loopback, a few missions, and what became of them

@@ -14,6 +14,16 @@ settings.load_profile("untimed")
 # A shell starts what it puts into the background with Ctrl-C ignored. The commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Until the tests begin, everything is made and nothing thrown away: a collection would only walk it, again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave ten thousand tests and what they import out of later collections: one costs what its test has made."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
