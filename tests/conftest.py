@@ -7,8 +7,10 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
-# Hypothesis looks at what happens, not at how long it takes.
-settings.register_profile("untimed", deadline=None)
+from tests.depth import times
+
+# Hypothesis looks at what happens, not at how long it takes. Its examples are others in each run.
+settings.register_profile("untimed", deadline=None, max_examples=times(50, 100))
 settings.load_profile("untimed")
 
 # A shell starts what it puts into the background with Ctrl-C ignored. The commands under test would inherit that.
