@@ -5,13 +5,19 @@ BIN := $(VENV)/bin
 PEERS := .venv-bench
 HOOK_SOURCES := $(shell find wasm-hooks -type f -not -name module.wasm 2>/dev/null)
 
-.PHONY: demo test coverage check conformance bench bench-peers proto lock setup clean
+# Every program and worker that the tests start would compile all of the source anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test fuzz coverage check conformance bench bench-peers proto lock setup clean
 
 demo: $(VENV)/.ready ## a gateway on loopback, a few missions, and what became of them
 	@$(BIN)/missiongate demo
 
 test: $(VENV)/.ready ## every test
 	@$(BIN)/pytest -q -n 2 --dist worksteal
+
+fuzz: $(VENV)/.ready ## every test, and those that repeat something do so as often as ever
+	@MISSIONGATE_FUZZ=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
 coverage: $(VENV)/.ready ## the engine's own tests take at least 90 % of its lines and branches
 	@$(BIN)/pytest -q -n 2 --dist worksteal tests/unit/engine --cov --cov-report=term:skip-covered --cov-fail-under=90

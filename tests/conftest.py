@@ -7,12 +7,24 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
-# Hypothesis looks at what happens, not at how long it takes.
-settings.register_profile("untimed", deadline=None)
+from tests.depth import times
+
+# Hypothesis looks at what happens, not at how long it takes. Its examples are others in each run.
+settings.register_profile("untimed", deadline=None, max_examples=times(50, 100))
 settings.load_profile("untimed")
 
 # A shell starts what it puts into the background with Ctrl-C ignored. The commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Until the tests begin, everything is made and nothing thrown away: a collection would only walk it, again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave ten thousand tests and what they import out of later collections: one costs what its test has made."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

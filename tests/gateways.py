@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from wasmtime import wat2wasm
 
 from engine.audit.verify import VerificationReport, verify_log
@@ -24,7 +25,11 @@ from gateway.client import Client, Server
 from gateway.config import CONFIG_NAME, load_config
 from gateway.home import NewHome, make_home
 from gateway.policy.bundle import CONFIG_ROOT
+from gateway.sandbox import fleet
+from gateway.sandbox.artefact import Artefact
+from gateway.sandbox.compile import compile_module
 from gateway.wiring import AUDIT_FOLDER
+from gateway.workers.supervisor import Zygote
 from tests.worlds import Event
 
 START_SECONDS_MAX = 30
@@ -93,8 +98,31 @@ async def serving(made: NewHome, *, drain_seconds: float = 5, **workers: int) ->
     config = load_config(made.home)
     if workers:
         config = config.model_copy(update={"workers": config.workers.model_copy(update=workers)})
-    async with running_gateway(made.home, config, drain_seconds=drain_seconds) as gateway:
-        yield gateway
+    with compiling_once():
+        async with running_gateway(made.home, config, drain_seconds=drain_seconds) as gateway:
+            yield gateway
+
+
+@contextmanager
+def compiling_once() -> Iterator[None]:
+    """Let gateways in this process share what they compile: the built-in hooks are half of what a start costs.
+
+    Compiling is a function of the bytes alone (tests/adversarial/test_compile_bombs.py); programs of their own, and
+    whatever the jail refuses, are compiled each time.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if fleet.compile_module is not _compiled:  # or a gateway beside this one does so already
+            patch.setattr(fleet, "compile_module", _compiled)
+        yield
+
+
+_COMPILED: dict[bytes, Artefact] = {}
+
+
+async def _compiled(zygote: Zygote, wasm: bytes) -> Artefact:
+    if wasm not in _COMPILED:
+        _COMPILED[wasm] = await compile_module(zygote, wasm)
+    return _COMPILED[wasm]
 
 
 @contextmanager

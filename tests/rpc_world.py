@@ -15,6 +15,7 @@ from gateway.assembly import Gateway, running_gateway
 from gateway.config import CONFIG_NAME, load_config
 from gateway.home import make_home
 from gateway.v1 import audit_pb2, audit_pb2_grpc, mission_pb2, mission_pb2_grpc
+from tests.gateways import compiling_once
 
 ROLES = {
     "ann": ("default", ["submitter"]),
@@ -98,6 +99,7 @@ async def world(tmp_path: Path, *, listen: str = "", **options: Any) -> AsyncIte
     if listen:
         config = config.model_copy(update={"listen": listen})
     async with AsyncExitStack() as channels, AsyncExitStack() as gateways:
+        gateways.enter_context(compiling_once())
         gateway = await gateways.enter_async_context(running_gateway(home, config, **options))
         channel = await channels.enter_async_context(grpc.aio.insecure_channel(gateway.address))
         missions, log = mission_pb2_grpc.MissionServiceStub(channel), audit_pb2_grpc.AuditServiceStub(channel)

@@ -103,7 +103,8 @@ def _honest_run() -> str:
     It saves the look at each suspect in a text that is full of them, and accepts nothing that `HONEST_PLACES`
     would not: a law in tests/property/test_sanitizer_laws.py.
     """
-    pictographs = [char for char in map(chr, range(0x80, 0x20000)) if is_pictograph(char)]
+    is_one = is_pictograph.__wrapped__  # each is asked once: keeping the answers would take most of the time
+    pictographs = [char for char in map(chr, range(0x80, 0x20000)) if is_one(char)]
     pictograph = _character_class(pictographs)
     symbol = _character_class(char for char in pictographs if unicodedata.category(char) != "Cn")
     letter = _character_class(JOINING - SUSPECTS.keys())

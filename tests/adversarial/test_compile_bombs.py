@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from gateway.errors import HookRefusedError
 from gateway.sandbox.compile import compile_module
@@ -27,6 +28,8 @@ from tests.adversarial.wasm_bytes import (
     section,
     vector,
 )
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # the zygote's
 
 ZERO = I32_CONST + b"\0"
 LOOP = b"\x03\x40"
@@ -77,8 +80,9 @@ ACCEPTED = {
 }
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def zygote() -> AsyncIterator[Zygote]:
+    """Start one for all: whatever a module does to its jail, the next is compiled by the same zygote."""
     zygote = await Zygote.start(PRELOAD)
     yield zygote
     await zygote.close()

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from wasmtime import wat2wasm
 
 from engine.constraints.limits import FUEL_CEILING, MEMORY_BYTES_CEILING
@@ -19,6 +20,7 @@ from gateway.workers.supervisor import Zygote
 from tests.adversarial.hostile_modules import BULK, GROW_REFUSED, RUNS, bulk, compile_bomb
 from tests.unit.gateway.sandbox.modules import ECHO, LOOP, module
 
+ON_ITS_LOOP = pytest.mark.asyncio(loop_scope="module")  # the zygote's
 WASM = profiles_from({})["wasm"]
 
 MARKER = '(func (export "mission_abi_v1"))'
@@ -120,14 +122,16 @@ REFUSED = {
 }
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def zygote() -> AsyncIterator[Zygote]:
+    """Start one for all: whatever a module does to its jail, the next is compiled by the same zygote."""
     zygote = await Zygote.start(PRELOAD)
     yield zygote
     await zygote.close()
 
 
 @pytest.mark.parametrize("name", REFUSED)
+@ON_ITS_LOOP
 async def test_what_is_no_module_of_ours_is_refused(name: str, zygote: Zygote) -> None:
     """Registration says which rule is broken, and nothing that is refused is ever run."""
     wasm, code = REFUSED[name]
@@ -136,6 +140,7 @@ async def test_what_is_no_module_of_ours_is_refused(name: str, zygote: Zygote) -
     assert caught.value.code == code
 
 
+@ON_ITS_LOOP
 async def test_a_compile_bomb_ends_in_the_jail(zygote: Zygote) -> None:
     """A small valid module that makes the compiler ask for gigabytes is refused; the next one compiles."""
     bomb = compile_bomb()
@@ -198,6 +203,7 @@ def test_nothing_is_left_for_the_next_run(caller: type[NativeCaller | PublicCall
     assert [runtime.run("m", b"{}", WASM).output for _ in range(5)] == [b"\1\0\0\0"] * 5
 
 
+@ON_ITS_LOOP
 async def test_hostile_modules_do_not_disturb_their_neighbours(zygote: Zygote) -> None:
     """In a worker as in process: every hostile run has its code, and no worker is lost."""
     hostile = {name: compile_here(wasm) for name, (wasm, _) in RUNS.items()}

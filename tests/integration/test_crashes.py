@@ -21,10 +21,12 @@ import pytest
 from gateway.calling import CallError
 from gateway.client import Client
 from gateway.home import NewHome
+from tests.depth import times
 from tests.gateways import Program, calling, change_policy_data, events_of, new_home, verified
 from tests.worlds import laws_hold, mission
 
-KILLS = 100
+KILLS = times(30, 100)
+KILLS_MAX = 2 * KILLS  # a busy machine acknowledges less between two of them, and is killed more often
 SUBMITTERS = 2
 ENDING_SECONDS_MAX = 120
 
@@ -130,7 +132,7 @@ def open_service(made: NewHome, port: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_a_hundred_kills_repeat_nothing_and_lose_nothing(tmp_path: Path) -> None:
+def test_kill_after_kill_repeats_nothing_and_loses_nothing(tmp_path: Path) -> None:
     """No finished effect is repeated, none is lost, what is in doubt is named, the chain verifies after every kill.
 
     Every mission that a caller was told of ends: well, with all its orders placed once; or Failed, and then a step of
@@ -141,7 +143,9 @@ def test_a_hundred_kills_repeat_nothing_and_lose_nothing(tmp_path: Path) -> None
     with counting() as (port, orders):
         open_service(made, port)
         document = form(port)
-        for kill in range(KILLS):
+        for kill in range(KILLS_MAX):
+            if kill >= KILLS and len(acknowledged) > KILLS:
+                break
             program = Program.start(made)
             assert program.facts["interrupted"] == []
             callers = [Submitting(program, f"k{kill}c{n}", document) for n in range(SUBMITTERS)]
