@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from engine.audit.errors import AuditUnwitnessedError
+from engine.audit.keys import Signer
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
 from engine.values import JsonObject
@@ -21,6 +22,7 @@ from gateway.missions.recovery import Recovered
 from gateway.missions.retention import Retention
 from gateway.policy.bundle import Bundle
 from gateway.registry.registry import Registry
+from gateway.rpc.server import RpcServer
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules, Site
 from gateway.ruling import Ruling, first_rules, open_bundles
@@ -29,6 +31,7 @@ from gateway.sandbox.hooks import Hook
 from gateway.sandbox.version import engine_version
 from gateway.wiring import (
     OBSERVERS_DRAIN_SECONDS,
+    Stages,
     Workers,
     make_desk,
     make_log_retention,
@@ -83,9 +86,16 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    home: Path, config: Config, *, clock: Clock | None = None, drain_seconds: float = DRAIN_SECONDS
+    home: Path,
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    drain_seconds: float = DRAIN_SECONDS,
+    signer: Signer | None = None,
 ) -> AsyncIterator[Gateway]:
     """Start everything, yield the serving gateway, and stop it in the opposite order.
+
+    `signer` signs the log; without one it is the configured one, for which nobody is asked for a passphrase.
 
     Raises:
         EngineError: it cannot start; what had been started is stopped again.
@@ -98,7 +108,8 @@ async def running_gateway(
     sys.setswitchinterval(_SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
         site = Site.of(home, config)
-        records = await open_records(stack, home, config, clock or SystemClock())  # it knows which hooks are enabled
+        # First of all, since the store knows which hooks are enabled.
+        records = await open_records(stack, home, config, clock or SystemClock(), signer)
         bundles = open_bundles(home, site, records.audit, records.clock)
         rules = await first_rules(bundles, site)
         workers = await start_workers(stack, home, site, rules, bundles, records)
@@ -133,12 +144,17 @@ async def running_gateway(
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            await server.not_serving()
-            await desk.close(drain_seconds)
-            await stages.observers.close(OBSERVERS_DRAIN_SECONDS)
-            await server.stop(_STOP_GRACE_SECONDS)
+            await _stop(server, desk, stages, drain_seconds)
             with suppress(AuditUnwitnessedError):  # it is signed, and a stop waits for no witness that is not there
                 await _record(records.audit, EventType.GATEWAY_STOPPED, {})
+
+
+async def _stop(server: RpcServer, desk: Desk, stages: Stages, drain_seconds: float) -> None:
+    """Take nothing new, let what is at work come to an end, and go away."""
+    await server.not_serving()
+    await desk.close(drain_seconds)
+    await stages.observers.close(OBSERVERS_DRAIN_SECONDS)
+    await server.stop(_STOP_GRACE_SECONDS)
 
 
 async def _record_start(audit: AuditLog, rules: Rules, workers: Workers, isolation: Isolation) -> None:

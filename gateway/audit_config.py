@@ -12,7 +12,7 @@ from gateway.anchoring.settings import AnchoringSettings
 from gateway.auditing.exports import ExportSettings
 from gateway.auditing.retention import LogRetentionSettings
 from gateway.auditing.sections import AuditExportSection
-from gateway.section import Section
+from gateway.signing.section import SigningSection
 
 _MIB = 1024 * 1024
 _HOUR_SECONDS = 3_600
@@ -20,7 +20,7 @@ _WITNESSES_MAX = 32  # their cosignatures and the log's own have to fit into the
 _EXPORTS_MAX = 8
 
 
-class AuditConfig(Section):
+class AuditConfig(SigningSection):
     """How the audit log is kept."""
 
     segment_mib_max: Annotated[int, Field(ge=1, le=1_024)] = 64

@@ -10,21 +10,21 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from engine.audit.keyfile import Passphrase, save_key
 from engine.audit.keys import Ed25519Signer
 from gateway.config import CONFIG_NAME
 from gateway.errors import ConfigurationError
 from gateway.rules import bundled_policies
+from gateway.signing.signers import KEY_FILE, VERIFIER_KEY_FILE
 from gateway.vault.master import KEY_FILE as SECRETS_KEY_FILE
 from gateway.vault.master import write_key
 from gateway.vault.sealing import KEY_BYTES
-from gateway.wiring import KEY_FILE
 
 LOG_NAME: Final = "missiongate.local/log"
 _TOKEN_BYTES: Final = 32
 _KEYS: Final = "keys"
 _POLICIES: Final = "policies"
 _TOKEN_FILE: Final = "keys/admin.token"  # noqa: S105 - where it is, not what it is
-VERIFIER_KEY_FILE: Final = "keys/log.vkey"
 
 _CONFIG: Final = """\
 # Missiongate. Every key is explained in docs/configuration.md.
@@ -44,6 +44,10 @@ source = "policies"  # the folder with the rules
 sandbox = 2
 policy = 1
 """
+_AUDIT_CONFIG: Final = """
+[audit]
+passphrase_file = {passphrase_file}  # of the key that signs the log
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +60,21 @@ class NewHome:
     verifier_key: str
 
 
-def make_home(home: Path, *, listen: str = "127.0.0.1:7443", anonymous: bool = False) -> NewHome:
+def make_home(
+    home: Path,
+    *,
+    listen: str = "127.0.0.1:7443",
+    anonymous: bool = False,
+    passphrase: Passphrase | None = None,
+    passphrase_file: Path | None = None,
+) -> NewHome:
     """Make a home directory, mode 0700, with everything that `serve` needs; all of it, or nothing.
+
+    With a `passphrase` the key that signs the log is encrypted; `passphrase_file` is where `serve` will find it.
 
     Raises:
         ConfigurationError: there is something of a gateway in it already, or the directory cannot be written.
+        KeyPassphraseError: the passphrase is too short (`key.passphrase_weak`).
     """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,7 +82,10 @@ def make_home(home: Path, *, listen: str = "127.0.0.1:7443", anonymous: bool = F
         if taken := next((name for name in (CONFIG_NAME, _KEYS, _POLICIES) if (home / name).exists()), None):
             raise ConfigurationError(f"{home} has a {taken} already; nothing was changed", code="config.exists")
         try:
-            return _fill(home, listen, anonymous=anonymous)
+            audit = ""
+            if passphrase_file is not None:
+                audit = _AUDIT_CONFIG.format(passphrase_file=json.dumps(str(passphrase_file.absolute())))
+            return _fill(home, listen, anonymous=anonymous, passphrase=passphrase, audit=audit)
         except BaseException:
             _empty(home)
             raise
@@ -76,12 +93,12 @@ def make_home(home: Path, *, listen: str = "127.0.0.1:7443", anonymous: bool = F
         raise ConfigurationError(f"{home}: {error.strerror or 'cannot be filled'}", code="config.home") from error
 
 
-def _fill(home: Path, listen: str, *, anonymous: bool) -> NewHome:
+def _fill(home: Path, listen: str, *, anonymous: bool, passphrase: Passphrase | None, audit: str) -> NewHome:
     """Write everything; the configuration comes last, so that a home which has one is whole."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     (home / _KEYS).mkdir(mode=0o700)
     signer = Ed25519Signer.generate(LOG_NAME)
-    signer.save(home / KEY_FILE)
+    save_key(home / KEY_FILE, signer, passphrase)
     _write_secret(home / _TOKEN_FILE, token + "\n")
     write_key(home / SECRETS_KEY_FILE, os.urandom(KEY_BYTES))
     (home / VERIFIER_KEY_FILE).write_text(signer.verifier_key() + "\n")
@@ -93,6 +110,7 @@ def _fill(home: Path, listen: str, *, anonymous: bool) -> NewHome:
             token_file=_TOKEN_FILE,
             token_sha256=sha256(token.encode()).hexdigest(),
         )
+        + audit
     )
     return NewHome(home=home, token=token, token_file=home / _TOKEN_FILE, verifier_key=signer.verifier_key())
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from secrets import SystemRandom
 from typing import TYPE_CHECKING, Final
 
-from engine.audit.keys import Ed25519Signer
+from engine.audit.keys import Signer
 from engine.audit.log import AuditLog
+from engine.audit.rotation import KeyRing
 from engine.breaker import Breakers
 from engine.clock import Clock
 from engine.exclusive import ExclusiveKeys
@@ -62,7 +63,6 @@ from gateway.workers.supervisor import Zygote
 if TYPE_CHECKING:  # aiohttp takes long to import, and most gateways need none
     from gateway.anchoring.anchoring import Anchoring
 
-KEY_FILE: Final = "keys/log.key"
 AUDIT_FOLDER: Final = "audit"
 STORE_FILE: Final = "missions.db"
 OBSERVERS_DRAIN_SECONDS: Final = 2.0
@@ -102,8 +102,13 @@ class Records:
     exports: Exports
     store: Store
     workspaces: Workspaces
-    verifier_key: str
+    verifier_keys: tuple[str, ...]  # of the log, newest first
     clock: Clock
+
+    @property
+    def verifier_key(self) -> str:
+        """The key that signs now."""
+        return self.verifier_keys[0]
 
 
 async def start_workers(
@@ -178,9 +183,12 @@ def make_stages(
     )
 
 
-async def open_records(stack: AsyncExitStack, home: Path, config: Config, clock: Clock) -> Records:
+async def open_records(
+    stack: AsyncExitStack, home: Path, config: Config, clock: Clock, signer: Signer | None
+) -> Records:
     """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust."""
-    signer = Ed25519Signer.load(home / KEY_FILE)
+    if signer is None:
+        signer = await asyncio.to_thread(config.audit.choice(home).open)
     audit = await asyncio.to_thread(
         AuditLog.open,
         home / AUDIT_FOLDER,
@@ -205,13 +213,14 @@ async def open_records(stack: AsyncExitStack, home: Path, config: Config, clock:
     stack.push_async_callback(store.close)
     workspaces = Workspaces.open(home)
     stack.callback(workspaces.close)
+    keys = await asyncio.to_thread(KeyRing.load, home / AUDIT_FOLDER, signer.verifier_key())
     return Records(
         audit=audit,
         anchoring=anchoring,
         exports=exports,
         store=store,
         workspaces=workspaces,
-        verifier_key=signer.verifier_key(),
+        verifier_keys=keys.newest_first,
         clock=clock,
     )
 
@@ -255,7 +264,7 @@ def make_server(
             hooks=workers.registry,
             policy=workers.ruling.desk,
             gate=PolicyGate(stages.held.policy, records.audit, records.clock),
-            audit=LogReader(records.audit, (records.verifier_key,)),
+            audit=LogReader(records.audit, records.verifier_keys),
             replays=Replays(files, records.store, records.audit, without=config.workers.accept_without),
             tokens=TokenTable([token.entry() for token in config.tokens]),
             anonymous=config.anonymous,

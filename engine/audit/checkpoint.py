@@ -66,8 +66,13 @@ def sign_checkpoint(checkpoint: Checkpoint, signer: Signer, key: VerifierKey) ->
 
 def sign_note(text: bytes, signer: Signer, key: VerifierKey) -> bytes:
     """Return `text`, which ends in LF, with a signature. Source: C2SP signed-note."""
+    return text + b"\n" + signature_line(text, signer, key)
+
+
+def signature_line(text: bytes, signer: Signer, key: VerifierKey) -> bytes:
+    """Return one signature of `text` as a note carries it, its LF included."""
     blob = base64.b64encode(key.id + signer.sign(text)).decode()
-    return text + f"\n— {key.name} {blob}\n".encode()
+    return f"— {key.name} {blob}\n".encode()
 
 
 def open_checkpoint(note: bytes, key: VerifierKey) -> Checkpoint:

@@ -9,7 +9,9 @@ FaultError
 ├── AuditOverloadedError     the queue is full; the disk does not keep up
 ├── AuditLockedError         another process writes this log
 ├── AuditTamperedError       the files contradict the signed checkpoint
+├── AuditRotationError       a rotation of the signing key was broken off
 └── KeyFileError             a key file cannot be used
+    └── KeyPassphraseError   its passphrase is another one
 """
 
 from engine.errors import FaultError, RefusalError
@@ -61,7 +63,19 @@ class AuditTamperedError(FaultError):
     default_code = "audit.tampered"
 
 
+class AuditRotationError(FaultError):
+    """A rotation of the signing key was broken off; the text says how to bring it to its end."""
+
+    default_code = "audit.rotation_unfinished"
+
+
 class KeyFileError(FaultError):
     """A key file is missing, malformed, open to others (`key.unreadable`) or in the way (`key.exists`)."""
 
     default_code = "key.unreadable"
+
+
+class KeyPassphraseError(KeyFileError):
+    """The key file is whole, and the passphrase does not open it."""
+
+    default_code = "key.passphrase"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from engine.audit.chain import Chain
-from engine.audit.checkpoint import Checkpoint, open_checkpoint
+from engine.audit.checkpoint import Checkpoint
 from engine.audit.commit import SEGMENTS, Committer, Covered
 from engine.audit.entropy import BufferedEntropy
 from engine.audit.errors import AuditLockedError, AuditPrunedError, AuditUnavailableError
@@ -20,6 +20,7 @@ from engine.audit.merkle import EMPTY_ROOT
 from engine.audit.pruning import oldest, pruned_details
 from engine.audit.record import unseal
 from engine.audit.recovery import read_checkpoint, recovery_details, scan, set_aside
+from engine.audit.rotation import KeyRing
 from engine.audit.segment import LineIndex
 from engine.audit.tree import TreeReader
 from engine.audit.witnessed import Witnessed, read_witnessed
@@ -94,6 +95,7 @@ class AuditLog:
         Raises:
             AuditLockedError: another writer has it.
             AuditTamperedError: the files contradict the signed checkpoint.
+            AuditRotationError: a rotation of the key was broken off, or `signer` is a key that gave way.
             AuditUnavailableError: the disk or the signer fails.
             ValueError: `origin` is not the signer's name.
         """
@@ -102,7 +104,7 @@ class AuditLog:
         lock_fd = -1
         try:
             ensure_directory(files, directory)
-            lock_fd = _lock(directory)
+            lock_fd = lock_log(directory)
             chain = Chain(entropy or BufferedEntropy())
             return cls._open_locked(_Place(directory, files, level), signer, clock, limits, chain, lock_fd)
         except BaseException as error:
@@ -118,15 +120,15 @@ class AuditLog:
     ) -> "AuditLog":
         directory, files = place.directory, place.files
         key = VerifierKey.parse(signer.verifier_key())
-        opens = partial(open_checkpoint, key=key)
-        known = read_checkpoint(directory, opens)
+        ring = KeyRing.load(directory, signer.verifier_key())
+        known = read_checkpoint(directory, ring.opens_newest)
         head = known[0] if known else Checkpoint(origin=key.name, size=0, root=EMPTY_ROOT)
-        found = scan(directory, head, chain, opens)
+        found = scan(directory, head, chain, ring.opens)
         committer = Committer(directory, files=files, signer=signer, end=found.end)
         own = _OwnEvents(key, chain, clock)
         try:
             # A new log signs the empty tree first: from then on, lines without a checkpoint are tampering.
-            witnessed = read_witnessed(directory, opens, committer.reader.root, head.size)
+            witnessed = read_witnessed(directory, ring.opens, committer.reader.root, head.size)
             covered = Covered(head.size, known[1]) if known else committer.sign()
             set_aside(directory, found, files)
             committer.attach(found.end.segment, found.end.content)
@@ -327,8 +329,12 @@ class _OwnEvents:
         return chain.link(event_type, actor=_ACTOR, target=self._key.name, details=details, now=self._clock.now())
 
 
-def _lock(directory: Path) -> int:
-    """Return a descriptor that holds the log's flock; the kernel lets go of it when the process dies."""
+def lock_log(directory: Path) -> int:
+    """Return a descriptor that holds the log's flock; the kernel lets go of it when the process dies.
+
+    Raises:
+        AuditLockedError: another process has it.
+    """
     fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,7 @@
 """Segments: append-only files of lines, `segments/<seq of the first line, 20 digits>.jsonl`."""
 
 import hashlib
+import os
 import re
 import threading
 from bisect import bisect_right
@@ -53,6 +54,22 @@ def lines_from(path: Path, offset: int) -> Iterator[bytes]:
         file.seek(offset)
         while line := file.readline(LINE_BYTES_MAX + 1):  # binary: splits on LF only, and holds one line at most
             yield line
+
+
+def last_line(folder: Path) -> bytes | None:
+    """Return the last whole line of the segments in `folder`, without its LF, or None where there is none.
+
+    Raises:
+        AuditTamperedError: the folder holds something else.
+    """
+    for segment in reversed(list_segments(folder)):
+        with segment.path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 2 * (LINE_BYTES_MAX + 1)))  # a torn line may follow the whole one
+            *lines, _torn = file.read().split(b"\n")
+        if lines:
+            return lines[-1]
+    return None
 
 
 class SegmentWriter:

@@ -11,24 +11,34 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from engine.audit.keys import Signer
 from engine.errors import EngineError
 from gateway.assembly import DRAIN_SECONDS, Gateway, running_gateway
-from gateway.cli.options import HomeOption, OutputOption, default_home
+from gateway.cli.options import HomeOption, OutputOption, PassphraseFileOption, asked_for, default_home
 from gateway.cli.output import OUT, Output, counted, fail, print_facts, print_json, said
 from gateway.config import Config, load_config
 from gateway.errors import ConfigurationError
 from gateway.home import make_home
+from gateway.signing.signers import KEY_FILE
 from gateway.workers.limits import hide_memory
 
 
 def init(
     *,
     home: HomeOption = default_home(),  # noqa: B008 - typer calls it, and --help shows the answer
+    encrypt_key: Annotated[
+        bool, typer.Option("--encrypt-key", help="Keep the key that signs the log under a passphrase.")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Make the gateway's home: signing key, policy bundle, configuration, first token."""
     try:
-        made = make_home(home)
+        if encrypt_key or passphrase_file is not None:
+            with asked_for(passphrase_file).reading(home / KEY_FILE, new=True) as phrase:
+                made = make_home(home, passphrase=phrase, passphrase_file=passphrase_file)
+        else:
+            made = make_home(home)
     except EngineError as error:
         fail(error, output)
     if output is Output.JSON:
@@ -55,7 +65,8 @@ def serve(
     try:
         config = load_config(home, listen=listen, anonymous=anonymous)
         _prepare_process()
-        asyncio.run(_serve(home, config, output))
+        signer = config.audit.choice(home, terminal=True).open()
+        asyncio.run(_serve(home, config, signer, output))
     except EngineError as error:
         fail(error, output)
 
@@ -74,12 +85,12 @@ def _prepare_process() -> None:
         raise ConfigurationError(f"the kernel refuses: {error.strerror}", code="config.kernel") from error
 
 
-async def _serve(home: Path, config: Config, output: Output) -> None:
+async def _serve(home: Path, config: Config, signer: Signer, output: Output) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with running_gateway(home, config) as gateway:
+    async with running_gateway(home, config, signer=signer) as gateway:
         _announce(gateway, output)
         await stopping.wait()
         if output is Output.TEXT:

@@ -14,6 +14,7 @@ from gateway.cli.output import Output, fail, fail_call
 from gateway.client import TOKEN_VARIABLE, Client, Server
 from gateway.config import CONFIG_NAME
 from gateway.errors import ConfigurationError
+from gateway.signing.passphrase import PassphraseSource
 
 DEFAULT_SERVER: Final = "127.0.0.1:7443"
 DOCUMENT_READ_MAX: Final = 5 * 1024 * 1024  # over every gateway's limit, so what is cut off here is refused there
@@ -30,6 +31,10 @@ HomeOption = Annotated[
     Path,
     typer.Option("--home", envvar="MISSIONGATE_HOME", help=f"The gateway's directory; holds {CONFIG_NAME}."),
 ]
+PassphraseFileOption = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="File with the passphrase of the key, mode 0600. Else it is asked for."),
+]
 MissionArgument = Annotated[str, typer.Argument(help="The mission's id.", metavar="MISSION", show_default=False)]
 DocumentArgument = Annotated[
     str, typer.Argument(help="A YAML or JSON mission; - reads standard input.", metavar="FILE", show_default=False)
@@ -39,6 +44,11 @@ DocumentArgument = Annotated[
 def default_home() -> Path:
     """Return where a gateway lives unless told otherwise."""
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "missiongate"
+
+
+def asked_for(passphrase_file: Path | None) -> PassphraseSource:
+    """Return where a passphrase comes from: the file, or whoever sits at the terminal."""
+    return PassphraseSource(file=passphrase_file, advice="--passphrase-file names a file that holds the passphrase")
 
 
 def read_document(name: str, output: Output) -> bytes:

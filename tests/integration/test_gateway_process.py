@@ -11,7 +11,8 @@ import pytest
 
 from gateway.calling import CallError
 from gateway.home import NewHome
-from gateway.wiring import AUDIT_FOLDER, KEY_FILE
+from gateway.signing.signers import KEY_FILE
+from gateway.wiring import AUDIT_FOLDER
 from tests.gateways import Program, add_hook, calling, events_of, new_home, serve_fails, verified
 from tests.worlds import laws_hold, mission
 

@@ -9,15 +9,23 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from engine.audit.keys import Ed25519Signer
 from engine.errors import EngineError
-from gateway.cli.options import DEFAULT_SERVER, OutputOption, ServerOption, TokenOption, calling
+from gateway.cli.options import (
+    DEFAULT_SERVER,
+    OutputOption,
+    PassphraseFileOption,
+    ServerOption,
+    TokenOption,
+    asked_for,
+    calling,
+)
 from gateway.cli.output import OUT, Output, fail, print_facts, print_json, said, styled
 from gateway.client import Client
 from gateway.errors import ConfigurationError, HookRefusedError, NotFoundError
 from gateway.sandbox.files import SIGNATURE_NAME, HookFiles, read_files
 from gateway.sandbox.manifest import parse_manifest
 from gateway.sandbox.signature import sign_hook
+from gateway.signing.passphrase import open_key
 
 _ANYWHERE: Final[Mapping[str, Any]] = {"order": 0, "step_types": (), "labels": {}}
 
@@ -42,11 +50,12 @@ def sign(
     folder: FolderArgument,
     *,
     key: Annotated[Path, typer.Option(help="The signing key, as `missiongate keys new` wrote it.")],
+    passphrase_file: PassphraseFileOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Sign a hook: name, version and the SHA-256 of each file, into hook.sig; a signature that is there is replaced."""
     try:
-        signer = Ed25519Signer.load(key)
+        signer = open_key(key, asked_for(passphrase_file))
         files = read_files(folder)
         manifest = parse_manifest(files.manifest)
         _replace(folder / SIGNATURE_NAME, sign_hook(files, signer))

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from engine.audit.keys import Ed25519Signer
+from engine.audit.keyfile import KeyFile
 from gateway import home as module
 from gateway.config import CONFIG_NAME, load_config
 from gateway.errors import ConfigurationError
 from gateway.home import make_home
 from gateway.identity import TokenTable
 from gateway.policy.bundle import Bundle
+from gateway.signing.signers import KEY_FILE
 from gateway.vault.master import KEY_FILE as SECRETS_KEY_FILE
-from gateway.wiring import KEY_FILE
 
 
 def mode(path: Path) -> int:
@@ -28,7 +28,7 @@ def test_a_new_home_has_all_that_serve_needs(tmp_path: Path) -> None:
     config = load_config(made.home)
     assert TokenTable([t.entry() for t in config.tokens]).authenticate(made.token).roles == ("admin",)
     assert made.token_file.read_text() == made.token + "\n"
-    assert Ed25519Signer.load(made.home / KEY_FILE).verifier_key() == made.verifier_key
+    assert KeyFile.read(made.home / KEY_FILE).signer().verifier_key() == made.verifier_key
     assert (made.home / "keys/log.vkey").read_text().strip() == made.verifier_key
     assert Bundle.load(made.home / config.policy.source).digest.startswith("sha256:")
     assert not list(made.home.rglob("*_test.rego"))

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from engine.audit.errors import KeyFileError
+from engine.audit.keyfile import KeyFile, save_key
 from engine.audit.keys import Ed25519Signer, VerifierKey
 from engine.audit.verify.note import VerifierKeyError, read_key
 from tests.audit_logs import NAME, SIGNER, VKEY, vectors
@@ -70,15 +71,15 @@ def test_a_key_survives_its_file(tmp_path: Path) -> None:
     """What was saved is loaded: same name, same key; the file is private to its owner."""
     signer = Ed25519Signer.generate(NAME)
     path = tmp_path / "audit.key"
-    signer.save(path)
+    save_key(path, signer)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert Ed25519Signer.load(path).verifier_key() == signer.verifier_key()
-    assert Ed25519Signer.load(path).sign(b"x") == signer.sign(b"x")
+    assert KeyFile.read(path).signer().verifier_key() == signer.verifier_key()
+    assert KeyFile.read(path).signer().sign(b"x") == signer.sign(b"x")
 
 
 def test_a_key_file_is_in_the_form_of_gos_note_package(tmp_path: Path) -> None:
     """The file is `PRIVATE+KEY+name+id+base64(0x01 ‖ seed)`, which golang.org/x/mod/sumdb/note reads."""
-    SIGNER.save(tmp_path / "k")
+    save_key(tmp_path / "k", SIGNER)
     key_id = VKEY.split("+")[1]
     assert (tmp_path / "k").read_text() == (
         f"PRIVATE+KEY+{NAME}+{key_id}+AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n"
@@ -95,7 +96,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "audit.key"
     path.write_text("precious")
     with pytest.raises(KeyFileError) as refused:
-        SIGNER.save(path)
+        save_key(path, SIGNER)
     assert refused.value.code == "key.exists"
     assert path.read_text() == "precious"
 
@@ -103,7 +104,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
 def test_a_key_cannot_be_saved_where_nothing_can(tmp_path: Path) -> None:
     """A missing folder is a typed fault."""
     with pytest.raises(KeyFileError) as refused:
-        SIGNER.save(tmp_path / "missing" / "k")
+        save_key(tmp_path / "missing" / "k", SIGNER)
     assert refused.value.code == "key.unreadable"
 
 
@@ -111,10 +112,10 @@ def test_a_key_cannot_be_saved_where_nothing_can(tmp_path: Path) -> None:
 def test_a_key_that_others_may_touch_is_refused(tmp_path: Path, mode: int) -> None:
     """One bit for group or others, and the key is not used: it may be known already."""
     path = tmp_path / "audit.key"
-    SIGNER.save(path)
+    save_key(path, SIGNER)
     path.chmod(mode)
     with pytest.raises(KeyFileError) as refused:
-        Ed25519Signer.load(path)
+        KeyFile.read(path).signer()
     assert refused.value.code == "key.unreadable"
 
 
@@ -134,18 +135,18 @@ def test_a_file_without_a_key_is_refused(tmp_path: Path, content: bytes) -> None
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(KeyFileError) as refused:
-        Ed25519Signer.load(path)
+        KeyFile.read(path).signer()
     assert refused.value.code == "key.unreadable"
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     """A missing file, a folder, a link and a pipe (which must not block) are typed faults."""
-    SIGNER.save(tmp_path / "key")
+    save_key(tmp_path / "key", SIGNER)
     (tmp_path / "link").symlink_to(tmp_path / "key")
     os.mkfifo(tmp_path / "pipe", 0o600)
     for name in ("missing", ".", "link", "pipe"):
         with pytest.raises(KeyFileError):
-            Ed25519Signer.load(tmp_path / name)
+            KeyFile.read(tmp_path / name).signer()
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\nb", "é", "x" * 256])

@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from engine.audit.errors import AuditTamperedError, AuditUnavailableError
+from engine.audit.keyfile import KeyFile, save_key
 from engine.audit.keys import Ed25519Signer
 from engine.audit.verify import verify_log
 from tests.audit_logs import (
@@ -204,9 +205,9 @@ def test_a_disk_that_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
 
 async def test_the_signer_of_a_log_may_be_loaded_from_its_file(tmp_path: Path) -> None:
     """A log written under a key opens under the same key read from its file."""
-    SIGNER.save(tmp_path / "key")
+    save_key(tmp_path / "key", SIGNER)
     first = open_log(tmp_path / "log")
     await first.close()
-    again = open_log(tmp_path / "log", signer=Ed25519Signer.load(tmp_path / "key"))
+    again = open_log(tmp_path / "log", signer=KeyFile.read(tmp_path / "key").signer())
     await again.close()
     assert again.size >= first.size > 0

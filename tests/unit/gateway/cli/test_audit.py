@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.audit.export import ExportedEvent, Selection, write_bundle
+from engine.audit.keyfile import KeyFile, save_key
 from engine.audit.keys import Ed25519Signer
 from engine.audit.log import AuditLog
 from engine.clock import SystemClock
@@ -33,7 +34,7 @@ async def append(directory: Path, signer: Ed25519Signer, count: int) -> None:
 async def log(tmp_path: Path) -> Path:
     """A log with its key beside."""
     signer = Ed25519Signer.generate("example.org/log")
-    signer.save(tmp_path / "log.key")
+    save_key(tmp_path / "log.key", signer)
     await append(tmp_path / "log", signer, 3)
     (tmp_path / "log.vkey").write_text(signer.verifier_key() + "\n")
     return tmp_path / "log"
@@ -84,7 +85,7 @@ async def test_a_log_that_went_back_is_1(log: Path) -> None:
     """Against a newer checkpoint that was kept elsewhere; by itself it still looks whole."""
     old, vkey = log.parent / "old", log.parent / "log.vkey"
     shutil.copytree(log, old)
-    await append(log, Ed25519Signer.load(log.parent / "log.key"), 2)
+    await append(log, KeyFile.read(log.parent / "log.key").signer(), 2)
     assert run("audit", "verify", old, "--key", vkey).code == 0
     assert run("audit", "verify", old, "--key", vkey, "--checkpoint", log / "checkpoint").code == 1
     assert run("audit", "verify", log, "--key", vkey, "--checkpoint", old / "checkpoint").code == 0

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.audit.keys import Ed25519Signer, VerifierKey
+from engine.audit.keyfile import KeyFile
+from engine.audit.keys import VerifierKey
 from gateway.config import CONFIG_NAME, load_config
 from gateway.errors import ConflictError, HookRefusedError
 from gateway.registry.placement import Placement
@@ -45,12 +46,12 @@ class TestKeys:
         assert (done.code, stat.S_IMODE((tmp_path / "k").stat().st_mode)) == (0, 0o600)
         (tmp_path / CONFIG_NAME).write_text(done.out.partition("accept what it signs:\n")[2])
         [entry] = load_config(tmp_path).publishers
-        assert entry.key == Ed25519Signer.load(tmp_path / "k").verifier_key()
+        assert entry.key == KeyFile.read(tmp_path / "k").signer().verifier_key()
 
     def test_json_has_the_same(self, tmp_path: Path) -> None:
-        """For programs: name, file, verifier key."""
+        """For programs: name, file, verifier key, and whether a passphrase is needed."""
         made = run("keys", "new", "a", "--out", tmp_path / "k", "-o", "json").json
-        assert made.keys() == {"name", "key_file", "verifier_key"}
+        assert made.keys() == {"name", "key_file", "verifier_key", "encrypted"}
         assert VerifierKey.parse(made["verifier_key"]).name == "a"
 
     @pytest.mark.parametrize("name", ["builtin", "site", "a b", "a+b", "", "ä"])
