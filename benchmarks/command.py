@@ -45,6 +45,7 @@ SECTIONS: Final = (
     "effects",
     "store",
     "audit",
+    "audit_index",
     "step_fuel",
 )
 """In the order of the table; `benchmarks.bench_<name>` measures each."""

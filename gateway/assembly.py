@@ -14,6 +14,7 @@ from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
 from engine.values import JsonObject
 from gateway.auditing.exports import Exports
+from gateway.auditing.follower import IndexFollower
 from gateway.config import Config
 from gateway.constrained.holding import Holding
 from gateway.events import EventType
@@ -30,6 +31,7 @@ from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.version import engine_version
 from gateway.wiring import (
+    AUDIT_FOLDER,
     OBSERVERS_DRAIN_SECONDS,
     Stages,
     Workers,
@@ -118,12 +120,13 @@ async def running_gateway(
         desk, ground = make_desk(stack, config, rules, workers, stages, records)
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
-        server = make_server(home, config, desk, workers, stages, records)
+        follower = IndexFollower(home / AUDIT_FOLDER, records.audit)
+        server = make_server(home, config, desk, workers, stages, records, follower)
         await server.start(config.listen)
         retention = Retention(ground, days=rules.retention_days)
         workers.rulebook.follow(lambda rules: retention.adopt(rules.retention_days))
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
-        works = (retention.run(), log_retention.run(), *workers.ruling.works())
+        works = (retention.run(), log_retention.run(), follower.run(), *workers.ruling.works())
         tasks = [asyncio.create_task(each) for each in works]
         try:
             yield Gateway(

@@ -22,6 +22,7 @@ from gateway.answers import (
     step_document,
     view_document,
 )
+from gateway.audit_client import AuditClient
 from gateway.calling import Calls
 from gateway.errors import ConfigurationError
 from gateway.policy_client import PolicyClient
@@ -101,6 +102,7 @@ class Client:
         self._audit = audit_pb2_grpc.AuditServiceStub(self._channel)
         self._hooks = hook_pb2_grpc.HookServiceStub(self._channel)
         self.policy = PolicyClient(self._calls)
+        self.audit = AuditClient(self._calls)
 
     def __enter__(self) -> Self:
         return self

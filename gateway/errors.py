@@ -7,6 +7,7 @@ RefusalError
 ├── NotFoundError            no such thing, or not for this principal
 ├── ConflictError            a request id used for another request, a state that does not allow the call
 ├── OverloadedError          there is no room for it now; trying later helps
+├── LogPrunedError           what was asked of the audit log is archived; names the first event that is still there
 ├── SecretRefusedError       a secret's name or value breaks a rule
 ├── HookRefusedError         a module or manifest breaks a rule of registration
 └── PolicyInvalidError       a bundle is not accepted; carries rule, file and line
@@ -73,6 +74,18 @@ class NotFoundError(RefusalError):
     """There is no such thing, or not for this principal: the two are not told apart."""
 
     default_code = "not_found"
+
+
+class LogPrunedError(RefusalError):
+    """Lines that were asked for are no longer in the log, as retention wants. `first_seq` is the first that is."""
+
+    default_code = "audit.pruned"
+
+    def __init__(self, first_seq: int) -> None:
+        self.first_seq = first_seq
+        super().__init__(
+            f"the events before {first_seq} were pruned; {first_seq} is the first that is still in the log"
+        )
 
 
 class ConflictError(RefusalError):

@@ -18,6 +18,8 @@ from engine.slots import MEMBERS_MAX, SharedSlots
 from gateway.admission import Admission
 from gateway.anchoring.settings import AnchoringSettings
 from gateway.auditing.exports import Exports
+from gateway.auditing.follower import IndexFollower
+from gateway.auditing.queries import EventQueries
 from gateway.auditing.retention import LogRetention
 from gateway.bundles.bundles import Bundles
 from gateway.config import Config
@@ -46,7 +48,7 @@ from gateway.registry.registry import Registry, RegistryParts
 from gateway.replay.home import HomeFiles
 from gateway.replay.replays import Replays
 from gateway.rpc.gate import PolicyGate
-from gateway.rpc.log_reader import LogReader
+from gateway.rpc.log_reader import LogReader, PlainNames
 from gateway.rpc.server import Ports, RpcServer
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules, Site
@@ -254,10 +256,17 @@ def make_log_retention(home: Path, config: Config, rules: Rules, rulebook: Ruleb
 
 
 def make_server(
-    home: Path, config: Config, desk: Desk, workers: Workers, stages: Stages, records: Records
+    home: Path,
+    config: Config,
+    desk: Desk,
+    workers: Workers,
+    stages: Stages,
+    records: Records,
+    follower: IndexFollower,
 ) -> RpcServer:
     """Return the server, which does not listen yet."""
     files = home_files(home, records.verifier_key, config.secrets.source(home))
+    folder = home / AUDIT_FOLDER
     return RpcServer(
         Ports(
             desk=desk,
@@ -265,6 +274,8 @@ def make_server(
             policy=workers.ruling.desk,
             gate=PolicyGate(stages.held.policy, records.audit, records.clock),
             audit=LogReader(records.audit, records.verifier_keys),
+            events=EventQueries(folder, records.audit, follower),
+            names=PlainNames(),
             replays=Replays(files, records.store, records.audit, without=config.workers.accept_without),
             tokens=TokenTable([token.entry() for token in config.tokens]),
             anonymous=config.anonymous,

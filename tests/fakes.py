@@ -1,6 +1,7 @@
 """Fakes that implement the ports of production, for tests of what stands in front of them."""
 
 import asyncio
+import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from engine.errors import FaultError, Violation
 from engine.result import MissionState, StepResult
 from engine.values import JsonObject
+from gateway.auditing.queries import Found, Query
 from gateway.bundles.entry import BundleStatus, KeptBundle, SourceFailure
 from gateway.bundles.entry import Entry as BundleEntry
 from gateway.decisions.records import Filter
@@ -423,30 +425,77 @@ class FakeGate:
 
     verdict: Callable[[Principal, str, str, JsonObject], None] | None = None
     asked: list[tuple[Principal, str, str, JsonObject]] = field(default_factory=list)
+    readings: list[JsonObject] = field(default_factory=list)
 
-    async def authorize(self, principal: Principal, service: str, method: str, resource: JsonObject) -> None:
+    async def authorize(
+        self, principal: Principal, service: str, method: str, resource: JsonObject, reading: JsonObject | None = None
+    ) -> None:
         self.asked.append((principal, service, method, dict(resource)))
+        self.readings.append(dict(reading or {}))
         if self.verdict is not None:
             self.verdict(principal, service, method, resource)
 
 
 @dataclass
 class FakeAudit:
-    """A log of prepared lines."""
+    """A log of prepared lines: implements `AuditReader`, `EventFinder` and `ActorNames`."""
 
     lines: list[bytes] = field(default_factory=list)
     taken: int = 0
+    first: int = 0
+    cosigned: bytes | None = None
+    pages: list[Found] = field(default_factory=list)
+    queries: list[Query] = field(default_factory=list)
+    ends: list[JsonObject] = field(default_factory=list)
+    idle: bool = False  # a followed query goes on for ever
+
+    @property
+    def size(self) -> int:
+        return len(self.lines)
 
     def checkpoint(self) -> bytes:
-        return b"a note\n"
+        return note_of(self.size)
+
+    def witnessed(self) -> bytes | None:
+        return self.cosigned
 
     def read(self, start: int, count: int) -> Iterator[bytes]:
         for line in self.lines[start : start + count]:
             self.taken += 1
             yield line
 
+    def prove_inclusion(self, seq: int, size: int) -> tuple[bytes, ...]:
+        return (bytes([seq]) * 32, bytes([size]) * 32)
+
+    def prove_consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+        return (bytes([old]) * 32, bytes([new]) * 32)
+
     def verifier_keys(self) -> tuple[str, ...]:
         return ("log+01+key",)
+
+    def record_end(self, principal: Principal, method: str, details: JsonObject) -> None:
+        self.ends.append({"subject": principal.subject, "method": method, **details})
+
+    async def find(self, query: Query) -> AsyncGenerator[Found, None]:
+        self.queries.append(query)
+        for page in self.pages:
+            yield page
+        if self.idle:
+            await asyncio.Event().wait()
+
+    async def place_of(self, event_id: str) -> int | None:
+        return next((seq for seq, line in enumerate(self.lines) if event_id.encode() in line), None)
+
+    async def tenant_of(self, seq: int) -> str | None:
+        return "default" if seq % 2 == 0 else "other"
+
+    async def actor_named(self, text: str) -> str:
+        return f"<{text}>"
+
+
+def note_of(size: int) -> bytes:
+    """Return what looks like a checkpoint of `size` events."""
+    return f"log\n{size}\n{base64.b64encode(bytes(32)).decode()}\n\n— log AAAA\n".encode()
 
 
 class FakeReplays:

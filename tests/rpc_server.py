@@ -83,6 +83,8 @@ async def serving(
             policy=policy,
             gate=gate,
             audit=audit,
+            events=audit,
+            names=audit,
             replays=FakeReplays(),
             tokens=tokens(),
             anonymous=anonymous,

@@ -8,8 +8,12 @@ import typer
 from gateway.cli import (
     approvals,
     audit,
+    audit_export,
+    audit_index,
     audit_ocsf,
+    audit_prove,
     audit_replay,
+    audit_show,
     control,
     demo,
     home,
@@ -63,8 +67,13 @@ app.command("retry")(control.retry)
 app.command("approvals")(approvals.approvals)
 app.command("approve")(approvals.approve)
 app.command("sanitize")(sanitize.sanitize)
+audit.app.command("show")(audit_show.show)
+audit.app.command("prove")(audit_prove.prove)
+audit.app.command("checkpoint")(audit_prove.checkpoint)
+audit.app.command("export")(audit_export.export)
 audit.app.command("replay")(audit_replay.replay)
 audit.app.command("ocsf")(audit_ocsf.ocsf)
+audit.app.add_typer(audit_index.app, name="index")
 app.add_typer(audit.app, name="audit")
 app.add_typer(hook_app.app, name="hook")
 app.add_typer(keys.app, name="keys")

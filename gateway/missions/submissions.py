@@ -65,7 +65,11 @@ class Submissions:
             RefusalError: malformed, refused by sanitizer or policy, or a request id used for another mission.
             FaultError: a stage could not answer; nothing was started. The same request id may be tried again.
         """
-        evidence: dict[str, JsonValue] = {"request_id": request_id, "roles": list(principal.roles)}
+        evidence: dict[str, JsonValue] = {
+            "tenant": principal.tenant,
+            "request_id": request_id,
+            "roles": list(principal.roles),
+        }
         if parent is not None:
             evidence["parent"] = parent.id
         if isinstance(form, bytes):
@@ -122,7 +126,11 @@ class Submissions:
                     "the mission has not ended; only one that has can be retried", code="mission.not_ended"
                 )
             await self._floor.settled(mission_id)  # the store has its end a moment before its last event
-            evidence: dict[str, JsonValue] = {"run": record.run + 1, "repeat_in_doubt": repeat_in_doubt}
+            evidence: dict[str, JsonValue] = {
+                "tenant": record.tenant,
+                "run": record.run + 1,
+                "repeat_in_doubt": repeat_in_doubt,
+            }
             with self._floor.place():
                 async with _recorded(self._ground.audit, by, mission_id, evidence):
                     sanitized, caller, decision = await self._again(record, evidence)
@@ -141,7 +149,7 @@ class Submissions:
         Raises:
             RefusalError: sanitizer or policy now refuse it, or what is recorded of it is damaged.
         """
-        evidence: dict[str, JsonValue] = {"state": record.state.value}
+        evidence: dict[str, JsonValue] = {"tenant": record.tenant, "state": record.state.value}
         if record.parent_id is not None:  # its admission may be lost with the last moments of the process
             evidence["parent"] = record.parent_id
         sanitized, caller, decision = await self._again(record, evidence)

@@ -22,6 +22,7 @@ from gateway.taint import CLIENT, COMMAND, NETWORK, WORKSPACE
 
 KEYS: Final = (
     "approvals",
+    "audit",
     "capabilities",
     "closings",
     "commands",
@@ -48,6 +49,7 @@ KEYS: Final = (
 
 LABELS: Final = (CLIENT, COMMAND, NETWORK, WORKSPACE)
 _SIZES: Final = ("steps_max", "runs_max", "parallel_limit_max")
+_SCOPES: Final = ("tenant", "log")
 _LIKE: Final = 0.8  # of difflib's measure: a letter too many, too few, or another one
 
 
@@ -64,6 +66,7 @@ def check_policy_data(data: JsonObject) -> None:
     check_capabilities(data, operations)
     _check_missions(data)
     _check_approvals(data)
+    _check_audit(data)
     _check_taint(data, operations)
 
 
@@ -110,6 +113,16 @@ def _check_approvals(data: JsonObject) -> None:
             read_names(f"{field}.{key}", separation[key], roles, "roles in data.gateway.config")
     if not isinstance(separation.get("distinct_approvers", False), bool):
         raise invalid(f"{field}.distinct_approvers", "must be true or false")
+
+
+def _check_audit(data: JsonObject) -> None:
+    """Look at who sees what of the audit log: a scope that is misspelt would show nothing, or be taken for another."""
+    given = read_object("audit", data.get("audit", {}), ("log_tenants",))
+    if given.get("log_tenants", []) != []:
+        read_names("audit.log_tenants", given["log_tenants"])
+    for role, entry in read_entries("roles", data.get("roles", {})).items():
+        if isinstance(entry, Mapping) and entry.get("audit_scope", "tenant") not in _SCOPES:
+            raise invalid(f"roles.{role}.audit_scope", f"must be one of {', '.join(_SCOPES)}")
 
 
 def _check_taint(data: JsonObject, operations: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from engine.errors import EngineError, MissionInvalidError, Violation
-from gateway.errors import PolicyDeniedError, Reason, SanitizationError
+from gateway.errors import LogPrunedError, PolicyDeniedError, Reason, SanitizationError
 from gateway.rpc.errors import status_of
 from gateway.v1 import error_pb2, mission_pb2
 
@@ -29,6 +29,8 @@ def rich_status(error: EngineError) -> status_pb2.Status:
         code=_cut(error.code, NAME_BYTES_MAX), malformed=isinstance(error, MissionInvalidError) and error.malformed
     )
     info = error_details_pb2.ErrorInfo(reason=reason_of(detail.code), domain=DOMAIN)
+    if isinstance(error, LogPrunedError):
+        info.metadata["first_seq"] = str(error.first_seq)
     bad_request = error_details_pb2.BadRequest()
     message = _cut(error.message, TEXT_BYTES_MAX)
     left = STATUS_BYTES_MAX - len(message.encode()) - detail.ByteSize() - info.ByteSize() - 4 * NAME_BYTES_MAX

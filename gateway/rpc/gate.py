@@ -16,7 +16,7 @@ _READS_OF_THE_LOG: Final = frozenset({"gateway.v1.AuditService"})
 _READS_OF_DECISIONS: Final = frozenset({("gateway.v1.PolicyService", "ReplayDecisions")})
 
 
-_IN_LOG: Final = ("mission_id", "tenant", "submitter")  # of what a call is about; not what others are and have done
+_IN_LOG: Final = ("mission_id", "submitter", "audit_scope")  # of what a call is about; not what others are or did
 
 
 class PolicyGate:
@@ -28,8 +28,10 @@ class PolicyGate:
         self._audit = audit
         self._clock = clock or SystemClock()
 
-    async def authorize(self, principal: Principal, service: str, method: str, resource: JsonObject) -> None:
-        """Return if the call is allowed.
+    async def authorize(
+        self, principal: Principal, service: str, method: str, resource: JsonObject, reading: JsonObject | None = None
+    ) -> None:
+        """Return if the call is allowed; `reading` is what the log is told of a call that reads it.
 
         Raises:
             PolicyDeniedError: it is not, or no decision could be had.
@@ -44,11 +46,13 @@ class PolicyGate:
             if not principal.anonymous:  # a stranger must not be able to fill the log
                 evidence: dict[str, JsonValue] = {"document": digest(asked)}
                 note(decision, evidence)
-                details = {**evidence, "reasons": reasons_document(refusal.reasons), **_named(resource)}
+                told = {"reasons": reasons_document(refusal.reasons), **_named(resource), "tenant": principal.tenant}
+                details = {**evidence, **told}
                 await self._record(EventType.RPC_DENIED, principal, f"{service}/{method}", details)
             raise
         if service in _READS_OF_THE_LOG or (service, method) in _READS_OF_DECISIONS:
-            await self._record(EventType.LOG_READ, principal, f"{service}/{method}", {})
+            details = {"tenant": principal.tenant, **(reading or {})}
+            await self._record(EventType.LOG_READ, principal, f"{service}/{method}", details)
 
     async def _record(self, event: EventType, principal: Principal, target: str, details: JsonObject) -> None:
         await self._audit.durable(self._audit.append(event, actor=actor(principal), target=target, details=details))

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 from engine.values import JsonObject, JsonValue
 from gateway.errors import UnauthenticatedError
 from gateway.identity import ANONYMOUS, Principal, TokenTable
+from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.bad_request import bad_request, out_of_range
 from gateway.rpc.details import DETAILS_KEY, rich_status
 from gateway.rpc.errors import shown, status_of
@@ -30,14 +31,18 @@ CALLER: Final[ContextVar[Principal]] = ContextVar("CALLER")  # set for the time 
 APPROVED_BY: Final[ContextVar[tuple[str, ...] | None]] = ContextVar("APPROVED_BY", default=None)
 """Likewise: who has approved something else of the mission, as policy was told; None where it was told nothing."""
 MISSION_ID_CHARS_MAX: Final = 128
+AUDIT_SERVICE: Final = "gateway.v1.AuditService"
 _HEALTH: Final = "grpc.health.v1.Health"
 
 
 class GatewayInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of the server, health and reflection included."""
 
-    def __init__(self, *, tokens: TokenTable, anonymous: bool, gate: RpcGate, desk: MissionDesk) -> None:
+    def __init__(
+        self, *, tokens: TokenTable, anonymous: bool, gate: RpcGate, desk: MissionDesk, audit: AuditAccess
+    ) -> None:
         self._tokens = tokens
+        self._audit = audit
         self._anonymous = anonymous
         self._gate = gate
         self._desk = desk
@@ -94,7 +99,10 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         principal = self._authenticate(service, context)  # (1)
         request = _each(handler, raw) if handler.request_streaming else _parsed(handler, raw)  # (2)
         resource = await self._resource(principal, request)
-        await self._gate.authorize(principal, service, method, resource)  # (3)
+        reading: JsonObject = {}
+        if service == AUDIT_SERVICE:
+            resource, reading = await self._audit.about(principal, request, resource)
+        await self._gate.authorize(principal, service, method, resource, reading)  # (3)
         CALLER.set(principal)
         return request
 

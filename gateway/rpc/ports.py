@@ -5,6 +5,7 @@ from typing import Protocol
 
 from engine.result import MissionState, StepResult
 from engine.values import JsonObject
+from gateway.auditing.queries import Found, Query
 from gateway.bundles.entry import KeptBundle
 from gateway.decisions.records import Filter
 from gateway.decisions.replay import Change, Summary
@@ -152,8 +153,10 @@ class PolicyDesk(Protocol):
 class RpcGate(Protocol):
     """Decides every call."""
 
-    async def authorize(self, principal: Principal, service: str, method: str, resource: JsonObject) -> None:
-        """Return if `data.gateway.rpc.decision` allows the call; the refusal is recorded.
+    async def authorize(
+        self, principal: Principal, service: str, method: str, resource: JsonObject, reading: JsonObject | None = None
+    ) -> None:
+        """Return if `data.gateway.rpc.decision` allows the call; the refusal is recorded, and so is a read of the log.
 
         Raises:
             PolicyDeniedError: policy said no.
@@ -173,11 +176,51 @@ class MissionReplays(Protocol):
 class AuditReader(Protocol):
     """Reads the log."""
 
+    @property
+    def size(self) -> int:
+        """Number of events that the newest signed checkpoint covers."""
+
+    @property
+    def first(self) -> int:
+        """Seq of the oldest line that is still here."""
+
     def checkpoint(self) -> bytes:
         """Return the newest signed checkpoint."""
 
+    def witnessed(self) -> bytes | None:
+        """Return the newest checkpoint that a quorum of witnesses has cosigned."""
+
     def read(self, start: int, count: int) -> Iterator[bytes]:
-        """Yield covered lines without LF."""
+        """Yield covered lines without LF, from one that is still here."""
+
+    def prove_inclusion(self, seq: int, size: int) -> tuple[bytes, ...]:
+        """Return the RFC 6962 audit path of an event in the tree of `size` covered events."""
+
+    def prove_consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+        """Return the RFC 6962 consistency proof between two covered sizes."""
 
     def verifier_keys(self) -> tuple[str, ...]:
         """Return the C2SP verifier keys."""
+
+    def record_end(self, principal: Principal, method: str, details: JsonObject) -> None:
+        """Let the log say how far a read has got that began long ago."""
+
+
+class EventFinder(Protocol):
+    """Finds events; `gateway.auditing.queries.EventQueries` is one, and says what each call raises."""
+
+    def find(self, query: Query) -> AsyncGenerator[Found, None]:
+        """Yield what matches, in the order of seq."""
+
+    async def place_of(self, event_id: str) -> int | None:
+        """Return the seq of the event with an id."""
+
+    async def tenant_of(self, seq: int) -> str | None:
+        """Return whose an event is, None where it is no tenant's."""
+
+
+class ActorNames(Protocol):
+    """Knows how events name people."""
+
+    async def actor_named(self, text: str) -> str:
+        """Return the actor of events that somebody calls `TENANT/SUBJECT`; what names nobody stays as it is."""

@@ -10,12 +10,22 @@ from grpc_reflection.v1alpha import reflection
 from engine.mission import MissionLimits
 from gateway.errors import ConfigurationError
 from gateway.identity import TokenTable
+from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.audit_service import AuditService
 from gateway.rpc.hook_service import HookService
 from gateway.rpc.interceptor import GatewayInterceptor
 from gateway.rpc.mission_service import MissionService
 from gateway.rpc.policy_service import PolicyService
-from gateway.rpc.ports import AuditReader, HookDesk, MissionDesk, MissionReplays, PolicyDesk, RpcGate
+from gateway.rpc.ports import (
+    ActorNames,
+    AuditReader,
+    EventFinder,
+    HookDesk,
+    MissionDesk,
+    MissionReplays,
+    PolicyDesk,
+    RpcGate,
+)
 from gateway.v1 import (
     audit_pb2,
     audit_pb2_grpc,
@@ -54,6 +64,8 @@ class Ports:
     policy: PolicyDesk
     gate: RpcGate
     audit: AuditReader
+    events: EventFinder
+    names: ActorNames
     replays: MissionReplays
     tokens: TokenTable
     anonymous: bool
@@ -66,15 +78,19 @@ class RpcServer:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._health = health.aio.HealthServicer()
+        access = AuditAccess(ports.desk, ports.audit, ports.events, ports.names)
         self._server = grpc.aio.server(
             interceptors=(
-                GatewayInterceptor(tokens=ports.tokens, anonymous=ports.anonymous, gate=ports.gate, desk=ports.desk),
+                GatewayInterceptor(
+                    tokens=ports.tokens, anonymous=ports.anonymous, gate=ports.gate, desk=ports.desk, audit=access
+                ),
             ),
             options=_OPTIONS,
             maximum_concurrent_rpcs=CONCURRENT_RPCS_MAX,
         )
         mission_pb2_grpc.add_MissionServiceServicer_to_server(MissionService(ports.desk, ports.limits), self._server)
-        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(ports.audit, ports.replays), self._server)
+        audit = AuditService(ports.audit, ports.events, access, ports.replays)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(audit, self._server)
         hook_pb2_grpc.add_HookServiceServicer_to_server(HookService(ports.hooks), self._server)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(ports.policy), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

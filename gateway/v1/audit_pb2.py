@@ -22,35 +22,56 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gateway/v1/audit.proto\x12\ngateway.v1\"\x16\n\x14GetCheckpointRequest\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"1\n\x11ReadEventsRequest\x12\r\n\x05start\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"6\n\x12ReadEventsResponse\x12\x11\n\tfirst_seq\x18\x01 \x01(\x03\x12\r\n\x05lines\x18\x02 \x03(\x0c\"\x18\n\x16GetVerifierKeysRequest\"0\n\x17GetVerifierKeysResponse\x12\x15\n\rverifier_keys\x18\x01 \x03(\t\"<\n\x14ReplayMissionRequest\x12\x12\n\nmission_id\x18\x01 \x01(\t\x12\x10\n\x08step_ids\x18\x02 \x03(\t\"=\n\x15ReplayMissionResponse\x12$\n\x04step\x18\x01 \x01(\x0b\x32\x16.gateway.v1.StepReplay\"\xba\x01\n\nStepReplay\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12*\n\x07verdict\x18\x02 \x01(\x0e\x32\x19.gateway.v1.ReplayVerdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x10\n\x08recorded\x18\x05 \x01(\t\x12\x10\n\x08replayed\x18\x06 \x01(\t\x12\x11\n\x04item\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06rounds\x18\x08 \x01(\x05\x42\x07\n\x05_item*\x89\x01\n\rReplayVerdict\x12\x1e\n\x1aREPLAY_VERDICT_UNSPECIFIED\x10\x00\x12\x17\n\x13REPLAY_VERDICT_SAME\x10\x01\x12\x1a\n\x16REPLAY_VERDICT_DIFFERS\x10\x02\x12#\n\x1fREPLAY_VERDICT_NOT_REPRODUCIBLE\x10\x03\x32\xe7\x02\n\x0c\x41uditService\x12T\n\rGetCheckpoint\x12 .gateway.v1.GetCheckpointRequest\x1a!.gateway.v1.GetCheckpointResponse\x12M\n\nReadEvents\x12\x1d.gateway.v1.ReadEventsRequest\x1a\x1e.gateway.v1.ReadEventsResponse0\x01\x12Z\n\x0fGetVerifierKeys\x12\".gateway.v1.GetVerifierKeysRequest\x1a#.gateway.v1.GetVerifierKeysResponse\x12V\n\rReplayMission\x12 .gateway.v1.ReplayMissionRequest\x1a!.gateway.v1.ReplayMissionResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gateway/v1/audit.proto\x12\ngateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetCheckpointRequest\">\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x11\n\twitnessed\x18\x02 \x01(\x0c\"1\n\x11ReadEventsRequest\x12\r\n\x05start\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"6\n\x12ReadEventsResponse\x12\x11\n\tfirst_seq\x18\x01 \x01(\x03\x12\r\n\x05lines\x18\x02 \x03(\x0c\"\xd0\x01\n\x0b\x45ventFilter\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x02 \x03(\t\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x08\x64\x65\x63ision\x18\x05 \x01(\x0e\x32\x1c.gateway.v1.RecordedDecision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x06 \x01(\t\"\xd1\x01\n\x12QueryEventsRequest\x12\x12\n\nmission_id\x18\x01 \x01(\t\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.gateway.v1.EventFilter\x12%\n\x05scope\x18\x03 \x01(\x0e\x32\x16.gateway.v1.AuditScope\x12\x16\n\tafter_seq\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05limit\x18\x05 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x06 \x01(\x08\x12\x12\n\nproof_size\x18\x07 \x01(\x03\x42\x0c\n\n_after_seq\"c\n\x13QueryEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.gateway.v1.LoggedEvent\x12\x10\n\x08next_seq\x18\x02 \x01(\x03\x12\x11\n\tcaught_up\x18\x03 \x01(\x08\"8\n\x0bLoggedEvent\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04line\x18\x02 \x01(\x0c\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\"i\n\x15ProveInclusionRequest\x12\r\n\x03seq\x18\x01 \x01(\x03H\x00\x12\x12\n\x08\x65vent_id\x18\x02 \x01(\tH\x00\x12\x11\n\ttree_size\x18\x03 \x01(\x03\x12\x11\n\twitnessed\x18\x04 \x01(\x08\x42\x07\n\x05\x65vent\"{\n\x16ProveInclusionResponse\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\x0c\x12\x0c\n\x04line\x18\x05 \x01(\x0c\x12\x12\n\ntlog_proof\x18\x06 \x01(\x0c\"=\n\x17ProveConsistencyRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x03\x12\x10\n\x08new_size\x18\x02 \x01(\x03\"b\n\x18ProveConsistencyResponse\x12\x10\n\x08old_size\x18\x01 \x01(\x03\x12\x10\n\x08new_size\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\x0c\"\x18\n\x16GetVerifierKeysRequest\"0\n\x17GetVerifierKeysResponse\x12\x15\n\rverifier_keys\x18\x01 \x03(\t\"<\n\x14ReplayMissionRequest\x12\x12\n\nmission_id\x18\x01 \x01(\t\x12\x10\n\x08step_ids\x18\x02 \x03(\t\"=\n\x15ReplayMissionResponse\x12$\n\x04step\x18\x01 \x01(\x0b\x32\x16.gateway.v1.StepReplay\"\xba\x01\n\nStepReplay\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12*\n\x07verdict\x18\x02 \x01(\x0e\x32\x19.gateway.v1.ReplayVerdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x10\n\x08recorded\x18\x05 \x01(\t\x12\x10\n\x08replayed\x18\x06 \x01(\t\x12\x11\n\x04item\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06rounds\x18\x08 \x01(\x05\x42\x07\n\x05_item*V\n\nAuditScope\x12\x1b\n\x17\x41UDIT_SCOPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41UDIT_SCOPE_TENANT\x10\x01\x12\x13\n\x0f\x41UDIT_SCOPE_LOG\x10\x02*n\n\x10RecordedDecision\x12!\n\x1dRECORDED_DECISION_UNSPECIFIED\x10\x00\x12\x1b\n\x17RECORDED_DECISION_ALLOW\x10\x01\x12\x1a\n\x16RECORDED_DECISION_DENY\x10\x02*\x89\x01\n\rReplayVerdict\x12\x1e\n\x1aREPLAY_VERDICT_UNSPECIFIED\x10\x00\x12\x17\n\x13REPLAY_VERDICT_SAME\x10\x01\x12\x1a\n\x16REPLAY_VERDICT_DIFFERS\x10\x02\x12#\n\x1fREPLAY_VERDICT_NOT_REPRODUCIBLE\x10\x03\x32\xf1\x04\n\x0c\x41uditService\x12T\n\rGetCheckpoint\x12 .gateway.v1.GetCheckpointRequest\x1a!.gateway.v1.GetCheckpointResponse\x12M\n\nReadEvents\x12\x1d.gateway.v1.ReadEventsRequest\x1a\x1e.gateway.v1.ReadEventsResponse0\x01\x12P\n\x0bQueryEvents\x12\x1e.gateway.v1.QueryEventsRequest\x1a\x1f.gateway.v1.QueryEventsResponse0\x01\x12W\n\x0eProveInclusion\x12!.gateway.v1.ProveInclusionRequest\x1a\".gateway.v1.ProveInclusionResponse\x12]\n\x10ProveConsistency\x12#.gateway.v1.ProveConsistencyRequest\x1a$.gateway.v1.ProveConsistencyResponse\x12Z\n\x0fGetVerifierKeys\x12\".gateway.v1.GetVerifierKeysRequest\x1a#.gateway.v1.GetVerifierKeysResponse\x12V\n\rReplayMission\x12 .gateway.v1.ReplayMissionRequest\x1a!.gateway.v1.ReplayMissionResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway.v1.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REPLAYVERDICT']._serialized_start=605
-  _globals['_REPLAYVERDICT']._serialized_end=742
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=38
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=60
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=62
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=105
-  _globals['_READEVENTSREQUEST']._serialized_start=107
-  _globals['_READEVENTSREQUEST']._serialized_end=156
-  _globals['_READEVENTSRESPONSE']._serialized_start=158
-  _globals['_READEVENTSRESPONSE']._serialized_end=212
-  _globals['_GETVERIFIERKEYSREQUEST']._serialized_start=214
-  _globals['_GETVERIFIERKEYSREQUEST']._serialized_end=238
-  _globals['_GETVERIFIERKEYSRESPONSE']._serialized_start=240
-  _globals['_GETVERIFIERKEYSRESPONSE']._serialized_end=288
-  _globals['_REPLAYMISSIONREQUEST']._serialized_start=290
-  _globals['_REPLAYMISSIONREQUEST']._serialized_end=350
-  _globals['_REPLAYMISSIONRESPONSE']._serialized_start=352
-  _globals['_REPLAYMISSIONRESPONSE']._serialized_end=413
-  _globals['_STEPREPLAY']._serialized_start=416
-  _globals['_STEPREPLAY']._serialized_end=602
-  _globals['_AUDITSERVICE']._serialized_start=745
-  _globals['_AUDITSERVICE']._serialized_end=1104
+  _globals['_AUDITSCOPE']._serialized_start=1633
+  _globals['_AUDITSCOPE']._serialized_end=1719
+  _globals['_RECORDEDDECISION']._serialized_start=1721
+  _globals['_RECORDEDDECISION']._serialized_end=1831
+  _globals['_REPLAYVERDICT']._serialized_start=1834
+  _globals['_REPLAYVERDICT']._serialized_end=1971
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=71
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=93
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=95
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=157
+  _globals['_READEVENTSREQUEST']._serialized_start=159
+  _globals['_READEVENTSREQUEST']._serialized_end=208
+  _globals['_READEVENTSRESPONSE']._serialized_start=210
+  _globals['_READEVENTSRESPONSE']._serialized_end=264
+  _globals['_EVENTFILTER']._serialized_start=267
+  _globals['_EVENTFILTER']._serialized_end=475
+  _globals['_QUERYEVENTSREQUEST']._serialized_start=478
+  _globals['_QUERYEVENTSREQUEST']._serialized_end=687
+  _globals['_QUERYEVENTSRESPONSE']._serialized_start=689
+  _globals['_QUERYEVENTSRESPONSE']._serialized_end=788
+  _globals['_LOGGEDEVENT']._serialized_start=790
+  _globals['_LOGGEDEVENT']._serialized_end=846
+  _globals['_PROVEINCLUSIONREQUEST']._serialized_start=848
+  _globals['_PROVEINCLUSIONREQUEST']._serialized_end=953
+  _globals['_PROVEINCLUSIONRESPONSE']._serialized_start=955
+  _globals['_PROVEINCLUSIONRESPONSE']._serialized_end=1078
+  _globals['_PROVECONSISTENCYREQUEST']._serialized_start=1080
+  _globals['_PROVECONSISTENCYREQUEST']._serialized_end=1141
+  _globals['_PROVECONSISTENCYRESPONSE']._serialized_start=1143
+  _globals['_PROVECONSISTENCYRESPONSE']._serialized_end=1241
+  _globals['_GETVERIFIERKEYSREQUEST']._serialized_start=1243
+  _globals['_GETVERIFIERKEYSREQUEST']._serialized_end=1267
+  _globals['_GETVERIFIERKEYSRESPONSE']._serialized_start=1269
+  _globals['_GETVERIFIERKEYSRESPONSE']._serialized_end=1317
+  _globals['_REPLAYMISSIONREQUEST']._serialized_start=1319
+  _globals['_REPLAYMISSIONREQUEST']._serialized_end=1379
+  _globals['_REPLAYMISSIONRESPONSE']._serialized_start=1381
+  _globals['_REPLAYMISSIONRESPONSE']._serialized_end=1442
+  _globals['_STEPREPLAY']._serialized_start=1445
+  _globals['_STEPREPLAY']._serialized_end=1631
+  _globals['_AUDITSERVICE']._serialized_start=1974
+  _globals['_AUDITSERVICE']._serialized_end=2599
 # @@protoc_insertion_point(module_scope)

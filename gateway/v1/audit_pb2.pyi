@@ -6,6 +6,7 @@ The audit log: a transparency log whose checkpoints third parties verify."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -18,6 +19,48 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AuditScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_SCOPE_UNSPECIFIED: _AuditScope.ValueType  # 0
+    """As AUDIT_SCOPE_TENANT."""
+    AUDIT_SCOPE_TENANT: _AuditScope.ValueType  # 1
+    """Events of the caller's tenant: what its people did, and what became of their missions."""
+    AUDIT_SCOPE_LOG: _AuditScope.ValueType  # 2
+    """The whole log: events of all tenants, and the gateway's own."""
+
+class AuditScope(_AuditScope, metaclass=_AuditScopeEnumTypeWrapper):
+    """AuditScope says whose events a query is about, as far as no mission is named."""
+
+AUDIT_SCOPE_UNSPECIFIED: AuditScope.ValueType  # 0
+"""As AUDIT_SCOPE_TENANT."""
+AUDIT_SCOPE_TENANT: AuditScope.ValueType  # 1
+"""Events of the caller's tenant: what its people did, and what became of their missions."""
+AUDIT_SCOPE_LOG: AuditScope.ValueType  # 2
+"""The whole log: events of all tenants, and the gateway's own."""
+Global___AuditScope: _TypeAlias = AuditScope  # noqa: Y015
+
+class _RecordedDecision:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RecordedDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordedDecision.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECORDED_DECISION_UNSPECIFIED: _RecordedDecision.ValueType  # 0
+    RECORDED_DECISION_ALLOW: _RecordedDecision.ValueType  # 1
+    RECORDED_DECISION_DENY: _RecordedDecision.ValueType  # 2
+
+class RecordedDecision(_RecordedDecision, metaclass=_RecordedDecisionEnumTypeWrapper):
+    """RecordedDecision is what an event says of a decision."""
+
+RECORDED_DECISION_UNSPECIFIED: RecordedDecision.ValueType  # 0
+RECORDED_DECISION_ALLOW: RecordedDecision.ValueType  # 1
+RECORDED_DECISION_DENY: RecordedDecision.ValueType  # 2
+Global___RecordedDecision: _TypeAlias = RecordedDecision  # noqa: Y015
 
 class _ReplayVerdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -65,15 +108,19 @@ class GetCheckpointResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    WITNESSED_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.bytes
+    witnessed: _builtins.bytes
+    """Empty where no quorum of witnesses has cosigned one."""
     def __init__(
         self,
         *,
         checkpoint: _builtins.bytes = ...,
+        witnessed: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "witnessed", b"witnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -132,6 +179,303 @@ class ReadEventsResponse(_message.Message):
 Global___ReadEventsResponse: _TypeAlias = ReadEventsResponse  # noqa: Y015
 
 @_typing.final
+class EventFilter(_message.Message):
+    """EventFilter selects events; what is left out selects all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    EVENT_TYPES_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    """Who did it, as events name it: "TENANT/SUBJECT", "anonymous", "gateway", "audit"."""
+    decision: Global___RecordedDecision.ValueType
+    decision_id: _builtins.str
+    """Of a recorded decision."""
+    @_builtins.property
+    def event_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"step.allowed", or "step.*" for all that begin so; an event of any of them, at most 64."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Not before."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Before."""
+
+    def __init__(
+        self,
+        *,
+        principal: _builtins.str = ...,
+        event_types: _abc.Iterable[_builtins.str] | None = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        decision: Global___RecordedDecision.ValueType = ...,
+        decision_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "decision_id", b"decision_id", "event_types", b"event_types", "principal", b"principal", "since", b"since", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventFilter: _TypeAlias = EventFilter  # noqa: Y015
+
+@_typing.final
+class QueryEventsRequest(_message.Message):
+    """QueryEventsRequest selects events by what they say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSION_ID_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    AFTER_SEQ_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    PROOF_SIZE_FIELD_NUMBER: _builtins.int
+    mission_id: _builtins.str
+    """Only events about this mission, which has to be of the caller's tenant unless the scope is the log."""
+    scope: Global___AuditScope.ValueType
+    after_seq: _builtins.int
+    """Only events after this one. OUT_OF_RANGE (audit.pruned) where the next of the log has been pruned."""
+    limit: _builtins.int
+    """At most so many, and at most 100,000; 0 means all."""
+    follow: _builtins.bool
+    """Go on with events that are recorded from now on, until `limit` or the end of the call."""
+    proof_size: _builtins.int
+    """Give each event its proof in the tree of so many events, which a checkpoint covers; the query then ends before that
+    seq, and cannot follow. 0 means no proofs.
+    """
+    @_builtins.property
+    def filter(self) -> Global___EventFilter: ...
+    def __init__(
+        self,
+        *,
+        mission_id: _builtins.str = ...,
+        filter: Global___EventFilter | None = ...,
+        scope: Global___AuditScope.ValueType = ...,
+        after_seq: _builtins.int | None = ...,
+        limit: _builtins.int = ...,
+        follow: _builtins.bool = ...,
+        proof_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_seq", b"_after_seq", "after_seq", b"after_seq", "filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_seq", b"_after_seq", "after_seq", b"after_seq", "filter", b"filter", "follow", b"follow", "limit", b"limit", "mission_id", b"mission_id", "proof_size", b"proof_size", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_seq: _TypeAlias = _typing.Literal["after_seq"]  # noqa: Y015
+    _WhichOneofArgType__after_seq: _TypeAlias = _typing.Literal["_after_seq", b"_after_seq"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_seq) -> _WhichOneofReturnType__after_seq | None: ...
+
+Global___QueryEventsRequest: _TypeAlias = QueryEventsRequest  # noqa: Y015
+
+@_typing.final
+class QueryEventsResponse(_message.Message):
+    """QueryEventsResponse is a run of events that match, perhaps an empty one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_SEQ_FIELD_NUMBER: _builtins.int
+    CAUGHT_UP_FIELD_NUMBER: _builtins.int
+    next_seq: _builtins.int
+    """All before this one has been looked at: `after_seq` to go on is one less."""
+    caught_up: _builtins.bool
+    """Set once, when all that was recorded before the call has been looked at."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoggedEvent]: ...
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___LoggedEvent] | None = ...,
+        next_seq: _builtins.int = ...,
+        caught_up: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "events", b"events", "next_seq", b"next_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryEventsResponse: _TypeAlias = QueryEventsResponse  # noqa: Y015
+
+@_typing.final
+class LoggedEvent(_message.Message):
+    """LoggedEvent is one line of the log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQ_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    HASHES_FIELD_NUMBER: _builtins.int
+    seq: _builtins.int
+    line: _builtins.bytes
+    """Without its LF, byte for byte."""
+    @_builtins.property
+    def hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Its RFC 6962 audit path, where the query asked for proofs: 32 bytes each, lowest level first."""
+
+    def __init__(
+        self,
+        *,
+        seq: _builtins.int = ...,
+        line: _builtins.bytes = ...,
+        hashes: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hashes", b"hashes", "line", b"line", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoggedEvent: _TypeAlias = LoggedEvent  # noqa: Y015
+
+@_typing.final
+class ProveInclusionRequest(_message.Message):
+    """ProveInclusionRequest names one event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQ_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    TREE_SIZE_FIELD_NUMBER: _builtins.int
+    WITNESSED_FIELD_NUMBER: _builtins.int
+    seq: _builtins.int
+    event_id: _builtins.str
+    """32 hex digits."""
+    tree_size: _builtins.int
+    """Of the tree that the proof leads to; 0 means that of the newest checkpoint."""
+    witnessed: _builtins.bool
+    """Prove it under the newest checkpoint that witnesses have cosigned. FAILED_PRECONDITION (audit.not_witnessed) where
+    that does not cover the event yet.
+    """
+    def __init__(
+        self,
+        *,
+        seq: _builtins.int = ...,
+        event_id: _builtins.str = ...,
+        tree_size: _builtins.int = ...,
+        witnessed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "event_id", b"event_id", "seq", b"seq"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "event_id", b"event_id", "seq", b"seq", "tree_size", b"tree_size", "witnessed", b"witnessed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["seq", "event_id"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___ProveInclusionRequest: _TypeAlias = ProveInclusionRequest  # noqa: Y015
+
+@_typing.final
+class ProveInclusionResponse(_message.Message):
+    """ProveInclusionResponse is an RFC 6962 audit path, and what it proves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    HASHES_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    TLOG_PROOF_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The event's seq."""
+    size: _builtins.int
+    """Of the tree."""
+    checkpoint: _builtins.bytes
+    """The signed note of exactly `size`; empty where `tree_size` asked for a size that is neither checkpoint's."""
+    line: _builtins.bytes
+    """The event, without LF, byte for byte."""
+    tlog_proof: _builtins.bytes
+    """All of it but the event as a C2SP tlog-proof; empty where `checkpoint` is."""
+    @_builtins.property
+    def hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """32 bytes each, lowest level first."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        size: _builtins.int = ...,
+        hashes: _abc.Iterable[_builtins.bytes] | None = ...,
+        checkpoint: _builtins.bytes = ...,
+        line: _builtins.bytes = ...,
+        tlog_proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "hashes", b"hashes", "index", b"index", "line", b"line", "size", b"size", "tlog_proof", b"tlog_proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProveInclusionResponse: _TypeAlias = ProveInclusionResponse  # noqa: Y015
+
+@_typing.final
+class ProveConsistencyRequest(_message.Message):
+    """ProveConsistencyRequest names two sizes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OLD_SIZE_FIELD_NUMBER: _builtins.int
+    NEW_SIZE_FIELD_NUMBER: _builtins.int
+    old_size: _builtins.int
+    new_size: _builtins.int
+    """0 means that of the newest checkpoint."""
+    def __init__(
+        self,
+        *,
+        old_size: _builtins.int = ...,
+        new_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_size", b"new_size", "old_size", b"old_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProveConsistencyRequest: _TypeAlias = ProveConsistencyRequest  # noqa: Y015
+
+@_typing.final
+class ProveConsistencyResponse(_message.Message):
+    """ProveConsistencyResponse is an RFC 6962 consistency proof."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OLD_SIZE_FIELD_NUMBER: _builtins.int
+    NEW_SIZE_FIELD_NUMBER: _builtins.int
+    HASHES_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    old_size: _builtins.int
+    new_size: _builtins.int
+    checkpoint: _builtins.bytes
+    """The signed note of exactly `new_size`; empty where that is neither checkpoint's."""
+    @_builtins.property
+    def hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """32 bytes each, in the order of RFC 6962, 2.1.2."""
+
+    def __init__(
+        self,
+        *,
+        old_size: _builtins.int = ...,
+        new_size: _builtins.int = ...,
+        hashes: _abc.Iterable[_builtins.bytes] | None = ...,
+        checkpoint: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "hashes", b"hashes", "new_size", b"new_size", "old_size", b"old_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProveConsistencyResponse: _TypeAlias = ProveConsistencyResponse  # noqa: Y015
+
+@_typing.final
 class GetVerifierKeysRequest(_message.Message):
     """GetVerifierKeysRequest has no fields."""
 
@@ -157,7 +501,7 @@ class GetVerifierKeysResponse(_message.Message):
     VERIFIER_KEYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def verifier_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """C2SP verifier keys: "name+id+key"."""
+        """C2SP verifier keys: "name+id+key"; the one that signs now first, then those that it followed, the newest first."""
 
     def __init__(
         self,

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """AuditService reads the audit log. Reading is itself recorded.
+    """AuditService reads the audit log. Reading is itself recorded. Policy decides who sees which events: of a mission, of
+    the caller's tenant, or the whole log.
     """
 
     def __init__(self, channel):
@@ -45,6 +46,21 @@ class AuditServiceStub:
                 request_serializer=gateway_dot_v1_dot_audit__pb2.ReadEventsRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_audit__pb2.ReadEventsResponse.FromString,
                 _registered_method=True)
+        self.QueryEvents = channel.unary_stream(
+                '/gateway.v1.AuditService/QueryEvents',
+                request_serializer=gateway_dot_v1_dot_audit__pb2.QueryEventsRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_audit__pb2.QueryEventsResponse.FromString,
+                _registered_method=True)
+        self.ProveInclusion = channel.unary_unary(
+                '/gateway.v1.AuditService/ProveInclusion',
+                request_serializer=gateway_dot_v1_dot_audit__pb2.ProveInclusionRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_audit__pb2.ProveInclusionResponse.FromString,
+                _registered_method=True)
+        self.ProveConsistency = channel.unary_unary(
+                '/gateway.v1.AuditService/ProveConsistency',
+                request_serializer=gateway_dot_v1_dot_audit__pb2.ProveConsistencyRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_audit__pb2.ProveConsistencyResponse.FromString,
+                _registered_method=True)
         self.GetVerifierKeys = channel.unary_unary(
                 '/gateway.v1.AuditService/GetVerifierKeys',
                 request_serializer=gateway_dot_v1_dot_audit__pb2.GetVerifierKeysRequest.SerializeToString,
@@ -58,18 +74,42 @@ class AuditServiceStub:
 
 
 class AuditServiceServicer:
-    """AuditService reads the audit log. Reading is itself recorded.
+    """AuditService reads the audit log. Reading is itself recorded. Policy decides who sees which events: of a mission, of
+    the caller's tenant, or the whole log.
     """
 
     def GetCheckpoint(self, request, context):
-        """Returns the newest checkpoint, a C2SP signed note.
+        """Returns the newest checkpoint, a C2SP signed note, and the newest one that witnesses have cosigned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadEvents(self, request, context):
-        """Streams events, exact bytes, that the newest checkpoint covers.
+        """Streams events of all tenants, exact bytes, that the newest checkpoint covers. OUT_OF_RANGE (audit.pruned) where
+        the first of them have been pruned; ErrorInfo then has `first_seq`, the first that is still there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryEvents(self, request, context):
+        """Streams the events that match a filter, exact bytes, in the order of the log; with `follow`, for as long as the
+        caller listens. It can be resumed after any event.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProveInclusion(self, request, context):
+        """Returns an event, and the proof that it is in the tree of a signed checkpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProveConsistency(self, request, context):
+        """Returns the proof that the log of an earlier size is the beginning of that of a later one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +143,21 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=gateway_dot_v1_dot_audit__pb2.ReadEventsRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_audit__pb2.ReadEventsResponse.SerializeToString,
             ),
+            'QueryEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.QueryEvents,
+                    request_deserializer=gateway_dot_v1_dot_audit__pb2.QueryEventsRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_audit__pb2.QueryEventsResponse.SerializeToString,
+            ),
+            'ProveInclusion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProveInclusion,
+                    request_deserializer=gateway_dot_v1_dot_audit__pb2.ProveInclusionRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_audit__pb2.ProveInclusionResponse.SerializeToString,
+            ),
+            'ProveConsistency': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProveConsistency,
+                    request_deserializer=gateway_dot_v1_dot_audit__pb2.ProveConsistencyRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_audit__pb2.ProveConsistencyResponse.SerializeToString,
+            ),
             'GetVerifierKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.GetVerifierKeys,
                     request_deserializer=gateway_dot_v1_dot_audit__pb2.GetVerifierKeysRequest.FromString,
@@ -122,7 +177,8 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """AuditService reads the audit log. Reading is itself recorded.
+    """AuditService reads the audit log. Reading is itself recorded. Policy decides who sees which events: of a mission, of
+    the caller's tenant, or the whole log.
     """
 
     @staticmethod
@@ -169,6 +225,87 @@ class AuditService:
             '/gateway.v1.AuditService/ReadEvents',
             gateway_dot_v1_dot_audit__pb2.ReadEventsRequest.SerializeToString,
             gateway_dot_v1_dot_audit__pb2.ReadEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gateway.v1.AuditService/QueryEvents',
+            gateway_dot_v1_dot_audit__pb2.QueryEventsRequest.SerializeToString,
+            gateway_dot_v1_dot_audit__pb2.QueryEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProveInclusion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.AuditService/ProveInclusion',
+            gateway_dot_v1_dot_audit__pb2.ProveInclusionRequest.SerializeToString,
+            gateway_dot_v1_dot_audit__pb2.ProveInclusionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProveConsistency(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.AuditService/ProveConsistency',
+            gateway_dot_v1_dot_audit__pb2.ProveConsistencyRequest.SerializeToString,
+            gateway_dot_v1_dot_audit__pb2.ProveConsistencyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,16 +27,28 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """AuditService reads the audit log. Reading is itself recorded."""
+    """AuditService reads the audit log. Reading is itself recorded. Policy decides who sees which events: of a mission, of
+    the caller's tenant, or the whole log.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetCheckpointRequest, _audit_pb2.GetCheckpointResponse]
-    """Returns the newest checkpoint, a C2SP signed note."""
+    """Returns the newest checkpoint, a C2SP signed note, and the newest one that witnesses have cosigned."""
     ReadEvents: _grpc.UnaryStreamMultiCallable[_audit_pb2.ReadEventsRequest, _audit_pb2.ReadEventsResponse]
-    """Streams events, exact bytes, that the newest checkpoint covers."""
+    """Streams events of all tenants, exact bytes, that the newest checkpoint covers. OUT_OF_RANGE (audit.pruned) where
+    the first of them have been pruned; ErrorInfo then has `first_seq`, the first that is still there.
+    """
+    QueryEvents: _grpc.UnaryStreamMultiCallable[_audit_pb2.QueryEventsRequest, _audit_pb2.QueryEventsResponse]
+    """Streams the events that match a filter, exact bytes, in the order of the log; with `follow`, for as long as the
+    caller listens. It can be resumed after any event.
+    """
+    ProveInclusion: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ProveInclusionRequest, _audit_pb2.ProveInclusionResponse]
+    """Returns an event, and the proof that it is in the tree of a signed checkpoint."""
+    ProveConsistency: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ProveConsistencyRequest, _audit_pb2.ProveConsistencyResponse]
+    """Returns the proof that the log of an earlier size is the beginning of that of a later one."""
     GetVerifierKeys: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetVerifierKeysRequest, _audit_pb2.GetVerifierKeysResponse]
     """Returns the keys that verify checkpoints."""
     ReplayMission: _grpc.UnaryStreamMultiCallable[_audit_pb2.ReplayMissionRequest, _audit_pb2.ReplayMissionResponse]
@@ -46,13 +58,25 @@ class AuditServiceStub:
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """AuditService reads the audit log. Reading is itself recorded."""
+    """AuditService reads the audit log. Reading is itself recorded. Policy decides who sees which events: of a mission, of
+    the caller's tenant, or the whole log.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetCheckpointRequest, _audit_pb2.GetCheckpointResponse]  # type: ignore[assignment]
-    """Returns the newest checkpoint, a C2SP signed note."""
+    """Returns the newest checkpoint, a C2SP signed note, and the newest one that witnesses have cosigned."""
     ReadEvents: _aio.UnaryStreamMultiCallable[_audit_pb2.ReadEventsRequest, _audit_pb2.ReadEventsResponse]  # type: ignore[assignment]
-    """Streams events, exact bytes, that the newest checkpoint covers."""
+    """Streams events of all tenants, exact bytes, that the newest checkpoint covers. OUT_OF_RANGE (audit.pruned) where
+    the first of them have been pruned; ErrorInfo then has `first_seq`, the first that is still there.
+    """
+    QueryEvents: _aio.UnaryStreamMultiCallable[_audit_pb2.QueryEventsRequest, _audit_pb2.QueryEventsResponse]  # type: ignore[assignment]
+    """Streams the events that match a filter, exact bytes, in the order of the log; with `follow`, for as long as the
+    caller listens. It can be resumed after any event.
+    """
+    ProveInclusion: _aio.UnaryUnaryMultiCallable[_audit_pb2.ProveInclusionRequest, _audit_pb2.ProveInclusionResponse]  # type: ignore[assignment]
+    """Returns an event, and the proof that it is in the tree of a signed checkpoint."""
+    ProveConsistency: _aio.UnaryUnaryMultiCallable[_audit_pb2.ProveConsistencyRequest, _audit_pb2.ProveConsistencyResponse]  # type: ignore[assignment]
+    """Returns the proof that the log of an earlier size is the beginning of that of a later one."""
     GetVerifierKeys: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetVerifierKeysRequest, _audit_pb2.GetVerifierKeysResponse]  # type: ignore[assignment]
     """Returns the keys that verify checkpoints."""
     ReplayMission: _aio.UnaryStreamMultiCallable[_audit_pb2.ReplayMissionRequest, _audit_pb2.ReplayMissionResponse]  # type: ignore[assignment]
@@ -61,7 +85,9 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AuditService reads the audit log. Reading is itself recorded."""
+    """AuditService reads the audit log. Reading is itself recorded. Policy decides who sees which events: of a mission, of
+    the caller's tenant, or the whole log.
+    """
 
     @_abc_1.abstractmethod
     def GetCheckpoint(
@@ -69,7 +95,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_pb2.GetCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.GetCheckpointResponse, _abc.Awaitable[_audit_pb2.GetCheckpointResponse]]:
-        """Returns the newest checkpoint, a C2SP signed note."""
+        """Returns the newest checkpoint, a C2SP signed note, and the newest one that witnesses have cosigned."""
 
     @_abc_1.abstractmethod
     def ReadEvents(
@@ -77,7 +103,35 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_pb2.ReadEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_audit_pb2.ReadEventsResponse], _abc.AsyncIterator[_audit_pb2.ReadEventsResponse]]:
-        """Streams events, exact bytes, that the newest checkpoint covers."""
+        """Streams events of all tenants, exact bytes, that the newest checkpoint covers. OUT_OF_RANGE (audit.pruned) where
+        the first of them have been pruned; ErrorInfo then has `first_seq`, the first that is still there.
+        """
+
+    @_abc_1.abstractmethod
+    def QueryEvents(
+        self,
+        request: _audit_pb2.QueryEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_audit_pb2.QueryEventsResponse], _abc.AsyncIterator[_audit_pb2.QueryEventsResponse]]:
+        """Streams the events that match a filter, exact bytes, in the order of the log; with `follow`, for as long as the
+        caller listens. It can be resumed after any event.
+        """
+
+    @_abc_1.abstractmethod
+    def ProveInclusion(
+        self,
+        request: _audit_pb2.ProveInclusionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ProveInclusionResponse, _abc.Awaitable[_audit_pb2.ProveInclusionResponse]]:
+        """Returns an event, and the proof that it is in the tree of a signed checkpoint."""
+
+    @_abc_1.abstractmethod
+    def ProveConsistency(
+        self,
+        request: _audit_pb2.ProveConsistencyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ProveConsistencyResponse, _abc.Awaitable[_audit_pb2.ProveConsistencyResponse]]:
+        """Returns the proof that the log of an earlier size is the beginning of that of a later one."""
 
     @_abc_1.abstractmethod
     def GetVerifierKeys(

@@ -209,7 +209,7 @@ EFFECT = st.fixed_dictionaries(
     }
 )
 METHODS = st.sampled_from(
-    ["SubmitMission", "GetMission", "CancelMission", "DecideApproval", "ReadEvents", "GetCheckpoint", "Check", "X"]
+    ["SubmitMission", "GetMission", "CancelMission", "DecideApproval", "ReadEvents", "QueryEvents", "Check", "X"]
 )
 SERVICES = st.sampled_from(
     [
@@ -250,6 +250,7 @@ DOCUMENTS: dict[Entrypoint, st.SearchStrategy[Any]] = {
                     "tenant": TEXT,
                     "submitter": TEXT,
                     "submitter_roles": ROLES,
+                    "audit_scope": st.sampled_from(["mission", "tenant", "log"]),
                     "approved_by": st.lists(TEXT, max_size=2),
                 },
             ),

@@ -20,7 +20,7 @@ from gateway.errors import ConfigurationError, PolicyDeniedError, Reason, Saniti
 from gateway.identity import ANONYMOUS, Principal
 from gateway.rpc.server import RpcServer
 from gateway.v1 import audit_pb2, mission_pb2
-from tests.fakes import DIGEST, MOMENT, FakeAudit, FakeDesk, approval, ended, event, step_result, view
+from tests.fakes import DIGEST, MOMENT, FakeAudit, FakeDesk, approval, ended, event, note_of, step_result, view
 from tests.rpc_server import ANN, AS_ANN, AS_BOB, Served, details, everything, serving
 
 GET = mission_pb2.GetMissionRequest(mission_id="m-1")
@@ -542,7 +542,8 @@ async def test_checkpoint_and_keys_are_served(served: Served) -> None:
     """What a verifier elsewhere needs."""
     note = await served.log.GetCheckpoint(audit_pb2.GetCheckpointRequest(), metadata=AS_ANN)
     keys = await served.log.GetVerifierKeys(audit_pb2.GetVerifierKeysRequest(), metadata=AS_ANN)
-    assert note.checkpoint == b"a note\n"
+    assert note.checkpoint == note_of(0)
+    assert note.witnessed == b""
     assert list(keys.verifier_keys) == ["log+01+key"]
 
 

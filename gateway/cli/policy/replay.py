@@ -1,10 +1,8 @@
 """policy replay: what a candidate bundle would decide otherwise of everything that this home's gateway has decided."""
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,6 +14,7 @@ from engine.errors import EngineError
 from gateway.cli.options import HomeOption, OutputOption, default_home
 from gateway.cli.output import OUT, Exit, Output, counted, fail, print_json, said
 from gateway.cli.policy.bundles import load_bundle, made, quiet_workers
+from gateway.cli.times import moment_of
 from gateway.config import Config, load_config
 from gateway.decisions.records import Filter, Records
 from gateway.decisions.replay import CHANGES, Change, ChangeKind, Summary
@@ -28,8 +27,6 @@ from gateway.policy.pool import PRELOAD, WorkerPolicy
 from gateway.workers.limits import hide_memory
 from gateway.workers.supervisor import Zygote
 
-_AGO: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
-_UNITS: Final[Mapping[str, str]] = {"m": "minutes", "h": "hours", "d": "days"}
 _LOOKS: Final[Mapping[ChangeKind, tuple[str, str]]] = {
     ChangeKind.DENIED: ("✗ allowed → denied", "red"),
     ChangeKind.ALLOWED: ("✓ denied → allowed", "yellow"),
@@ -125,20 +122,8 @@ def _filter(since: str, entrypoint: str, mission: str) -> Filter:
     if entrypoint and known is None:
         message = f"--entrypoint: {entrypoint!r} is none of {', '.join(ENTRYPOINTS)}"
         raise ConfigurationError(message, code="usage.entrypoint")
-    return Filter(since=_moment(since), entrypoint=known, mission_id=mission)
-
-
-def _moment(text: str) -> str:
-    if not text:
-        return ""
-    if ago := _AGO.fullmatch(text):
-        return rfc3339(SystemClock().now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])}))
-    try:
-        moment = datetime.fromisoformat(text)
-        return rfc3339(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
-    except (ValueError, OverflowError) as error:
-        message = f"--since: {text!r} is neither a time such as 2026-01-31T12:00:00Z, nor 7d, 12h or 30m"
-        raise ConfigurationError(message, code="usage.since") from error
+    moment = moment_of(since, "since", SystemClock())
+    return Filter(since="" if moment is None else rfc3339(moment), entrypoint=known, mission_id=mission)
 
 
 def print_change(change: Change) -> None:

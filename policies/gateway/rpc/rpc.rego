@@ -89,6 +89,38 @@ deny contains {
 	input.resource.tenant != input.principal.tenant
 }
 
+# What a call would show of the audit log: the events of a mission, which `granted` has
+# looked at; those of a tenant; or the whole log, which holds every tenant's.
+shows_events := {"ReadEvents", "QueryEvents", "ProveInclusion"}
+
+audit_scopes := {"mission"} | tenant_scope | log_scope
+
+tenant_scope := {"tenant" |
+	some role in roles
+	config.roles[role].audit_scope in {"tenant", "log"}
+}
+
+# The auditors of these tenants alone: those of others are not to see each other.
+log_scope := {"log" |
+	input.principal.tenant in config.audit.log_tenants
+	some role in roles
+	config.roles[role].audit_scope == "log"
+}
+
+default in_scope := false
+
+in_scope if input.resource.audit_scope in audit_scopes
+
+deny contains {
+	"code": "rpc.audit_scope",
+	"message": sprintf("this asks for more of the audit log than your roles show you (%s); see audit_scope of roles, and audit.log_tenants, in data.gateway.config", [concat(", ", audit_scopes)]),
+	"rule": "data.gateway.rpc.deny",
+} if {
+	input.rpc.service == "gateway.v1.AuditService"
+	input.rpc.method in shows_events
+	not in_scope
+}
+
 # What data.json may restrict besides. Where it says nothing of it, nothing below is
 # evaluated: hence the `else`, and restrictions apart from denials.
 default unrestricted := false

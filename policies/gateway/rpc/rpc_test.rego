@@ -109,15 +109,92 @@ test_same_subject_of_another_tenant_owns_nothing if not rpc.decision.allow with 
 
 test_admin_is_held_to_its_tenant if not rpc.decision.allow with input as call(principal(["admin"]), missions, "GetMission", object.union(own, {"tenant": "blue"}))
 
-test_auditor_reads_the_log if rpc.decision.allow with input as call(principal(["auditor"]), "gateway.v1.AuditService", "ReadEvents", {})
+# The audit log: who sees a mission's events, a tenant's, or all.
 
-test_submitter_does_not_read_the_log if not rpc.decision.allow with input as call(principal(["submitter"]), "gateway.v1.AuditService", "ReadEvents", {})
+audits := "gateway.v1.AuditService"
+
+of_scope(scope) := {"audit_scope": scope}
+
+shown(who, method, resource) if {
+	decision := rpc.decision with input as call(who, audits, method, resource)
+	decision.allow
+}
+
+of_default(roles) := object.union(principal(roles), {"tenant": "default"})
+
+test_auditor_of_the_log_reads_all_of_it if {
+	every method in ["ReadEvents", "QueryEvents", "ProveInclusion", "ProveConsistency", "GetCheckpoint", "GetVerifierKeys"] {
+		shown(of_default(["auditor"]), method, of_scope("log"))
+		shown(of_default(["admin"]), method, of_scope("log"))
+	}
+}
+
+test_auditor_of_another_tenant_sees_its_own if {
+	shown(principal(["auditor"]), "QueryEvents", of_scope("tenant"))
+	shown(principal(["auditor"]), "ProveInclusion", of_scope("tenant"))
+	shown(principal(["auditor"]), "QueryEvents", object.union(own, of_scope("mission")))
+	every method in ["ReadEvents", "QueryEvents", "ProveInclusion"] {
+		decision := rpc.decision with input as call(principal(["auditor", "admin"]), audits, method, of_scope("log"))
+		codes(decision) == {"rpc.audit_scope"}
+	}
+}
+
+test_operator_sees_its_tenants_events if {
+	every who in [principal(["operator"]), of_default(["operator"])] {
+		shown(who, "QueryEvents", of_scope("tenant"))
+		shown(who, "ProveInclusion", of_scope("tenant"))
+		not shown(who, "QueryEvents", of_scope("log"))
+		not shown(who, "ReadEvents", of_scope("log"))
+	}
+}
+
+test_submitter_sees_events_of_its_own_missions if {
+	every method in ["QueryEvents", "ProveInclusion"] {
+		shown(principal(["submitter"]), method, object.union(own, of_scope("mission")))
+		not shown(principal(["submitter"]), method, object.union(own, {"submitter": "bob", "audit_scope": "mission"}))
+		not shown(principal(["submitter"]), method, object.union(own, {"tenant": "blue", "audit_scope": "mission"}))
+		not shown(principal(["submitter"]), method, {"mission_id": "m9", "audit_scope": "mission"})
+		not shown(principal(["submitter"]), method, of_scope("tenant"))
+		not shown(principal(["submitter"]), method, of_scope("log"))
+		not shown(of_default(["submitter"]), method, object.union(object.union(own, {"tenant": "default"}), of_scope("log")))
+	}
+}
+
+test_submitter_sees_hashes_and_no_raw_log if {
+	every method in ["GetCheckpoint", "GetVerifierKeys", "ProveConsistency"] {
+		shown(principal(["submitter"]), method, {})
+	}
+	not shown(principal(["submitter"]), "ReadEvents", of_scope("log"))
+}
+
+test_others_see_nothing_of_the_log if {
+	every role in ["viewer", "approver", "publisher", "policy_author", "policy_admin"] {
+		every method in ["ReadEvents", "QueryEvents", "ProveInclusion"] {
+			not shown(of_default([role]), method, object.union({"mission_id": "m1", "tenant": "default", "submitter": "ann"}, of_scope("mission")))
+		}
+	}
+}
+
+test_events_are_shown_to_nobody_where_the_scope_is_not_said if {
+	every method in ["ReadEvents", "QueryEvents", "ProveInclusion"] {
+		not shown(of_default(["auditor", "admin"]), method, {})
+		not shown(of_default(["auditor", "admin"]), method, of_scope("everything"))
+	}
+}
+
+test_without_log_tenants_nobody_sees_the_whole_log if {
+	config := object.remove(data.gateway.config, ["audit"])
+	every method in ["ReadEvents", "QueryEvents"] {
+		decision := rpc.decision with input as call(of_default(["auditor"]), audits, method, of_scope("log")) with data.gateway.config as config
+		codes(decision) == {"rpc.audit_scope"}
+	}
+}
 
 test_stranger_may_use_what_data_opens if rpc.decision.allow with input as call(stranger, missions, "SubmitMission", {})
 
-test_stranger_does_not_read_the_log if not rpc.decision.allow with input as call(stranger, "gateway.v1.AuditService", "ReadEvents", {})
+test_stranger_does_not_read_the_log if not rpc.decision.allow with input as call(stranger, "gateway.v1.AuditService", "ReadEvents", of_scope("log"))
 
-test_stranger_borrows_no_role if not rpc.decision.allow with input as call(object.union(stranger, {"roles": ["admin"]}), "gateway.v1.AuditService", "ReadEvents", {})
+test_stranger_borrows_no_role if not rpc.decision.allow with input as call(object.union(stranger, {"roles": ["admin"]}), "gateway.v1.AuditService", "ReadEvents", of_scope("log"))
 
 test_token_does_not_borrow_anonymous if not rpc.decision.allow with input as call(principal(["anonymous"]), missions, "SubmitMission", {})
 

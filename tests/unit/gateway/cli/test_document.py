@@ -15,10 +15,13 @@ DOCUMENT = (Path(__file__).resolve().parents[4] / "docs" / "cli.md").read_text()
 def commands() -> dict[str, set[str]]:
     """Return every command's options."""
     found = {}
-    for name, command in typer.main.get_command(app).commands.items():
-        group = getattr(command, "commands", None)
-        for path, each in {f"{name} {n}": c for n, c in group.items()}.items() if group else {name: command}.items():
-            found[path] = {o for p in each.params for o in p.opts if o.startswith("--") and o != "--help"}
+    waiting = dict(typer.main.get_command(app).commands)
+    while waiting:
+        name, command = waiting.popitem()
+        if group := getattr(command, "commands", None):
+            waiting |= {f"{name} {n}": each for n, each in group.items()}
+        else:
+            found[name] = {o for p in command.params for o in p.opts if o.startswith("--") and o != "--help"}
     return found
 
 

@@ -101,9 +101,16 @@ ACCEPTED: Mapping[str, dict[str, Any]] = {
         }
     ),
     "taint": site(taint={"effects": {"http.request": ["workspace", "command"]}}),
+    "nobody sees the whole log": site(audit={"log_tenants": []}),
+    "scopes of the log": site(audit={"log_tenants": ["red"]}, roles={"a": {"audit_scope": "tenant"}, "b": {}}),
 }
 
 REFUSED: Mapping[str, tuple[dict[str, Any], str, str]] = {
+    # the audit log
+    "a list of tenants by another name": (site(audit={"tenants": ["red"]}), "audit", "has no field 'tenants'"),
+    "one tenant for a list": (site(audit={"log_tenants": "red"}), "audit.log_tenants", "must be a list"),
+    "a tenant twice": (site(audit={"log_tenants": ["a", "a"]}), "audit.log_tenants", "names something twice"),
+    "a scope like ours": (site(roles={"r": {"audit_scope": "logs"}}), "roles.r.audit_scope", "must be one of"),
     # the whole
     "a key like ours": (site(capabilites={}), "capabilites", "'capabilities' has"),
     "another": (site(closing=[]), "closing", "'closings' has"),

@@ -90,6 +90,7 @@ async def test_a_no_is_durable_before_it_is_told() -> None:
             )
         ),
         "mission_id": "m",
+        "tenant": "default",
     }
     assert log.durable_to == 0
 
@@ -102,12 +103,14 @@ async def test_strangers_cannot_fill_the_log() -> None:
     assert log.events == []
 
 
-@pytest.mark.parametrize("method", ["GetCheckpoint", "ReadEvents", "GetVerifierKeys"])
+@pytest.mark.parametrize("method", ["GetCheckpoint", "ReadEvents", "QueryEvents", "ProveInclusion", "GetVerifierKeys"])
 async def test_reading_the_log_is_an_event_of_it(method: str) -> None:
-    """Durable before the first byte is read."""
+    """By whom, of which tenant, and what; durable before the first byte is read."""
     log = Log()
-    await PolicyGate(Policy(YES), log).authorize(ANN, AUDIT, method, {})
-    assert [(e["type"], e["target"]) for e in log.events] == [("audit.read", f"{AUDIT}/{method}")]
+    await PolicyGate(Policy(YES), log).authorize(ANN, AUDIT, method, {}, {"first": 3, "end": 7})
+    (event,) = log.events
+    assert (event["type"], event["actor"], event["target"]) == ("audit.read", "default/ann", f"{AUDIT}/{method}")
+    assert event["details"] == {"tenant": "default", "first": 3, "end": 7}
     assert log.durable_to == 0
 
 
