@@ -19,6 +19,7 @@ from gateway.config import Config
 from gateway.constrained.holding import Holding
 from gateway.events import EventType
 from gateway.missions.desk import Desk
+from gateway.missions.execution import Ground
 from gateway.missions.recovery import Recovered
 from gateway.missions.retention import Retention
 from gateway.policy.bundle import Bundle
@@ -97,7 +98,7 @@ async def running_gateway(
 ) -> AsyncIterator[Gateway]:
     """Start everything, yield the serving gateway, and stop it in the opposite order.
 
-    `signer` signs the log; without one it is the configured one, for which nobody is asked for a passphrase.
+    Without `signer` the configured one signs the log, and nobody is asked for a passphrase.
 
     Raises:
         EngineError: it cannot start; what had been started is stopped again.
@@ -110,7 +111,6 @@ async def running_gateway(
     sys.setswitchinterval(_SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
         site = Site.of(home, config)
-        # First of all, since the store knows which hooks are enabled.
         records = await open_records(stack, home, config, clock or SystemClock(), signer)
         bundles = open_bundles(home, site, records.audit, records.clock)
         rules = await first_rules(bundles, site)
@@ -123,10 +123,8 @@ async def running_gateway(
         follower = IndexFollower(home / AUDIT_FOLDER, records.audit)
         server = make_server(home, config, desk, workers, stages, records, follower)
         await server.start(config.listen)
-        retention = Retention(ground, days=rules.retention_days)
-        workers.rulebook.follow(lambda rules: retention.adopt(rules.retention_days))
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
-        works = (retention.run(), log_retention.run(), follower.run(), *workers.ruling.works())
+        works = (_retention(ground, rules, workers).run(), log_retention.run(), follower.run(), *workers.ruling.works())
         tasks = [asyncio.create_task(each) for each in works]
         try:
             yield Gateway(
@@ -144,16 +142,25 @@ async def running_gateway(
                 recovered=recovered,
             )
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            await _stop(server, desk, stages, drain_seconds)
+            await _stop(tasks, server, desk, stages, drain_seconds)
             with suppress(AuditUnwitnessedError):  # it is signed, and a stop waits for no witness that is not there
                 await _record(records.audit, EventType.GATEWAY_STOPPED, {})
 
 
-async def _stop(server: RpcServer, desk: Desk, stages: Stages, drain_seconds: float) -> None:
+def _retention(ground: Ground, rules: Rules, workers: Workers) -> Retention:
+    """Return what deletes old missions, as the bundle in force says."""
+    retention = Retention(ground, days=rules.retention_days)
+    workers.rulebook.follow(lambda rules: retention.adopt(rules.retention_days))
+    return retention
+
+
+async def _stop(
+    tasks: list[asyncio.Task[None]], server: RpcServer, desk: Desk, stages: Stages, drain_seconds: float
+) -> None:
     """Take nothing new, let what is at work come to an end, and go away."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
     await server.not_serving()
     await desk.close(drain_seconds)
     await stages.observers.close(OBSERVERS_DRAIN_SECONDS)

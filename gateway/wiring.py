@@ -188,7 +188,10 @@ def make_stages(
 async def open_records(
     stack: AsyncExitStack, home: Path, config: Config, clock: Clock, signer: Signer | None
 ) -> Records:
-    """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust."""
+    """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust.
+
+    They come first of all, since the store knows which hooks are enabled.
+    """
     if signer is None:
         signer = await asyncio.to_thread(config.audit.choice(home).open)
     audit = await asyncio.to_thread(

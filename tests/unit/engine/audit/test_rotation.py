@@ -10,6 +10,7 @@ from engine.audit.errors import AuditLockedError, AuditRotationError, AuditTampe
 from engine.audit.keys import Ed25519Signer, VerifierKey
 from engine.audit.rotating import rotate_key
 from engine.audit.rotation import KEY_ROTATED, KeyRing, Rotation, read_rotations
+from engine.audit.verify import verify_log
 from engine.audit.writer import AuditLimits
 from tests.audit_logs import NAME, SIGNER, TickingClock, append, lines, make_log, note, open_log, signed
 
@@ -89,6 +90,16 @@ def test_a_chain_of_three_keys_opens_what_each_has_signed(tmp_path: Path) -> Non
         assert ring.opens(signed(content[:size], signer)).size == size
     assert ring.opens_newest((directory / "checkpoint").read_bytes()).size == len(content)
     extend(directory, KEYS[2])
+
+
+@pytest.mark.parametrize("trusted", range(3))
+def test_the_verifier_finds_the_other_keys_from_any_of_them(tmp_path: Path, trusted: int) -> None:
+    """Whoever has one key of the log verifies all of it; a thief of an old key is seen by whoever has any."""
+    directory = rotated(tmp_path / "log")
+    report = verify_log(directory, VKEYS[trusted])
+    assert (report.ok, report.events) == (True, len(lines(directory)))
+    (directory / "checkpoint").write_bytes(signed(lines(directory), KEYS[0]))
+    assert verify_log(directory, VKEYS[trusted]).code == "checkpoint.superseded"
 
 
 def test_a_key_counts_in_its_time_only(tmp_path: Path) -> None:
