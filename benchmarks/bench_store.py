@@ -15,8 +15,10 @@ from benchmarks.command import main
 from benchmarks.table import Row, timed_row
 from benchmarks.timing import FULL, Effort, Timing, lap
 from engine.clock import SystemClock
+from gateway.store.master_keys import MasterKeys
 from gateway.store.opening import open_writer
 from gateway.store.records import NewMission
+from gateway.store.sealing import Sealer
 from gateway.store.store import Store
 
 TITLE: Final = "store: SQLite, WAL, synchronous=FULL"
@@ -26,6 +28,7 @@ CALLERS = (1, 16, 256, 1_024)
 EVENT = b'{"type":"step.completed","step":"fetch","at":"2026-01-31T12:00:00.000000Z","status":"Completed"}'
 ADMITTING = 256
 ADMITTED_EACH = 20
+MASTERS = MasterKeys(b"m" * 32)
 INSERT = "INSERT INTO mission_events VALUES ('m', ?, ?)"
 
 
@@ -44,7 +47,7 @@ def mission(name: str) -> NewMission:
 
 
 async def prepared(path: Path, names: list[str]) -> Store:
-    store = Store.open(path, clock=SystemClock())
+    store = Store.open(path, clock=SystemClock(), masters=MASTERS)
     await asyncio.gather(*(store.create_mission(mission(name)) for name in names))
     return store
 
@@ -52,7 +55,7 @@ async def prepared(path: Path, names: list[str]) -> Store:
 async def bare(path: Path) -> sqlite3.Connection:
     """Return a connection to a store with one mission, without any queue before it."""
     await (await prepared(path, ["m"])).close()
-    return open_writer(path)
+    return open_writer(path, Sealer(MASTERS))
 
 
 async def one_transaction_each(path: Path) -> float:

@@ -5,6 +5,7 @@ RefusalError
 ├── PolicyDeniedError        Rego said no; carries the decision's reasons
 ├── UnauthenticatedError     no or a wrong credential
 ├── NotFoundError            no such thing, or not for this principal
+├── ErasedError              what is asked for was erased, for good
 ├── ConflictError            a request id used for another request, a state that does not allow the call
 ├── OverloadedError          there is no room for it now; trying later helps
 ├── LogPrunedError           what was asked of the audit log is archived; names the first event that is still there
@@ -86,6 +87,12 @@ class LogPrunedError(RefusalError):
         super().__init__(
             f"the events before {first_seq} were pruned; {first_seq} is the first that is still in the log"
         )
+
+
+class ErasedError(RefusalError):
+    """What is asked for was erased; that it was there, and when it was erased, is all that is left."""
+
+    default_code = "mission.erased"
 
 
 class ConflictError(RefusalError):

@@ -16,6 +16,7 @@ from gateway.config import CONFIG_NAME
 from gateway.errors import ConfigurationError
 from gateway.rules import bundled_policies
 from gateway.signing.signers import KEY_FILE, VERIFIER_KEY_FILE
+from gateway.store.master_keys import KEY_FILE as PAYLOADS_KEY_FILE
 from gateway.vault.master import KEY_FILE as SECRETS_KEY_FILE
 from gateway.vault.master import write_key
 from gateway.vault.sealing import KEY_BYTES
@@ -100,7 +101,8 @@ def _fill(home: Path, listen: str, *, anonymous: bool, passphrase: Passphrase | 
     signer = Ed25519Signer.generate(LOG_NAME)
     save_key(home / KEY_FILE, signer, passphrase)
     _write_secret(home / _TOKEN_FILE, token + "\n")
-    write_key(home / SECRETS_KEY_FILE, os.urandom(KEY_BYTES))
+    for key_file in (SECRETS_KEY_FILE, PAYLOADS_KEY_FILE):
+        write_key(home / key_file, os.urandom(KEY_BYTES))
     (home / VERIFIER_KEY_FILE).write_text(signer.verifier_key() + "\n")
     shutil.copytree(bundled_policies(), home / _POLICIES, ignore=shutil.ignore_patterns("*_test.rego"))
     (home / CONFIG_NAME).write_text(

@@ -56,6 +56,8 @@ from gateway.ruling import Ruling, RulingParts, start_ruling
 from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.screening import Screening
+from gateway.store.master_keys import MasterKeys
+from gateway.store.opening import holds_keys
 from gateway.store.store import Store
 from gateway.vault.master import MasterSource
 from gateway.vault.reader import VaultReader
@@ -214,7 +216,10 @@ async def open_records(
     )
     stack.push_async_callback(exports.close)  # when all else has ended: what the stop records is delivered, too
     exports.start()
-    store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock)
+    masters = await asyncio.to_thread(
+        MasterKeys.of, config.secrets.source(home), clock, first=not holds_keys(home / STORE_FILE)
+    )
+    store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock, masters=masters)
     stack.push_async_callback(store.close)
     workspaces = Workspaces.open(home)
     stack.callback(workspaces.close)

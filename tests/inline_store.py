@@ -13,10 +13,14 @@ from engine.clock import Clock
 from engine.result import StepResult
 from gateway.errors import StoreError
 from gateway.missions.views import MissionEvent
+from gateway.store.conversion import lend_functions
 from gateway.store.failures import store_error
-from gateway.store.records import MissionRecord, StoredEvent, mission_of, step_of
+from gateway.store.queries import event_body, opened
+from gateway.store.records import MissionRecord, StoredEvent, step_of
 from gateway.store.schema import migrate
+from gateway.store.sealing import Sealer
 from gateway.store.store import Store
+from tests.payload_keys import MASTERS
 
 POINTS = {
     "create_mission": "store.create",
@@ -66,11 +70,13 @@ class InlineStore(Store):
     def __init__(self, faults: Any, clock: Clock) -> None:
         connection = sqlite3.connect(":memory:", isolation_level=None)
         connection.row_factory = sqlite3.Row
+        self._own = Sealer(MASTERS)
+        lend_functions(connection, self._own)
         migrate(connection)
         connection.execute("PRAGMA foreign_keys = ON")
         self.connection = connection
         inline: Any = Inline(connection)
-        super().__init__(inline, inline, -1, clock)
+        super().__init__(inline, inline, -1, clock, MASTERS)
         for name, point in POINTS.items():
             setattr(self, name, _faulty(getattr(self, name), faults, point))
 
@@ -80,17 +86,18 @@ class InlineStore(Store):
     @property
     def missions(self) -> Mapping[str, MissionRecord]:
         rows = self.connection.execute("SELECT * FROM missions ORDER BY seq")
-        return {row["id"]: mission_of(row) for row in rows}
+        return {row["id"]: opened(self.connection, self._own, row) for row in rows}
 
     def results_of(self, mission_id: str) -> list[StepResult]:
         rows = self.connection.execute("SELECT * FROM step_results WHERE mission_id = ? ORDER BY seq", (mission_id,))
-        return [step_of(row) for row in rows]
+        return [step_of(row, self._own.box(self.connection, mission_id)) for row in rows]
 
     def events_of(self, mission_id: str) -> list[MissionEvent]:
         rows = self.connection.execute(
-            "SELECT body FROM mission_events WHERE mission_id = ? ORDER BY idx", (mission_id,)
+            "SELECT idx, body FROM mission_events WHERE mission_id = ? ORDER BY idx", (mission_id,)
         )
-        return [MissionEvent.from_bytes(row["body"]) for row in rows]
+        box = self._own.box(self.connection, mission_id)
+        return [MissionEvent.from_bytes(event_body(box, row)) for row in rows]
 
     def effects_of(self, mission_id: str) -> list[tuple[str, int, str]]:
         """Return step, place and state of each effect."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from gateway.decisions.chance import Chance
 from gateway.policy.decision import Decision
 from gateway.policy.engine import Entrypoint
+from gateway.vault.chance import Chance
 
 _RANDOM_BYTES: Final = 10
 _CHANCE: Final = Chance()  # of the event loop, on which decisions are taken

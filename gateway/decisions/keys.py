@@ -18,16 +18,14 @@ from collections import OrderedDict
 from typing import Final, Self
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from engine.clock import Clock
 from engine.lru import LruCache
-from gateway.decisions.chance import Chance
 from gateway.errors import SecretError, StoreError
+from gateway.vault.chance import Chance
 from gateway.vault.keeper import Keeper
 from gateway.vault.master import MasterSource, read_key, write_key
-from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, Place, Sealed, seal_with, unseal_with, wipe
+from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, Place, derived_key, seal_whole, unseal_whole, wipe
 
 KEY_FILE: Final = "keys/decisions.key"
 FORMAT: Final = "missiongate.decisions/1"
@@ -74,8 +72,7 @@ class RecordKeys:
 
     def seal(self, day: int, value: bytes, place: Place) -> bytes:
         """Return `value` sealed for `place`: nonce, ciphertext, tag."""
-        sealed = seal_with(self._cipher(day), value, (FORMAT, *place), self._nonces.take(NONCE_BYTES))
-        return sealed.nonce + sealed.body
+        return seal_whole(self._cipher(day), value, (FORMAT, *place), self._nonces.take(NONCE_BYTES))
 
     def open(self, day: int, sealed: bytes, place: Place) -> bytes:
         """Return what was sealed.
@@ -84,7 +81,7 @@ class RecordKeys:
             StoreError: `decisions.unreadable`, another key, another place, or a changed byte: nobody can tell which.
         """
         try:
-            found = unseal_with(self._cipher(day), Sealed(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]), (FORMAT, *place))
+            found = unseal_whole(self._cipher(day), sealed, (FORMAT, *place))
         except SecretError as error:
             message = "it does not open: it was changed, or the key is another"
             raise StoreError(message, code="decisions.unreadable") from error
@@ -114,5 +111,4 @@ class RecordKeys:
 
 
 def _derived(root: bytes | bytearray, purpose: bytes) -> bytes:
-    info = FORMAT.encode() + b" " + purpose
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(bytes(root))
+    return derived_key(root, FORMAT.encode() + b" " + purpose)

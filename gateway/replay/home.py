@@ -1,14 +1,17 @@
 """Replays on the files of a home, beside its gateway or without one: read only, in workers of their own."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.clock import SystemClock
 from gateway.replay.modules import KeptModules
 from gateway.replay.replayer import Replayer
 from gateway.sandbox.pool import PRELOAD
 from gateway.sandbox.version import engine_version
+from gateway.store.master_keys import MasterKeys
 from gateway.store.reading import StoreReading
 from gateway.vault.master import MasterSource
 from gateway.vault.reader import VaultReader
@@ -34,7 +37,8 @@ async def replaying(files: HomeFiles, *, without: Collection[str] = ()) -> Async
         WorkerError: there are no workers to be had.
     """
     async with AsyncExitStack() as stack:
-        records = StoreReading.open(files.store)
+        masters = await asyncio.to_thread(MasterKeys.of, files.vault, SystemClock())
+        records = StoreReading.open(files.store, masters)
         stack.callback(records.close)
         vault = VaultReader(files.vault)
         stack.callback(vault.close)

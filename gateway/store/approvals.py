@@ -11,19 +11,21 @@ from engine.clock import rfc3339
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
 from gateway.store.records import moment_of
+from gateway.store.sealing import Box, Sealer
 
 APPROVALS_MAX: Final = 10_000  # in one list
 
 
-def create_approval(connection: sqlite3.Connection, approval: NewApproval) -> ApprovalRecord:
+def create_approval(connection: sqlite3.Connection, sealer: Sealer, approval: NewApproval) -> ApprovalRecord:
     """Insert a request, or return the one that has its effect key."""
     known = connection.execute("SELECT * FROM approvals WHERE effect_key = ?", (approval.effect_key,)).fetchone()
     if known is not None:
-        return _approval_of(known)
+        return _approval_of(known, sealer.box(connection, known["mission_id"]))
+    box = sealer.box(connection, approval.mission_id)
     row = connection.execute(
         "INSERT INTO approvals (id, mission_id, step_id, item, digest, bundle, message, approvers, state, requested_at,"
-        " expires_at, comment, effect_key, entrypoint)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, '', ?, ?) RETURNING *",
+        " expires_at, effect_key, entrypoint)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?) RETURNING *",
         (
             approval.id,
             approval.mission_id,
@@ -31,7 +33,7 @@ def create_approval(connection: sqlite3.Connection, approval: NewApproval) -> Ap
             approval.item,
             approval.digest,
             approval.bundle,
-            approval.message,
+            box.seal(approval.message.encode(), "approvals.message", approval.id),
             orjson.dumps(approval.approvers).decode(),
             rfc3339(approval.requested_at),
             rfc3339(approval.expires_at),
@@ -39,10 +41,10 @@ def create_approval(connection: sqlite3.Connection, approval: NewApproval) -> Ap
             approval.entrypoint,
         ),
     ).fetchall()[0]
-    return _approval_of(row)
+    return _approval_of(row, box)
 
 
-def get_approval(connection: sqlite3.Connection, approval_id: str) -> ApprovalRecord:
+def get_approval(connection: sqlite3.Connection, sealer: Sealer, approval_id: str) -> ApprovalRecord:
     """Return one approval, or raise NotFoundError."""
     row = connection.execute(
         "SELECT * FROM approvals WHERE id = ?"
@@ -51,11 +53,11 @@ def get_approval(connection: sqlite3.Connection, approval_id: str) -> ApprovalRe
     ).fetchone()
     if row is None:
         raise NotFoundError("there is no such approval", code="approval.not_found")
-    return _approval_of(row)
+    return _approval_of(row, sealer.box(connection, row["mission_id"]))
 
 
 def list_approvals(
-    connection: sqlite3.Connection, tenant: str, mission_id: str | None, *, pending_only: bool
+    connection: sqlite3.Connection, sealer: Sealer, tenant: str, mission_id: str | None, *, pending_only: bool
 ) -> tuple[ApprovalRecord, ...]:
     """Return the newest approvals that fit, at most APPROVALS_MAX, the oldest of them first."""
     conditions = ["missions.tenant = ?", "missions.pruned = 0"]
@@ -70,7 +72,7 @@ def list_approvals(
         f" WHERE {' AND '.join(conditions)} ORDER BY approvals.seq DESC LIMIT ?"
     )
     rows = connection.execute(sql, (*values, APPROVALS_MAX)).fetchall()
-    return tuple(_approval_of(row) for row in reversed(rows))
+    return tuple(_approval_of(row, sealer.box(connection, row["mission_id"])) for row in reversed(rows))
 
 
 def approved_by(connection: sqlite3.Connection, approval_id: str) -> tuple[str, ...]:
@@ -93,6 +95,7 @@ def approved_by(connection: sqlite3.Connection, approval_id: str) -> tuple[str, 
 
 def decide_approval(
     connection: sqlite3.Connection,
+    sealer: Sealer,
     approval_id: str,
     state: ApprovalState,
     by: str | None,
@@ -113,18 +116,21 @@ def decide_approval(
     ):
         message = "you have approved something else of this mission meanwhile; decide again"
         raise ConflictError(message, code="approval.raced")
+    mission_id = get_approval(connection, sealer, approval_id).mission_id
+    box = sealer.box(connection, mission_id)
+    sealed = box.seal(comment.encode(), "approvals.comment", approval_id) if comment else None
     rows = connection.execute(
         "UPDATE approvals SET state = ?, decided_at = ?, decided_by = ?, comment = ?, decided_roles = ?"
         " WHERE id = ? AND state = 'pending' RETURNING *",
-        (state.value, rfc3339(now), by, comment, orjson.dumps(list(roles)).decode(), approval_id),
+        (state.value, rfc3339(now), by, sealed, orjson.dumps(list(roles)).decode(), approval_id),
     ).fetchall()
     if not rows:
-        ended = get_approval(connection, approval_id)
+        ended = get_approval(connection, sealer, approval_id)
         raise ConflictError(f"the approval is {ended.state.value} already", code="approval.decided")
-    return _approval_of(rows[0])
+    return _approval_of(rows[0], box)
 
 
-def _approval_of(row: sqlite3.Row) -> ApprovalRecord:
+def _approval_of(row: sqlite3.Row, box: Box) -> ApprovalRecord:
     return ApprovalRecord(
         id=row["id"],
         mission_id=row["mission_id"],
@@ -132,14 +138,14 @@ def _approval_of(row: sqlite3.Row) -> ApprovalRecord:
         item=row["item"],
         digest=row["digest"],
         bundle=row["bundle"],
-        message=row["message"],
+        message=box.open(row["message"], "approvals.message", row["id"]).decode(),
         approvers=tuple(orjson.loads(row["approvers"])),
         state=ApprovalState(row["state"]),
         requested_at=datetime.fromisoformat(row["requested_at"]),
         expires_at=datetime.fromisoformat(row["expires_at"]),
         decided_at=moment_of(row["decided_at"]),
         decided_by=row["decided_by"],
-        comment=row["comment"],
+        comment="" if row["comment"] is None else box.open(row["comment"], "approvals.comment", row["id"]).decode(),
         effect_key=row["effect_key"],
         entrypoint=row["entrypoint"],
         decided_roles=tuple(orjson.loads(row["decided_roles"])),

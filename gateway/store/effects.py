@@ -6,6 +6,8 @@ from typing import Final
 
 from gateway.errors import ConflictError, StoreError
 from gateway.store.effect_records import EffectRecord, EffectState
+from gateway.store.queries import known_box
+from gateway.store.sealing import Box, Sealer
 
 NO_ITEM: Final = -1  # a NULL in a primary key would be equal to nothing
 
@@ -34,6 +36,7 @@ def intend_effects(connection: sqlite3.Connection, mission_id: str, records: Seq
 
 def settle_effect(
     connection: sqlite3.Connection,
+    sealer: Sealer,
     mission_id: str,
     place: tuple[str, int | None, int],
     state: EffectState,
@@ -47,10 +50,13 @@ def settle_effect(
     if state is EffectState.INTENDED:
         raise StoreError("an intent does not settle an effect", code="store.constraint")
     step_id, item, index = place
+    sealed = None
+    if entry is not None:
+        sealed = sealer.box(connection, mission_id).seal(entry, *_place(step_id, _number(item), index))
     changed = connection.execute(
         "UPDATE effects SET state = ?, entry = ?"
         " WHERE mission_id = ? AND step_id = ? AND item = ? AND idx = ? AND state = 'intended'",
-        (state.value, entry, mission_id, step_id, _number(item), index),
+        (state.value, sealed, mission_id, step_id, _number(item), index),
     )
     if changed.rowcount != 1:
         raise StoreError(f"effect {index} of step {step_id} is not intended", code="store.effect_missing")
@@ -62,27 +68,33 @@ def settle_effect(
 
 
 def effects(
-    connection: sqlite3.Connection, mission_id: str, step_id: str, item: int | None
+    connection: sqlite3.Connection, sealer: Sealer, mission_id: str, step_id: str, item: int | None
 ) -> tuple[EffectRecord, ...]:
-    """Return the effects of a step, or of one item of it, by index."""
+    """Return the effects of a step, or of one item of it, by index; none for an unknown mission. Raises ErasedError."""
+    box = known_box(connection, sealer, mission_id)
+    if box is None:
+        return ()
     rows = connection.execute(
         "SELECT * FROM effects WHERE mission_id = (SELECT id FROM missions WHERE id = ? AND pruned = 0)"
         " AND step_id = ? AND item = ? ORDER BY idx",
         (mission_id, step_id, _number(item)),
     )
-    return tuple(_effect_of(row) for row in rows)
+    return tuple(_effect_of(row, box) for row in rows)
 
 
 def mission_effects(
-    connection: sqlite3.Connection, mission_id: str, offset: int, limit: int
+    connection: sqlite3.Connection, sealer: Sealer, mission_id: str, offset: int, limit: int
 ) -> tuple[EffectRecord, ...]:
-    """Return a page of the effects of a mission, by step, item and index."""
+    """Return a page of the effects of a mission, by step, item and index; as `effects`."""
+    box = known_box(connection, sealer, mission_id)
+    if box is None:
+        return ()
     rows = connection.execute(
         "SELECT * FROM effects WHERE mission_id = (SELECT id FROM missions WHERE id = ? AND pruned = 0)"
         " ORDER BY step_id, item, idx LIMIT ? OFFSET ?",
         (mission_id, limit, offset),
     )
-    return tuple(_effect_of(row) for row in rows)
+    return tuple(_effect_of(row, box) for row in rows)
 
 
 def forget_doubt(connection: sqlite3.Connection, mission_id: str) -> int:
@@ -95,7 +107,8 @@ def forget_doubt(connection: sqlite3.Connection, mission_id: str) -> int:
     ).rowcount
 
 
-def _effect_of(row: sqlite3.Row) -> EffectRecord:
+def _effect_of(row: sqlite3.Row, box: Box) -> EffectRecord:
+    entry = row["entry"]
     return EffectRecord(
         step_id=row["step_id"],
         item=None if row["item"] == NO_ITEM else row["item"],
@@ -105,8 +118,12 @@ def _effect_of(row: sqlite3.Row) -> EffectRecord:
         now=row["now"],
         seed=row["seed"],
         state=EffectState(row["state"]),
-        entry=row["entry"],
+        entry=None if entry is None else box.open(entry, *_place(row["step_id"], row["item"], row["idx"])),
     )
+
+
+def _place(step_id: str, item: int, index: int) -> tuple[str, ...]:
+    return ("effects.entry", step_id, str(item), str(index))
 
 
 def _number(item: int | None) -> int:

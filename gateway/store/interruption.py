@@ -16,8 +16,9 @@ import orjson
 from engine.clock import rfc3339
 from engine.result import MissionResult, MissionState, OverallStatus, StepFailure, StepResult, StepState
 from engine.values import JsonObject, JsonValue
-from gateway.store.queries import get_document, get_mission
-from gateway.store.records import step_row
+from gateway.store.queries import event_body, get_document, get_mission
+from gateway.store.records import step_failure
+from gateway.store.sealing import Box, Sealer
 from gateway.store.writes import append_events, finish_mission
 
 _CODE: Final = "interrupted"
@@ -37,21 +38,23 @@ class _Told:
     count: int
 
 
-def interrupt_mission(connection: sqlite3.Connection, mission_id: str, reason: StepFailure, now: datetime) -> None:
+def interrupt_mission(
+    connection: sqlite3.Connection, sealer: Sealer, mission_id: str, reason: StepFailure, now: datetime
+) -> None:
     """End an unfinished mission: a result for every step, counts that match, and the events that tell of it.
 
     Call it when the log has `mission.interrupted` under a checkpoint: that is what the `integrity_verified` that is
     written here says.
     """
-    mission = get_mission(connection, mission_id)
-    told = _told(connection, mission.id)
-    saved = _saved(connection, mission.id)
+    mission = get_mission(connection, sealer, mission_id)
+    box = sealer.box(connection, mission.id)
+    told = _told(connection, box, mission.id)
+    saved = _saved(connection, box, mission.id)
     known = {result.step_id for result in saved}
-    missing = [_ended(name, told, now) for name in _step_ids(connection, mission.id) if name not in known]
+    missing = [_ended(name, told, now) for name in _step_ids(connection, sealer, mission.id) if name not in known]
     untold = [result for result in saved if result.step_id not in told.ended]  # result and event are two commits
     bodies = _bodies(told.count, [*untold, *missing], reason, now)
-    rows = [(mission.id, index, body) for index, body in enumerate(bodies, start=told.count)]
-    append_events(connection, mission.id, told.count, rows)
+    append_events(connection, sealer, mission.id, told.count, bodies)
     counts = Counter(result.status for result in (*saved, *missing))
     began = mission.started_at or mission.created_at
     result = MissionResult(
@@ -67,24 +70,25 @@ def interrupt_mission(connection: sqlite3.Connection, mission_id: str, reason: S
         steps_skipped=counts[StepState.SKIPPED],
         error=reason,
     )
-    finish_mission(connection, result, [step_row(mission.id, step) for step in missing], _AUDIT_SUMMARY)
+    steps = [(step, orjson.dumps(step.output)) for step in missing]
+    finish_mission(connection, sealer, result, steps, _AUDIT_SUMMARY)
 
 
-def _step_ids(connection: sqlite3.Connection, mission_id: str) -> Sequence[str]:
+def _step_ids(connection: sqlite3.Connection, sealer: Sealer, mission_id: str) -> Sequence[str]:
     """Return the steps of the stored document in its order, and let go of the document, which may be large."""
-    return [step["id"] for step in _object(get_document(connection, mission_id)).get("steps", ())]
+    return [step["id"] for step in _object(get_document(connection, sealer, mission_id)).get("steps", ())]
 
 
-def _told(connection: sqlite3.Connection, mission_id: str) -> _Told:
+def _told(connection: sqlite3.Connection, box: Box, mission_id: str) -> _Told:
     """Read the events one by one: together they may be large."""
     begun: dict[str, datetime] = {}
     ended: set[str] = set()
     count = 0
-    for (body,) in connection.execute(
-        "SELECT body FROM mission_events WHERE mission_id = ? ORDER BY idx", (mission_id,)
+    for row in connection.execute(
+        "SELECT idx, body FROM mission_events WHERE mission_id = ? ORDER BY idx", (mission_id,)
     ):
         count += 1
-        event = _object(body)
+        event = _object(event_body(box, row))
         kind, step_id = event.get("kind"), event.get("step_id")
         if kind == "step.executing":
             begun[str(step_id)] = datetime.fromisoformat(event["timestamp"])
@@ -93,7 +97,7 @@ def _told(connection: sqlite3.Connection, mission_id: str) -> _Told:
     return _Told(begun, frozenset(ended), count)
 
 
-def _saved(connection: sqlite3.Connection, mission_id: str) -> Sequence[StepResult]:
+def _saved(connection: sqlite3.Connection, box: Box, mission_id: str) -> Sequence[StepResult]:
     """Return the results that are there, without their outputs, which together may be large."""
     rows = connection.execute(
         "SELECT step_id, status, error_code, error_message, duration_ms, timestamp FROM step_results"
@@ -102,13 +106,13 @@ def _saved(connection: sqlite3.Connection, mission_id: str) -> Sequence[StepResu
     )
     return [
         StepResult(
-            step_id=step_id,
-            status=StepState(status),
-            error=None if code is None else StepFailure(code=code, message=message),
-            duration_ms=duration_ms,
-            timestamp=datetime.fromisoformat(timestamp),
+            step_id=row["step_id"],
+            status=StepState(row["status"]),
+            error=step_failure(row, box),
+            duration_ms=row["duration_ms"],
+            timestamp=datetime.fromisoformat(row["timestamp"]),
         )
-        for step_id, status, code, message, duration_ms, timestamp in rows
+        for row in rows
     ]
 
 

@@ -4,16 +4,19 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import StoreError
 from gateway.store.connection import connect, use_write_ahead_log
+from gateway.store.conversion import lend_functions
 from gateway.store.failures import store_error
 from gateway.store.schema import migrate, require_current
+from gateway.store.sealing import Sealer
 
 _DURABLE: Final = "PRAGMA synchronous = FULL"  # each commit waits for the disk; in WAL mode NORMAL does not
+_OVERWRITING: Final = "PRAGMA secure_delete = ON"  # what is deleted is overwritten: erasure is meant
 
 
 def lock(path: Path) -> int:
@@ -38,7 +41,7 @@ def lock(path: Path) -> int:
     return descriptor
 
 
-def open_writer(path: Path) -> sqlite3.Connection:
+def open_writer(path: Path, sealer: Sealer) -> sqlite3.Connection:
     """Open for writing; make the file, for us alone, where it is missing, and migrate it.
 
     Raises:
@@ -47,12 +50,13 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         with suppress(FileExistsError):  # -wal and -shm take over the mode of the database
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = connect(path, _DURABLE)
+        connection = connect(path, _DURABLE, _OVERWRITING)
     except OSError as err:
         raise StoreError(f"{path}: {err.strerror}") from err
     except sqlite3.Error as err:
         raise store_error(err) from err
     with _closed_on_failure(connection):
+        lend_functions(connection, sealer)
         migrate(connection)  # first: it leaves another program's file as it was
         use_write_ahead_log(connection, path)
     return connection
@@ -88,6 +92,21 @@ def open_beside(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA query_only = ON")
         require_current(connection)
     return connection
+
+
+def holds_keys(path: Path) -> bool:
+    """Return whether a store is there in which keys of missions may be: a master key has wrapped them.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    if not path.exists():
+        return False
+    try:
+        with closing(connect(path, query="mode=ro")) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'mission_keys'").fetchone() is not None
+    except sqlite3.Error as err:
+        raise store_error(err) from err
 
 
 @contextmanager

@@ -28,6 +28,9 @@ _MARK: Final = (  # the request id is free again from now on; a part is no root,
     " AND EXISTS (SELECT 1 FROM missions WHERE id = :root AND ended_at < :before)"
     " AND NOT EXISTS (SELECT 1 FROM missions WHERE root_id = :root AND ended_at IS NULL)"
 )
+_DELETE_KEYS: Final = (  # from that moment on nothing of it can be read, also where its rows are still there
+    "DELETE FROM mission_keys WHERE mission_id IN (SELECT id FROM missions WHERE root_id = ?)"
+)
 _NEXT: Final = "SELECT id FROM missions WHERE pruned = 1 ORDER BY seq DESC LIMIT 1"  # children came after parents
 _PARTS: Final = (  # what refers to a mission
     "DELETE FROM mission_documents WHERE rowid IN (SELECT rowid FROM mission_documents WHERE mission_id = ? LIMIT ?)",
@@ -59,6 +62,7 @@ def mark_some(
         count = connection.execute(_MARK, {"root": root, "before": rfc3339(before)}).rowcount
         missions += count
         if count:
+            connection.execute(_DELETE_KEYS, (root,))
             marked.append(root)
         if missions >= MISSIONS_MAX:
             return tuple(marked), roots[looked:]

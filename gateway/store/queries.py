@@ -16,6 +16,7 @@ from gateway.store.records import (
     mission_of,
     step_of,
 )
+from gateway.store.sealing import Box, Sealer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,36 +33,45 @@ class Filter:
         return ["pruned = 0", *(f"{column} = ?" for column in given)], list(given.values())
 
 
-def find_request(connection: sqlite3.Connection, tenant: str, submitter: str, request_id: str) -> MissionRecord | None:
+def find_request(
+    connection: sqlite3.Connection, sealer: Sealer, tenant: str, submitter: str, request_id: str
+) -> MissionRecord | None:
     """Return the mission of a request id, if there is one."""
+    tag = sealer.request_tag(connection, tenant, submitter, request_id)
     row = connection.execute(
-        "SELECT * FROM missions WHERE tenant = ? AND submitter = ? AND request_id = ?", (tenant, submitter, request_id)
+        "SELECT * FROM missions WHERE tenant = ? AND submitter = ? AND request_id = ?", (tenant, submitter, tag)
     ).fetchone()
-    return None if row is None else mission_of(row)
+    return None if row is None else opened(connection, sealer, row)
 
 
-def get_mission(connection: sqlite3.Connection, mission_id: str) -> MissionRecord:
+def opened(connection: sqlite3.Connection, sealer: Sealer, row: sqlite3.Row) -> MissionRecord:
+    """Return a row of `missions` as a record."""
+    return mission_of(row, sealer.box(connection, row["id"]) if row["erased_at"] is None else None)
+
+
+def get_mission(connection: sqlite3.Connection, sealer: Sealer, mission_id: str) -> MissionRecord:
     """Return one mission, or raise NotFoundError."""
     row = connection.execute("SELECT * FROM missions WHERE id = ? AND pruned = 0", (mission_id,)).fetchone()
     if row is None:
         raise NotFoundError("there is no such mission", code="mission.not_found")
-    return mission_of(row)
+    return opened(connection, sealer, row)
 
 
-def children(connection: sqlite3.Connection, mission_id: str) -> tuple[MissionRecord, ...]:
+def children(connection: sqlite3.Connection, sealer: Sealer, mission_id: str) -> tuple[MissionRecord, ...]:
     """Return the missions that are parts of this one, one level deep, in the order of their admission."""
     rows = connection.execute("SELECT * FROM missions WHERE parent_id = ? AND pruned = 0 ORDER BY seq", (mission_id,))
-    return tuple(mission_of(row) for row in rows)
+    return tuple(opened(connection, sealer, row) for row in rows)
 
 
-def unfinished(connection: sqlite3.Connection) -> tuple[MissionRecord, ...]:
+def unfinished(connection: sqlite3.Connection, sealer: Sealer) -> tuple[MissionRecord, ...]:
     """Return what has not ended, in the order of admission, in which a parent stands before its children."""
     rows = connection.execute("SELECT * FROM missions WHERE ended_at IS NULL ORDER BY seq")
-    return tuple(mission_of(row) for row in rows)
+    return tuple(opened(connection, sealer, row) for row in rows)
 
 
-def get_document(connection: sqlite3.Connection, mission_id: str) -> bytes:
-    """Return a mission's document, or raise NotFoundError."""
+def get_document(connection: sqlite3.Connection, sealer: Sealer, mission_id: str) -> bytes:
+    """Return a mission's document, or raise NotFoundError or ErasedError."""
+    box = sealer.box(connection, mission_id)
     row = connection.execute(
         "SELECT document FROM mission_documents"
         " WHERE mission_id = (SELECT id FROM missions WHERE id = ? AND pruned = 0)",
@@ -69,21 +79,26 @@ def get_document(connection: sqlite3.Connection, mission_id: str) -> bytes:
     ).fetchone()
     if row is None:
         raise NotFoundError("there is no such mission", code="mission.not_found")
-    return bytes(row["document"])
+    return box.open(row["document"], "mission_documents.document")
 
 
-def step_results(connection: sqlite3.Connection, mission_id: str, offset: int, limit: int) -> tuple[StepResult, ...]:
-    """Return results in the order of arrival."""
+def step_results(
+    connection: sqlite3.Connection, sealer: Sealer, mission_id: str, offset: int, limit: int
+) -> tuple[StepResult, ...]:
+    """Return results in the order of arrival; none for an unknown mission. Raises ErasedError."""
+    box = known_box(connection, sealer, mission_id)
+    if box is None:
+        return ()
     rows = connection.execute(
         "SELECT * FROM step_results WHERE mission_id = (SELECT id FROM missions WHERE id = ? AND pruned = 0)"
         " ORDER BY seq LIMIT ? OFFSET ?",
         (mission_id, limit, offset),
     )
-    return tuple(step_of(row) for row in rows)
+    return tuple(step_of(row, box) for row in rows)
 
 
 def list_missions(
-    connection: sqlite3.Connection, wanted: Filter, page_size: int, after_mission: str | None
+    connection: sqlite3.Connection, sealer: Sealer, wanted: Filter, page_size: int, after_mission: str | None
 ) -> MissionPage:
     """Return one page; one row more than asked for tells whether there is a next one."""
     conditions, values = wanted.conditions()
@@ -93,7 +108,7 @@ def list_missions(
     where = " AND ".join(conditions)
     sql = f"SELECT * FROM missions WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - conditions are our own text
     rows = connection.execute(sql, (*values, page_size + 1)).fetchall()
-    missions = tuple(mission_of(row) for row in rows[:page_size])
+    missions = tuple(opened(connection, sealer, row) for row in rows[:page_size])
     return MissionPage(missions, token_after(missions[-1].id) if len(rows) > page_size else "")
 
 
@@ -106,11 +121,29 @@ def _seq_of(connection: sqlite3.Connection, wanted: Filter, mission_id: str) -> 
     return seq
 
 
-def events(connection: sqlite3.Connection, mission_id: str, from_index: int, limit: int) -> tuple[StoredEvent, ...]:
-    """Return events from an index on."""
+def known_box(connection: sqlite3.Connection, sealer: Sealer, mission_id: str) -> Box | None:
+    """Return the box of a mission, None for an unknown one. Raises ErasedError."""
+    try:
+        return sealer.box(connection, mission_id)
+    except NotFoundError:
+        return None
+
+
+def events(
+    connection: sqlite3.Connection, sealer: Sealer, mission_id: str, from_index: int, limit: int
+) -> tuple[StoredEvent, ...]:
+    """Return events from an index on; none for an unknown mission. Raises ErasedError."""
+    box = known_box(connection, sealer, mission_id)
+    if box is None:
+        return ()
     rows = connection.execute(
         "SELECT idx, body FROM mission_events"
         " WHERE mission_id = (SELECT id FROM missions WHERE id = ? AND pruned = 0) AND idx >= ? ORDER BY idx LIMIT ?",
         (mission_id, from_index, limit),
     )
-    return tuple(StoredEvent(row["idx"], bytes(row["body"])) for row in rows)
+    return tuple(StoredEvent(row["idx"], event_body(box, row)) for row in rows)
+
+
+def event_body(box: Box, row: sqlite3.Row) -> bytes:
+    """Return the body in a row of `mission_events`."""
+    return box.open(row["body"], "mission_events.body", str(row["idx"]))

@@ -9,6 +9,7 @@ import orjson
 
 from engine.clock import rfc3339
 from engine.result import MissionState, OverallStatus, StepFailure, StepResult, StepState
+from gateway.store.sealing import Box, new_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class NewMission:
     parent_id: str | None = None  # the mission of which it is a part
     root_id: str | None = None  # the outermost one; None: itself
     depth: int = 0  # how many missions it is inside of
+    key: bytes = field(default_factory=new_key, repr=False)  # 32 random bytes, of which all its other keys come
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class MissionRecord:
     root_id: str  # its own id where it is no part of another
     depth: int
     decision_labels: Mapping[str, str] = field(default_factory=dict)  # of the decision under which it runs
+    erased_at: datetime | None = None  # since then name, digests, request id, labels and error text are empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +93,32 @@ class StoredEvent:
     body: bytes  # JSON
 
 
-def mission_of(row: sqlite3.Row) -> MissionRecord:
-    """Return a row of `missions` as a record."""
+def sealed_head(box: Box, mission: NewMission) -> bytes:
+    """Return what a row of `missions` has of a mission that may say something."""
+    head = [mission.name, mission.request_id, mission.request_digest, mission.mission_digest]
+    return box.seal(orjson.dumps(head), "missions.head")
+
+
+def mission_of(row: sqlite3.Row, box: Box | None) -> MissionRecord:
+    """Return a row of `missions` as a record; `box` is None where the mission was erased."""
     status = row["overall_status"]
+    name, request_id, request_digest, mission_digest = ("", None, "", "")
+    labels: Mapping[str, str] = {}
+    error = None if row["error_code"] is None else StepFailure(code=row["error_code"], message="")
+    if box is not None:
+        name, request_id, request_digest, mission_digest = orjson.loads(box.open(row["head"], "missions.head"))
+        if row["labels"] is not None:
+            labels = orjson.loads(box.open(row["labels"], "missions.labels"))
+        if error is not None:
+            error = StepFailure(code=error.code, message=box.open(row["ending"], "missions.ending").decode())
     return MissionRecord(
         id=row["id"],
         tenant=row["tenant"],
         submitter=row["submitter"],
-        request_id=row["request_id"],
-        request_digest=row["request_digest"],
-        mission_digest=row["mission_digest"],
-        name=row["name"],
+        request_id=request_id,
+        request_digest=request_digest,
+        mission_digest=mission_digest,
+        name=name,
         state=MissionState(row["state"]),
         overall_status=None if status is None else OverallStatus(status),
         created_at=datetime.fromisoformat(row["created_at"]),
@@ -111,7 +129,7 @@ def mission_of(row: sqlite3.Row) -> MissionRecord:
         steps_completed=row["steps_completed"],
         steps_failed=row["steps_failed"],
         steps_skipped=row["steps_skipped"],
-        error=_failure(row),
+        error=error,
         audit_summary=row["audit_summary"],
         run=row["run"],
         paused=bool(row["paused"]),
@@ -121,32 +139,34 @@ def mission_of(row: sqlite3.Row) -> MissionRecord:
         parent_id=row["parent_id"],
         root_id=row["root_id"],
         depth=row["depth"],
-        decision_labels=orjson.loads(row["decision_labels"]),
+        decision_labels=labels,
+        erased_at=moment_of(row["erased_at"]),
     )
 
 
-def step_row(mission_id: str, result: StepResult) -> tuple[object, ...]:
-    """Return the values of a row of `step_results`, its `seq` left out."""
+def sealed_step(box: Box, mission_id: str, result: StepResult, output: bytes) -> tuple[object, ...]:
+    """Return the values of a row of `step_results`, its `seq` left out; `output` is the result's, as JSON."""
+    step_id, error = result.step_id, result.error
     return (
         mission_id,
-        result.step_id,
+        step_id,
         result.status.value,
-        orjson.dumps(result.output),
-        result.error.code if result.error else None,
-        result.error.message if result.error else None,
+        box.seal(output, "step_results.output", step_id),
+        error.code if error else None,
+        box.seal(error.message.encode(), "step_results.error_message", step_id) if error else None,
         result.duration_ms,
         rfc3339(result.timestamp),
         result.attempts,
     )
 
 
-def step_of(row: sqlite3.Row) -> StepResult:
+def step_of(row: sqlite3.Row, box: Box) -> StepResult:
     """Return a row of `step_results` as the result that was saved."""
     return StepResult(
         step_id=row["step_id"],
         status=StepState(row["status"]),
-        output=orjson.loads(row["output"]),
-        error=_failure(row),
+        output=orjson.loads(box.open(row["output"], "step_results.output", row["step_id"])),
+        error=step_failure(row, box),
         duration_ms=row["duration_ms"],
         timestamp=datetime.fromisoformat(row["timestamp"]),
         attempts=row["attempts"],
@@ -158,6 +178,9 @@ def moment_of(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _failure(row: sqlite3.Row) -> StepFailure | None:
-    code = row["error_code"]
-    return None if code is None else StepFailure(code=code, message=row["error_message"])
+def step_failure(row: sqlite3.Row, box: Box) -> StepFailure | None:
+    """Return why the step of a row of `step_results` did not complete."""
+    if row["error_code"] is None:
+        return None
+    message = box.open(row["error_message"], "step_results.error_message", row["step_id"])
+    return StepFailure(code=row["error_code"], message=message.decode())

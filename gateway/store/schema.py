@@ -178,12 +178,74 @@ ALTER TABLE approvals ADD COLUMN decided_roles TEXT NOT NULL DEFAULT '[]'; -- of
 ALTER TABLE missions ADD COLUMN decision_labels TEXT NOT NULL DEFAULT '{}'; -- JSON object
 """
 
+# Payloads are sealed under a key of their mission (gateway.store.sealing). What was there in the clear is sealed too,
+# by the functions of gateway.store.conversion; where a column gives up its text for a BLOB, the old one is overwritten.
+_SEALING: Final = """
+CREATE TABLE mission_keys (
+    mission_id TEXT PRIMARY KEY, -- '': the store's own
+    kek INTEGER NOT NULL, -- the number of the master key that wraps it
+    wrapped BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO mission_keys VALUES ('', payload_kek(), payload_key(''));
+INSERT INTO mission_keys SELECT id, payload_kek(), payload_key(id) FROM missions;
+
+ALTER TABLE missions ADD COLUMN head BLOB; -- sealed JSON: name, request id, digests of the request and of the mission
+ALTER TABLE missions ADD COLUMN ending BLOB; -- sealed: the text of the error; error_message is empty where there is one
+ALTER TABLE missions ADD COLUMN labels BLOB; -- sealed JSON object: of the decision under which it runs; NULL: none
+UPDATE missions SET
+    head = payload_sealed(id, wrapped, json_array(name, request_id, request_digest, mission_digest), 'missions.head'),
+    ending = payload_sealed(id, wrapped, error_message, 'missions.ending'),
+    labels = payload_sealed(id, wrapped, nullif(decision_labels, '{}'), 'missions.labels'),
+    error_message = substr(error_message, 1, 0),
+    request_id = payload_tag((SELECT wrapped FROM mission_keys WHERE mission_id = ''), tenant, submitter, request_id)
+    FROM mission_keys WHERE mission_id = id;
+ALTER TABLE missions DROP COLUMN name;
+ALTER TABLE missions DROP COLUMN request_digest;
+ALTER TABLE missions DROP COLUMN mission_digest;
+ALTER TABLE missions DROP COLUMN decision_labels;
+ALTER TABLE missions ADD COLUMN erasing BLOB -- sealed JSON, by whom and why, from the intent to the end of an erasure
+    CHECK (erasing IS NULL OR ended_at IS NOT NULL);
+ALTER TABLE missions ADD COLUMN erased_at TEXT
+    CHECK ((erased_at IS NULL) = (head IS NOT NULL) AND (erased_at IS NULL OR ended_at IS NOT NULL));
+CREATE INDEX missions_erasing ON missions (seq) WHERE erasing IS NOT NULL;
+
+UPDATE mission_documents SET document = payload_sealed(k.mission_id, wrapped, document, 'mission_documents.document')
+    FROM mission_keys AS k WHERE k.mission_id = mission_documents.mission_id;
+
+ALTER TABLE step_results ADD COLUMN sealed BLOB;
+UPDATE step_results SET
+    output = payload_sealed(k.mission_id, wrapped, output, 'step_results.output', step_id),
+    sealed = payload_sealed(k.mission_id, wrapped, error_message, 'step_results.error_message', step_id)
+    FROM mission_keys AS k WHERE k.mission_id = step_results.mission_id;
+ALTER TABLE step_results DROP COLUMN error_message;
+ALTER TABLE step_results RENAME COLUMN sealed TO error_message;
+
+UPDATE mission_events SET body = payload_sealed(k.mission_id, wrapped, body, 'mission_events.body', idx)
+    FROM mission_keys AS k WHERE k.mission_id = mission_events.mission_id;
+
+UPDATE effects SET entry = payload_sealed(k.mission_id, wrapped, entry, 'effects.entry', step_id, item, idx)
+    FROM mission_keys AS k WHERE k.mission_id = effects.mission_id;
+
+ALTER TABLE approvals ADD COLUMN asked BLOB;
+ALTER TABLE approvals ADD COLUMN answered BLOB;
+UPDATE approvals SET
+    asked = payload_sealed(k.mission_id, wrapped, message, 'approvals.message', id),
+    answered = payload_sealed(k.mission_id, wrapped, nullif(comment, ''), 'approvals.comment', id)
+    FROM mission_keys AS k WHERE k.mission_id = approvals.mission_id;
+ALTER TABLE approvals DROP COLUMN message;
+ALTER TABLE approvals DROP COLUMN comment;
+ALTER TABLE approvals RENAME COLUMN asked TO message;
+ALTER TABLE approvals RENAME COLUMN answered TO comment; -- NULL: there is none
+"""
+
 # Append only: a database in the field has run the earlier ones.
-MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS, _OBLIGATIONS)
+MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS, _OBLIGATIONS, _SEALING)
 
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:
     """Bring the database to the newest schema; each migration is one transaction, with its version.
+
+    `gateway.store.conversion` has lent the connection its functions.
 
     Raises:
         StoreError: `store.schema_newer`, made by a newer gateway; `store.foreign`, made by another program.

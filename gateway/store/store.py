@@ -23,10 +23,12 @@ from gateway.store import approvals, effects, interruption, pruning, queries, wr
 from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
 from gateway.store.effect_records import EffectRecord, EffectState
 from gateway.store.hook_store import HookStore
+from gateway.store.master_keys import MasterKeys
 from gateway.store.opening import lock, open_reader, open_writer
 from gateway.store.paging import PAGE_SIZE_MAX, mission_before
 from gateway.store.reader import Reader
-from gateway.store.records import Creation, MissionPage, MissionRecord, NewMission, StoredEvent, step_row
+from gateway.store.records import Creation, MissionPage, MissionRecord, NewMission, StoredEvent
+from gateway.store.sealing import Sealer
 from gateway.store.writer import GroupCommitWriter
 
 EVENT_BYTES_MAX: Final = 64 * 1024
@@ -40,16 +42,20 @@ PRUNE_MAX: Final = 1_000  # trees in one call
 class Store:
     """One gateway's missions. Every method may raise StoreError; what was not committed was not done."""
 
-    def __init__(self, writer: GroupCommitWriter, reader: Reader, lock_descriptor: int, clock: Clock) -> None:
+    def __init__(
+        self, writer: GroupCommitWriter, reader: Reader, lock_descriptor: int, clock: Clock, masters: MasterKeys
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._lock_descriptor = lock_descriptor
         self._clock = clock
+        self._sealer = Sealer(masters)  # of the writer's thread
+        self._opener = Sealer(masters)  # of the reader's
         self.hooks = HookStore(writer, reader, clock)
 
     @classmethod
-    def open(cls, path: Path, *, clock: Clock) -> "Store":
-        """Open the file at `path`, made if missing, and keep it locked.
+    def open(cls, path: Path, *, clock: Clock, masters: MasterKeys) -> "Store":
+        """Open the file at `path`, made if missing, and keep it locked; `masters` wrap the keys of its missions.
 
         Raises:
             StoreError: another gateway has it (`store.locked`), it is damaged (`store.corrupt`), newer
@@ -57,7 +63,7 @@ class Store:
         """
         descriptor = lock(path)
         try:
-            writing = open_writer(path)
+            writing = open_writer(path, Sealer(masters))
             try:
                 reading = open_reader(path)
             except StoreError:
@@ -66,7 +72,7 @@ class Store:
         except StoreError:
             os.close(descriptor)
             raise
-        return cls(GroupCommitWriter(writing), Reader(reading), descriptor, clock)
+        return cls(GroupCommitWriter(writing), Reader(reading), descriptor, clock, masters)
 
     async def close(self) -> None:
         """Commit what was asked for, and release the file."""
@@ -87,7 +93,7 @@ class Store:
             StoreError: `store.constraint`, its root, depth or tenant is not what follows from its parent.
         """
         now = self._now()
-        return await self._writer.submit(lambda c: writes.create_mission(c, mission, now))
+        return await self._writer.submit(lambda c: writes.create_mission(c, self._sealer, mission, now))
 
     async def mark_executing(self, mission_id: str) -> None:
         """Record that a mission has begun, or goes on: one that is Executing already is left as it is.
@@ -105,7 +111,7 @@ class Store:
             ConflictError: `mission.state`, it has ended.
             NotFoundError: there is none.
         """
-        await self._writer.submit(lambda c: writes.set_paused(c, mission_id, paused=paused))
+        await self._writer.submit(lambda c: writes.set_paused(c, self._sealer, mission_id, paused=paused))
 
     async def set_decision_labels(self, mission_id: str, labels: Mapping[str, str]) -> None:
         """Record the labels of the decision under which a mission runs.
@@ -113,8 +119,8 @@ class Store:
         Raises:
             NotFoundError: there is none.
         """
-        body = orjson.dumps(dict(labels)).decode()
-        await self._writer.submit(lambda c: writes.set_decision_labels(c, mission_id, body))
+        body = orjson.dumps(dict(labels))
+        await self._writer.submit(lambda c: writes.set_decision_labels(c, self._sealer, mission_id, body))
 
     async def reopen_mission(self, mission_id: str) -> MissionRecord:
         """Let an ended mission begin anew: Validated, its run counted up, everything of its end cleared.
@@ -126,12 +132,12 @@ class Store:
             ConflictError: `mission.state`, it has not ended.
             NotFoundError: there is none.
         """
-        return await self._writer.submit(lambda c: writes.reopen_mission(c, mission_id))
+        return await self._writer.submit(lambda c: writes.reopen_mission(c, self._sealer, mission_id))
 
     async def save_step_results(self, mission_id: str, results: Sequence[StepResult]) -> None:
         """Record final results of steps; a step has one result, a second is `store.constraint`."""
-        rows = [step_row(mission_id, result) for result in results]
-        await self._writer.submit(lambda c: writes.save_step_results(c, rows))
+        steps = [(result, orjson.dumps(result.output)) for result in results]
+        await self._writer.submit(lambda c: writes.save_step_results(c, self._sealer, mission_id, steps))
 
     async def append_events(self, mission_id: str, first_index: int, bodies: Sequence[bytes]) -> None:
         """Record a mission's next events; `first_index` is the number of events before.
@@ -141,8 +147,7 @@ class Store:
         """
         if any(len(body) > EVENT_BYTES_MAX for body in bodies):
             raise StoreError(f"an event has at most {EVENT_BYTES_MAX} bytes", code="store.too_large")
-        rows = [(mission_id, index, body) for index, body in enumerate(bodies, start=first_index)]
-        await self._writer.submit(lambda c: writes.append_events(c, mission_id, first_index, rows))
+        await self._writer.submit(lambda c: writes.append_events(c, self._sealer, mission_id, first_index, bodies))
 
     async def finish_mission(
         self, result: MissionResult, *, step_results: Sequence[StepResult] = (), audit_summary: bytes | None = None
@@ -152,8 +157,8 @@ class Store:
         Raises:
             ConflictError: `mission.state`, it has ended before, or is not there.
         """
-        rows = [step_row(result.mission_id, step) for step in step_results]
-        await self._writer.submit(lambda c: writes.finish_mission(c, result, rows, audit_summary))
+        steps = [(step, orjson.dumps(step.output)) for step in step_results]
+        await self._writer.submit(lambda c: writes.finish_mission(c, self._sealer, result, steps, audit_summary))
 
     async def interrupt_mission(self, mission_id: str, reason: StepFailure) -> None:
         """Fail a mission that had not ended, and that no later start of the gateway can take up, for `reason`.
@@ -168,11 +173,11 @@ class Store:
             ConflictError: `mission.state`, it has ended.
         """
         now = self._now()
-        await self._writer.submit(lambda c: interruption.interrupt_mission(c, mission_id, reason, now))
+        await self._writer.submit(lambda c: interruption.interrupt_mission(c, self._sealer, mission_id, reason, now))
 
     async def find_request(self, tenant: str, submitter: str, request_id: str) -> MissionRecord | None:
         """Return the mission that an earlier request with this id had made; `create_mission` alone decides a race."""
-        return await self._reader.run(lambda c: queries.find_request(c, tenant, submitter, request_id))
+        return await self._reader.run(lambda c: queries.find_request(c, self._opener, tenant, submitter, request_id))
 
     async def get_mission(self, mission_id: str) -> MissionRecord:
         """Return one mission.
@@ -180,15 +185,25 @@ class Store:
         Raises:
             NotFoundError: there is none. Whether a principal may see it is the caller's question.
         """
-        return await self._reader.run(lambda c: queries.get_mission(c, mission_id))
+        return await self._reader.run(lambda c: queries.get_mission(c, self._opener, mission_id))
+
+    async def mission_key(self, mission_id: str) -> bytes:
+        """Return the key of a mission, of which its other keys are derived.
+
+        Raises:
+            NotFoundError: there is no such mission.
+            ErasedError: `mission.erased`.
+            StoreError: `store.other_key`, `store.unreadable`: it cannot be had.
+        """
+        return await self._reader.run(lambda c: self._opener.key(c, mission_id))
 
     async def children(self, mission_id: str) -> tuple[MissionRecord, ...]:
         """Return the missions that are parts of this one, one level deep, oldest first."""
-        return await self._reader.run(lambda c: queries.children(c, mission_id))
+        return await self._reader.run(lambda c: queries.children(c, self._opener, mission_id))
 
     async def unfinished(self) -> tuple[MissionRecord, ...]:
         """Return every mission of every tenant that has not ended, oldest first, and so parents before children."""
-        return await self._reader.run(queries.unfinished)
+        return await self._reader.run(lambda c: queries.unfinished(c, self._opener))
 
     async def get_document(self, mission_id: str) -> bytes:
         """Return the mission's document, JSON, as it was recorded.
@@ -196,14 +211,14 @@ class Store:
         Raises:
             NotFoundError: there is no such mission.
         """
-        return await self._reader.run(lambda c: queries.get_document(c, mission_id))
+        return await self._reader.run(lambda c: queries.get_document(c, self._opener, mission_id))
 
     async def step_results(
         self, mission_id: str, *, offset: int = 0, limit: int = STEP_RESULTS_PAGE_MAX
     ) -> tuple[StepResult, ...]:
         """Return saved results in the order in which they were saved; none for an unknown mission."""
         count = _within(limit, STEP_RESULTS_PAGE_MAX)
-        return await self._reader.run(lambda c: queries.step_results(c, mission_id, offset, count))
+        return await self._reader.run(lambda c: queries.step_results(c, self._opener, mission_id, offset, count))
 
     async def list_missions(
         self,
@@ -223,18 +238,18 @@ class Store:
         after = mission_before(page_token) if page_token else None
         wanted = queries.Filter(tenant=tenant, state=state)
         count = _within(page_size, PAGE_SIZE_MAX)
-        return await self._reader.run(lambda c: queries.list_missions(c, wanted, count, after))
+        return await self._reader.run(lambda c: queries.list_missions(c, self._opener, wanted, count, after))
 
     async def events(self, mission_id: str, from_index: int, limit: int = EVENTS_PAGE_MAX) -> tuple[StoredEvent, ...]:
         """Return a mission's events from an index on, at most `limit`; none for an unknown mission."""
         count = _within(limit, EVENTS_PAGE_MAX)
-        return await self._reader.run(lambda c: queries.events(c, mission_id, from_index, count))
+        return await self._reader.run(lambda c: queries.events(c, self._opener, mission_id, from_index, count))
 
     # --- approvals ---
 
     async def create_approval(self, approval: NewApproval) -> ApprovalRecord:
         """Record a request, or return the one that has its effect key, whatever became of it."""
-        return await self._writer.submit(lambda c: approvals.create_approval(c, approval))
+        return await self._writer.submit(lambda c: approvals.create_approval(c, self._sealer, approval))
 
     async def get_approval(self, approval_id: str) -> ApprovalRecord:
         """Return one approval.
@@ -242,14 +257,14 @@ class Store:
         Raises:
             NotFoundError: there is none. Whether a principal may see it is the caller's question.
         """
-        return await self._reader.run(lambda c: approvals.get_approval(c, approval_id))
+        return await self._reader.run(lambda c: approvals.get_approval(c, self._opener, approval_id))
 
     async def list_approvals(
         self, tenant: str, mission_id: str | None, *, pending_only: bool
     ) -> tuple[ApprovalRecord, ...]:
         """Return the approvals of a tenant, or of one mission of it: the newest APPROVALS_MAX, oldest first."""
         return await self._reader.run(
-            lambda c: approvals.list_approvals(c, tenant, mission_id, pending_only=pending_only)
+            lambda c: approvals.list_approvals(c, self._opener, tenant, mission_id, pending_only=pending_only)
         )
 
     async def approved_by(self, approval_id: str) -> tuple[str, ...]:
@@ -283,7 +298,7 @@ class Store:
         """
         now = self._now()
         return await self._writer.submit(
-            lambda c: approvals.decide_approval(c, approval_id, state, by, comment, roles, now, seen)
+            lambda c: approvals.decide_approval(c, self._sealer, approval_id, state, by, comment, roles, now, seen)
         )
 
     # --- the journal of effects ---
@@ -318,21 +333,21 @@ class Store:
         if entry is not None and len(entry) > ENTRY_BYTES_MAX:
             raise StoreError(f"a journal entry has at most {ENTRY_BYTES_MAX} bytes", code="store.too_large")
         place = (step_id, item, index)
-        await self._writer.submit(lambda c: effects.settle_effect(c, mission_id, place, state, entry))
+        await self._writer.submit(lambda c: effects.settle_effect(c, self._sealer, mission_id, place, state, entry))
 
     async def effects(self, mission_id: str, step_id: str, item: int | None) -> tuple[EffectRecord, ...]:
         """Return the effects of a step, or of one item of its fan-out, by index; none for an unknown mission.
 
         The writer reads them: an attempt that follows a cancelled one must see what that has asked for and not awaited.
         """
-        return await self._writer.submit(lambda c: effects.effects(c, mission_id, step_id, item))
+        return await self._writer.submit(lambda c: effects.effects(c, self._sealer, mission_id, step_id, item))
 
     async def mission_effects(
         self, mission_id: str, *, offset: int = 0, limit: int = EFFECTS_PAGE_MAX
     ) -> tuple[EffectRecord, ...]:
         """Return a page of the effects of all steps of a mission, by step, item and index; an empty one is the end."""
         count = _within(limit, EFFECTS_PAGE_MAX)
-        return await self._reader.run(lambda c: effects.mission_effects(c, mission_id, offset, count))
+        return await self._reader.run(lambda c: effects.mission_effects(c, self._opener, mission_id, offset, count))
 
     async def forget_doubt(self, mission_id: str) -> int:
         """Delete the effects that are in doubt or only intended, and return how many.

@@ -1,45 +1,46 @@
 """What changes the store: plain functions of a connection inside a transaction; `gateway.store.writer` runs them."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import orjson
 
 from engine.clock import rfc3339
 from engine.outcome import CONDITION_FALSE
-from engine.result import MissionResult
-from gateway.errors import ConflictError, StoreError
-from gateway.store.queries import find_request, get_mission
-from gateway.store.records import Creation, MissionRecord, NewMission, mission_of
+from engine.result import MissionResult, StepResult
+from gateway.errors import ConflictError, ErasedError, StoreError
+from gateway.store.queries import find_request, get_mission, opened
+from gateway.store.records import Creation, MissionRecord, NewMission, mission_of, sealed_head, sealed_step
+from gateway.store.sealing import Sealer
 
-Row = tuple[object, ...]
+StepOutput = tuple[StepResult, bytes]  # a result, and its output as JSON
 
 
-def create_mission(connection: sqlite3.Connection, mission: NewMission, now: datetime) -> Creation:
+def create_mission(connection: sqlite3.Connection, sealer: Sealer, mission: NewMission, now: datetime) -> Creation:
     """Insert the mission and its document, unless its request id was used before."""
-    existing = None
+    existing = tag = None
     if mission.request_id is not None:
-        existing = find_request(connection, mission.tenant, mission.submitter, mission.request_id)
+        existing = find_request(connection, sealer, mission.tenant, mission.submitter, mission.request_id)
+        tag = sealer.request_tag(connection, mission.tenant, mission.submitter, mission.request_id)
     if existing is not None:
         if existing.request_digest != mission.request_digest:
             raise ConflictError(
                 f"request id {mission.request_id!r} was used for another request", code="mission.request_id_reused"
             )
         return Creation(existing, created=False)
-    _check_place(connection, mission)
+    _check_place(connection, sealer, mission)
+    box = sealer.admit(connection, mission.id, mission.key)
     row = connection.execute(
-        "INSERT INTO missions (id, tenant, submitter, request_id, request_digest, mission_digest, name, state,"
+        "INSERT INTO missions (id, tenant, submitter, request_id, head, state,"
         " created_at, steps_total, roles, anonymous, taint, parent_id, root_id, depth)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, 'Validated', ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+        " VALUES (?, ?, ?, ?, ?, 'Validated', ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
         (
             mission.id,
             mission.tenant,
             mission.submitter,
-            mission.request_id,
-            mission.request_digest,
-            mission.mission_digest,
-            mission.name,
+            tag,
+            sealed_head(box, mission),
             rfc3339(now),
             mission.steps_total,
             orjson.dumps(mission.roles).decode(),
@@ -50,15 +51,16 @@ def create_mission(connection: sqlite3.Connection, mission: NewMission, now: dat
             mission.depth,
         ),
     ).fetchall()[0]
-    connection.execute("INSERT INTO mission_documents VALUES (?, ?)", (mission.id, mission.document))
-    return Creation(mission_of(row), created=True)
+    document = box.seal(mission.document, "mission_documents.document")
+    connection.execute("INSERT INTO mission_documents VALUES (?, ?)", (mission.id, document))
+    return Creation(mission_of(row, box), created=True)
 
 
-def _check_place(connection: sqlite3.Connection, mission: NewMission) -> None:
+def _check_place(connection: sqlite3.Connection, sealer: Sealer, mission: NewMission) -> None:
     """A part belongs to its parent's tree and tenant, and begins before its parent has ended: trees end whole."""
     tenant, root_id, depth = mission.tenant, mission.id, 0
     if mission.parent_id is not None:
-        parent = get_mission(connection, mission.parent_id)
+        parent = get_mission(connection, sealer, mission.parent_id)
         if parent.ended_at is not None:
             raise ConflictError(f"mission {parent.id} has ended, and gets no parts", code="mission.ended")
         tenant, root_id, depth = parent.tenant, parent.root_id, parent.depth + 1
@@ -77,27 +79,29 @@ def mark_executing(connection: sqlite3.Connection, mission_id: str, now: datetim
         raise ConflictError(f"mission {mission_id} is not Validated or Executing", code="mission.state")
 
 
-def set_paused(connection: sqlite3.Connection, mission_id: str, *, paused: bool) -> None:
+def set_paused(connection: sqlite3.Connection, sealer: Sealer, mission_id: str, *, paused: bool) -> None:
     """Remember whether the mission is paused."""
     changed = connection.execute(
         "UPDATE missions SET paused = ? WHERE id = ? AND ended_at IS NULL", (int(paused), mission_id)
     )
     if changed.rowcount != 1:
-        get_mission(connection, mission_id)
+        get_mission(connection, sealer, mission_id)
         raise ConflictError(f"mission {mission_id} has ended", code="mission.state")
 
 
-def set_decision_labels(connection: sqlite3.Connection, mission_id: str, labels: str) -> None:
+def set_decision_labels(connection: sqlite3.Connection, sealer: Sealer, mission_id: str, labels: bytes) -> None:
     """Remember what policy says of the mission; `labels` is a JSON object."""
-    changed = connection.execute("UPDATE missions SET decision_labels = ? WHERE id = ?", (labels, mission_id))
-    if changed.rowcount != 1:
-        get_mission(connection, mission_id)
+    sealed = sealer.box(connection, mission_id).seal(labels, "missions.labels")
+    connection.execute("UPDATE missions SET labels = ? WHERE id = ?", (sealed, mission_id))
 
 
-def reopen_mission(connection: sqlite3.Connection, mission_id: str) -> MissionRecord:
+def reopen_mission(connection: sqlite3.Connection, sealer: Sealer, mission_id: str) -> MissionRecord:
     """Completed, Failed or Cancelled → Validated, with the results that stay true."""
-    if get_mission(connection, mission_id).ended_at is None:
+    if get_mission(connection, sealer, mission_id).ended_at is None:
         raise ConflictError(f"mission {mission_id} has not ended", code="mission.state")
+    sealer.box(connection, mission_id)  # there is one
+    if connection.execute("SELECT 1 FROM missions WHERE id = ? AND erasing IS NOT NULL", (mission_id,)).fetchone():
+        raise ErasedError("the mission is being erased")
     connection.execute(
         "DELETE FROM step_results WHERE mission_id = ? AND status <> 'Completed'"
         " AND NOT (status = 'Skipped' AND error_code IS ?)",  # as engine.outcome.stands
@@ -106,39 +110,62 @@ def reopen_mission(connection: sqlite3.Connection, mission_id: str) -> MissionRe
     row = connection.execute(
         "UPDATE missions SET state = 'Validated', run = run + 1, paused = 0, started_at = NULL, ended_at = NULL,"
         " overall_status = NULL, total_duration_ms = NULL, steps_completed = 0, steps_failed = 0, steps_skipped = 0,"
-        " error_code = NULL, error_message = NULL, audit_summary = NULL WHERE id = ? RETURNING *",
+        " error_code = NULL, error_message = NULL, ending = NULL, audit_summary = NULL WHERE id = ? RETURNING *",
         (mission_id,),
     ).fetchall()[0]
-    return mission_of(row)
+    return opened(connection, sealer, row)
 
 
-def save_step_results(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """Insert rows of `records.step_row`."""
+def save_step_results(
+    connection: sqlite3.Connection, sealer: Sealer, mission_id: str, steps: Sequence[StepOutput]
+) -> None:
+    """Insert results."""
+    if not steps:
+        return
+    box = sealer.box(connection, mission_id)
     connection.executemany(
         "INSERT INTO step_results (mission_id, step_id, status, output, error_code, error_message, duration_ms,"
         " timestamp, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        rows,
+        [sealed_step(box, mission_id, result, output) for result, output in steps],
     )
 
 
-def append_events(connection: sqlite3.Connection, mission_id: str, first_index: int, rows: Sequence[Row]) -> None:
+def append_events(
+    connection: sqlite3.Connection, sealer: Sealer, mission_id: str, first_index: int, bodies: Iterable[bytes]
+) -> None:
     """Insert the events that follow those that are there."""
     (following,) = connection.execute(
         "SELECT coalesce(max(idx) + 1, 0) FROM mission_events WHERE mission_id = ?", (mission_id,)
     ).fetchone()
     if first_index != following:
         raise StoreError(f"the next event of {mission_id} is {following}, not {first_index}", code="store.event_gap")
-    connection.executemany("INSERT INTO mission_events VALUES (?, ?, ?)", rows)
+    box = sealer.box(connection, mission_id)
+    connection.executemany(
+        "INSERT INTO mission_events VALUES (?, ?, ?)",
+        (
+            (mission_id, index, box.seal(body, "mission_events.body", str(index)))
+            for index, body in enumerate(bodies, start=first_index)
+        ),
+    )
 
 
 def finish_mission(
-    connection: sqlite3.Connection, result: MissionResult, rows: Sequence[Row], audit_summary: bytes | None
+    connection: sqlite3.Connection,
+    sealer: Sealer,
+    result: MissionResult,
+    steps: Sequence[StepOutput],
+    audit_summary: bytes | None,
 ) -> None:
     """Insert the last step results, and end the mission."""
-    save_step_results(connection, rows)
+    save_step_results(connection, sealer, result.mission_id, steps)
+    ending = None
+    if result.error is not None:
+        box = sealer.box(connection, result.mission_id)
+        ending = box.seal(result.error.message.encode(), "missions.ending")
     changed = connection.execute(
         "UPDATE missions SET state = ?, overall_status = ?, ended_at = ?, total_duration_ms = ?, steps_completed = ?,"
-        " steps_failed = ?, steps_skipped = ?, error_code = ?, error_message = ?, audit_summary = ?, paused = 0"
+        " steps_failed = ?, steps_skipped = ?, error_code = ?, error_message = ?, ending = ?, audit_summary = ?,"
+        " paused = 0"
         " WHERE id = ? AND ended_at IS NULL",
         (
             result.state.value,
@@ -149,7 +176,8 @@ def finish_mission(
             result.steps_failed,
             result.steps_skipped,
             result.error.code if result.error else None,
-            result.error.message if result.error else None,
+            "" if result.error else None,
+            ending,
             audit_summary,
             result.mission_id,
         ),

@@ -11,6 +11,8 @@ from typing import Final
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.errors import SecretError
 
@@ -38,6 +40,25 @@ def seal_with(cipher: AESGCM, value: bytes | bytearray, place: Place, nonce: byt
     """Seal `value` by a key that is prepared already; a `nonce` that is given was random, and is used once."""
     nonce = nonce or os.urandom(NONCE_BYTES)
     return Sealed(nonce, cipher.encrypt(nonce, value, _bound(place)))
+
+
+def seal_whole(cipher: AESGCM, value: bytes | bytearray, place: Place, nonce: bytes) -> bytes:
+    """Return what `seal_with` gives in one piece: nonce, ciphertext, tag."""
+    return nonce + cipher.encrypt(nonce, value, _bound(place))
+
+
+def unseal_whole(cipher: AESGCM, sealed: bytes, place: Place) -> bytearray:
+    """Return what `seal_whole` has sealed; as `unseal`.
+
+    Raises:
+        SecretError: `secret.damaged`.
+    """
+    return unseal_with(cipher, Sealed(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]), place)
+
+
+def derived_key(root: bytes | bytearray, purpose: bytes, salt: bytes | None = None) -> bytes:
+    """Return the key that comes from `root` for one purpose, by HKDF-SHA256. Source: RFC 5869."""
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=purpose).derive(bytes(root))
 
 
 def unseal(key: bytes | bytearray, sealed: Sealed, place: Place) -> bytearray:

@@ -25,6 +25,7 @@ from gateway.sandbox.routing import Duty
 from gateway.store.store import Store
 from gateway.workers.supervisor import Zygote
 from tests.hook_folders import ACME, files_of, importing, publisher
+from tests.payload_keys import MASTERS
 from tests.unit.gateway.store.store_worlds import TickingClock
 
 ADMIN = Principal(subject="root", tenant="default", roles=("admin",))
@@ -77,7 +78,7 @@ class Ground:
 async def registry_on(path: Path, zygote: Zygote) -> AsyncIterator[Ground]:
     """Open a registry on the store at `path`, as a start of the gateway does."""
     rules = load_rules(None, Config())
-    store = Store.open(path, clock=TickingClock())
+    store = Store.open(path, clock=TickingClock(), masters=MASTERS)
     fleet, log = Fleet(zygote, dict.fromkeys(get_args(Duty), 1)), Log()
     registry = Registry(
         RegistryParts(

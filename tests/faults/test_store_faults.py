@@ -20,6 +20,7 @@ from gateway.errors import StoreError
 from gateway.store.records import NewMission
 from gateway.store.store import Store
 from gateway.store.writer import GroupCommitWriter
+from tests.payload_keys import MASTERS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -40,7 +41,7 @@ WORKLOAD = textwrap.dedent(
         os.write(1, name.encode() + b"\\n")
 
     async def main(path, run):
-        store = Store.open(Path(path), clock=SystemClock())
+        store = Store.open(Path(path), clock=SystemClock(), masters=MASTERS)
         for n in range(1_000_000):
             await asyncio.gather(*(admit(store, f"{run}-{n}-{k}") for k in range(20)))
 
@@ -69,7 +70,7 @@ async def test_what_was_answered_is_there_after_kill_9(tmp_path: Path) -> None:
     answered: set[str] = set()
     for run in range(8):
         answered |= await asyncio.to_thread(killed_workload, path, run)
-        store = Store.open(path, clock=SystemClock())
+        store = Store.open(path, clock=SystemClock(), masters=MASTERS)
         interrupted = {record.id for record in await store.unfinished()}
         for name in interrupted:
             await store.interrupt_mission(name, StepFailure(code="site.no", message="no"))
@@ -111,7 +112,7 @@ async def fill(store: Store) -> StoreError:
 
 async def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
     """The write that no longer fits is an error, so are its neighbours; what was answered stays; room heals it."""
-    store = Store.open(tmp_path / "s.db", clock=SystemClock())
+    store = Store.open(tmp_path / "s.db", clock=SystemClock(), masters=MASTERS)
     connection = store._writer._connection
     await store.create_mission(mission("kept"))
     connection.execute("PRAGMA max_page_count = 200")
@@ -135,7 +136,7 @@ def unwritable(_: sqlite3.Connection) -> None:
 
 async def test_after_an_io_error_nothing_is_written_until_reopened(tmp_path: Path) -> None:
     """A failed write may have dropped pages that SQLite takes for written: the store is dead, and says so."""
-    store = Store.open(tmp_path / "s.db", clock=SystemClock())
+    store = Store.open(tmp_path / "s.db", clock=SystemClock(), masters=MASTERS)
     await store.create_mission(mission("kept"))
     handler = signal.getsignal(signal.SIGXFSZ)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -150,7 +151,7 @@ async def test_after_an_io_error_nothing_is_written_until_reopened(tmp_path: Pat
     with pytest.raises(StoreError):
         await store.create_mission(mission("refused"))
     await store.close()
-    store = Store.open(tmp_path / "s.db", clock=SystemClock())
+    store = Store.open(tmp_path / "s.db", clock=SystemClock(), masters=MASTERS)
     assert [m.id for m in (await store.list_missions()).missions] == ["kept"]
     await store.close()
 

@@ -15,6 +15,7 @@ from gateway.errors import NotFoundError, StoreError
 from gateway.store.approval_records import ApprovalState
 from gateway.store.effect_records import EffectState
 from gateway.store.store import Store
+from tests.payload_keys import MASTERS
 from tests.unit.gateway.store.store_worlds import (
     START,
     TABLES,
@@ -87,7 +88,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("prepared") / "s.db"
 
     async def prepare() -> None:
-        store = Store.open(path, clock=TickingClock())
+        store = Store.open(path, clock=TickingClock(), masters=MASTERS)
         for new in (mission("root"), part("a", "root", "root"), part("leaf", "a", "root", depth=2)):
             await store.create_mission(new)
             await fill(store, new.id)
@@ -125,7 +126,7 @@ async def test_a_record_is_written_whole_or_not_at_all(prepared: Path, tmp_path:
     while failed:
         nth += 1
         path = Path(shutil.copy(prepared, tmp_path / f"{nth}.db"))
-        store = Store.open(path, clock=TickingClock())
+        store = Store.open(path, clock=TickingClock(), masters=MASTERS)
         failing = fail(store, nth, code)
         (answer,) = await asyncio.gather(RECORDS[name](store), return_exceptions=True)
         failed = failing.failed
@@ -167,14 +168,14 @@ async def test_pruning_that_fails_anywhere_leaves_whole_trees(
     while failed:
         nth += 1
         path = Path(shutil.copy(prepared, tmp_path / f"{nth}.db"))
-        store = Store.open(path, clock=TickingClock())
+        store = Store.open(path, clock=TickingClock(), masters=MASTERS)
         failing = fail(store, nth, code)
         (answer,) = await asyncio.gather(store.prune(LATER, 10), return_exceptions=True)
         failed = failing.failed
         assert isinstance(answer, StoreError) == failed
         await store.close()
 
-        store = Store.open(path, clock=TickingClock())
+        store = Store.open(path, clock=TickingClock(), masters=MASTERS)
         seen.add(await whole(store, "root", "a", "leaf"))
         assert rows_of(path, "open") == running
         again = await store.prune(LATER, 10)

@@ -14,6 +14,7 @@ from engine.clock import SystemClock
 from gateway.errors import StoreError
 from gateway.store.effect_records import EffectState
 from gateway.store.store import Store
+from tests.payload_keys import MASTERS
 from tests.unit.gateway.store.store_worlds import effect, ending, mission
 
 Place: TypeAlias = tuple[str, int | None, int]
@@ -44,7 +45,7 @@ class Journal(RuleBasedStateMachine):
         self._number = 0
 
     def _open(self) -> Store:
-        return Store.open(Path(self._folder.name) / "s.db", clock=SystemClock())
+        return Store.open(Path(self._folder.name) / "s.db", clock=SystemClock(), masters=MASTERS)
 
     async def _made(self) -> None:
         await self._store.create_mission(mission("m"))

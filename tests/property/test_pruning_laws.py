@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.store.store import Store
+from tests.payload_keys import MASTERS
 from tests.unit.gateway.store.store_worlds import START, TickingClock, counts, ending, fill, mission, part, rows_of
 
 Forest: TypeAlias = list[tuple[int | None, int | None]]
@@ -32,7 +33,7 @@ def depth_of(forest: Forest, n: int) -> int:
 
 
 async def planted(path: Path, forest: Forest) -> Store:
-    store = Store.open(path, clock=TickingClock())
+    store = Store.open(path, clock=TickingClock(), masters=MASTERS)
     for n, (parent, _) in enumerate(forest):
         depth = depth_of(forest, n)
         new = mission(f"m{n}") if parent is None else part(f"m{n}", f"m{parent}", f"m{root_of(forest, n)}", depth)

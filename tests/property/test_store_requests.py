@@ -12,6 +12,7 @@ from engine.clock import SystemClock
 from gateway.errors import ConflictError
 from gateway.store.records import NewMission
 from gateway.store.store import Store
+from tests.payload_keys import MASTERS
 
 Request = tuple[str, str, str | None, str]  # tenant, submitter, request id, digest
 
@@ -31,7 +32,7 @@ class Requests(RuleBasedStateMachine):
         self._known: dict[tuple[str, str, str], tuple[str, str]] = {}  # → digest, mission id
 
     def _open(self) -> Store:
-        return Store.open(Path(self._folder.name) / "s.db", clock=SystemClock())
+        return Store.open(Path(self._folder.name) / "s.db", clock=SystemClock(), masters=MASTERS)
 
     async def _submit(self, requests: list[Request]) -> list[object]:
         first = len(self._missions)

@@ -11,6 +11,7 @@ from gateway.errors import ConflictError, NotFoundError, StoreError
 from gateway.missions.ports import ApprovalStore, ChildStore
 from gateway.store.approval_records import ApprovalState, NewApproval
 from gateway.store.store import Store
+from tests.payload_keys import MASTERS
 from tests.unit.gateway.store.store_worlds import START, TickingClock, approval, mission
 
 
@@ -43,14 +44,14 @@ async def test_a_request_is_read_back(store: Store, item: int | None) -> None:
 
 async def test_asking_twice_finds_the_first(tmp_path: Path) -> None:
     """By its effect key, after a restart, and also once it was decided: an answer is not asked for again."""
-    store = Store.open(tmp_path / "s.db", clock=TickingClock())
+    store = Store.open(tmp_path / "s.db", clock=TickingClock(), masters=MASTERS)
     await store.create_mission(mission("m"))
     asked = approval("a", "m")
     records = await asyncio.gather(*(store.create_approval(replace(asked, id=f"a{n}")) for n in range(20)))
     assert {r.id for r in records} == {"a0"}
     decided = await store.decide_approval("a0", ApprovalState.DENIED, "bob", "no")
     await store.close()
-    store = Store.open(tmp_path / "s.db", clock=TickingClock())
+    store = Store.open(tmp_path / "s.db", clock=TickingClock(), masters=MASTERS)
     assert await store.create_approval(replace(asked, id="b", digest="sha256:other")) == decided
     assert await store.list_approvals("t", None, pending_only=False) == (decided,)
     await store.close()
@@ -179,12 +180,12 @@ async def test_a_list_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) 
 
 async def test_whoever_decided_is_kept_with_the_roles_of_then(tmp_path: Path) -> None:
     """And what policy was asked about when it wanted the approval; both outlast the process."""
-    store = Store.open(tmp_path / "s.db", clock=TickingClock())
+    store = Store.open(tmp_path / "s.db", clock=TickingClock(), masters=MASTERS)
     await store.create_mission(mission("m"))
     await store.create_approval(replace(approval("a", "m"), entrypoint="mission", step_id=""))
     await store.decide_approval("a", ApprovalState.APPROVED, "bob", "", roles=("lead", "approver"))
     await store.close()
-    store = Store.open(tmp_path / "s.db", clock=TickingClock())
+    store = Store.open(tmp_path / "s.db", clock=TickingClock(), masters=MASTERS)
     record = await store.get_approval("a")
     assert (record.entrypoint, record.step_id, record.decided_roles) == ("mission", "", ("lead", "approver"))
     with pytest.raises(StoreError):

@@ -10,6 +10,7 @@ import pytest
 from gateway.errors import ConflictError, StoreError
 from gateway.store.effect_records import EffectState
 from gateway.store.store import ENTRY_BYTES_MAX, Store
+from tests.payload_keys import MASTERS
 from tests.unit.gateway.store.store_worlds import TickingClock, effect, ending, mission
 
 DONE = b'{"ok":{"bytes":1}}'
@@ -178,14 +179,14 @@ async def test_a_person_lets_doubts_go(store: Store) -> None:
 
 async def test_a_journal_survives_a_restart(tmp_path: Path) -> None:
     """Intents, outcomes and doubts are what they were."""
-    store = Store.open(tmp_path / "s.db", clock=TickingClock())
+    store = Store.open(tmp_path / "s.db", clock=TickingClock(), masters=MASTERS)
     await store.create_mission(mission("m"))
     await store.intend_effects("m", [effect(n) for n in range(3)])
     await store.settle_effect("m", "s", None, 0, EffectState.PERFORMED, DONE)
     await store.settle_effect("m", "s", None, 1, EffectState.IN_DOUBT, None)
     before = await store.effects("m", "s", None)
     await store.close()
-    store = Store.open(tmp_path / "s.db", clock=TickingClock())
+    store = Store.open(tmp_path / "s.db", clock=TickingClock(), masters=MASTERS)
     assert await store.effects("m", "s", None) == before
     assert [e.state for e in before] == [EffectState.PERFORMED, EffectState.IN_DOUBT]
     await store.close()

@@ -180,7 +180,7 @@ async def test_attempts_are_counted_and_events_follow_each_other(store: Store) -
 
 async def test_what_was_kept_of_an_effect_or_approval_needs_a_mission(store: Store) -> None:
     """Neither is recorded for a mission that is not there."""
-    assert await code_of(store.create_approval(approval("a", "no"))) == "store.constraint"
+    assert await code_of(store.create_approval(approval("a", "no"))) == "mission.not_found"
     assert await code_of(store.intend_effects("no", [effect(0)])) == "mission.state"
 
 

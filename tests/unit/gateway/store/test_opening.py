@@ -11,7 +11,9 @@ from engine.clock import SystemClock
 from gateway.errors import StoreError
 from gateway.store.opening import open_reader, open_writer
 from gateway.store.schema import APPLICATION_ID, MIGRATIONS, migrate
+from gateway.store.sealing import Sealer
 from gateway.store.store import Store
+from tests.payload_keys import MASTERS
 
 
 @contextmanager
@@ -22,7 +24,7 @@ def database(path: Path) -> Iterator[sqlite3.Connection]:
 
 def refusal(path: Path) -> str:
     with pytest.raises(StoreError) as refused:
-        Store.open(path, clock=SystemClock())
+        Store.open(path, clock=SystemClock(), masters=MASTERS)
     return refused.value.code
 
 
@@ -32,7 +34,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 async def test_the_files_are_private(tmp_path: Path) -> None:
     """Database, log, index and lock are for their owner alone."""
-    store = Store.open(tmp_path / "s.db", clock=SystemClock())
+    store = Store.open(tmp_path / "s.db", clock=SystemClock(), masters=MASTERS)
     await store.unfinished()
     assert modes(tmp_path) == dict.fromkeys(["s.db", "s.db-wal", "s.db-shm", "s.db.lock"], 0o600)
     await store.close()
@@ -40,17 +42,20 @@ async def test_the_files_are_private(tmp_path: Path) -> None:
 
 async def test_a_second_opener_is_refused(tmp_path: Path) -> None:
     """Two gateways on one store would fail each other's missions; after a close the next may have it."""
-    store = Store.open(tmp_path / "s.db", clock=SystemClock())
+    store = Store.open(tmp_path / "s.db", clock=SystemClock(), masters=MASTERS)
     assert refusal(tmp_path / "s.db") == "store.locked"
     await store.close()
-    await Store.open(tmp_path / "s.db", clock=SystemClock()).close()
+    await Store.open(tmp_path / "s.db", clock=SystemClock(), masters=MASTERS).close()
 
 
 def test_every_commit_waits_for_the_disk(tmp_path: Path) -> None:
-    """The writer has a write-ahead log and synchronous=FULL; the reader cannot write."""
-    with closing(open_writer(tmp_path / "s.db")) as writer, closing(open_reader(tmp_path / "s.db")) as reader:
-        asked = ("journal_mode", "synchronous", "foreign_keys", "trusted_schema")
-        assert [writer.execute(f"PRAGMA {name}").fetchone()[0] for name in asked] == ["wal", 2, 1, 0]
+    """The writer has a write-ahead log and synchronous=FULL, and overwrites what it deletes; the reader reads."""
+    with (
+        closing(open_writer(tmp_path / "s.db", Sealer(MASTERS))) as writer,
+        closing(open_reader(tmp_path / "s.db")) as reader,
+    ):
+        asked = ("journal_mode", "synchronous", "foreign_keys", "trusted_schema", "secure_delete")
+        assert [writer.execute(f"PRAGMA {name}").fetchone()[0] for name in asked] == ["wal", 2, 1, 0, 1]
         with pytest.raises(sqlite3.OperationalError):
             reader.execute("DELETE FROM missions")
 
@@ -59,7 +64,7 @@ def test_an_empty_database_is_migrated_from_version_0(tmp_path: Path) -> None:
     """Version 0 with nothing in it gets every migration, and the mark of this program."""
     with database(tmp_path / "s.db") as fresh:
         assert fresh.execute("PRAGMA user_version").fetchone() == (0,)
-    with closing(open_writer(tmp_path / "s.db")) as writer:
+    with closing(open_writer(tmp_path / "s.db", Sealer(MASTERS))) as writer:
         assert writer.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
         assert writer.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
         assert writer.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
@@ -111,7 +116,7 @@ def test_a_damaged_file_is_a_store_error(tmp_path: Path, content: bytes) -> None
 
 
 async def opened_and_listed(path: Path) -> None:
-    store = Store.open(path, clock=SystemClock())
+    store = Store.open(path, clock=SystemClock(), masters=MASTERS)
     try:
         await store.list_missions()
     finally:
@@ -121,7 +126,7 @@ async def opened_and_listed(path: Path) -> None:
 async def test_damage_inside_is_a_store_error(tmp_path: Path) -> None:
     """Pages that were overwritten after the header are found when they are read, at the latest."""
     path = tmp_path / "s.db"
-    await Store.open(path, clock=SystemClock()).close()
+    await Store.open(path, clock=SystemClock(), masters=MASTERS).close()
     raw = bytearray(path.read_bytes())
     raw[4096:] = b"\xff" * (len(raw) - 4096)
     path.write_bytes(raw)

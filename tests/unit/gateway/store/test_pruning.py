@@ -170,14 +170,18 @@ async def test_its_request_id_is_free(store: Store) -> None:
 
 
 async def test_the_next_call_finishes_what_one_began(store: Store, path: Path) -> None:
-    """Whatever was cut off, and whatever came to it since; it is not told twice."""
+    """Whatever was cut off; it is not told twice. What comes to it since is refused: its key is gone."""
     await tree(store)
     await end(store, "root", "a", "leaf", "b")
     await store._writer.submit(partial(mark_some, roots=["root"], before=LATER))
-    await store.append_events("leaf", 2, [b"late"])
-    await store.settle_effect("leaf", "s", None, 0, EffectState.PERFORMED, b"{}")
-    await store.decide_approval("leaf-a0", ApprovalState.WITHDRAWN, None, "")
-    await store.create_approval(approval("late", "leaf"))
+    for late in (
+        store.append_events("leaf", 2, [b"late"]),
+        store.settle_effect("leaf", "s", None, 0, EffectState.PERFORMED, b"{}"),
+        store.decide_approval("leaf-a0", ApprovalState.WITHDRAWN, None, ""),
+        store.create_approval(approval("late", "leaf")),
+    ):
+        with pytest.raises(NotFoundError):
+            await late
     await ended(store, "next")
     assert await store.prune(LATER, 10) == ("next",)
     assert set(counts(path).values()) == {0}

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from engine.result import MissionState, OverallStatus, StepFailure, StepState
+from gateway.store.conversion import lend_functions
 from gateway.store.records import StoredEvent
 from gateway.store.schema import MIGRATIONS, migrate
+from gateway.store.sealing import Sealer
 from gateway.store.store import Store
+from tests.payload_keys import MASTERS
 from tests.unit.gateway.store.store_worlds import START, TickingClock, effect, part
 
 DUMP = Path(__file__).with_name("schema_1.sql")
@@ -63,7 +66,7 @@ def test_every_old_value_stays(path: Path) -> None:
 
 async def test_old_missions_are_read_as_new_ones(path: Path) -> None:
     """Each is its own root, in its first run, of nobody's roles; its results, events and document are the old ones."""
-    store = Store.open(path, clock=TickingClock())
+    store = Store.open(path, clock=TickingClock(), masters=MASTERS)
     records = {m.id: m for m in (await store.list_missions()).missions}
     assert list(records) == ["m3", "m2", "m1"]
     for name, record in records.items():
@@ -82,7 +85,7 @@ async def test_old_missions_are_read_as_new_ones(path: Path) -> None:
 
 async def test_old_missions_do_what_new_ones_do(path: Path) -> None:
     """What ran goes on, with parts and effects; what had ended begins anew, or is pruned."""
-    store = Store.open(path, clock=TickingClock())
+    store = Store.open(path, clock=TickingClock(), masters=MASTERS)
     assert [m.id for m in await store.unfinished()] == ["m2", "m3"]
     await store.create_mission(part("child", "m3", "m3"))
     await store.intend_effects("m3", [effect(0)])
@@ -106,5 +109,6 @@ def test_a_migration_that_fails_leaves_schema_1(path: Path) -> None:
         assert (version(path), content(path)) == (1, before)
     assert len(statements) > 15
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        lend_functions(connection, Sealer(MASTERS))
         migrate(connection)
     assert version(path) == len(MIGRATIONS)

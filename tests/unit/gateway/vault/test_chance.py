@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.decisions import chance
-from gateway.decisions.chance import FETCHED_BYTES, Chance
+from gateway.vault import chance
+from gateway.vault.chance import FETCHED_BYTES, Chance
 
 
 @pytest.mark.parametrize("size", [1, 10, 12, 4_096, FETCHED_BYTES])
