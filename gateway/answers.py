@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.clock import rfc3339
 from engine.result import MissionState, OverallStatus, StepState
-from gateway.v1 import audit_pb2, hook_pb2, mission_pb2, policy_pb2
+from gateway.v1 import audit_pb2, hook_pb2, mission_pb2, policy_pb2, privacy_pb2
 
 
 def view_document(view: mission_pb2.MissionView) -> dict[str, Any]:
@@ -28,11 +28,22 @@ def view_document(view: mission_pb2.MissionView) -> dict[str, Any]:
         "parent_id": view.parent_id or None,
         "waits_for": view.waits_for or None,
         "decision_labels": dict(view.decision_labels),
+        "erased_at": _time(view.erased_at) if view.HasField("erased_at") else None,
         "result": _result(view.result) if view.HasField("result") else None,
     }
     if view.mission:
         out["mission"] = orjson.loads(view.mission)
     return out
+
+
+def erasure_document(answer: privacy_pb2.EraseMissionResponse) -> dict[str, Any]:
+    """Return what an erasure came to as JSON."""
+    return {
+        "mission_id": answer.mission_id,
+        "erased_at": _time(answer.erased_at),
+        "missions": answer.missions,
+        "decisions": answer.decisions,
+    }
 
 
 def event_document(event: mission_pb2.MissionEvent) -> dict[str, Any]:

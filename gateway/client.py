@@ -16,6 +16,7 @@ from gateway.answers import (
     approval_document,
     decision_document,
     draft_document,
+    erasure_document,
     event_document,
     hook_document,
     replay_document,
@@ -27,10 +28,20 @@ from gateway.calling import Calls
 from gateway.errors import ConfigurationError
 from gateway.policy_client import PolicyClient
 from gateway.sandbox.files import HookFiles
-from gateway.v1 import audit_pb2, audit_pb2_grpc, hook_pb2, hook_pb2_grpc, mission_pb2, mission_pb2_grpc
+from gateway.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
+    hook_pb2,
+    hook_pb2_grpc,
+    mission_pb2,
+    mission_pb2_grpc,
+    privacy_pb2,
+    privacy_pb2_grpc,
+)
 
 TOKEN_VARIABLE: Final = "MISSIONGATE_TOKEN"  # noqa: S105 - where it is, not what it is
 HOOK_DEADLINE_SECONDS: Final = 120.0  # a module is compiled, and workers are started
+ERASE_DEADLINE_SECONDS: Final = 600.0  # the whole log is read, and rows are overwritten
 HOOK_CHUNK_BYTES: Final = 256 * 1024
 HOOK_PAGE_SIZE: Final = 200
 HOOK_PAGES_MAX: Final = 50  # ten times what a registry holds
@@ -101,6 +112,7 @@ class Client:
         self._missions = mission_pb2_grpc.MissionServiceStub(self._channel)
         self._audit = audit_pb2_grpc.AuditServiceStub(self._channel)
         self._hooks = hook_pb2_grpc.HookServiceStub(self._channel)
+        self._privacy = privacy_pb2_grpc.PrivacyServiceStub(self._channel)
         self.policy = PolicyClient(self._calls)
         self.audit = AuditClient(self._calls)
 
@@ -169,6 +181,11 @@ class Client:
         """Begin an ended mission anew; return its view."""
         request = mission_pb2.RetryMissionRequest(mission_id=mission_id, repeat_in_doubt=repeat_in_doubt)
         return view_document(self._calls.one(self._missions.RetryMission, request).mission)
+
+    def erase_mission(self, mission_id: str, reason: str) -> dict[str, Any]:
+        """Erase what is kept of a mission; return `{"mission_id","erased_at","missions","decisions"}`."""
+        request = privacy_pb2.EraseMissionRequest(mission_id=mission_id, reason=reason)
+        return erasure_document(self._calls.one(self._privacy.EraseMission, request, ERASE_DEADLINE_SECONDS))
 
     def decide_approval(
         self, mission_id: str, approval_id: str, *, approve: bool, digest: str, comment: str = ""

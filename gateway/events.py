@@ -33,6 +33,8 @@
 - after `step.ended` nothing of that step begins, until the mission is retried or resumed;
 - after `mission.ended`, `mission.suspended` or `mission.interrupted` nothing of that mission begins, until
   `mission.retried` or `mission.resumed`;
+- a `mission.erased` stands under a signed checkpoint before anything is erased, and names by JSON pointers what is; it
+  is told again where the gateway was killed meanwhile, and has one `mission.erasure_ended` after it;
 - a module of a hook runs only after `gateway.started`, `hook.enabled` or `hook.rolled_back` that names it;
 - a replay that somebody has asked for over gRPC has one `audit.replayed`, after its `audit.read`; one that was broken
   off says that it is not `complete`, unless the gateway was killed in it;
@@ -89,6 +91,8 @@ class EventType(StrEnum):
     EFFECTS_KEPT = "mission.effects_kept"  # what an earlier process has performed, or may have
     MISSION_INTERRUPTED = "mission.interrupted"  # it cannot: policy or limits have changed
     MISSION_PRUNED = "mission.pruned"  # their records are gone, as retention says; the log stays
+    MISSION_ERASED = "mission.erased"  # somebody erases what they held: from now on, or after a crash, it is done
+    MISSION_ERASURE_ENDED = "mission.erasure_ended"  # nothing of it is left that this gateway kept
     CONSTRAINT_VIOLATED = "constraint.violated"  # a sanitizer, a decision or a module was over a limit of its own
     STEP_REFUSED = "step.refused"
     STEP_HELD = "step.held"  # policy says yes, and wants a person to say so too

@@ -6,7 +6,7 @@ is asked beside; the records, which keep what was answered; the dry run, which o
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import SystemRandom
@@ -19,6 +19,7 @@ from engine.values import JsonObject, JsonValue
 from gateway.bundles.bundles import Bundles
 from gateway.bundles.configured import configured_bundles
 from gateway.constrained.data import policy_rule
+from gateway.decisions.erasing import DecisionErasure
 from gateway.decisions.opening import DecisionRecords, DecisionSettings, decision_records
 from gateway.decisions.records import Records
 from gateway.effects.commands import kernel
@@ -52,6 +53,7 @@ class Ruling:
     policy: PolicyEngine  # what stages and calls ask
     desk: PolicyDesk
     shadow: ShadowedPolicy | None
+    erasure: DecisionErasure  # of what is recorded of decisions
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """Return what goes on until it is cancelled, each apart: a shadow that broke would end no questions."""
@@ -204,7 +206,8 @@ async def start_ruling(stack: AsyncExitStack, rules: Rules, parts: RulingParts) 
             cache=lambda: _counts(rulebook),
         )
     )
-    return Ruling(bundles=parts.bundles, rulebook=rulebook, policy=policy, desk=desk, shadow=shadow)
+    erasure = DecisionErasure(parts.home, records, lambda: _decisions(parts, _decision_settings(parts)))
+    return Ruling(bundles=parts.bundles, rulebook=rulebook, policy=policy, desk=desk, shadow=shadow, erasure=erasure)
 
 
 def _server(stack: AsyncExitStack, parts: RulingParts) -> "OpaServer | None":
@@ -247,10 +250,14 @@ async def _start_rulebook(
 
 async def _open_decisions(stack: AsyncExitStack, parts: RulingParts) -> DecisionRecords | None:
     """Open the records of decisions, where anything is to be kept or told."""
-    home, config = parts.home, parts.site.config
-    decisions = config.policy.decisions
+    settings = _decision_settings(parts)
+    return await stack.enter_async_context(_decisions(parts, settings)) if settings.wanted else None
+
+
+def _decision_settings(parts: RulingParts) -> DecisionSettings:
+    home, decisions = parts.home, parts.site.config.policy.decisions
     log = decisions.log
-    settings = DecisionSettings(
+    return DecisionSettings(
         record=decisions.record,
         kept_days=decisions.kept_days,
         kept_max=decisions.kept_max,
@@ -258,12 +265,12 @@ async def _open_decisions(stack: AsyncExitStack, parts: RulingParts) -> Decision
         log_url=log.url,
         log_token_file=home / log.token_file if log.token_file else None,
     )
-    if not settings.wanted:
-        return None
-    source = config.secrets.source(home)
-    return await stack.enter_async_context(
-        decision_records(home, settings, source=source, audit=parts.audit, clock=parts.clock)
-    )
+
+
+def _decisions(parts: RulingParts, settings: DecisionSettings) -> AbstractAsyncContextManager[DecisionRecords]:
+    """Return the records of decisions, to be opened."""
+    source = parts.site.config.secrets.source(parts.home)
+    return decision_records(parts.home, settings, source=source, audit=parts.audit, clock=parts.clock)
 
 
 async def _shadowed(

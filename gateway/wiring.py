@@ -280,6 +280,7 @@ def make_server(
             desk=desk,
             hooks=workers.registry,
             policy=workers.ruling.desk,
+            privacy=desk,
             gate=PolicyGate(stages.held.policy, records.audit, records.clock),
             audit=LogReader(records.audit, records.verifier_keys),
             events=EventQueries(folder, records.audit, follower),
@@ -316,7 +317,15 @@ def make_desk(
     )
     workers.rulebook.follow(lambda rules: admission.adopt(rules.levels))
     running_max = config.limits.missions_running_max
-    return Desk(admission=admission, ground=ground, children=children, running_max=running_max), ground
+    desk = Desk(
+        admission=admission,
+        ground=ground,
+        children=children,
+        running_max=running_max,
+        decisions=workers.ruling.erasure,
+        log=records.audit,
+    )
+    return desk, ground
 
 
 def _pipeline(

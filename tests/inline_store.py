@@ -60,6 +60,8 @@ class Inline:
         self.connection.execute("RELEASE operation")
         return future
 
+    between = submit
+
     async def run(self, query: Callable[[sqlite3.Connection], Any]) -> Any:
         return await self.submit(query)
 

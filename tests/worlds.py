@@ -128,6 +128,12 @@ class FakeLog:
         self._check()
         self.size = max(self.size, seq + 1)
 
+    first = 0
+
+    def read(self, start: int, count: int) -> Iterator[bytes]:
+        for event in self.events[start : min(start + count, self.size)]:
+            yield orjson.dumps({"event_type": event.event_type, "target": event.target, "details": event.details})
+
     def types(self, target: str | None = None) -> list[str]:
         return [e.event_type for e in self.events if target is None or e.target.endswith(target)]
 
@@ -137,6 +143,17 @@ class FakeLog:
     def _check(self) -> None:
         if self.dead:
             raise AuditUnavailableError("the log is dead")
+
+
+class FakeDecisions:
+    """Remembers which recorded decisions were to be erased."""
+
+    def __init__(self) -> None:
+        self.erased: list[tuple[frozenset[str], frozenset[str]]] = []
+
+    async def erase(self, missions: Collection[str], decisions: Collection[str]) -> int:
+        self.erased.append((frozenset(missions), frozenset(decisions)))
+        return len(decisions)
 
 
 class FakePolicy:
@@ -427,8 +444,14 @@ class World:
             slots=SharedSlots(self.steps_running_max),
             keys=ExclusiveKeys(),
         )
+        self.decisions = FakeDecisions()
         self.desk = Desk(
-            admission=self.admission, ground=self.ground, children=self.children, running_max=self.running_max
+            admission=self.admission,
+            ground=self.ground,
+            children=self.children,
+            running_max=self.running_max,
+            decisions=self.decisions,
+            log=self.log,
         )
 
     async def submit(self, form: Any, request_id: str = "r", principal: Principal = ANN) -> Any:

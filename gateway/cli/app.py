@@ -16,6 +16,7 @@ from gateway.cli import (
     audit_show,
     control,
     demo,
+    erase,
     home,
     keys,
     missions,
@@ -75,6 +76,7 @@ audit.app.command("replay")(audit_replay.replay)
 audit.app.command("ocsf")(audit_ocsf.ocsf)
 audit.app.add_typer(audit_index.app, name="index")
 app.add_typer(audit.app, name="audit")
+app.add_typer(erase.app, name="erase")
 app.add_typer(hook_app.app, name="hook")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy_app.app, name="policy")

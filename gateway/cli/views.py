@@ -26,7 +26,7 @@ def print_missions(missions: Sequence[Mapping[str, Any]]) -> None:
         cells = [said(view["mission_id"]), state, said(view["created_at"][:16].replace("T", " "))]
         if wide:
             cells += [said(view["steps_total"]), said(view["submitter"])]
-        rows.append([*cells, said(view["name"])])
+        rows.append([*cells, said("(erased)" if view["erased_at"] else view["name"])])
     widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         for cell, width in zip(row[:-1], widths, strict=False):
@@ -39,7 +39,7 @@ def print_missions(missions: Sequence[Mapping[str, Any]]) -> None:
 def print_view(view: Mapping[str, Any]) -> None:
     """Print a mission."""
     result = view["result"]
-    title = Text.assemble(said(f"{view['name']}  ", "bold"), styled(view["state"]))
+    title = Text.assemble(said(f"{view['name'] or '(erased)'}  ", "bold"), styled(view["state"]))
     if view["run"] > 1:
         title.append(f", run {view['run']}", "dim")
     if view["paused"]:
@@ -52,13 +52,16 @@ def print_view(view: Mapping[str, Any]) -> None:
         OUT.print(said(f"a part of {view['parent_id']}", "dim"))
     if labels := view["decision_labels"]:
         OUT.print(said(f"policy: {', '.join(f'{name}={text}' for name, text in sorted(labels.items()))}", "dim"))
+    if view["erased_at"]:
+        OUT.print(said(f"erased {view['erased_at']}: times and counts are all that is left", "yellow"))
     if result is None:
         OUT.print(f"{counted(view['steps_total'], 'step')}, not ended")
         if view["waits_for"] == "approval":
             OUT.print(said(f"→ missiongate approve {view['mission_id']}", "bold"))
         return
-    OUT.print()
-    OUT.print(steps_table(result["step_results"]))
+    if not view["erased_at"]:
+        OUT.print()
+        OUT.print(steps_table(result["step_results"]))
     OUT.print()
     counts = ", ".join(
         f"{result[f'steps_{word}']} {word}" for word in ("completed", "failed", "skipped") if result[f"steps_{word}"]
@@ -67,7 +70,7 @@ def print_view(view: Mapping[str, Any]) -> None:
     OUT.print(Text.assemble(styled(result["overall_status"]), took))
     if error := result.get("error"):
         OUT.print(Text.assemble(said(error["message"], "red"), said(f"  [{error['code']}]", "dim")))
-    if result["overall_status"] != "Success":
+    if result["overall_status"] != "Success" and not view["erased_at"]:
         _print_next(view)
 
 

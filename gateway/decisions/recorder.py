@@ -22,6 +22,7 @@ from gateway.decisions.drops import Drops
 from gateway.decisions.entry import Entry
 from gateway.decisions.keeping import ROWS_MAX, Bounds, erase_mission_some, erase_one, erase_subject_some, prune_some
 from gateway.decisions.ledger import Batch, Ledger
+from gateway.store.connection import truncate_log
 from gateway.store.writer import GroupCommitWriter
 
 T = TypeVar("T")
@@ -200,6 +201,14 @@ class Recorder:
     async def erase(self, decision_id: str) -> int:
         """Delete one decision; as `erase_mission`."""
         return await self._delete_all(partial(erase_one, decision_id=decision_id))
+
+    async def scrub(self) -> None:
+        """Leave nothing of what was deleted in the write-ahead log.
+
+        Raises:
+            StoreError: `store.busy`, somebody has been reading for seconds.
+        """
+        await self._writer.between(truncate_log)
 
     async def run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Return what `operation` returns once it is written; it has the ledger to itself.

@@ -20,6 +20,7 @@ from gateway.missions.approval_view import ApprovalView
 from gateway.missions.children import REQUEST_ID_PREFIX, Children
 from gateway.missions.control import REASON_MAX, Control
 from gateway.missions.earlier import stored_events, stored_results
+from gateway.missions.erasure import Erased, Erasure, Log, RecordedDecisions
 from gateway.missions.execution import Execution, Ground
 from gateway.missions.floor import Floor
 from gateway.missions.recovery import PARENT_ENDED, Recovered, recover, stop_of
@@ -37,7 +38,16 @@ _GATEWAY: Final = "gateway"
 class Desk:
     """All missions of one gateway."""
 
-    def __init__(self, *, admission: Admission, ground: Ground, children: Children, running_max: int) -> None:
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        ground: Ground,
+        children: Children,
+        running_max: int,
+        decisions: RecordedDecisions,
+        log: Log,
+    ) -> None:
         self._admission = admission
         self._ground = ground
         self._store = ground.store
@@ -46,6 +56,7 @@ class Desk:
         trees = Trees(ground.store, steps_max=ground.limits.steps_max)
         self._submissions = Submissions(ground, self._floor, admission, trees)
         self._control = Control(ground, self._floor)
+        self._erasure = Erasure(ground, self._floor, decisions, log)
         self._calls = Detached()
         self._recovered = asyncio.Event()  # or nothing is to be recovered
         self._recovered.set()
@@ -198,6 +209,17 @@ class Desk:
         await self._calls.run(self._submissions.retry(mission_id, actor(principal), repeat_in_doubt=repeat_in_doubt))
         return await self.get(principal, mission_id)
 
+    async def erase(self, principal: Principal, mission_id: str, reason: str) -> Erased:
+        """Erase what is kept of an ended mission and of its parts; see `Erasure.erase`.
+
+        Raises:
+            NotFoundError: none of the principal's tenant has that id.
+            ConflictError: `mission.not_ended`, `mission.part`, or the reason is too long.
+        """
+        _check_reason(reason)
+        await self._own(principal, mission_id)
+        return await self._calls.run(self._erase(actor(principal), mission_id, reason))
+
     async def decide_approval(
         self,
         principal: Principal,
@@ -287,6 +309,7 @@ class Desk:
         for part in self._floor.apart():  # its whole may have ended while it was begun
             if await stop_of(self._ground, part.parent_id) is not None:
                 part.cancel(PARENT_ENDED)
+        await self._erasure.resume()
         self._recovered.set()
         return recovered
 
@@ -308,6 +331,10 @@ class Desk:
         return len(self._floor)
 
     # --- small parts ---
+
+    async def _erase(self, by: str, mission_id: str, reason: str) -> Erased:
+        async with self._submissions.turn(mission_id):  # nobody is about to begin it anew
+            return await self._erasure.erase(by, mission_id, reason)
 
     def _tell(self, mission_id: str, step_id: str, kind: str, details: JsonObject) -> None:
         """Tell the watchers of a mission that a step of it waits, or no longer."""
@@ -336,6 +363,8 @@ class Desk:
         """Return the documented result of a mission that has ended."""
         if record.ended_at is None:
             return None
+        if record.erased_at is not None:
+            return result_document(record, ())
         return result_document(record, [result async for result in stored_results(self._store, record.id)])
 
 

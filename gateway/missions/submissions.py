@@ -289,6 +289,10 @@ class Submissions:
     def _turn(self, *name: str) -> asyncio.Lock:
         return self._turns.setdefault(name, asyncio.Lock())
 
+    def turn(self, mission_id: str) -> asyncio.Lock:
+        """Return what a retry of a mission holds."""
+        return self._turn(mission_id)
+
 
 @asynccontextmanager
 async def _recorded(audit: Audit, by: str, target: str, evidence: Mapping[str, JsonValue]) -> AsyncIterator[None]:

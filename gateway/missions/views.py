@@ -104,6 +104,7 @@ class MissionView:
     mission: JsonObject | None = None  # canonical, where it was asked for
     waits_for: str = ""  # before its first step: "approval", "concurrency_key"
     decision_labels: Mapping[str, str] = field(default_factory=dict)
+    erased_at: datetime | None = None  # since then what it held is gone
 
     def document(self) -> dict[str, object]:
         """Return the view as JSON."""
@@ -123,6 +124,7 @@ class MissionView:
             "parent_id": self.parent_id,
             "waits_for": self.waits_for or None,
             "decision_labels": dict(self.decision_labels),
+            "erased_at": rfc3339(self.erased_at) if self.erased_at else None,
             "mission": self.mission,
         }
 
@@ -148,6 +150,7 @@ def view_of(
         mission=mission,
         waits_for=waits_for,
         decision_labels=record.decision_labels,
+        erased_at=record.erased_at,
     )
 
 

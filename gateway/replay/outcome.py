@@ -24,6 +24,7 @@ class Reason(StrEnum):
     INPUT = "input"  # the parameters, or what they are made of, are not those that the log names
     JOURNAL = "journal"  # what the step was told of its effects is not what the log says
     EFFECTS = "effects"  # it asks for other effects
+    ERASED = "erased"  # what is recorded was erased; the one reason of what is not reproducible
     OUTPUT = "output"  # it gives another output, or another failure; or the store holds another
 
 
@@ -33,7 +34,7 @@ class StepOutcome:
 
     step_id: str
     verdict: Verdict
-    reason: Reason | None = None  # of a difference
+    reason: Reason | None = None  # of a difference, or ERASED
     message: str = ""  # why, in a sentence; names, codes and digests, never a payload
     recorded: str = ""  # a digest, or what else was compared
     replayed: str = ""

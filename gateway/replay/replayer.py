@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
+from engine.clock import rfc3339
 from engine.errors import MissionInvalidError
 from engine.plan import Plan
 from engine.result import StepResult
@@ -45,6 +47,9 @@ class Replayer:
         if not trace.mission_digest:
             message = "the log has no admission of this mission under its checkpoint"
             raise NotFoundError(message, code="mission.not_recorded")
+        if record.erased_at is not None:
+            yield _erased(record.erased_at)
+            return
         document = await self.records.get_document(trace.mission_id)
         try:
             plan = read_plan(document)
@@ -99,6 +104,15 @@ async def _understood(asked: Awaitable[_T]) -> _T:
 def _check_names(plan: Plan, steps: Collection[str]) -> None:
     if unknown := sorted(set(steps) - set(plan.graph.index)):
         raise NotFoundError(f"the mission has no step {unknown[0]!r}", code="step.not_found")
+
+
+def _erased(erased_at: datetime) -> StepOutcome:
+    return StepOutcome(
+        step_id="",
+        verdict=Verdict.NOT_REPRODUCIBLE,
+        reason=Reason.ERASED,
+        message=f"what the mission held was erased at {rfc3339(erased_at)}; the log has its digests",
+    )
 
 
 def _about_document(message: str, recorded: str, replayed: str) -> StepOutcome:

@@ -99,6 +99,7 @@ def view_message(view: MissionView) -> mission_pb2.MissionView:
         mission=orjson.dumps(view.mission, option=orjson.OPT_SORT_KEYS) if view.mission is not None else b"",
         waits_for=view.waits_for,
         decision_labels=view.decision_labels,
+        erased_at=timestamp(view.erased_at),
     )
 
 

@@ -12,6 +12,7 @@ from gateway.decisions.replay import Change, Summary
 from gateway.drafts import Draft
 from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
+from gateway.missions.erasure import Erased
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
 from gateway.policy.engine import Entrypoint
 from gateway.policy_views import Evaluation, PolicyStatus
@@ -98,6 +99,17 @@ class MissionDesk(Protocol):
 
     async def approved_by(self, mission_id: str, approval_id: str) -> tuple[str, ...] | None:
         """Return who has approved something else of a mission, or None where it has no such approval."""
+
+
+class PrivacyDesk(Protocol):
+    """Erases what is kept."""
+
+    async def erase(self, principal: Principal, mission_id: str, reason: str) -> Erased:
+        """Erase what is kept of a mission and of its parts; what has begun is not cancelled with the call.
+
+        Raises:
+            ConflictError: `mission.not_ended`, `mission.part`.
+        """
 
 
 class HookDesk(Protocol):

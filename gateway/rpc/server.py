@@ -24,8 +24,10 @@ from gateway.rpc.ports import (
     MissionDesk,
     MissionReplays,
     PolicyDesk,
+    PrivacyDesk,
     RpcGate,
 )
+from gateway.rpc.privacy_service import PrivacyService
 from gateway.v1 import (
     audit_pb2,
     audit_pb2_grpc,
@@ -35,6 +37,8 @@ from gateway.v1 import (
     mission_pb2_grpc,
     policy_pb2,
     policy_pb2_grpc,
+    privacy_pb2,
+    privacy_pb2_grpc,
 )
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # over the document limit, so that our own error names the rule
@@ -44,6 +48,7 @@ _SERVICES: Final = (
     audit_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
     hook_pb2.DESCRIPTOR.services_by_name["HookService"].full_name,
     policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
+    privacy_pb2.DESCRIPTOR.services_by_name["PrivacyService"].full_name,
 )
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -62,6 +67,7 @@ class Ports:
     desk: MissionDesk
     hooks: HookDesk
     policy: PolicyDesk
+    privacy: PrivacyDesk
     gate: RpcGate
     audit: AuditReader
     events: EventFinder
@@ -93,6 +99,7 @@ class RpcServer:
         audit_pb2_grpc.add_AuditServiceServicer_to_server(audit, self._server)
         hook_pb2_grpc.add_HookServiceServicer_to_server(HookService(ports.hooks), self._server)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(ports.policy), self._server)
+        privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(PrivacyService(ports.privacy), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

@@ -48,3 +48,14 @@ def use_write_ahead_log(connection: sqlite3.Connection, path: Path) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreError(f"{path}: this file system cannot hold a write-ahead log")
+
+
+def truncate_log(connection: sqlite3.Connection) -> None:
+    """Bring every page to the database, overwritten where it was freed, and leave no log behind.
+
+    Raises:
+        StoreError: `store.busy`, somebody has been reading for seconds.
+    """
+    (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise StoreError("somebody reads the store, so that its log cannot be emptied now", code="store.busy")

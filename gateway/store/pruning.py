@@ -28,7 +28,7 @@ _MARK: Final = (  # the request id is free again from now on; a part is no root,
     " AND EXISTS (SELECT 1 FROM missions WHERE id = :root AND ended_at < :before)"
     " AND NOT EXISTS (SELECT 1 FROM missions WHERE root_id = :root AND ended_at IS NULL)"
 )
-_DELETE_KEYS: Final = (  # from that moment on nothing of it can be read, also where its rows are still there
+DELETE_KEYS: Final = (  # from that moment on nothing of it can be read, also where its rows are still there
     "DELETE FROM mission_keys WHERE mission_id IN (SELECT id FROM missions WHERE root_id = ?)"
 )
 _NEXT: Final = "SELECT id FROM missions WHERE pruned = 1 ORDER BY seq DESC LIMIT 1"  # children came after parents
@@ -62,7 +62,7 @@ def mark_some(
         count = connection.execute(_MARK, {"root": root, "before": rfc3339(before)}).rowcount
         missions += count
         if count:
-            connection.execute(_DELETE_KEYS, (root,))
+            connection.execute(DELETE_KEYS, (root,))
             marked.append(root)
         if missions >= MISSIONS_MAX:
             return tuple(marked), roots[looked:]
@@ -76,8 +76,14 @@ def sweep_some(connection: sqlite3.Connection) -> bool:
         mission = connection.execute(_NEXT).fetchone()
         if mission is None:
             return False
-        for part in _PARTS:
-            room -= connection.execute(part, (mission["id"], room)).rowcount
+        room = delete_parts(connection, mission["id"], room)
         if room:  # nothing is left that refers to it
             room -= connection.execute("DELETE FROM missions WHERE id = ? AND pruned = 1", (mission["id"],)).rowcount
     return True
+
+
+def delete_parts(connection: sqlite3.Connection, mission_id: str, room: int) -> int:
+    """Delete rows that belong to a mission, at most `room`, and return how much room is left; 0: there may be more."""
+    for part in _PARTS:
+        room -= connection.execute(part, (mission_id, room)).rowcount
+    return room

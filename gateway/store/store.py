@@ -8,7 +8,8 @@ Calls of one caller are committed in the order in which they were made, also whe
 
 import asyncio
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,10 @@ import orjson
 from engine.clock import Clock
 from engine.result import MissionResult, MissionState, StepFailure, StepResult
 from gateway.errors import StoreError
-from gateway.store import approvals, effects, interruption, pruning, queries, writes
-from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
+from gateway.store import effects, interruption, pruning, queries, writes
+from gateway.store.approval_store import ApprovalStore
 from gateway.store.effect_records import EffectRecord, EffectState
+from gateway.store.erasure import ErasureStore
 from gateway.store.hook_store import HookStore
 from gateway.store.master_keys import MasterKeys
 from gateway.store.opening import lock, open_reader, open_writer
@@ -39,19 +41,16 @@ STEP_RESULTS_PAGE_MAX: Final = 10_000
 PRUNE_MAX: Final = 1_000  # trees in one call
 
 
-class Store:
+class Store(ApprovalStore):
     """One gateway's missions. Every method may raise StoreError; what was not committed was not done."""
 
     def __init__(
         self, writer: GroupCommitWriter, reader: Reader, lock_descriptor: int, clock: Clock, masters: MasterKeys
     ) -> None:
-        self._writer = writer
-        self._reader = reader
+        super().__init__(writer, reader, clock, masters)
         self._lock_descriptor = lock_descriptor
-        self._clock = clock
-        self._sealer = Sealer(masters)  # of the writer's thread
-        self._opener = Sealer(masters)  # of the reader's
         self.hooks = HookStore(writer, reader, clock)
+        self.erasures = ErasureStore(writer, reader, (self._sealer, self._opener), clock)
 
     @classmethod
     def open(cls, path: Path, *, clock: Clock, masters: MasterKeys) -> "Store":
@@ -245,62 +244,6 @@ class Store:
         count = _within(limit, EVENTS_PAGE_MAX)
         return await self._reader.run(lambda c: queries.events(c, self._opener, mission_id, from_index, count))
 
-    # --- approvals ---
-
-    async def create_approval(self, approval: NewApproval) -> ApprovalRecord:
-        """Record a request, or return the one that has its effect key, whatever became of it."""
-        return await self._writer.submit(lambda c: approvals.create_approval(c, self._sealer, approval))
-
-    async def get_approval(self, approval_id: str) -> ApprovalRecord:
-        """Return one approval.
-
-        Raises:
-            NotFoundError: there is none. Whether a principal may see it is the caller's question.
-        """
-        return await self._reader.run(lambda c: approvals.get_approval(c, self._opener, approval_id))
-
-    async def list_approvals(
-        self, tenant: str, mission_id: str | None, *, pending_only: bool
-    ) -> tuple[ApprovalRecord, ...]:
-        """Return the approvals of a tenant, or of one mission of it: the newest APPROVALS_MAX, oldest first."""
-        return await self._reader.run(
-            lambda c: approvals.list_approvals(c, self._opener, tenant, mission_id, pending_only=pending_only)
-        )
-
-    async def approved_by(self, approval_id: str) -> tuple[str, ...]:
-        """Return who has said yes to another approval of the same mission, its parts and its whole included."""
-        return await self._reader.run(lambda c: approvals.approved_by(c, approval_id))
-
-    async def decide_approval(
-        self,
-        approval_id: str,
-        state: ApprovalState,
-        by: str | None,
-        comment: str,
-        *,
-        roles: Sequence[str] = (),
-        seen: Collection[str] | None = None,
-    ) -> ApprovalRecord:
-        """Record the end of a pending approval, now.
-
-        Args:
-            approval_id: which.
-            state: its end.
-            by: who decided; None where nobody did.
-            comment: theirs.
-            roles: those of who decided.
-            seen: what `approved_by` said before.
-
-        Raises:
-            ConflictError: `approval.decided`, it is not pending; `approval.raced`, `by` is newly among those.
-            NotFoundError: there is none.
-            StoreError: `store.constraint`, approved or denied by nobody, or expired or withdrawn by somebody.
-        """
-        now = self._now()
-        return await self._writer.submit(
-            lambda c: approvals.decide_approval(c, self._sealer, approval_id, state, by, comment, roles, now, seen)
-        )
-
     # --- the journal of effects ---
 
     async def intend_effects(self, mission_id: str, records: Sequence[EffectRecord]) -> None:
@@ -392,10 +335,10 @@ class Store:
             pruned += marked
         while await self._writer.submit(pruning.sweep_some):
             pass
+        if pruned:
+            with suppress(StoreError):  # somebody reads: the log is emptied at another time
+                await self.erasures.scrub()
         return tuple(pruned)
-
-    def _now(self) -> datetime:
-        return self._clock.now()
 
 
 def _within(wanted: int, maximum: int) -> int:

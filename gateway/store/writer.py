@@ -34,6 +34,7 @@ class _Task:
 
     operation: Callable[[sqlite3.Connection], Any]
     future: "asyncio.Future[Any]"
+    between: bool = False  # transactions, and in none
     result: Any = None
     error: EngineError | None = None
 
@@ -67,13 +68,20 @@ class GroupCommitWriter:
             StoreError: `store.closed`, or `store.overloaded`, too many operations wait. The future raises what the
                 operation raised, or a StoreError where it could not be made durable.
         """
+        return self._queued(operation, between=False)
+
+    def between(self, operation: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        """Queue `operation`, which runs in no transaction once everything before it is durable; as `submit`."""
+        return self._queued(operation, between=True)
+
+    def _queued(self, operation: Callable[[sqlite3.Connection], T], *, between: bool) -> "asyncio.Future[T]":
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._door:
             if self._closed:
                 raise StoreError("the store is closed", code="store.closed")
             if self._queue.qsize() >= self._pending_max:
                 raise StoreError("too many operations wait for the disk", code="store.overloaded")
-            self._queue.put(_Task(operation, future))
+            self._queue.put(_Task(operation, future, between))
         return future
 
     def close(self) -> None:
@@ -88,9 +96,13 @@ class GroupCommitWriter:
         going = True
         while going:
             batch, going = self._gather()
-            if batch:
-                self._commit(batch)
-                _settle(batch)
+            if inside := [task for task in batch if not task.between]:
+                self._commit(inside)
+                _settle(inside)
+            for task in batch:
+                if task.between:
+                    self._run_between(task)
+                    _settle([task])
         self._connection.close()
 
     def _gather(self) -> tuple[list[_Task], bool]:
@@ -145,6 +157,19 @@ class GroupCommitWriter:
         if task.error is not None:
             self._connection.execute("ROLLBACK TO operation")
         self._connection.execute("RELEASE operation")
+
+    def _run_between(self, task: _Task) -> None:
+        """Run one operation in no transaction; nothing of another can be lost by it."""
+        if self._dead:
+            self._fail([task], StoreError("the store had an error and must be opened anew"), None)
+            return
+        try:
+            task.result = task.operation(self._connection)
+        except EngineError as err:
+            task.error = err
+        except sqlite3.Error as err:
+            self._dead = ends_the_store(err)
+            self._fail([task], store_error(err), err)
 
     def _fail(self, batch: list[_Task], error: StoreError, cause: sqlite3.Error | None) -> None:
         """Take the transaction back and give every caller an error of its own."""

@@ -583,7 +583,7 @@ class StepReplay(_message.Message):
     """Empty where it is about the mission's document."""
     verdict: Global___ReplayVerdict.ValueType
     reason: _builtins.str
-    """Of a difference: module, engine, input, journal, effects or output."""
+    """Of a difference: module, engine, input, journal, effects or output. Of what is not reproducible: erased, or empty."""
     message: _builtins.str
     """Why, in a sentence."""
     recorded: _builtins.str

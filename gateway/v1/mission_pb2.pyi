@@ -876,6 +876,7 @@ class MissionView(_message.Message):
     MISSION_FIELD_NUMBER: _builtins.int
     WAITS_FOR_FIELD_NUMBER: _builtins.int
     DECISION_LABELS_FIELD_NUMBER: _builtins.int
+    ERASED_AT_FIELD_NUMBER: _builtins.int
     mission_id: _builtins.str
     name: _builtins.str
     state: Global___MissionState.ValueType
@@ -906,6 +907,10 @@ class MissionView(_message.Message):
     def decision_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What policy called it when it was decided last."""
 
+    @_builtins.property
+    def erased_at(self) -> _timestamp_pb2.Timestamp:
+        """Set once what it held was erased (PrivacyService): name, digest, labels and results are empty from then on."""
+
     def __init__(
         self,
         *,
@@ -925,10 +930,11 @@ class MissionView(_message.Message):
         mission: _builtins.bytes = ...,
         waits_for: _builtins.str = ...,
         decision_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        erased_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "erased_at", b"erased_at", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "decision_labels", b"decision_labels", "digest", b"digest", "ended_at", b"ended_at", "mission", b"mission", "mission_id", b"mission_id", "name", b"name", "parent_id", b"parent_id", "paused", b"paused", "result", b"result", "run", b"run", "state", b"state", "steps_total", b"steps_total", "submitter", b"submitter", "tenant", b"tenant", "waits_for", b"waits_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "decision_labels", b"decision_labels", "digest", b"digest", "ended_at", b"ended_at", "erased_at", b"erased_at", "mission", b"mission", "mission_id", b"mission_id", "name", b"name", "parent_id", b"parent_id", "paused", b"paused", "result", b"result", "run", b"run", "state", b"state", "steps_total", b"steps_total", "submitter", b"submitter", "tenant", b"tenant", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

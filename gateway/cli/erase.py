@@ -1,0 +1,57 @@
+"""erase mission: what the gateway keeps of a mission is erased, once somebody has said that it is meant."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from gateway.cli.control import ReasonOption
+from gateway.cli.options import DEFAULT_SERVER, MissionArgument, OutputOption, ServerOption, TokenOption, calling
+from gateway.cli.output import OUT, Output, counted, fail, print_json, said
+from gateway.errors import ConfigurationError
+
+app = typer.Typer(help="Erase what is kept, for good.", no_args_is_help=True)
+
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")]
+
+
+@app.callback()
+def group() -> None:
+    """Erase what is kept, for good."""
+
+
+@app.command("mission")
+def mission(
+    mission_id: MissionArgument,
+    *,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Erase what is kept of an ended mission and of its parts: all but ids, times and counts."""
+    require_meant(f"everything that mission {mission_id} held", output, yes=yes)
+    with calling(server, token_file, output, mission=mission_id) as client:
+        erased = client.erase_mission(mission_id, reason)
+    if output is Output.JSON:
+        print_json(erased)
+        return
+    OUT.print(Text.assemble(("✓ ", "green"), said(f"{mission_id} is erased, since {erased['erased_at']}")))
+    missions, decisions = counted(erased["missions"], "mission"), counted(erased["decisions"], "recorded decision")
+    OUT.print(said(f"  {missions}, {decisions}; the audit log still verifies", "dim"))
+
+
+def require_meant(what: str, output: Output, *, yes: bool) -> None:
+    """Return if somebody says that `what` is to be erased; leave the command otherwise."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(
+            ConfigurationError("nobody can be asked here whether this is meant: say --yes", code="erase.not_confirmed"),
+            output,
+        )
+    OUT.print(said(f"{what} is erased, and nobody can bring it back."))
+    if not typer.confirm("Erase it?", default=False):
+        fail(ConfigurationError("nothing was erased", code="erase.not_confirmed"), output)
