@@ -154,7 +154,7 @@ async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
         }
     )
     with tempfile.TemporaryDirectory() as name:
-        workspace = Workspaces.open(Path(name), limits=WorkspaceLimits(entries_max=100_000)).create("m")
+        workspace = Workspaces.open(Path(name), limits=WorkspaceLimits(entries_max=100_000)).create("m", b"k" * 32)
         scope = EffectScope(workspace=workspace, mission_id="m", step_id="s")
         async for row in file_rows(effects, scope, effort):
             yield row

@@ -20,6 +20,7 @@ from gateway.effects.commands.runner import PRELOAD, CommandRunner
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.workspace import Workspace, WorkspaceLimits, Workspaces
 from gateway.workers.supervisor import Zygote
+from tests.payload_keys import KEY
 
 PYTHON = os.path.realpath(sys.executable)
 _SCRIPT = ("-I", "-S", "-c", "import sys; exec(sys.stdin.read())")
@@ -91,7 +92,7 @@ async def world(
     disk = BlockingPool("test-disk", threads=2, waiting_max=64)
     workspaces = Workspaces.open(home, limits=limits)
     runner = CommandRunner(zygote)
-    workspace = workspaces.create("m1")
+    workspace = workspaces.create("m1", KEY)
     try:
         yield World(
             CommandRun(commands_from({"commands": entries}), runner, disk), runner, zygote, workspace, workspaces, disk

@@ -18,6 +18,7 @@ from gateway.drafts import Draft
 from gateway.errors import ConflictError, NotFoundError
 from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
+from gateway.missions.erasure import Erased
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
 from gateway.policy.decision import Decision
 from gateway.policy.engine import Entrypoint
@@ -137,6 +138,11 @@ class FakeDesk:
         if self.block is not None:
             await self.block.wait()
         return Submission(mission_id=f"m-{request_id}", digest=DIGEST, created=True, decision=DECISION)
+
+    async def erase(self, principal: Principal, mission_id: str, reason: str) -> Erased:
+        view = await self.get(principal, mission_id)
+        self.asked.append(reason)
+        return Erased(mission_id=view.mission_id, erased_at=MOMENT, missions=3, decisions=4)
 
     async def check_draft(self, form: bytes | JsonObject) -> Draft:
         self.forms.append(form)

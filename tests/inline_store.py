@@ -20,7 +20,7 @@ from gateway.store.records import MissionRecord, StoredEvent, step_of
 from gateway.store.schema import migrate
 from gateway.store.sealing import Sealer
 from gateway.store.store import Store
-from tests.payload_keys import MASTERS
+from tests.payload_keys import MASTERS, lend_seals
 
 POINTS = {
     "create_mission": "store.create",
@@ -76,6 +76,7 @@ class InlineStore(Store):
         lend_functions(connection, self._own)
         migrate(connection)
         connection.execute("PRAGMA foreign_keys = ON")
+        lend_seals(connection)
         self.connection = connection
         inline: Any = Inline(connection)
         super().__init__(inline, inline, -1, clock, MASTERS)

@@ -12,13 +12,17 @@ from typing import Any
 
 import orjson
 
+from engine.clock import SystemClock
 from gateway.client import Client
 from gateway.config import CONFIG_NAME
 from gateway.home import NewHome
+from gateway.store.master_keys import MasterKeys
+from gateway.vault.master import MasterSource
 from gateway.wiring import STORE_FILE
 from tests.cli_runner import run
 from tests.gateways import add_hook, change_policy_data, new_home
 from tests.hook_folders import SCHEMA
+from tests.payload_keys import lend_seals, resealed
 from tests.wasi_guests import guest
 from tests.worlds import mission, step
 
@@ -165,6 +169,7 @@ def copied(made: NewHome, folder: Path) -> Path:
 def tamper(home: Path, sql: str, *values: object) -> None:
     """Change the store behind the gateway's back."""
     with closing(sqlite3.connect(home / STORE_FILE)) as connection:
-        done = connection.execute(sql, values)
+        lend_seals(connection, MasterKeys.of(MasterSource(home), SystemClock()))
+        done = connection.execute(resealed(sql), values)
         assert done.rowcount == 1, f"{sql} has changed {done.rowcount} rows"
         connection.commit()

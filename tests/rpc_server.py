@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from engine.mission import MissionLimits
 from gateway.identity import Principal, TokenEntry, TokenTable
 from gateway.rpc.server import Ports, RpcServer
-from gateway.v1 import audit_pb2_grpc, error_pb2, hook_pb2_grpc, mission_pb2_grpc, policy_pb2_grpc
+from gateway.v1 import audit_pb2_grpc, error_pb2, hook_pb2_grpc, mission_pb2_grpc, policy_pb2_grpc, privacy_pb2_grpc
 from tests.fakes import FakeAudit, FakeDesk, FakeGate, FakeHooks, FakePolicyDesk, FakeReplays
 
 ANN = Principal(subject="ann", tenant="default", roles=("submitter",))
@@ -57,6 +57,10 @@ class Served:
         return policy_pb2_grpc.PolicyServiceStub(self.channel)
 
     @property
+    def privacy(self) -> Any:
+        return privacy_pb2_grpc.PrivacyServiceStub(self.channel)
+
+    @property
     def log(self) -> Any:
         return audit_pb2_grpc.AuditServiceStub(self.channel)
 
@@ -81,6 +85,7 @@ async def serving(
             desk=desk,
             hooks=hooks,
             policy=policy,
+            privacy=desk,
             gate=gate,
             audit=audit,
             events=audit,

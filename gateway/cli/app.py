@@ -20,6 +20,7 @@ from gateway.cli import (
     home,
     keys,
     missions,
+    payload_keys,
     plan,
     sanitize,
     secret,
@@ -78,6 +79,8 @@ audit.app.add_typer(audit_index.app, name="index")
 app.add_typer(audit.app, name="audit")
 app.add_typer(erase.app, name="erase")
 app.add_typer(hook_app.app, name="hook")
+keys.app.command("rotate-payloads")(payload_keys.rotate_payloads)
+keys.app.command("rotate-payloads")(payload_keys.rotate_payloads)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy_app.app, name="policy")
 app.add_typer(secret.app, name="secret")

@@ -1,13 +1,17 @@
 """Blobs: contents that are too large for a journal, kept by their digest, one store a mission.
 
-    <home>/workspaces/.blobs/<mission>/<64 hex digits>   0600
+    <home>/workspaces/.blobs/<mission>/<64 hex digits>   0600, sealed
 
 A guest, policy and the journal see `{"$blob": "sha256:…", "size": n}`. Whoever knows the reference can have the content
 within the mission; in another mission it names nothing. A blob is whole and on the disk before its reference is told,
 and is read back with a look at its digest. The same content is kept once. Deleted with the mission.
+
+On the disk it is sealed under the mission's key, and its name there is a tag of its digest under that key, so that
+neither tells what the content is to who has the disk alone.
 """
 
 import hashlib
+import hmac
 import os
 import re
 import threading
@@ -16,6 +20,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from engine.values import JsonObject, JsonValue
 from gateway.effects.arguments import bytes_fields, invalid, payload
 from gateway.effects.failures import file_error
@@ -23,9 +29,12 @@ from gateway.effects.limits import EffectLimits, over
 from gateway.effects.openat2 import open_beneath
 from gateway.effects.rename import rename_into
 from gateway.effects.staging import stage
-from gateway.errors import EffectError
+from gateway.errors import EffectError, SecretError
+from gateway.vault.mission_key import FORMAT, key_for
+from gateway.vault.sealing import NONCE_BYTES, TAG_BYTES, seal_whole, unseal_whole
 
 INLINE_BYTES_MAX: Final = 64 * 1024  # what an outcome, and so a journal and a guest, has of one content
+_SEAL_BYTES: Final = NONCE_BYTES + TAG_BYTES  # that a sealed content is longer
 BLOBS_FOLDER: Final = ".blobs"
 _MEMBER: Final = "$blob"
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -60,13 +69,17 @@ class BlobReference:
 class MissionBlobs:
     """The blobs of one mission. Safe to use from several threads; all calls block."""
 
-    def __init__(self, folders: int, staging: int, mission_id: str) -> None:
-        """Describe them: `folders` is the directory of all missions' blobs. What is there is counted at first use."""
+    def __init__(self, folders: int, staging: int, mission_id: str, key: bytes) -> None:
+        """Describe them: `folders` is the directory of all missions' blobs, `key` the mission's.
+
+        What is there is counted at first use.
+        """
         self._folders = folders
         self._staging = staging
         self._mission_id = mission_id
         self._lock = threading.Lock()
         self._sizes: dict[str, int] | None = None  # by name
+        self._key = key
 
     def put(self, content: bytes, limits: EffectLimits) -> BlobReference:
         """Keep a content, durably, and return its reference.
@@ -78,13 +91,13 @@ class MissionBlobs:
         if size > limits.blob_bytes_max:
             raise over("blob_bytes_max", limits.blob_bytes_max, "bytes of a blob", code="effect.too_large")
         reference = BlobReference("sha256:" + hashlib.sha256(content).hexdigest(), size)
-        name = reference.digest.removeprefix("sha256:")
+        name = self._name(reference)
         with self._lock:
             try:
                 sizes = self._counted()
                 if sizes.get(name) != size:
                     self._claim(sizes, name, size, limits)
-                    self._write(name, content)
+                    self._write(name, self._sealed(reference, content))
                     sizes[name] = size
             except OSError as error:
                 raise file_error(error, "a blob") from error
@@ -96,23 +109,42 @@ class MissionBlobs:
         Raises:
             EffectError: `effect.blob_unknown`, this mission has none such; `effect.blob_damaged`.
         """
-        name = reference.digest.removeprefix("sha256:")
+        name = self._name(reference)
         try:
             with ExitStack() as opened:
                 folder = open_beneath(self._folders, self._mission_id, _DIRECTORY)
                 opened.callback(os.close, folder)
                 descriptor = open_beneath(folder, name, os.O_RDONLY)
                 with os.fdopen(descriptor, "rb") as file:
-                    if os.fstat(descriptor).st_size != reference.size:
+                    if os.fstat(descriptor).st_size != reference.size + _SEAL_BYTES:
                         raise _unknown()
-                    content = file.read(reference.size + 1)
+                    sealed = file.read(reference.size + _SEAL_BYTES + 1)
         except FileNotFoundError as error:
             raise _unknown() from error
         except OSError as error:
             raise file_error(error, "a blob") from error
-        if len(content) != reference.size or hashlib.sha256(content).hexdigest() != name:
-            raise EffectError("the content of a blob is not that of its digest", code="effect.blob_damaged")
+        content = self._opened(reference, sealed)
+        if "sha256:" + hashlib.sha256(content).hexdigest() != reference.digest:
+            raise _damaged()
         return content
+
+    def _name(self, reference: BlobReference) -> str:
+        return hmac.digest(key_for(self._key, "blob names"), reference.digest.encode(), "sha256").hex()
+
+    def _sealed(self, reference: BlobReference, content: bytes) -> bytes:
+        return seal_whole(self._cipher(), content, self._place(reference), os.urandom(NONCE_BYTES))
+
+    def _opened(self, reference: BlobReference, sealed: bytes) -> bytes:
+        try:
+            return bytes(unseal_whole(self._cipher(), sealed, self._place(reference)))
+        except SecretError as error:
+            raise _damaged() from error
+
+    def _place(self, reference: BlobReference) -> tuple[str, ...]:
+        return (FORMAT, self._mission_id, "blobs", self._name(reference))
+
+    def _cipher(self) -> AESGCM:
+        return AESGCM(key_for(self._key, "blobs"))  # made for each: blobs are large and few, and so are threads
 
     def _counted(self) -> dict[str, int]:
         """Return the sizes of what is there; an earlier process may have left some."""
@@ -122,7 +154,7 @@ class MissionBlobs:
                 folder = open_beneath(self._folders, self._mission_id, _DIRECTORY)
                 opened.callback(os.close, folder)
                 for name in os.listdir(folder):  # noqa: PTH208 - a descriptor, not a path
-                    sizes[name] = os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
+                    sizes[name] = os.stat(name, dir_fd=folder, follow_symlinks=False).st_size - _SEAL_BYTES
             self._sizes = sizes
         return self._sizes
 
@@ -176,6 +208,10 @@ def given_content(args: JsonObject, name: str) -> bytes | BlobReference | None:
     if f"{name}_base64" in args:
         raise invalid(f"{name!r} and '{name}_base64' exclude each other")
     return BlobReference.parse(value)
+
+
+def _damaged() -> EffectError:
+    return EffectError("the content of a blob is not that of its digest", code="effect.blob_damaged")
 
 
 def _unknown() -> EffectError:

@@ -213,23 +213,23 @@ class Workspaces:
         """From now on give workspaces these limits; one that is open keeps its own."""
         self._limits = limits
 
-    def create(self, mission_id: str) -> Workspace:
-        """Make the empty workspace of a new mission.
+    def create(self, mission_id: str, key: bytes) -> Workspace:
+        """Make the empty workspace of a new mission, under whose key its blobs are sealed.
 
         Raises:
             EffectError: `effect.workspace_unavailable`, the id is unsafe or taken, or the disk refuses.
         """
-        return self._take(mission_id, new=True)
+        return self._take(mission_id, key, new=True)
 
-    def reopen(self, mission_id: str) -> Workspace:
+    def reopen(self, mission_id: str, key: bytes) -> Workspace:
         """Open the workspace of a mission that goes on, made if missing; what is in it is counted.
 
         Raises:
             EffectError: `effect.workspace_unavailable`, the id is unsafe, or the disk refuses.
         """
-        return self._take(mission_id, new=False)
+        return self._take(mission_id, key, new=False)
 
-    def _take(self, mission_id: str, *, new: bool) -> Workspace:
+    def _take(self, mission_id: str, key: bytes, *, new: bool) -> Workspace:
         if not _MISSION_ID.fullmatch(mission_id):
             raise EffectError("a mission id has letters, digits, - and _", code="effect.workspace_unavailable")
         with ExitStack() as undo:
@@ -245,7 +245,7 @@ class Workspaces:
                 message = f"the workspace of {mission_id} cannot be made: {err.strerror}"
                 raise EffectError(message, code="effect.workspace_unavailable") from err
             undo.pop_all()
-        blobs = MissionBlobs(self._blobs, self._staging, mission_id)
+        blobs = MissionBlobs(self._blobs, self._staging, mission_id, key)
         workspace = Workspace(self._path / mission_id, root, staging, self._limits, blobs)
         workspace.usage.recount(extent)
         return workspace

@@ -11,10 +11,10 @@ from engine.values import JsonObject
 from gateway.errors import ConflictError
 from gateway.missions.views import MissionEvent
 from gateway.store.records import StoredEvent
+from gateway.store.sealing import DAMAGED
 
 RESUMED: Final = "mission.resumed"
 RETRIED: Final = "mission.retried"
-DAMAGED: Final = "mission.damaged"
 
 
 class EarlierStore(Protocol):

@@ -250,13 +250,15 @@ class Execution:
         workspaces = self._ground.workspaces
         try:
             await self._ground.store.mark_executing(self.mission_id)
+            key = await self._ground.store.mission_key(self.mission_id)
+            take = workspaces.create if fresh else workspaces.reopen
             self._admitted = AdmittedMission(
                 mission_id=self.mission_id,
                 sanitized=assignment.sanitized,
                 caller=assignment.caller,
                 decision=self._decisions[-1],
                 earlier=self._decisions[:-1],
-                workspace=workspaces.create(self.mission_id) if fresh else workspaces.reopen(self.mission_id),
+                workspace=take(self.mission_id, key),
                 trail=self.trail,
                 journal=MissionJournal(self._ground.store, self.mission_id, fresh=fresh),
                 secret=secrets.token_bytes(32),

@@ -15,11 +15,12 @@ from engine.errors import RefusalError
 from engine.outcome import Stop
 from engine.result import StepFailure
 from gateway.events import EventType, Trail, refusal_document
-from gateway.missions.earlier import DAMAGED, stored_results
+from gateway.missions.earlier import stored_results
 from gateway.missions.execution import Ground
 from gateway.missions.kept import record_kept
 from gateway.missions.submissions import Submissions
 from gateway.store.records import MissionRecord
+from gateway.store.sealing import DAMAGED
 
 _AT_ONCE: Final = 64  # missions; one after the other, each would wait for policy and for the disk
 _GATEWAY: Final = "gateway"

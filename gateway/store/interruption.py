@@ -6,9 +6,10 @@ that is Skipped here may have begun; which effects were intended and performed i
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -16,6 +17,7 @@ import orjson
 from engine.clock import rfc3339
 from engine.result import MissionResult, MissionState, OverallStatus, StepFailure, StepResult, StepState
 from engine.values import JsonObject, JsonValue
+from gateway.errors import ConflictError
 from gateway.store.queries import event_body, get_document, get_mission
 from gateway.store.records import step_failure
 from gateway.store.sealing import Box, Sealer
@@ -76,7 +78,7 @@ def interrupt_mission(
 
 def _step_ids(connection: sqlite3.Connection, sealer: Sealer, mission_id: str) -> Sequence[str]:
     """Return the steps of the stored document in its order, and let go of the document, which may be large."""
-    return [step["id"] for step in _object(get_document(connection, sealer, mission_id)).get("steps", ())]
+    return [step["id"] for step in _object(partial(get_document, connection, sealer, mission_id)).get("steps", ())]
 
 
 def _told(connection: sqlite3.Connection, box: Box, mission_id: str) -> _Told:
@@ -88,7 +90,7 @@ def _told(connection: sqlite3.Connection, box: Box, mission_id: str) -> _Told:
         "SELECT idx, body FROM mission_events WHERE mission_id = ? ORDER BY idx", (mission_id,)
     ):
         count += 1
-        event = _object(event_body(box, row))
+        event = _object(partial(event_body, box, row))
         kind, step_id = event.get("kind"), event.get("step_id")
         if kind == "step.executing":
             begun[str(step_id)] = datetime.fromisoformat(event["timestamp"])
@@ -108,12 +110,20 @@ def _saved(connection: sqlite3.Connection, box: Box, mission_id: str) -> Sequenc
         StepResult(
             step_id=row["step_id"],
             status=StepState(row["status"]),
-            error=step_failure(row, box),
+            error=_known_failure(row, box),
             duration_ms=row["duration_ms"],
             timestamp=datetime.fromisoformat(row["timestamp"]),
         )
         for row in rows
     ]
+
+
+def _known_failure(row: sqlite3.Row, box: Box) -> StepFailure | None:
+    """Return why a step did not complete; without its text where that is damaged."""
+    try:
+        return step_failure(row, box)
+    except ConflictError:
+        return StepFailure(code=row["error_code"], message="")
 
 
 def _ended(step_id: str, told: _Told, now: datetime) -> StepResult:
@@ -153,14 +163,14 @@ def _failure(failure: StepFailure) -> JsonObject:
     return {"code": failure.code, "message": failure.message}
 
 
-def _object(raw: bytes) -> dict[str, Any]:
+def _object(read: Callable[[], bytes]) -> dict[str, Any]:
     """Return a JSON object; an empty one where it is damaged: one such mission keeps no gateway from starting.
 
     Without its document a mission ends with the results that it has.
     """
     try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        value = orjson.loads(read())
+    except (orjson.JSONDecodeError, ConflictError):
         return {}
     return value if isinstance(value, dict) else {}
 

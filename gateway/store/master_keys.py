@@ -22,11 +22,11 @@ from engine.clock import Clock
 from gateway.errors import SecretError, StoreError
 from gateway.vault.keeper import Keeper
 from gateway.vault.master import MasterSource, read_key, write_key
+from gateway.vault.mission_key import FORMAT, key_for
 from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, derived_key, seal_whole, unseal_whole, wipe
 
 KEY_FILE: Final = "keys/payloads.key"
 NEXT_KEY_FILE: Final = "keys/payloads.key.next"
-FORMAT: Final = "missiongate.payloads/1"
 _NUMBER_BYTES: Final = 6
 
 
@@ -40,7 +40,7 @@ class MasterKeys:
         """Prepare from keys of 32 bytes, which the caller wipes."""
         self.number: Final = _number(current)  # of the current one
         self._ciphers: Mapping[int, AESGCM] = {
-            _number(key): AESGCM(derived_key(key, _purpose(b"wrapping"))) for key in (current, following) if key
+            _number(key): AESGCM(key_for(key, "wrapping")) for key in (current, following) if key
         }
 
     @classmethod
@@ -100,17 +100,13 @@ def key_in(path: Path, root: bytes | bytearray | None) -> bytearray:
     if root is None:
         return held
     try:
-        return bytearray(derived_key(root, _purpose(b"master"), bytes(held)))
+        return bytearray(derived_key(root, f"{FORMAT} master".encode(), bytes(held)))
     finally:
         wipe(held)
 
 
 def _number(key: bytes | bytearray) -> int:
-    return int.from_bytes(derived_key(key, _purpose(b"number"))[:_NUMBER_BYTES], "big")
-
-
-def _purpose(name: bytes) -> bytes:
-    return FORMAT.encode() + b" " + name
+    return int.from_bytes(key_for(key, "number")[:_NUMBER_BYTES], "big")
 
 
 def _place(mission_id: str, number: int) -> tuple[str, ...]:

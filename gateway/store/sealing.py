@@ -17,11 +17,13 @@ from typing import Final
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.lru import LruCache
-from gateway.errors import ErasedError, NotFoundError, SecretError, StoreError
-from gateway.store.master_keys import FORMAT, MasterKeys
+from gateway.errors import ConflictError, ErasedError, NotFoundError, SecretError
+from gateway.store.master_keys import MasterKeys
 from gateway.vault.chance import Chance
-from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, derived_key, seal_whole, unseal_whole
+from gateway.vault.mission_key import FORMAT, key_for
+from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, seal_whole, unseal_whole
 
+DAMAGED: Final = "mission.damaged"
 OWN: Final = ""  # where missions have their ids: the store's own key, which makes the tags of request ids
 _BOXES_HELD_MAX: Final = 1_024
 _KEY_OF: Final = "SELECT kek, wrapped FROM mission_keys WHERE mission_id = ?"
@@ -39,7 +41,7 @@ class Box:
 
     def __init__(self, mission_id: str, key: bytes, nonces: Chance) -> None:
         self._mission_id = mission_id
-        self._cipher = AESGCM(derived_key(key, _purpose(b"payloads")))
+        self._cipher = AESGCM(key_for(key, "payloads"))
         self._nonces = nonces
 
     def is_of(self, mission_id: str) -> bool:
@@ -55,12 +57,13 @@ class Box:
         """Return what was sealed for a place.
 
         Raises:
-            StoreError: `store.unreadable`, another place, another mission, or a changed byte: nobody can tell which.
+            ConflictError: `mission.damaged`, another place, another mission, or a changed byte: nobody can tell which.
         """
         try:
             return bytes(unseal_whole(self._cipher, sealed, (FORMAT, self._mission_id, *place)))
         except SecretError as error:
-            raise StoreError("a payload does not open: it was changed or moved", code="store.unreadable") from error
+            message = f"what is recorded of mission {self._mission_id} does not open: it was changed or moved"
+            raise ConflictError(message, code=DAMAGED) from error
 
 
 class Sealer:
@@ -130,7 +133,7 @@ class Sealer:
     def tag_of(self, kek: int, wrapped: bytes, tenant: str, submitter: str, request_id: str) -> str:
         """Return such a tag by the store's own key, which is wrapped."""
         if self._tagging is None or self._tagging[0] != wrapped:
-            self._tagging = wrapped, derived_key(self._masters.unwrap(OWN, kek, wrapped), _purpose(b"request ids"))
+            self._tagging = wrapped, key_for(self._masters.unwrap(OWN, kek, wrapped), "request ids")
         told = b"".join(hashlib.sha256(part.encode()).digest() for part in (tenant, submitter, request_id))
         return hmac.digest(self._tagging[1], told, "sha256").hex()
 
@@ -149,7 +152,3 @@ def _keyless(connection: sqlite3.Connection, mission_id: str) -> NotFoundError |
     if row is None:
         return NotFoundError("there is no such mission", code="mission.not_found")
     return ErasedError("what the mission held was erased")
-
-
-def _purpose(name: bytes) -> bytes:
-    return FORMAT.encode() + b" " + name

@@ -23,6 +23,7 @@ from gateway.effects.workspace import WorkspaceLimits
 from gateway.errors import EffectError
 from tests.commands import World, absent, program, python, world
 from tests.gateways import alive
+from tests.payload_keys import KEY
 
 MARK = f"missiongate-hostile-{os.getpid()}"  # of this run of the tests alone
 
@@ -494,7 +495,7 @@ async def test_many_at_once_are_held_at_once(tmp_path: Path) -> None:
     async with world(tmp_path) as opened:
 
         async def one(name: str) -> JsonObject:
-            workspace = opened.workspaces.create(name)
+            workspace = opened.workspaces.create(name, KEY)
             scope = EffectScope(workspace=workspace, mission_id=name, step_id="s1")
             args: JsonObject = {"argv": ["forking", MARK], "stdin": text}
             request = EffectRequest(op="command.run", args=args, key="k", timeout_seconds=30.0)

@@ -13,6 +13,7 @@ from gateway.effects.http import HttpLimits, HttpRequest
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.workspace import Workspaces
 from gateway.errors import EffectError
+from tests.payload_keys import KEY
 
 CORPUS = Path(__file__).parent / "corpora/attack_ssrf.jsonl"
 TARGETS = [json.loads(line)["value"] for line in CORPUS.read_text().splitlines()]
@@ -44,7 +45,7 @@ async def test_no_target_of_the_corpus_is_connected_to(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     performer = HttpRequest(PUBLIC_ONLY, InwardResolver(inward), context, HttpLimits())
     workspaces = Workspaces.open(tmp_path)
-    scope = EffectScope(workspace=workspaces.create("m1"), mission_id="m1", step_id="s1")
+    scope = EffectScope(workspace=workspaces.create("m1", KEY), mission_id="m1", step_id="s1")
     assert len(TARGETS) > 50
     for target in TARGETS:
         request = EffectRequest(op="http.request", args={"url": target}, key="k", timeout_seconds=5.0)

@@ -19,6 +19,7 @@ from gateway.effects.openat2 import open_beneath
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.workspace import Workspace, Workspaces
 from gateway.errors import EffectError
+from tests.payload_keys import KEY
 
 Perform = Callable[[str, JsonObject], Awaitable[JsonObject]]
 Attack = Callable[[Path, Path], str]
@@ -31,7 +32,7 @@ RENAME_EXCHANGE = 2
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     workspaces = Workspaces.open(tmp_path)
-    workspace = workspaces.create("m1")
+    workspace = workspaces.create("m1", KEY)
     yield workspace
     workspace.close()
     workspaces.close()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.gateways import change_policy_data, new_home, serving, submitted
 from tests.integration.test_secrets import VALUE, call, echoing, keep, leaks_below, opened
+from tests.opened_homes import blobs_of
 from tests.worlds import mission, step
 
 
@@ -61,7 +62,7 @@ async def test_a_secret_is_masked_before_its_answer_is_a_blob(tmp_path: Path) ->
     assert all("$blob" in result["output"]["body"] for result in results.values()), results
     assert all(VALUE in request for request in echo.seen)
     assert leaks_below(tmp_path) == []
-    kept = [p.read_bytes() for p in (made.home / "workspaces" / ".blobs").rglob("*") if p.is_file()]
+    kept = blobs_of(made.home)
     assert len(kept) == 3
     assert sum(b"[secret:TOKEN]" in content for content in kept) == 3
 

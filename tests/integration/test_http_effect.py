@@ -85,7 +85,7 @@ def answering(response: bytes, seen: list[bytes] | None = None) -> Handler:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     workspaces = Workspaces.open(tmp_path)
-    workspace = workspaces.create("m1")
+    workspace = workspaces.create("m1", b"k" * 32)
     yield workspace
     workspace.close()
     workspaces.close()

@@ -17,6 +17,7 @@ from tests.cli_runner import run
 from tests.gateways import calling, change_policy_data, events_of, new_home, serving, submitted
 from tests.integration.test_rpc_control import decided, pending
 from tests.obliging import oblige
+from tests.opened_homes import opened_payloads
 from tests.replays import TOKEN, replayed, service, verdicts
 from tests.rpc_server import details
 from tests.rpc_world import World, refused, step, world
@@ -160,7 +161,8 @@ async def test_the_command_line_shows_who_waits_and_for_whom(tmp_path: Path) -> 
 
 def bytes_of(home: Path) -> bytes:
     """Return everything that a home holds."""
-    return b"".join(path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file())
+    files = b"".join(path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file())
+    return files + b"".join(content for _, content in opened_payloads(home))
 
 
 def calling_service(folder: Path, port: int, **obligations: Any) -> Any:

@@ -126,16 +126,18 @@ def test_it_runs_beside_the_gateway(recorded: Recorded, tmp_path: Path) -> None:
             id="journal of an item",
         ),
         pytest.param(
-            "UPDATE mission_documents SET document = CAST(replace(CAST(document AS TEXT),"
-            " '\"ms\":5', '\"ms\":6') AS BLOB)"
+            "UPDATE mission_documents SET document = sealed(mission_id, replace("
+            "opened(mission_id, document, 'mission_documents.document'), '\"ms\":5', '\"ms\":6'),"
+            " 'mission_documents.document')"
             " WHERE mission_id = ?",
             (),
             {"": "input", "wait": "input"},
             id="document",
         ),
         pytest.param(
-            "UPDATE mission_documents SET document = CAST(replace(CAST(document AS TEXT),"
-            " '\"world\"}', '\"w0rld\"}') AS BLOB)"
+            "UPDATE mission_documents SET document = sealed(mission_id, replace("
+            "opened(mission_id, document, 'mission_documents.document'), '\"world\"}', '\"w0rld\"}'),"
+            " 'mission_documents.document')"
             " WHERE mission_id = ?",
             (),
             {"": "input", "call": "input"},

@@ -17,8 +17,10 @@ from gateway.home import NewHome
 from gateway.policy.pool import WorkerPolicy
 from gateway.sandbox.pool import PooledSandbox
 from gateway.vault.names import HANDLE
+from gateway.wiring import STORE_FILE
 from tests.cli_runner import run
 from tests.gateways import Program, calling, change_policy_data, events_of, new_home, serving, submitted, until
+from tests.opened_homes import opened_payloads
 from tests.worlds import laws_hold, mission, step
 
 VALUE = b"tok/en+42\"with&<marks>= 'and' \\slash"
@@ -120,7 +122,11 @@ def leaks(data: bytes) -> list[str]:
 
 
 def leaks_below(folder: Path) -> list[str]:
-    return [f"{p}: {found}" for p in folder.rglob("*") if p.is_file() and (found := leaks(p.read_bytes()))]
+    """Return where a secret is in files, and in what is sealed in them."""
+    files = [(str(p), p.read_bytes()) for p in folder.rglob("*") if p.is_file()]
+    payloads = [each for store in folder.rglob(STORE_FILE) for each in opened_payloads(store.parent)]
+    assert payloads, "there is no store to look into"
+    return [f"{where}: {found}" for where, content in (*files, *payloads) if (found := leaks(content))]
 
 
 @pytest.fixture

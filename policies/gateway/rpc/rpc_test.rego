@@ -239,6 +239,21 @@ test_policy_admin_puts_in_force if {
 	}
 }
 
+test_privacy_erases_and_nothing_else if {
+	rpc.decision.allow with input as call(principal(["privacy"]), "gateway.v1.PrivacyService", "EraseMission", own)
+	every method in ["GetMission", "SubmitMission", "RetryMission"] {
+		not rpc.decision.allow with input as call(principal(["privacy"]), missions, method, own)
+	}
+}
+
+test_privacy_is_held_to_its_tenant if not rpc.decision.allow with input as call(principal(["privacy"]), "gateway.v1.PrivacyService", "EraseMission", object.union(own, {"tenant": "blue"}))
+
+test_nobody_else_erases if {
+	every role in ["submitter", "operator", "approver", "auditor", "publisher", "policy_admin", "viewer", "anonymous"] {
+		not rpc.decision.allow with input as call(principal([role]), "gateway.v1.PrivacyService", "EraseMission", own)
+	}
+}
+
 test_others_do_not_touch_policy if {
 	every role in ["submitter", "operator", "approver", "publisher", "viewer", "anonymous"] {
 		not rpc.decision.allow with input as call(principal([role]), policies, "GetPolicyStatus", {})

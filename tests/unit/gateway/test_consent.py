@@ -361,8 +361,8 @@ class TestEffects:
             mission_id = await waiting(world, mission(step("a", kind="sleeping", batches=[[NAP, write()], [nap]])))
             world.policy.answers["effect"] = YES
             await world.settled()
-            entries = world.store.connection.execute("SELECT entry FROM effects ORDER BY idx").fetchall()
-            assert [b"[redacted]" in row["entry"] for row in entries] == [False, True, False]
+            entries = [effect.entry or b"" for effect in await world.store.mission_effects(mission_id)]
+            assert [b"[redacted]" in entry for entry in entries] == [False, True, False]
             assert (await outcome(world, mission_id)).state is MissionState.COMPLETED
 
         story(tell)

@@ -31,7 +31,7 @@ FAILURE = {"code": "step.x", "message": "m"}
 EVENT_KEYS = {"index", "timestamp", "kind", "step_id", "details"}
 VIEW_KEYS = {
     "mission_id", "name", "state", "digest", "submitter", "tenant", "created_at", "ended_at", "steps_total", "paused",
-    "run", "parent_id", "result", "waits_for", "decision_labels",
+    "run", "parent_id", "result", "waits_for", "decision_labels", "erased_at",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from gateway.effects.files import FileLimits, FileRead, FileWrite
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.timer import TimerSleep
 from gateway.effects.workspace import Workspace, WorkspaceLimits, Workspaces
+from tests.payload_keys import KEY
 
 Perform = Callable[[str, JsonObject], Awaitable[JsonObject]]
 
@@ -28,7 +29,7 @@ def pool() -> Iterator[BlockingPool]:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     workspaces = Workspaces.open(tmp_path, limits=LIMITS)
-    workspace = workspaces.create("m1")
+    workspace = workspaces.create("m1", KEY)
     yield workspace
     workspace.close()
     workspaces.close()

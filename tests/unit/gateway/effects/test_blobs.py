@@ -14,6 +14,7 @@ from gateway.effects.limits import EffectLimits
 from gateway.effects.workspace import Workspaces
 from gateway.errors import EffectError
 from gateway.policy.redaction import Redaction
+from tests.payload_keys import KEY
 
 LIMITS = EffectLimits(blob_bytes_max=200_000, blobs_max=3, blobs_bytes_max=300_000)
 
@@ -27,7 +28,7 @@ def workspaces(tmp_path: Path) -> Iterator[Workspaces]:
 
 @pytest.fixture
 def blobs(workspaces: Workspaces) -> MissionBlobs:
-    return workspaces.create("m1").blobs
+    return workspaces.create("m1", KEY).blobs
 
 
 def stored(home: Path) -> list[Path]:
@@ -108,10 +109,10 @@ def test_two_writers_at_the_limit_are_not_both_let_through(blobs: MissionBlobs, 
 
 def test_a_restart_counts_what_is_there(workspaces: Workspaces, tmp_path: Path) -> None:
     """Bytes and number of an earlier process stand against the limits."""
-    first = workspaces.create("m1")
+    first = workspaces.create("m1", KEY)
     reference = first.blobs.put(b"a" * 200_000, LIMITS)
     first.close()
-    again = workspaces.reopen("m1").blobs
+    again = workspaces.reopen("m1", KEY).blobs
     assert again.get(reference) == b"a" * 200_000
     assert code(again.put, b"b" * 100_001, LIMITS) == "effect.blobs_full"
     assert len(stored(tmp_path)) == 1
@@ -119,9 +120,9 @@ def test_a_restart_counts_what_is_there(workspaces: Workspaces, tmp_path: Path) 
 
 def test_another_mission_has_no_such_blob(workspaces: Workspaces) -> None:
     """A reference names a content of its own mission only, and only with its own size."""
-    reference = workspaces.create("m1").blobs.put(b"a" * 70_000, LIMITS)
-    assert code(workspaces.create("m2").blobs.get, reference) == "effect.blob_unknown"
-    own = workspaces.reopen("m1").blobs
+    reference = workspaces.create("m1", KEY).blobs.put(b"a" * 70_000, LIMITS)
+    assert code(workspaces.create("m2", KEY).blobs.get, reference) == "effect.blob_unknown"
+    own = workspaces.reopen("m1", KEY).blobs
     assert code(own.get, BlobReference(reference.digest, 69_999)) == "effect.blob_unknown"
     assert code(own.get, BlobReference("sha256:" + "0" * 64, 1)) == "effect.blob_unknown"
 
@@ -158,7 +159,7 @@ def test_what_is_no_reference_is_refused(value: JsonValue) -> None:
 def test_blobs_go_with_their_mission(workspaces: Workspaces, tmp_path: Path) -> None:
     """Removed with the workspace, and nobody else's."""
     for name in ("m1", "m2"):
-        workspaces.create(name).blobs.put(b"a" * 70_000, LIMITS)
+        workspaces.create(name, KEY).blobs.put(b"a" * 70_000, LIMITS)
     workspaces.remove("m1")
     assert [file.parent.name for file in stored(tmp_path)] == ["m2"]
     assert workspaces.names() == ["m2"]

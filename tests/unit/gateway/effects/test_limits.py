@@ -16,6 +16,7 @@ from gateway.effects.limits import DEFAULT_LIMITS, EffectLimits, limit_table
 from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.workspace import Workspace, WorkspaceLimits, Workspaces
 from gateway.errors import EffectError, PolicyInvalidError
+from tests.payload_keys import KEY
 
 NAMES = [f.name for f in fields(EffectLimits)]
 FIGURES = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 2**26), max_size=4)
@@ -73,7 +74,7 @@ def test_what_is_no_limit_is_refused_at_the_start(limits: Any) -> None:
 
 async def test_each_limit_of_a_file_is_named(pool: BlockingPool, tmp_path: Path) -> None:
     """Size of one file, depth, number of entries, of directories, and all bytes: each by its own name."""
-    workspace = Workspaces.open(tmp_path).create("m1")
+    workspace = Workspaces.open(tmp_path).create("m1", KEY)
     write = ("file.write",)
 
     async def said(limits: EffectLimits, path: str, content: str = "12345") -> tuple[str, str]:
@@ -97,7 +98,7 @@ async def test_each_limit_of_a_file_is_named(pool: BlockingPool, tmp_path: Path)
 
 async def test_writers_at_the_limit_share_what_is_left(pool: BlockingPool, tmp_path: Path) -> None:
     """Of many at once as many succeed as fit, by number and by bytes, and what the disk has is what is counted."""
-    workspace = Workspaces.open(tmp_path).create("m1")
+    workspace = Workspaces.open(tmp_path).create("m1", KEY)
     limits = EffectLimits(workspace_entries_max=5, workspace_bytes_max=40)
     outcomes = await asyncio.gather(
         *(perform(pool, workspace, "file.write", limits, path=f"f{at}", content="0123456789") for at in range(20)),
@@ -113,10 +114,10 @@ async def test_writers_at_the_limit_share_what_is_left(pool: BlockingPool, tmp_p
 async def test_a_restart_counts_files_directories_and_bytes(pool: BlockingPool, tmp_path: Path) -> None:
     """What an earlier process left stands against the limits of the next."""
     workspaces = Workspaces.open(tmp_path, limits=WorkspaceLimits(entries_max=4, directories_max=2, bytes_max=100))
-    first = workspaces.create("m1")
+    first = workspaces.create("m1", KEY)
     await perform(pool, first, "file.write", DEFAULT_LIMITS, path="a/b/c", content="x" * 60)
     first.close()
-    again = workspaces.reopen("m1")
+    again = workspaces.reopen("m1", KEY)
     assert (again.usage.entries, again.usage.directories, again.usage.bytes) == (3, 2, 60)
     assert (await refusal(pool, again, "file.write", DEFAULT_LIMITS, path="d/e", content=""))[
         0
@@ -130,7 +131,7 @@ async def test_a_restart_counts_files_directories_and_bytes(pool: BlockingPool, 
 
 async def test_a_large_file_is_read_as_a_blob_and_written_from_one(pool: BlockingPool, tmp_path: Path) -> None:
     """The outcome holds the reference; what is written from it is the same content."""
-    workspace = Workspaces.open(tmp_path).create("m1")
+    workspace = Workspaces.open(tmp_path).create("m1", KEY)
     content = "é" * 50_000
     await perform(pool, workspace, "file.write", DEFAULT_LIMITS, path="a", content=content)
     read = await perform(pool, workspace, "file.read", DEFAULT_LIMITS, path="a")

@@ -8,6 +8,7 @@ import pytest
 from gateway.effects import openat2
 from gateway.effects.workspace import Workspaces
 from gateway.errors import ConfigurationError, EffectError
+from tests.payload_keys import KEY
 
 
 def open_files() -> int:
@@ -17,7 +18,7 @@ def open_files() -> int:
 def test_directories_are_private(tmp_path: Path) -> None:
     """Everything from `workspaces` down is 0700."""
     workspaces = Workspaces.open(tmp_path)
-    workspace = workspaces.create("m1")
+    workspace = workspaces.create("m1", KEY)
     for path in (tmp_path / "workspaces", tmp_path / "workspaces/.staging", workspace.path):
         assert path.stat().st_mode & 0o777 == 0o700
     workspace.close()
@@ -53,7 +54,7 @@ def test_an_unsafe_mission_id_names_no_directory(tmp_path: Path, mission_id: str
     """Only letters, digits, - and _ become a directory's name."""
     workspaces = Workspaces.open(tmp_path)
     with pytest.raises(EffectError) as refused:
-        workspaces.create(mission_id)
+        workspaces.create(mission_id, KEY)
     assert refused.value.code == "effect.workspace_unavailable"
     workspaces.close()
 
@@ -61,9 +62,9 @@ def test_an_unsafe_mission_id_names_no_directory(tmp_path: Path, mission_id: str
 def test_a_workspace_is_made_once(tmp_path: Path) -> None:
     """No mission gets the directory of another."""
     workspaces = Workspaces.open(tmp_path)
-    workspaces.create("m1").close()
+    workspaces.create("m1", KEY).close()
     with pytest.raises(EffectError) as refused:
-        workspaces.create("m1")
+        workspaces.create("m1", KEY)
     assert refused.value.code == "effect.workspace_unavailable"
     workspaces.close()
 
@@ -80,7 +81,7 @@ def test_descriptors_are_given_back(tmp_path: Path) -> None:
     """Opening, holding and closing leave as many open files as before, and a held one outlives `close`."""
     before = open_files()
     workspaces = Workspaces.open(tmp_path)
-    workspace = workspaces.create("m1")
+    workspace = workspaces.create("m1", KEY)
     with workspace.hold() as held:
         workspace.close()
         workspace.close()
@@ -102,7 +103,7 @@ def test_a_workspace_that_cannot_be_made_holds_no_descriptor(tmp_path: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr(os, "dup", scarce)
         with pytest.raises(EffectError) as refused:
-            workspaces.create("m1")
+            workspaces.create("m1", KEY)
     assert refused.value.code == "effect.workspace_unavailable"
     assert open_files() == before
     workspaces.close()

@@ -176,9 +176,7 @@ class TestGoingOn:
             world.faults.plan.clear()
             world.open_desk()
             [mission_id] = (await world.desk.recover()).resumed
-            answer = await world.desk.submit(
-                ANN, world.store.connection.execute("SELECT document FROM mission_documents").fetchone()[0], "r"
-            )
+            answer = await world.desk.submit(ANN, await world.store.get_document(mission_id), "r")
             assert (answer.mission_id, answer.created) == (mission_id, False)
             await world.settled()
             assert world.store.missions[mission_id].state is MissionState.COMPLETED

@@ -12,6 +12,7 @@ from gateway.effects.workspace import Workspaces
 from gateway.errors import PolicyInvalidError
 from gateway.missions.retention import DAYS_DEFAULT, DAYS_MAX, LOOK_SECONDS, Retention, retention_days
 from tests import virtual_time
+from tests.payload_keys import KEY
 from tests.worlds import ANN, World, hang, mission, step
 
 ONE = mission(step("a"))
@@ -80,7 +81,7 @@ class TestPruning:
         async def main() -> None:
             world = World()
             stays = (await world.run(ONE)).mission_id
-            world.workspaces.create("gone")
+            world.workspaces.create("gone", KEY)
             pruning = asyncio.create_task(retention(world, days_on=1).run())
             await asyncio.sleep(1)
             pruning.cancel()
@@ -154,15 +155,15 @@ class TestWorkspaces:
     def test_one_that_goes_on_is_counted(self, tmp_path: Path) -> None:
         """Files and directories of an earlier execution take up room; a link is not followed."""
         workspaces = Workspaces.open(tmp_path)
-        workspace = workspaces.create("m1")
+        workspace = workspaces.create("m1", KEY)
         (workspace.path / "out").mkdir()
         (workspace.path / "out" / "a.txt").write_text("12345")
         (workspace.path / "link").symlink_to("/etc/passwd")
         workspace.close()
-        again = workspaces.reopen("m1")
+        again = workspaces.reopen("m1", KEY)
         assert (again.usage.entries, again.usage.bytes) == (3, 5 + len("/etc/passwd"))
         again.close()
-        workspaces.reopen("never-begun").close()
+        workspaces.reopen("never-begun", KEY).close()
         workspaces.close()
 
     def test_removing_one_leaves_the_others(self, tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ class TestWorkspaces:
         outside = tmp_path / "outside.txt"
         outside.write_text("stays")
         for name in ("m1", "m2"):
-            workspace = workspaces.create(name)
+            workspace = workspaces.create(name, KEY)
             assert name in workspaces.names()
             (workspace.path / "link").symlink_to(outside)
             workspace.close()

@@ -11,6 +11,7 @@ from gateway.replay.outcome import DifferenceFound, Reason, StepOutcome, Verdict
 from gateway.replay.replayer import Replayer
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.version import EngineVersion
+from tests.payload_keys import resealed
 from tests.replay_worlds import ENGINE, WorldModules, replay, trace_of
 from tests.virtual_time import run
 from tests.worlds import World, mission, step, write
@@ -39,7 +40,7 @@ def outcomes_of(change: Callable[[World, str], object], form: Any = FORM, **part
 
 
 def sql(text: str, *values: object) -> Callable[[World, str], object]:
-    return lambda world, mission_id: world.store.connection.execute(text, (*values, mission_id))
+    return lambda world, mission_id: world.store.connection.execute(resealed(text), (*values, mission_id))
 
 
 def reasons(found: dict[str, StepOutcome]) -> dict[str, str]:
@@ -218,7 +219,8 @@ def test_without_the_vault_a_step_with_secrets_is_not_judged(handles: Any) -> No
         view = await world.run(form)
         document = await world.store.get_document(view.mission_id)
         world.store.connection.execute(
-            "UPDATE mission_documents SET document = ?", (document.replace(b'"plain"', b'"${secrets.TOKEN}"'),)
+            resealed("UPDATE mission_documents SET document = ?"),
+            (document.replace(b'"plain"', b'"${secrets.TOKEN}"'),),
         )
         [about, said] = await replay(world, view.mission_id, handles=Refusing() if handles else None)
         assert (about.step_id, said.verdict) == ("", Verdict.NOT_REPRODUCIBLE)

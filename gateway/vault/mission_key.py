@@ -1,0 +1,15 @@
+"""What comes from the key of a mission: one key for each purpose, so that none tells anything of another.
+
+Purposes: "payloads" (`gateway.store.sealing`), "blobs" and "blob names" (`gateway.effects.blobs`), "commitments".
+"""
+
+from typing import Final
+
+from gateway.vault.sealing import derived_key
+
+FORMAT: Final = "missiongate.payloads/1"
+
+
+def key_for(key: bytes | bytearray, purpose: str) -> bytes:
+    """Return the key of 32 bytes that comes from `key` for a purpose, by HKDF-SHA256."""
+    return derived_key(key, f"{FORMAT} {purpose}".encode())
