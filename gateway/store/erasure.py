@@ -11,6 +11,7 @@ each durable before the next, so that a gateway that is killed in between goes o
 5. `end`: the marks go.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from gateway.store.reader import Reader
 from gateway.store.sealing import Sealer
 from gateway.store.writer import GroupCommitWriter
 
+_SCRUBS_MAX: Final = 5
+_SCRUB_SECONDS: Final = 0.1  # between two tries
 _CUT: Final = b""  # a mark behind act 2: who asked, and why, was sealed under a key that is gone
 _CLEAR: Final = (
     "UPDATE missions SET erased_at = ?, erasing = ?, head = NULL, ending = NULL, labels = NULL, request_id = NULL,"
@@ -58,7 +61,7 @@ def begin(connection: sqlite3.Connection, sealer: Sealer, mission_id: str, by: s
         raise ConflictError(message, code="mission.part")
     if marked is not None:
         return _erasing_of(connection, sealer, mission_id)
-    running = connection.execute("SELECT 1 FROM missions WHERE root_id = ? AND ended_at IS NULL", (mission_id,))
+    running = connection.execute("SELECT 1 FROM missions WHERE root_id = ? AND ended_at IS NULL LIMIT 1", (mission_id,))
     if running.fetchone() is not None:
         message = "the mission, or a part of it, has not ended; only what has can be erased"
         raise ConflictError(message, code="mission.not_ended")
@@ -155,7 +158,14 @@ class ErasureStore:
         Raises:
             StoreError: `store.busy`.
         """
-        await self._writer.between(truncate_log)
+        for again in reversed(range(_SCRUBS_MAX)):
+            try:
+                return await self._writer.between(truncate_log)
+            except StoreError as error:  # a query is about to end
+                if error.code != "store.busy" or not again:
+                    raise
+            await asyncio.sleep(_SCRUB_SECONDS)
+        return None
 
     async def count(self, root_id: str) -> int:
         """Return how many missions are in a tree."""

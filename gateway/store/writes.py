@@ -134,12 +134,12 @@ def append_events(
     connection: sqlite3.Connection, sealer: Sealer, mission_id: str, first_index: int, bodies: Iterable[bytes]
 ) -> None:
     """Insert the events that follow those that are there."""
+    box = sealer.box(connection, mission_id)
     (following,) = connection.execute(
         "SELECT coalesce(max(idx) + 1, 0) FROM mission_events WHERE mission_id = ?", (mission_id,)
     ).fetchone()
     if first_index != following:
         raise StoreError(f"the next event of {mission_id} is {following}, not {first_index}", code="store.event_gap")
-    box = sealer.box(connection, mission_id)
     connection.executemany(
         "INSERT INTO mission_events VALUES (?, ?, ?)",
         (
