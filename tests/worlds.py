@@ -257,11 +257,11 @@ class FakeWorkspaces:
     def remove(self, mission_id: str) -> None:
         self.removed.append(mission_id)
 
-    def create(self, mission_id: str) -> Any:
+    def create(self, mission_id: str, key: bytes = b"") -> Any:
         assert mission_id not in self.made, "a second workspace of one mission"
-        return self.reopen(mission_id)
+        return self.reopen(mission_id, key)
 
-    def reopen(self, mission_id: str) -> Any:
+    def reopen(self, mission_id: str, _key: bytes = b"") -> Any:
         self._faults.hit("workspaces.create")
         space = SimpleNamespace(closed=False)
         space.close = lambda: setattr(space, "closed", True)

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import orjson
 
 from engine.values import JsonValue
-from gateway.errors import ErasedError, NotFoundError
+from gateway.errors import ConflictError, ErasedError, NotFoundError
 from gateway.events import EventType
 from gateway.missions.execution import Ground
 from gateway.missions.floor import Floor
@@ -96,6 +96,9 @@ class Erasure:
         """
         async with self._turn:
             decisions = 0
+            if (await self._ground.store.get_mission(mission_id)).ended_at is None:
+                message = "the mission has not ended; only one that has can be erased"
+                raise ConflictError(message, code="mission.not_ended")
             await self._floor.settled(mission_id)  # the store has its end a moment before its last event
             with suppress(ErasedError):
                 decisions = await self._finish(await self._ground.store.erasures.begin(mission_id, by, reason))

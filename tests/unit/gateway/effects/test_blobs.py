@@ -128,10 +128,11 @@ def test_another_mission_has_no_such_blob(workspaces: Workspaces) -> None:
 
 
 def test_a_changed_blob_is_not_read(blobs: MissionBlobs, tmp_path: Path) -> None:
-    """Its digest is looked at each time."""
+    """Its seal is looked at each time, and so is its digest."""
     reference = blobs.put(b"a" * 70_000, LIMITS)
     [file] = stored(tmp_path)
-    file.write_bytes(b"a" * 69_999 + b"b")
+    sealed = file.read_bytes()
+    file.write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
     assert code(blobs.get, reference) == "effect.blob_damaged"
     file.unlink()
     file.symlink_to("/etc/passwd")
@@ -154,6 +155,17 @@ def test_a_changed_blob_is_not_read(blobs: MissionBlobs, tmp_path: Path) -> None
 def test_what_is_no_reference_is_refused(value: JsonValue) -> None:
     """By its form, before a file is looked for."""
     assert code(given_content, {"content": value}, "content") == "effect.arguments"
+
+
+def test_on_the_disk_neither_content_nor_name_says_what_it_is(blobs: MissionBlobs, tmp_path: Path) -> None:
+    """Not even to who guesses the content: the name is no digest of it."""
+    reference = blobs.put(b"canary " * 10_000, LIMITS)
+    [file] = stored(tmp_path)
+    assert b"canary" not in file.read_bytes()
+    assert file.name != reference.digest.removeprefix("sha256:")
+    other = Workspaces.open(tmp_path)
+    assert code(other.reopen("m1", b"another key".ljust(32)).blobs.get, reference) == "effect.blob_unknown"
+    other.close()
 
 
 def test_blobs_go_with_their_mission(workspaces: Workspaces, tmp_path: Path) -> None:
