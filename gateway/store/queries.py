@@ -37,7 +37,13 @@ def find_request(
     connection: sqlite3.Connection, sealer: Sealer, tenant: str, submitter: str, request_id: str
 ) -> MissionRecord | None:
     """Return the mission of a request id, if there is one."""
-    tag = sealer.request_tag(connection, tenant, submitter, request_id)
+    return tagged(connection, sealer, tenant, submitter, sealer.request_tag(connection, tenant, submitter, request_id))
+
+
+def tagged(
+    connection: sqlite3.Connection, sealer: Sealer, tenant: str, submitter: str, tag: str
+) -> MissionRecord | None:
+    """Return the mission of a request id that has this tag, if there is one."""
     row = connection.execute(
         "SELECT * FROM missions WHERE tenant = ? AND submitter = ? AND request_id = ?", (tenant, submitter, tag)
     ).fetchone()

@@ -8,12 +8,12 @@ Where the wrapped key is gone, so is everything that was sealed, also in copies 
 Nonces are 96 random bits; one mission seals some values for each step, far below the 2^32 of NIST SP 800-38D, 8.3.
 """
 
-import hashlib
 import hmac
 import os
 import sqlite3
 from typing import Final
 
+import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.lru import LruCache
@@ -77,7 +77,7 @@ class Sealer:
         self._masters = masters
         self._nonces = Chance()
         self._boxes: LruCache[bytes, Box] = LruCache(_BOXES_HELD_MAX, _BOXES_HELD_MAX)
-        self._tagging: tuple[bytes, bytes] | None = None  # the store's own key as it is wrapped, and what comes of it
+        self._tagging: bytes | None = None  # of the store's own key, which is never erased
 
     @property
     def kek(self) -> int:
@@ -128,14 +128,17 @@ class Sealer:
 
     def request_tag(self, connection: sqlite3.Connection, tenant: str, submitter: str, request_id: str) -> str:
         """Return what stands in a row for a request id: who has only the database cannot tell which it was."""
-        return self.tag_of(*_wrapped(connection, OWN), tenant, submitter, request_id)
+        if self._tagging is None:
+            self._tagging = key_for(self.key(connection, OWN), "request ids")
+        return _tag(self._tagging, tenant, submitter, request_id)
 
     def tag_of(self, kek: int, wrapped: bytes, tenant: str, submitter: str, request_id: str) -> str:
         """Return such a tag by the store's own key, which is wrapped."""
-        if self._tagging is None or self._tagging[0] != wrapped:
-            self._tagging = wrapped, key_for(self._masters.unwrap(OWN, kek, wrapped), "request ids")
-        told = b"".join(hashlib.sha256(part.encode()).digest() for part in (tenant, submitter, request_id))
-        return hmac.digest(self._tagging[1], told, "sha256").hex()
+        return _tag(key_for(self._masters.unwrap(OWN, kek, wrapped), "request ids"), tenant, submitter, request_id)
+
+
+def _tag(key: bytes, *parts: str) -> str:
+    return hmac.digest(key, orjson.dumps(parts), "sha256").hex()
 
 
 def _wrapped(connection: sqlite3.Connection, mission_id: str) -> tuple[int, bytes]:

@@ -10,7 +10,7 @@ from engine.clock import rfc3339
 from engine.outcome import CONDITION_FALSE
 from engine.result import MissionResult, StepResult
 from gateway.errors import ConflictError, ErasedError, StoreError
-from gateway.store.queries import find_request, get_mission, opened
+from gateway.store.queries import get_mission, opened, tagged
 from gateway.store.records import Creation, MissionRecord, NewMission, mission_of, sealed_head, sealed_step
 from gateway.store.sealing import Sealer
 
@@ -21,8 +21,8 @@ def create_mission(connection: sqlite3.Connection, sealer: Sealer, mission: NewM
     """Insert the mission and its document, unless its request id was used before."""
     existing = tag = None
     if mission.request_id is not None:
-        existing = find_request(connection, sealer, mission.tenant, mission.submitter, mission.request_id)
         tag = sealer.request_tag(connection, mission.tenant, mission.submitter, mission.request_id)
+        existing = tagged(connection, sealer, mission.tenant, mission.submitter, tag)
     if existing is not None:
         if existing.request_digest != mission.request_digest:
             raise ConflictError(
