@@ -111,15 +111,29 @@ async def admissions(path: Path) -> float:
     return this.wall / (ADMITTING * ADMITTED_EACH)
 
 
+async def sealing(path: Path) -> float:
+    """Return the seconds a value: the key is looked up, and one event sealed, as the writer does for each row."""
+    await (await prepared(path, ["m"])).close()
+    sealer = Sealer(MASTERS)
+    connection = open_writer(path, sealer)
+    connection.execute("BEGIN")
+    with lap() as this:
+        for index in range(ROWS):
+            sealer.box(connection, "m").seal(EVENT, "mission_events.body", str(index))
+    connection.close()
+    return this.wall / ROWS
+
+
 async def measured(folder: Path, effort: Effort) -> AsyncIterator[Row]:
     """Measure on a fresh database each round."""
-    plain, whole, admitted = [], [], []
+    plain, whole, admitted, sealed = [], [], [], []
     grouped: dict[int, list[float]] = {callers: [] for callers in CALLERS}
     for n in range(effort.rounds):
         plain.append(await one_transaction_each(folder / f"plain-{n}.db"))
         for callers, taken in grouped.items():
             taken.append(await group_commit(folder / f"group-{callers}-{n}.db", callers))
         admitted.append(await admissions(folder / f"missions-{n}.db"))
+        sealed.append(await sealing(folder / f"sealed-{n}.db"))
         whole.append(await one_transaction_for_all(folder / f"whole-{n}.db"))
     floor, against = Timing.of(plain, SINGLES), "one transaction per row"
     for callers, taken in grouped.items():
@@ -134,6 +148,7 @@ async def measured(folder: Path, effort: Effort) -> AsyncIterator[Row]:
         against=against,
         peer=ceiling,
     )
+    yield timed_row("values sealed, key looked up", "values/s", Timing.of(sealed), against=against, peer=ceiling)
     yield timed_row(f"missions admitted, {ADMITTING} callers", "missions/s", Timing.of(admitted))
 
 

@@ -19,7 +19,7 @@ from engine.result import OverallStatus
 from engine.values import JsonObject, JsonValue
 from gateway.admission import Admission
 from gateway.decided import note
-from gateway.errors import ConflictError
+from gateway.errors import ConflictError, ErasedError
 from gateway.events import Audit, EventType, Trail, digest, refusal_document
 from gateway.identity import Principal, actor
 from gateway.missions.clearance import Clearance
@@ -114,11 +114,14 @@ class Submissions:
 
         Raises:
             ConflictError: `mission.not_ended`, `mission.succeeded`.
+            ErasedError: `mission.erased`.
             RefusalError: sanitizer or policy now refuse it, or it cannot be read; it stays as it ended.
         """
         async with self._turn(mission_id):
             store = self._ground.store
             record = await store.get_mission(mission_id)
+            if record.erased_at is not None:
+                raise ErasedError("what the mission held was erased: there is nothing to begin anew")
             if record.overall_status is OverallStatus.SUCCESS:
                 raise ConflictError("the mission has succeeded: there is nothing to retry", code="mission.succeeded")
             if record.ended_at is None:
