@@ -9,7 +9,6 @@ Calls of one caller are committed in the order in which they were made, also whe
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -336,8 +335,11 @@ class Store(ApprovalStore):
         while await self._writer.submit(pruning.sweep_some):
             pass
         if pruned:
-            with suppress(StoreError):  # somebody reads: the log is emptied at another time
+            try:
                 await self.erasures.scrub()
+            except StoreError as error:  # somebody reads: the log is emptied at another time
+                if error.code != "store.busy":
+                    raise
         return tuple(pruned)
 
 

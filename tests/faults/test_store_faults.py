@@ -30,6 +30,7 @@ WORKLOAD = textwrap.dedent(
     import asyncio, os, sys
     from pathlib import Path
     from engine.clock import SystemClock
+    from gateway.store.master_keys import MasterKeys
     from gateway.store.records import NewMission
     from gateway.store.store import Store
 
@@ -41,7 +42,7 @@ WORKLOAD = textwrap.dedent(
         os.write(1, name.encode() + b"\\n")
 
     async def main(path, run):
-        store = Store.open(Path(path), clock=SystemClock(), masters=MASTERS)
+        store = Store.open(Path(path), clock=SystemClock(), masters=MasterKeys(b"m" * 32))
         for n in range(1_000_000):
             await asyncio.gather(*(admit(store, f"{run}-{n}-{k}") for k in range(20)))
 

@@ -46,7 +46,7 @@ def mission(name: str, /, **fields: Any) -> NewMission:
     return NewMission(**{**given, **fields})
 
 
-def part(name: str, parent: str, root: str, depth: int = 1, /, **fields: Any) -> NewMission:
+def part(name: str, /, parent: str, root: str, depth: int = 1, **fields: Any) -> NewMission:
     return mission(name, parent_id=parent, root_id=root, depth=depth, **fields)
 
 
