@@ -25,15 +25,9 @@ from gateway.bundles.bundles import Bundles
 from gateway.config import Config
 from gateway.consent import Consent
 from gateway.constrained.holding import Holding
-from gateway.effects.blocking import BlockingPool
-from gateway.effects.commands.run import CommandRun
 from gateway.effects.commands.runner import PRELOAD as COMMANDS_PRELOAD
 from gateway.effects.commands.runner import CommandRunner
-from gateway.effects.files import FileLimits, FileRead, FileWrite
-from gateway.effects.http import HttpLimits, HttpRequest, tls_context
-from gateway.effects.performer import Effects, Performer
-from gateway.effects.resolver import SystemResolver
-from gateway.effects.timer import TimerSleep
+from gateway.effects.performer import Performer
 from gateway.effects.workspace import WorkspaceLimits, Workspaces
 from gateway.hook_failures import HookFailures
 from gateway.identity import TokenTable
@@ -42,6 +36,7 @@ from gateway.missions.children import Children
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
 from gateway.observing import Observers
+from gateway.operations import operations
 from gateway.performing import Performing
 from gateway.pipeline import StepPipeline
 from gateway.registry.registry import Registry, RegistryParts
@@ -339,7 +334,9 @@ def _pipeline(
     consent: Consent,
 ) -> StepPipeline:
     """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
-    performing = Performing(_effects(stack, rules, workers, waits), records.audit, rules.limits)
+    performing = Performing(
+        operations(stack, rules, workers.rulebook, workers.commands, waits), records.audit, rules.limits
+    )
     pipeline = StepPipeline(
         hooks=workers.registry,
         profiles=lambda bundle: workers.rulebook.of(bundle).profiles,
@@ -384,28 +381,6 @@ def _ground(
         # How many missions run is the desk's to limit. More than that are left over where the limit was lowered.
         slots=SharedSlots(config.limits.steps_running_max, members_max=MEMBERS_MAX),
         keys=ExclusiveKeys(waiting_max=MEMBERS_MAX),
-    )
-
-
-def _effects(stack: AsyncExitStack, rules: Rules, workers: Workers, waits: Mapping[str, Performer]) -> Effects:
-    """Return every operation of this gateway; what blocks has threads of its own, a bounded number of them."""
-    disk = BlockingPool("files", threads=4, waiting_max=4_096)
-    names = BlockingPool("names", threads=4, waiting_max=256)
-    stack.callback(disk.close)
-    stack.callback(names.close)
-    http = HttpRequest(rules.addresses, SystemResolver(names), tls_context(), HttpLimits())
-    commands = CommandRun(rules.commands, workers.commands, disk)
-    workers.rulebook.follow(lambda rules: http.adopt(rules.addresses))
-    workers.rulebook.follow(lambda rules: commands.adopt(rules.commands))
-    return Effects(
-        {
-            "file.write": FileWrite(disk, FileLimits()),
-            "file.read": FileRead(disk, FileLimits()),
-            "http.request": http,
-            "timer.sleep": TimerSleep(),
-            "command.run": commands,
-            **waits,
-        }
     )
 
 
