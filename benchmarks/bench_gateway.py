@@ -88,10 +88,11 @@ class Floor:
 
 async def secured(gateway: Gateway, name: str) -> None:
     """Submit the mission and wait for its recorded end."""
-    submission = await gateway.desk.submit(CALLER, MISSION, name)
-    async for _ in gateway.desk.watch(CALLER, submission.mission_id, 2 * STEPS):  # only its end comes after those
+    caller = await gateway.subjects.known(CALLER)
+    submission = await gateway.desk.submit(caller, MISSION, name)
+    async for _ in gateway.desk.watch(caller, submission.mission_id, 2 * STEPS):  # only its end comes after those
         pass
-    view = await gateway.desk.get(CALLER, submission.mission_id)
+    view = await gateway.desk.get(caller, submission.mission_id)
     result: Any = view.result
     failed = [step for step in result["step_results"].values() if step["status"] != "Completed"]
     assert not failed, failed[:3]

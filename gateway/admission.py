@@ -16,11 +16,11 @@ from engine.errors import MissionInvalidError, Violation
 from engine.loader import load_mission_value
 from engine.mission import Mission, MissionLimits
 from engine.reference import has_reference
-from engine.values import JsonObject, JsonValue
+from engine.values import JsonObject
+from gateway.commitments import Evidence, Hidden
 from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.drafts import Draft, read_draft
 from gateway.errors import SanitizationError
-from gateway.events import digest
 from gateway.hookset import Hooks, HookSet
 from gateway.identity import Principal
 from gateway.observing import Observers
@@ -147,7 +147,7 @@ class Admission:
         self,
         sanitized: SanitizedMission,
         caller: Principal,
-        evidence: dict[str, JsonValue] | None = None,
+        evidence: Evidence | None = None,
         *,
         again: bool = False,
     ) -> Decision:
@@ -159,7 +159,7 @@ class Admission:
         """
         asked = self.document(sanitized, caller, self._clock.now())
         if evidence is not None:
-            evidence["policy_document"] = digest(asked)
+            evidence["policy_document"] = Hidden(asked)
         decision = await self._policy.decide("mission", asked)  # (2) the whole plan
         missing = [] if again else await self._secrets.missing(caller.tenant, sanitized.plan)
         return await self.screened(sanitized, caller, without_missing(decision, missing), evidence)  # (3)
@@ -180,7 +180,7 @@ class Admission:
         sanitized: SanitizedMission,
         caller: Principal,
         decision: Decision,
-        evidence: dict[str, JsonValue] | None = None,
+        evidence: Evidence | None = None,
     ) -> Decision:
         """Stage 3: return what screens leave of policy's yes; a no is not shown to them."""
         hooks = self.hooks.current

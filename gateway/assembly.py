@@ -31,6 +31,7 @@ from gateway.ruling import Ruling, first_rules, open_bundles
 from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.version import engine_version
+from gateway.subjects.subjects import Subjects
 from gateway.wiring import (
     AUDIT_FOLDER,
     OBSERVERS_DRAIN_SECONDS,
@@ -68,6 +69,7 @@ class Gateway:
     registry: Registry
     verifier_key: str
     isolation: Isolation  # what binds every worker
+    subjects: Subjects  # who is who for the log
     constraints: Holding  # its `document` says what every rule has used
     recovered: Recovered  # missions that an earlier process left unfinished
 
@@ -117,11 +119,14 @@ async def running_gateway(
         workers = await start_workers(stack, home, site, rules, bundles, records)
         await _record_start(records.audit, rules, workers, isolation)
         stages = make_stages(stack, home, config, rules, workers, records)
-        desk, ground = make_desk(stack, config, rules, workers, stages, records)
+        desks, ground = make_desk(stack, config, rules, workers, stages, records)
+        desk = desks.missions
+        stack.push_async_callback(desks.people.close)
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
+        await desks.people.resume()
         follower = IndexFollower(home / AUDIT_FOLDER, records.audit)
-        server = make_server(home, config, desk, workers, stages, records, follower)
+        server = make_server(home, config, desks, workers, stages, records, follower)
         await server.start(config.listen)
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
         works = (_retention(ground, rules, workers).run(), log_retention.run(), follower.run(), *workers.ruling.works())
@@ -138,6 +143,7 @@ async def running_gateway(
                 registry=workers.registry,
                 verifier_key=records.verifier_key,
                 isolation=isolation,
+                subjects=records.subjects,
                 constraints=stages.held,
                 recovered=recovered,
             )

@@ -187,6 +187,25 @@ class Client:
         request = privacy_pb2.EraseMissionRequest(mission_id=mission_id, reason=reason)
         return erasure_document(self._calls.one(self._privacy.EraseMission, request, ERASE_DEADLINE_SECONDS))
 
+    def erase_subject(self, subject: str, tenant: str, reason: str) -> dict[str, Any]:
+        """Erase a person; return `{"pseudonym","missions","decisions"}`."""
+        request = privacy_pb2.EraseSubjectRequest(tenant=tenant, subject=subject, reason=reason)
+        answer = self._calls.one(self._privacy.EraseSubject, request, ERASE_DEADLINE_SECONDS)
+        return {"pseudonym": answer.pseudonym, "missions": answer.missions, "decisions": answer.decisions}
+
+    def look_up_pseudonym(self, pseudonym: str) -> dict[str, Any]:
+        """Return `{"pseudonym","tenant","subject"}` of who stands behind a pseudonym of the log."""
+        return self._looked_up(privacy_pb2.LookupSubjectRequest(pseudonym=pseudonym))
+
+    def look_up_subject(self, subject: str, tenant: str) -> dict[str, Any]:
+        """Return the same of somebody, by name."""
+        name = privacy_pb2.SubjectName(tenant=tenant, subject=subject)
+        return self._looked_up(privacy_pb2.LookupSubjectRequest(name=name))
+
+    def _looked_up(self, request: privacy_pb2.LookupSubjectRequest) -> dict[str, Any]:
+        answer = self._calls.one(self._privacy.LookupSubject, request)
+        return {"pseudonym": answer.pseudonym, "tenant": answer.name.tenant, "subject": answer.name.subject}
+
     def decide_approval(
         self, mission_id: str, approval_id: str, *, approve: bool, digest: str, comment: str = ""
     ) -> dict[str, Any]:

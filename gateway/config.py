@@ -29,7 +29,7 @@ PORT_MAX: Final = 65_535
 
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 _Level = Literal["strict", "balanced", "relaxed", "none"]
-_Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$")]  # no "/": events say tenant/subject
+_Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$")]  # no "/": names are TENANT/SUBJECT
 _HookName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 _Pattern = Annotated[str, Field(pattern=r"^(?:\*|[a-z][a-z0-9_.]{0,127}\*?)$")]  # a name, or the beginning of one
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")]

@@ -18,6 +18,7 @@ import orjson
 
 from engine.clock import Clock
 from engine.values import JsonObject, JsonValue
+from gateway.commitments import Evidence, Hidden
 from gateway.decided import note
 from gateway.errors import HOST_RULE, PolicyDeniedError, PolicyInvalidError, Reason
 from gateway.events import EventType, digest
@@ -100,13 +101,13 @@ class Question:
     expires_in_seconds: int
     caller: Principal  # who submitted the mission
 
-    def facts(self) -> JsonObject:
+    def facts(self) -> Evidence:
         """Return it as an event tells it."""
         return {
-            "digest": self.digest,
+            "digest": Hidden(self.digest),
             "approvers": list(self.approvers),
             "expires_in_seconds": self.expires_in_seconds,
-            "message": digest(self.message),
+            "message": Hidden(self.message),
         }
 
 
@@ -116,6 +117,7 @@ class Agreement:
 
     approval_id: str
     by: str  # subject
+    actor: str  # the same, as the log has it
     roles: tuple[str, ...]  # of that person, as they were then
     decided_at: str  # RFC 3339
     waited: bool  # whether it came after this call had begun
@@ -155,7 +157,7 @@ class Matter:
     caller: Principal
     title: str  # for people, where policy has no words of its own
     document: Callable[[datetime], bytes]  # as policy is asked about it that decides then
-    held: Callable[[JsonObject], None]  # records that it is held
+    held: Callable[[Evidence], None]  # records that it is held
     waiting: Callable[[], AbstractAsyncContextManager[None]]
     handles: Mapping[str, str] = field(default_factory=dict)  # of secrets, by name
 
@@ -196,7 +198,7 @@ def _place(ready: ReadyStep) -> dict[str, Any]:
     }
 
 
-def _held(ready: ReadyStep, event: EventType, facts: JsonObject) -> None:
+def _held(ready: ReadyStep, event: EventType, facts: Evidence) -> None:
     ready.admitted.trail.require_open(ready.target)
     ready.admitted.trail.record(event, ready.target, facts)
 
@@ -226,7 +228,7 @@ class Consent:
         self._clock = clock
         self._defaults = defaults
 
-    async def given(self, matter: Matter, decision: Decision, evidence: dict[str, JsonValue]) -> Consented:
+    async def given(self, matter: Matter, decision: Decision, evidence: Evidence) -> Consented:
         """Return with what a matter goes on of which `decision` has wanted a person's yes; `evidence` is told.
 
         Raises:
@@ -241,14 +243,18 @@ class Consent:
             agreement = await self._people.agreed(question, matter.waiting)
             waited |= agreement.waited
             asked = with_approval(matter.document(self._clock.now()), agreement.document())
-            evidence["document"] = digest(asked)
-            evidence["approval"] = {"id": agreement.approval_id, "digest": question.digest, "by": agreement.by}
+            evidence["document"] = Hidden(asked)
+            evidence["approval"] = {
+                "id": agreement.approval_id,
+                "digest": Hidden(question.digest),
+                "by": agreement.actor,
+            }
             decision = await self._policy.decide(matter.entrypoint, asked)
             note(decision, evidence)
             decision.require()
             decisions.append(decision)
             if pointers := {pointer for each in decisions for pointer in each.redact}:
-                evidence["redact"] = sorted(pointers)
+                evidence["masked"] = sorted(pointers)
             if decision.require_approval is None or set(agreement.roles) & set(self._approvers(decision)):
                 return Consented(tuple(decisions), asked, waited)
         message = f"{ASKED_MAX} people have agreed, and policy still asks for another approval"

@@ -1,7 +1,14 @@
 """The audit events of this gateway: their types, what `details` hold, and how a verdict gets into the log.
 
-`details` hold digests, codes and counts, never payloads. The laws, which an auditor can hold the log to:
+`details` hold commitments, codes and counts, never payloads, and nobody's name. The laws, which an auditor can hold the
+log to:
 
+- an actor is a pseudonym (`s-…`), `anonymous`, or the gateway itself; nobody is spoken of otherwise;
+- what is a client's stands as a commitment (`hmac-sha256:…`), by the mission's key, or by the actor's where the event
+  belongs to no mission: within one mission equal values have equal ones, and across missions none can be compared;
+- a `subject.erased` stands under a signed checkpoint before anything is erased; it is told again where the gateway was
+  killed meanwhile, and has one `subject.erasure_ended` after it, or one more where that was killed as well. After it
+  there is no event of which this pseudonym is the actor, but of calls that were under way;
 - an attempt at a step, or at an item of it, that a mission began has one `step.allowed` or `step.refused`, unless it
   was cancelled before there was a verdict; only an allowed one is run; after a wait for a person, for another mission
   or for a time there is one more, marked `again`;
@@ -9,7 +16,7 @@
   `approval.requested` that has its digest; what was held is decided again, under the policy that is active then, and
   only its verdict after that lets it go on: `step.allowed`, `effect.allowed`, `mission.cleared`, or a refusal. Where an
   effect has waited so, the step and all effects of its batch are decided once more, marked `again` and `held`;
-- where a verdict has `redact`, what those pointers lead to is in no event, not even as a digest: those of outcomes and
+- where a verdict has `masked`, what those pointers lead to is in no event, not even as a digest: those of outcomes and
   outputs are of what was left. `effect.performed` says how many places were masked, and so does `step.output_redacted`,
   which stands before the output's rewrites, and again after them where they have filled such a place;
 - a verdict names, in `screens` and `rewrites`, every screen that was asked and every rewrite that ran for it, in order;
@@ -48,19 +55,19 @@
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import orjson
 
 from engine.errors import EngineError, FaultError
 from engine.values import JsonObject, JsonValue
+from gateway.commitments import Commitments, Evidence, Hidden
 from gateway.errors import PolicyDeniedError, Reason
 
 REASONS_MAX: Final = 8  # in one event, whose line has a limit; the caller is told all of them
-REASON_CHARS_MAX: Final = 256  # of a message
 
 
 class EventType(StrEnum):
@@ -111,6 +118,9 @@ class EventType(StrEnum):
     HOOK_FAILED_OPEN = "hook.failed_open"  # a screen or an observer failed, and stopped nothing
     APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_DECIDED = "approval.decided"  # by a person, or by the clock: `state` says which way
+    SUBJECT_ERASED = "subject.erased"  # a pseudonym means nobody from now on
+    SUBJECT_ERASURE_ENDED = "subject.erasure_ended"  # nothing of it is left that this gateway kept
+    SUBJECT_LOOKED_UP = "subject.looked_up"  # somebody has asked who stands behind a pseudonym, or which is somebody's
     APPROVAL_REFUSED = "approval.refused"  # somebody tried to decide who may not, or too late
     HOOK_PUBLISHED = "hook.published"
     HOOK_PUBLISH_REFUSED = "hook.publish_refused"
@@ -140,25 +150,32 @@ class Audit(Protocol):
 
 
 class Trail:
-    """The audit events of one mission: on whose behalf they are, how many there are, and whether more may begin."""
+    """The audit events of one mission: on whose behalf they are, how many there are, and whether more may begin.
 
-    __slots__ = ("_actor", "_audit", "_steps_over", "events", "over")
+    What is hidden in their details becomes a commitment under the mission's key.
+    """
 
-    def __init__(self, audit: Audit, actor: str) -> None:
-        """Begin a trail; `actor` is who submitted the mission."""
+    __slots__ = ("_actor", "_audit", "_steps_over", "commitments", "events", "over")
+
+    def __init__(self, audit: Audit, actor: str, commitments: Commitments) -> None:
+        """Begin a trail; `actor` is who submitted the mission, as the log knows them."""
         self._audit = audit
         self._actor = actor
+        self.commitments = commitments
         self._steps_over: set[str] = set()  # targets
         self.over = False
         self.events = 0
 
-    def record(self, event_type: EventType, target: str, details: JsonObject, *, actor: str | None = None) -> int:
+    def record(
+        self, event_type: EventType, target: str, details: Mapping[str, Any], *, actor: str | None = None
+    ) -> int:
         """Append an event and return its seq; `actor` where it is not the mission's own.
 
         Raises:
             EngineError: as `AuditLog.append`; nothing was recorded.
         """
-        seq = self._audit.append(event_type, actor=actor or self._actor, target=target, details=details)
+        committed = self.commitments.commit(details)
+        seq = self._audit.append(event_type, actor=actor or self._actor, target=target, details=committed)
         self.events += 1
         return seq
 
@@ -195,7 +212,7 @@ class Verdict:
     __slots__ = ("_allowed", "_refused", "_target", "_trail", "evidence", "seq")
 
     def __init__(
-        self, trail: Trail, target: str, evidence: dict[str, JsonValue], *, allowed: EventType, refused: EventType
+        self, trail: Trail, target: str, evidence: Evidence, *, allowed: EventType, refused: EventType
     ) -> None:
         self._trail = trail
         self._target = target
@@ -218,19 +235,30 @@ class Verdict:
 
 
 def digest(value: object) -> str:
-    """Return `sha256:<hex>` of a JSON value's canonical form (sorted keys, no white space), or of bytes as given."""
+    """Return `sha256:<hex>` of a JSON value's canonical form (sorted keys, no white space), or of bytes as given.
+
+    It is for what is public, and for what its owner is told. An event says `Hidden` of what is a client's.
+    """
     raw = value if isinstance(value, bytes) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     return "sha256:" + hashlib.sha256(raw).hexdigest()
 
 
-def refusal_document(error: Exception) -> dict[str, JsonValue]:
+def code_document(error: Exception) -> dict[str, JsonValue]:
+    """Return what an event says of a no that is about nobody's data: its code. A bug is `internal`."""
+    return {"code": error.code if isinstance(error, EngineError) else "internal"}
+
+
+def refusal_document(error: Exception) -> Evidence:
     """Return what an event says of a no: its code, and policy's reasons. A bug is `internal`; its text stays out."""
-    out: dict[str, JsonValue] = {"code": error.code if isinstance(error, EngineError) else "internal"}
+    out: Evidence = {**code_document(error)}
     if isinstance(error, PolicyDeniedError):
         out["reasons"] = reasons_document(error.reasons)
     return out
 
 
-def reasons_document(reasons: Sequence[Reason]) -> list[JsonValue]:
-    """Return the first reasons as they stand in events: however many policy gives, the event fits its line."""
-    return [{"code": r.code, "message": r.message[:REASON_CHARS_MAX], "rule": r.rule} for r in reasons[:REASONS_MAX]]
+def reasons_document(reasons: Sequence[Reason]) -> list[Evidence]:
+    """Return the first reasons as they stand in events: however many policy gives, the event fits its line.
+
+    A message may say anything that policy has seen, names included; it is in the record of the decision.
+    """
+    return [{"code": r.code, "message": Hidden(r.message), "rule": r.rule} for r in reasons[:REASONS_MAX]]

@@ -1,13 +1,23 @@
-"""Who is asking: a principal, and the static bearer tokens that name one."""
+"""Who is asking: a principal, the name that the log has for one, and the static bearer tokens that name one."""
 
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from engine.errors import FaultError
+from gateway.commitments import Commitments
 from gateway.errors import UnauthenticatedError
 
 TOKEN_BYTES_MAX = 512
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAs:
+    """How the log knows a principal; `gateway.subjects` says so, durably, before the first event."""
+
+    pseudonym: str  # random; "anonymous" for callers without a credential
+    commitments: Commitments = field(repr=False)  # to values in events that belong to no mission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +28,7 @@ class Principal:
     tenant: str
     roles: tuple[str, ...] = ()
     anonymous: bool = False
+    known_as: KnownAs | None = field(default=None, compare=False, repr=False)  # None: not looked up
 
     def document(self) -> dict[str, object]:
         """Return the `principal` object of every policy document."""
@@ -32,11 +43,24 @@ class Principal:
 ANONYMOUS = Principal(subject="anonymous", tenant="default", roles=("anonymous",), anonymous=True)
 
 
+def known_as(caller: Principal) -> KnownAs:
+    """Return how the log knows a principal.
+
+    Raises:
+        FaultError: `subject.unknown`, nobody has looked it up: nothing may be recorded of it, not even its name.
+    """
+    if caller.known_as is None:
+        raise FaultError("the caller has no pseudonym, so nothing can be recorded of it", code="subject.unknown")
+    return caller.known_as
+
+
 def actor(caller: Principal) -> str:
-    """Return a principal as audit events name it: no two principals have one name (`%` is in none)."""
-    if caller.anonymous:
-        return "anonymous"
-    return f"{caller.tenant.replace('/', '%2F')}/{caller.subject}"
+    """Return a principal as audit events name it; no two have one name, and none says who it is.
+
+    Raises:
+        FaultError: as `known_as`.
+    """
+    return known_as(caller).pseudonym
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,9 @@
 from functools import partial
 
 from engine.values import JsonValue
+from gateway.commitments import Evidence, Hidden
 from gateway.constrained.record import in_trail
-from gateway.events import EventType, digest
+from gateway.events import EventType
 from gateway.observing import Observers
 from gateway.policy.redaction import Redaction
 from gateway.sandbox.abi_hooks import encode_value
@@ -27,7 +28,7 @@ class Outputs:
         hooks = ready.hooks
         output = _masked(ready, output, redaction)
         if hooks.at("rewrite", "output"):
-            evidence: dict[str, JsonValue] = {}
+            evidence: Evidence = {}
             behalf = Behalf(ready.admitted.caller.tenant, in_trail(ready.admitted.trail, ready.target))
             output = await self._screening.rewrite(hooks, "output", output, ready.seen, ready.given, behalf, evidence)
             if evidence:
@@ -46,7 +47,7 @@ def _masked(ready: ReadyStep, output: JsonValue, redaction: Redaction) -> JsonVa
     """Mask an output; the log hears where and how often, and of what is left the digest."""
     output, count = redaction.apply(output)
     if count:
-        facts: dict[str, JsonValue] = {"redact": list(redaction.pointers), "count": count, "after": digest(output)}
+        facts: Evidence = {"masked": list(redaction.pointers), "count": count, "after": Hidden(output)}
         ready.admitted.trail.require_open(ready.target)
         ready.admitted.trail.record(EventType.OUTPUT_REDACTED, ready.target, facts)
     return output

@@ -15,11 +15,12 @@ from typing import Any, Final
 import orjson
 
 from engine.errors import StepError
-from engine.values import JsonObject, JsonValue
+from engine.values import JsonObject
+from gateway.commitments import Evidence, Hidden
 from gateway.effects.limits import UNNARROWED, LimitTable
 from gateway.effects.performer import EffectRequest, Effects
 from gateway.errors import EffectError, SandboxError
-from gateway.events import Audit, EventType, digest
+from gateway.events import Audit, EventType
 from gateway.journal import StepJournal
 from gateway.stages import AllowedEffect, ReadyStep
 
@@ -75,7 +76,7 @@ class Performing:
             _end(ready, request, EventType.EFFECT_FAILED, {"code": error.code})
             raise
         if entry is not None:
-            _end(ready, request, EventType.EFFECT_REPLAYED, {"entry": digest(entry)})
+            _end(ready, request, EventType.EFFECT_REPLAYED, {"entry": Hidden(entry)})
         return entry
 
     async def _intend(self, ready: ReadyStep, effects: Sequence[AllowedEffect], journal: StepJournal) -> None:
@@ -87,7 +88,7 @@ class Performing:
         try:
             await journal.intend(requests, (ready.given.now, ready.given.seed))
             for request in requests:
-                facts: JsonObject = {"op": request.op, "key": request.key, "args": digest(request.args)}
+                facts: Evidence = {"op": request.op, "key": request.key, "args": Hidden(request.args)}
                 seq = ready.admitted.trail.record(EventType.EFFECT_INTENDED, ready.target, facts)
                 intended.append(request)
             await self._audit.durable(seq)
@@ -121,7 +122,7 @@ class Performing:
         request = effect.request
         # Of a cancelled step, most often in the middle of the act; what may be repeated leaves nothing for a person.
         repeatable = self._effects.repeatable(request.op, request.args)
-        end: dict[str, JsonValue] = {"code": "effect.interrupted" if repeatable else "effect.in_doubt"}
+        end: Evidence = {"code": "effect.interrupted" if repeatable else "effect.in_doubt"}
         ended = EventType.EFFECT_FAILED
         try:
             caller = ready.admitted.caller
@@ -129,9 +130,9 @@ class Performing:
             scope = replace(effect.scope, limits=limits, masked=effect.redaction.names)
             outcome, masked = effect.redaction.apply(await self._effects.perform(request, scope))
             entry: JsonObject = {"ok": outcome}
-            ended, end = EventType.EFFECT_PERFORMED, {"outcome": digest(outcome)}
+            ended, end = EventType.EFFECT_PERFORMED, {"outcome": Hidden(outcome)}
             if masked:
-                end["redacted"] = masked
+                end["masked_places"] = masked
             await journal.settled(entry)
         except EffectError as error:
             if error.in_doubt:
@@ -140,7 +141,7 @@ class Performing:
             end = {"code": error.code}
             entry = {"error": {"code": error.code, "message": error.message}}
             await journal.settled(entry)
-            end["entry"] = digest(entry)
+            end["entry"] = Hidden(entry)
             if error.violation:
                 end["violation"] = True
                 raise StepError(error.message, code=error.code, halts_mission=True) from error
@@ -160,6 +161,6 @@ class Performing:
         return ready.step.idempotent or self._effects.repeatable(request.op, request.args)
 
 
-def _end(ready: ReadyStep, request: EffectRequest, event_type: EventType, facts: JsonObject) -> None:
+def _end(ready: ReadyStep, request: EffectRequest, event_type: EventType, facts: Evidence) -> None:
     """Record how an intent ended."""
     ready.admitted.trail.record(event_type, ready.target, {"op": request.op, "key": request.key, **facts})

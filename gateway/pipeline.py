@@ -19,6 +19,7 @@ from engine.errors import EngineError, StepError, Violation
 from engine.escaping import escaped_scope
 from engine.reference import resolve
 from engine.values import JsonValue
+from gateway.commitments import Evidence, Hidden
 from gateway.consent import Consent, Matter
 from gateway.constrained.record import in_trail
 from gateway.constrained.runs import ConstrainedRuns
@@ -26,7 +27,7 @@ from gateway.constrained.sanitizer import ConstrainedSanitizer
 from gateway.decided import note
 from gateway.effects.performer import EffectRequest
 from gateway.errors import PolicyDeniedError, Reason, SandboxError, SanitizationError
-from gateway.events import Audit, EventType, Verdict, digest
+from gateway.events import Audit, EventType, Verdict
 from gateway.hookset import Hooks
 from gateway.journal import StepJournal
 from gateway.observing import Observers
@@ -140,7 +141,7 @@ class StepPipeline:
         """
         step = admitted.sanitized.plan.mission.steps[index]
         target = admitted.target(step.id, attempt.item)
-        evidence: dict[str, JsonValue] = {"kind": step.step_type}
+        evidence: Evidence = {"kind": step.step_type}
         if attempt.number > 1:
             evidence["attempt"] = attempt.number
         with Verdict(
@@ -152,7 +153,7 @@ class StepPipeline:
             claim = secret_claim(admitted, index, attempt, given)
             held = await self._secrets.of_step(*claim) if claim else NO_STEP_SECRETS
             ready = await self._resolve(admitted, index, attempt, given, held, evidence)  # (4) inputs, sanitized again
-            evidence["parameters"] = digest(ready.parameters)
+            evidence["parameters"] = Hidden(ready.parameters)
             self._runs.require(admitted.caller, ready.kind.hook)  # quota left, hook enabled
             granted = await self._authorize(ready, Granted(ready.kind.constraints), evidence)  # (5) Rego: step; screens
         if ready.hooks.at("observe", "step"):
@@ -173,7 +174,7 @@ class StepPipeline:
         attempt: StepAttempt,
         given: Given,
         held: StepSecrets,
-        evidence: dict[str, JsonValue],
+        evidence: Evidence,
     ) -> ReadyStep:
         """Stage 4: put values for references, let rewrites change them, and check the result as a stranger's."""
         plan = admitted.sanitized.plan
@@ -207,14 +208,14 @@ class StepPipeline:
             secrets=held,
         )
 
-    async def _authorize(self, ready: ReadyStep, granted: Granted, evidence: dict[str, JsonValue]) -> Granted:
+    async def _authorize(self, ready: ReadyStep, granted: Granted, evidence: Evidence) -> Granted:
         """Stage 5: ask Rego about the step with its inputs, a person where Rego wants that, then the screens of steps.
 
         Returns what a run of it gets, never more than it had.
         """
         asked = ready.document(self._clock.now())
         evidence["module"] = ready.kind.hook.sha256
-        evidence["document"] = digest(asked)
+        evidence["document"] = Hidden(asked)
         decision = await self._policy.decide("step", asked)
         note(decision, evidence)
         decision.require()
@@ -307,7 +308,7 @@ class StepPipeline:
 
         `held` says that effects have waited for a person before one of them was performed.
         """
-        evidence: dict[str, JsonValue] = {"kind": ready.step.step_type, "again": True}
+        evidence: Evidence = {"kind": ready.step.step_type, "again": True}
         if held:
             evidence["held"] = True
         with Verdict(
@@ -335,7 +336,7 @@ class StepPipeline:
     async def _allow_effect(
         self, ready: ReadyStep, call: EffectAsked, index: int, before: AllowedEffect | None
     ) -> AllowedEffect:
-        evidence: dict[str, JsonValue] = {"op": call.op, "index": index}
+        evidence: Evidence = {"op": call.op, "index": index}
         if before is not None:
             evidence["again"] = True
         with Verdict(
@@ -347,9 +348,9 @@ class StepPipeline:
         ):
             if used := self._check_effect(ready, call, index):
                 evidence["secrets"] = list(used)
-            evidence["args"] = digest(call.args)
+            evidence["args"] = Hidden(call.args)
             asked = ready.effect_document(call, index, now=self._clock.now())
-            evidence["document"] = digest(asked)
+            evidence["document"] = Hidden(asked)
             decision = await self._policy.decide("effect", asked)
             note(decision, evidence)
             decision.require()

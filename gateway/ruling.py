@@ -286,7 +286,6 @@ async def _shadowed(
     async def report(found: Disagreement) -> None:
         details: JsonObject = {
             "entrypoint": found.entrypoint,
-            "document": found.document,
             "bundle": found.decided.bundle,
             "shadow": found.shadow.bundle,
             "allow": found.decided.allow,

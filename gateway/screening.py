@@ -16,6 +16,7 @@ from engine.clock import Clock, rfc3339
 from engine.constraints.enforcer import Report
 from engine.constraints.errors import ConstraintViolationError
 from engine.values import JsonValue
+from gateway.commitments import Evidence, Hidden
 from gateway.constrained.record import in_log
 from gateway.constrained.runs import ConstrainedRuns
 from gateway.errors import PolicyDeniedError, Reason, SandboxError
@@ -76,14 +77,14 @@ class Screening:
         document: bytes,
         given: Given,
         behalf: Behalf,
-        evidence: dict[str, JsonValue],
+        evidence: Evidence,
     ) -> Screened:
         """Ask the screens of a place about a document, up to the first no; `evidence` is told of each that ran.
 
         Raises:
             FaultError: none could be asked; whatever it is, it is a no.
         """
-        told: list[JsonValue] = []
+        told: list[Evidence] = []
         limits: dict[str, int] = {}
         for placed in hooks.at("screen", place):
             if not placed.is_about(subject):
@@ -101,11 +102,11 @@ class Screening:
         document: bytes,
         tenant: str,
         decision: Decision,
-        evidence: dict[str, JsonValue],
+        evidence: Evidence,
     ) -> Decision:
         """Return policy's yes as the screens leave it: narrowed, or a no."""
         given = self.given()
-        evidence |= {"now": given.now, "seed": given.seed, "summary": digest(document)}
+        evidence |= {"now": given.now, "seed": given.seed, "summary": Hidden(document)}
         screened = await self.screen(hooks, "mission", subject, document, given, Behalf(tenant, self._in_log), evidence)
         if screened.denied:
             return replace(decision, allow=False, reasons=screened.denied)
@@ -121,28 +122,28 @@ class Screening:
         seen: StepSeen,
         given: Given,
         behalf: Behalf,
-        evidence: dict[str, JsonValue],
+        evidence: Evidence,
     ) -> JsonValue:
         """Return a step's value as the rewrites of a place leave it; each is given what the one before has made.
 
         Raises:
             PolicyDeniedError: one of them says no. SandboxError, ConstraintViolationError: one of them cannot answer.
         """
-        told: list[JsonValue] = []
+        told: list[Evidence] = []
         for placed in hooks.at("rewrite", place):
             if not placed.is_about(seen.subject):
                 continue
             evidence["rewrites"] = told
-            entry: dict[str, JsonValue] = {"hook": placed.hook.key, "module": placed.hook.sha256}
+            entry: Evidence = {"hook": placed.hook.key, "module": placed.hook.sha256}
             told.append(entry)
             entry |= {"settings": digest(placed.settings), "taint": seen.facts["taint"], **_limits(placed)}
             document = encode_value(place, value, seen.facts)
-            entry["before"] = digest(value)
+            entry["before"] = Hidden(value)
             answer = decode_rewrite(await self._run(placed, hooks.sandbox, document, given, behalf), place)
             if isinstance(answer, StepFault):
                 raise PolicyDeniedError([_own_reason(placed, ScreenReason(answer.code, answer.message))])
             [value] = answer
-            entry["after"] = digest(value)
+            entry["after"] = Hidden(value)
         return value
 
     async def _pass(
@@ -153,10 +154,10 @@ class Screening:
         given: Given,
         behalf: Behalf,
         limits: dict[str, int],
-        told: list[JsonValue],
+        told: list[Evidence],
     ) -> tuple[Reason, ...]:
         """Ask one screen; narrow `limits` by what it says, and return why it says no, if it does."""
-        entry: dict[str, JsonValue] = {"hook": placed.hook.key, "module": placed.hook.sha256, "verdict": "deny"}
+        entry: Evidence = {"hook": placed.hook.key, "module": placed.hook.sha256, "verdict": "deny"}
         told.append(entry)
         try:
             verdict = await self._ask(placed, sandbox, document, given, behalf)

@@ -213,6 +213,7 @@ class ReadyStep:
         """
         bound = self._bound_to(call, index)
         return effect_key(
+            self.admitted.trail.commitments,
             mission_id=self.admitted.mission_id,
             step_id=self.step.id,
             effect_index=index,

@@ -12,7 +12,7 @@ _FAULT_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 _HOST_CODES: Final = frozenset(
     {"approval", "audit", "breaker", "condition", "constraint", "context", "foreach", "hook", "internal", "interrupted",
      "mission", "observe", "policy", "quota", "reference", "rewrite", "sandbox", "sanitize", "schema", "screen",
-     "secret", "security", "step", "store", "worker"}
+     "secret", "security", "step", "store", "subject", "worker"}
 )  # fmt: skip
 # A resource of this gateway is used up: the breaker of such steps opens at once.
 _EXHAUSTION_CODES: Final = frozenset(

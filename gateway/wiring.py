@@ -35,6 +35,8 @@ from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
+from gateway.missions.people import PeopleDesk
+from gateway.missions.subject_erasure import SubjectErasure
 from gateway.observing import Observers
 from gateway.operations import operations
 from gateway.performing import Performing
@@ -53,7 +55,10 @@ from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.screening import Screening
 from gateway.store.master_keys import MasterKeys
 from gateway.store.opening import holds_keys
+from gateway.store.sealing import OWN
 from gateway.store.store import Store
+from gateway.subjects.keys import SubjectKeys
+from gateway.subjects.subjects import Subjects
 from gateway.vault.master import MasterSource
 from gateway.vault.reader import VaultReader
 from gateway.vault.step_secrets import Secrets
@@ -100,6 +105,7 @@ class Records:
     anchoring: "Anchoring | None"  # where witnesses or anchors are configured
     exports: Exports
     store: Store
+    subjects: Subjects
     workspaces: Workspaces
     verifier_keys: tuple[str, ...]  # of the log, newest first
     clock: Clock
@@ -108,6 +114,14 @@ class Records:
     def verifier_key(self) -> str:
         """The key that signs now."""
         return self.verifier_keys[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desks:
+    """What the outside asks of."""
+
+    missions: Desk
+    people: PeopleDesk
 
 
 async def start_workers(
@@ -219,11 +233,13 @@ async def open_records(
     workspaces = Workspaces.open(home)
     stack.callback(workspaces.close)
     keys = await asyncio.to_thread(KeyRing.load, home / AUDIT_FOLDER, signer.verifier_key())
+    subjects = Subjects(store.subjects, SubjectKeys(await store.mission_key(OWN)))
     return Records(
         audit=audit,
         anchoring=anchoring,
         exports=exports,
         store=store,
+        subjects=subjects,
         workspaces=workspaces,
         verifier_keys=keys.newest_first,
         clock=clock,
@@ -261,7 +277,7 @@ def make_log_retention(home: Path, config: Config, rules: Rules, rulebook: Ruleb
 def make_server(
     home: Path,
     config: Config,
-    desk: Desk,
+    desks: Desks,
     workers: Workers,
     stages: Stages,
     records: Records,
@@ -272,16 +288,18 @@ def make_server(
     folder = home / AUDIT_FOLDER
     return RpcServer(
         Ports(
-            desk=desk,
+            desk=desks.missions,
             hooks=workers.registry,
             policy=workers.ruling.desk,
-            privacy=desk,
+            privacy=desks.missions,
+            people=desks.people,
             gate=PolicyGate(stages.held.policy, records.audit, records.clock),
             audit=LogReader(records.audit, records.verifier_keys),
             events=EventQueries(folder, records.audit, follower),
             names=PlainNames(),
             replays=Replays(files, records.store, records.audit, without=config.workers.accept_without),
             tokens=TokenTable([token.entry() for token in config.tokens]),
+            subjects=records.subjects,
             anonymous=config.anonymous,
             limits=config.limits.mission_limits(),
         )
@@ -290,9 +308,12 @@ def make_server(
 
 def make_desk(
     stack: AsyncExitStack, config: Config, rules: Rules, workers: Workers, stages: Stages, records: Records
-) -> tuple[Desk, Ground]:
-    """Return the desk, which runs nothing yet, and what its missions stand on."""
-    approvals, children = Approvals(records.store, records.audit, records.clock), Children(records.store)
+) -> tuple[Desks, Ground]:
+    """Return the desks, of which that of missions runs nothing yet, and what missions stand on."""
+    approvals, children = (
+        Approvals(records.store, records.audit, records.clock, records.subjects),
+        Children(records.store),
+    )
     waits: dict[str, Performer] = {"approval.request": approvals, "mission.run": children}
     consent = Consent(
         stages.held.policy, approvals, records.clock, lambda bundle: workers.rulebook.of(bundle).approvals
@@ -320,7 +341,8 @@ def make_desk(
         decisions=workers.ruling.erasure,
         log=records.audit,
     )
-    return desk, ground
+    erasure = SubjectErasure(records.subjects, records.store.subjects, records.audit, desk, workers.ruling.erasure)
+    return Desks(missions=desk, people=PeopleDesk(records.subjects, erasure, records.audit)), ground
 
 
 def _pipeline(
@@ -374,6 +396,7 @@ def _ground(
         store=records.store,
         audit=records.audit,
         workspaces=records.workspaces,
+        subjects=records.subjects,
         approvals=approvals,
         consent=consent,
         clock=records.clock,

@@ -19,6 +19,8 @@ from gateway.errors import ConflictError, NotFoundError
 from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.erasure import Erased
+from gateway.missions.people import FoundSubject
+from gateway.missions.subject_erasure import ErasedSubject
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
 from gateway.policy.decision import Decision
 from gateway.policy.engine import Entrypoint
@@ -27,10 +29,12 @@ from gateway.registry.placement import Placement
 from gateway.registry.views import HookDetail, HookView, Published
 from gateway.replay.outcome import Reason, StepOutcome, Verdict
 from gateway.sandbox.files import HookFiles
+from gateway.subjects.subjects import Name
 
 MOMENT = datetime(2026, 7, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 DECISION = Decision(allow=True, bundle="sha256:" + "b" * 64)
 DIGEST = "sha256:" + "d" * 64
+PSEUDONYM = "s-" + "a" * 26
 
 
 def view(mission_id: str = "m-1", **changes: object) -> MissionView:
@@ -515,3 +519,29 @@ class FakeReplays:
         yield StepOutcome(
             step_id="b", verdict=Verdict.DIFFERS, reason=Reason.OUTPUT, message="m", recorded="r", replayed="p", item=0
         )
+
+
+class FakePeople:
+    """Knows one person, ann of the tenant default."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    async def erase(self, principal: Principal, tenant: str, subject: str, reason: str) -> ErasedSubject:
+        self.asked.append((tenant, subject, reason))
+        self._require(principal, tenant, subject)
+        return ErasedSubject(pseudonym=PSEUDONYM, missions=2, decisions=3)
+
+    async def by_pseudonym(self, principal: Principal, pseudonym: str) -> FoundSubject:
+        self.asked.append((pseudonym,))
+        self._require(principal, "", "ann" if pseudonym == PSEUDONYM else "")
+        return FoundSubject(pseudonym=pseudonym, name=Name("default", "ann"))
+
+    async def by_name(self, principal: Principal, tenant: str, subject: str) -> FoundSubject:
+        self.asked.append((tenant, subject))
+        self._require(principal, tenant, subject)
+        return FoundSubject(pseudonym=PSEUDONYM, name=Name("default", "ann"))
+
+    def _require(self, principal: Principal, tenant: str, subject: str) -> None:
+        if ((tenant or principal.tenant), subject) != ("default", "ann"):
+            raise NotFoundError("there is nobody of this name", code="subject.not_found")

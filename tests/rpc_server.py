@@ -17,7 +17,8 @@ from engine.mission import MissionLimits
 from gateway.identity import Principal, TokenEntry, TokenTable
 from gateway.rpc.server import Ports, RpcServer
 from gateway.v1 import audit_pb2_grpc, error_pb2, hook_pb2_grpc, mission_pb2_grpc, policy_pb2_grpc, privacy_pb2_grpc
-from tests.fakes import FakeAudit, FakeDesk, FakeGate, FakeHooks, FakePolicyDesk, FakeReplays
+from tests.fakes import FakeAudit, FakeDesk, FakeGate, FakeHooks, FakePeople, FakePolicyDesk, FakeReplays
+from tests.subjects import FixedSubjects
 
 ANN = Principal(subject="ann", tenant="default", roles=("submitter",))
 BOB = Principal(subject="bob", tenant="other", roles=("submitter",))
@@ -73,6 +74,7 @@ async def serving(
     audit: FakeAudit | None = None,
     hooks: FakeHooks | None = None,
     policy: FakePolicyDesk | None = None,
+    people: FakePeople | None = None,
     anonymous: bool = False,
     limits: MissionLimits | None = None,
     options: Sequence[tuple[str, int]] = (),
@@ -86,12 +88,14 @@ async def serving(
             hooks=hooks,
             policy=policy,
             privacy=desk,
+            people=people or FakePeople(),
             gate=gate,
             audit=audit,
             events=audit,
             names=audit,
             replays=FakeReplays(),
             tokens=tokens(),
+            subjects=FixedSubjects(),
             anonymous=anonymous,
             limits=limits or MissionLimits(),
         )
@@ -130,6 +134,7 @@ def served_aside(
     gate: FakeGate | None = None,
     hooks: FakeHooks | None = None,
     policy: FakePolicyDesk | None = None,
+    people: FakePeople | None = None,
 ) -> Iterator[str]:
     """Serve a fake desk from a thread with a loop of its own, for clients that block; yield the address."""
     loop = asyncio.new_event_loop()
@@ -137,7 +142,7 @@ def served_aside(
     stop = asyncio.Event()
 
     async def serve() -> None:
-        async with serving(desk, gate=gate, hooks=hooks, policy=policy) as served:
+        async with serving(desk, gate=gate, hooks=hooks, policy=policy, people=people) as served:
             ready.set_result(served.server.address)
             await stop.wait()
 

@@ -6,6 +6,7 @@ checks what gateway/events.py promises, on a fake's log and on a real one's alik
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,10 +51,11 @@ from gateway.screening import Screening
 from gateway.security_levels import SecurityLevels, security_levels
 from gateway.stages import AdmittedMission
 from tests.inline_store import InlineStore
+from tests.subjects import FixedSubjects, known
 
-ANN = Principal(subject="ann", tenant="acme", roles=("submitter",))
-BOB = Principal(subject="bob", tenant="acme", roles=("submitter",))
-EVE = Principal(subject="eve", tenant="other", roles=("submitter",))
+ANN = known(Principal(subject="ann", tenant="acme", roles=("submitter",)))
+BOB = known(Principal(subject="bob", tenant="acme", roles=("submitter",)))
+EVE = known(Principal(subject="eve", tenant="other", roles=("submitter",)))
 BUNDLE = "sha256:" + "b" * 64
 YES = Decision(allow=True, bundle=BUNDLE)
 
@@ -389,6 +391,7 @@ class World:
             observers=self.observers,
             clock=self.clock,
         )
+        self.subjects = FixedSubjects()
         self.acknowledged: list[str] = []
         self.begun: Counter[str] = Counter()  # attempts, by their target in the log
         self.judged: Counter[str] = Counter()  # those of them that were not cancelled, and so must have a verdict
@@ -404,7 +407,7 @@ class World:
         What the one before had running hangs until the loop ends; were it let go, its tasks would be destroyed aloud.
         """
         self.killed.append(getattr(self, "desk", None))
-        self.approvals = Approvals(self.store, self.log, self.clock)
+        self.approvals = Approvals(self.store, self.log, self.clock, self.subjects)
         self.children = Children(self.store)
         self.consent = Consent(self.held.policy, self.approvals, self.clock)
         self.effects = Effects(
@@ -437,6 +440,7 @@ class World:
             store=self.store,
             audit=self.log,
             workspaces=self.workspaces,
+            subjects=self.subjects,
             approvals=self.approvals,
             consent=self.consent,
             clock=self.clock,
@@ -498,6 +502,9 @@ BEGINNINGS = {
     *("effect.allowed", "effect.refused", "effect.held", "effect.intended"),
 }
 ENDS = {"mission.ended", "mission.interrupted", "mission.suspended"}
+ACTORS = re.compile(r"s-[a-z2-7]{26}|anonymous|gateway|audit")
+PRIVATE = ("mission.", "step.", "effect.", "approval.", "rpc.", "subject.")  # events with commitments
+PUBLIC = {"bundle", "settings"}  # digests in them that are in the clear
 
 
 class _Laws:
@@ -518,6 +525,10 @@ class _Laws:
     def take(self, event: Event) -> None:
         mission_id, _, step_id = event.target.partition("/")
         kind = event.event_type
+        assert ACTORS.fullmatch(event.actor), f"{event}: an actor that is no pseudonym"
+        if kind.startswith(PRIVATE):
+            plain = [name for name, text in _texts(event.details) if text.startswith("sha256:")]
+            assert set(plain) <= PUBLIC, f"{event}: a digest that can be guessed"
         if kind == "approval.decided" and event.details["state"] == "approved":
             self.approved[event.details["approval_id"]] = event.details["digest"]
         elif "approval" in event.details and kind.endswith((".allowed", ".cleared")):
@@ -600,6 +611,18 @@ class _Laws:
                 self.open_intents.discard(key)
             case "effect.failed":
                 self.open_intents.discard(key)
+
+
+def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text in an event's details, and the name of what it is in."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, member in value.items():
+            yield from _texts(member, key)
+    elif isinstance(value, list):
+        for element in value:
+            yield from _texts(element, name)
 
 
 def laws_hold(events: Iterable[Event], *, killed: bool = False) -> None:

@@ -7,7 +7,7 @@ from engine.errors import EngineError
 from engine.values import JsonValue
 from gateway.bundles.entry import GATEWAY, Entry
 from gateway.errors import PolicyInvalidError
-from gateway.events import Audit, EventType, refusal_document
+from gateway.events import Audit, EventType, code_document
 
 _NONE: Final = "bundle"  # the target of a refusal, where what was refused has no digest
 
@@ -78,7 +78,7 @@ class BundleLedger:
 
 def _refusal(error: EngineError, where: str, more: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Return what an event says of a refusal: the code, and where in the bundle; no text out of it."""
-    out: dict[str, JsonValue] = {**refusal_document(error), "where": where, **more}
+    out: dict[str, JsonValue] = {**code_document(error), "where": where, **more}
     if isinstance(error, PolicyInvalidError) and error.file:
         out["file"] = error.file
         if error.line is not None:

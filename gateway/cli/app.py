@@ -24,6 +24,7 @@ from gateway.cli import (
     plan,
     sanitize,
     secret,
+    subjects,
 )
 from gateway.cli.hook import app as hook_app
 from gateway.cli.policy import app as policy_app
@@ -77,9 +78,11 @@ audit.app.command("replay")(audit_replay.replay)
 audit.app.command("ocsf")(audit_ocsf.ocsf)
 audit.app.add_typer(audit_index.app, name="index")
 app.add_typer(audit.app, name="audit")
+erase.app.command("subject")(subjects.erase_subject)
 app.add_typer(erase.app, name="erase")
 app.add_typer(hook_app.app, name="hook")
 keys.app.command("rotate-payloads")(payload_keys.rotate_payloads)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy_app.app, name="policy")
 app.add_typer(secret.app, name="secret")
+app.add_typer(subjects.app, name="subjects")

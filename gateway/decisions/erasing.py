@@ -1,6 +1,6 @@
-"""Recorded decisions of missions that are erased: deleted, whether decisions are being recorded now or not."""
+"""Recorded decisions of missions and people that are erased: deleted, be decisions recorded now or not."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -35,12 +35,19 @@ class DecisionErasure:
         Raises:
             SecretError, StoreError: the records cannot be had, or do not take it; some may be deleted.
         """
+        return await self._with(lambda recorder: _erase(recorder, missions, decisions))
+
+    async def erase_subject(self, tenant: str, subject: str) -> int:
+        """Delete what is recorded of what a person asked for, and return how many decisions that were; as `erase`."""
+        return await self._with(lambda recorder: _erase_subject(recorder, tenant, subject))
+
+    async def _with(self, act: Callable[[Recorder], Awaitable[int]]) -> int:
         if self._records is not None:
-            return await _erase(self._records.recorder, missions, decisions)
+            return await act(self._records.recorder)
         if not self._file.exists():
             return 0
         async with self._reopen() as records:
-            return await _erase(records.recorder, missions, decisions)
+            return await act(records.recorder)
 
 
 async def _erase(recorder: Recorder, missions: Collection[str], decisions: Collection[str]) -> int:
@@ -50,5 +57,12 @@ async def _erase(recorder: Recorder, missions: Collection[str], decisions: Colle
         count += await recorder.erase_mission(mission_id)
     for decision_id in decisions:
         count += await recorder.erase(decision_id)
+    await recorder.scrub()
+    return count
+
+
+async def _erase_subject(recorder: Recorder, tenant: str, subject: str) -> int:
+    await recorder.settled()
+    count = await recorder.erase_subject(tenant, subject)
     await recorder.scrub()
     return count

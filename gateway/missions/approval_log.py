@@ -9,10 +9,12 @@ from typing import Final
 from engine.clock import rfc3339
 from engine.errors import EngineError
 from engine.lru import LruCache
-from engine.values import JsonValue
-from gateway.events import Audit, EventType, digest, refusal_document
+from gateway.commitments import Commitments, Evidence, Hidden
+from gateway.events import Audit, EventType, refusal_document
 from gateway.identity import Principal, actor
+from gateway.missions.ports import MissionKeys
 from gateway.store.approval_records import ApprovalRecord
+from gateway.subjects.subjects import Name, Subjects
 
 GATEWAY: Final = "gateway"  # as an actor
 REMEMBERED_MAX: Final = 16_384  # events that are not written twice by one process
@@ -21,17 +23,19 @@ REMEMBERED_MAX: Final = 16_384  # events that are not written twice by one proce
 class ApprovalLog:
     """Writes them."""
 
-    def __init__(self, audit: Audit) -> None:
+    def __init__(self, audit: Audit, keys: MissionKeys, subjects: Subjects) -> None:
         self._audit = audit
+        self._keys = keys
+        self._subjects = subjects
         self._seqs: LruCache[tuple[EventType, str], int] = LruCache(REMEMBERED_MAX, REMEMBERED_MAX)
 
     async def requested(self, approval: ApprovalRecord, by: str) -> None:
         """Return once the log has the request under a checkpoint."""
-        details: dict[str, JsonValue] = {
+        details: Evidence = {
             "approval_id": approval.id,
-            "digest": approval.digest,
+            "digest": Hidden(approval.digest),
             "bundle": approval.bundle,
-            "message": digest(approval.message),
+            "message": Hidden(approval.message),
             "approvers": list(approval.approvers),
             "expires_at": rfc3339(approval.expires_at),
         }
@@ -44,31 +48,30 @@ class ApprovalLog:
     async def decided(self, approval: ApprovalRecord, tenant: str) -> None:
         """Return once the log has the end of a request under a checkpoint; nobody's decision is the gateway's."""
         by = approval.decided_by
-        details: dict[str, JsonValue] = {
+        details: Evidence = {
             "approval_id": approval.id,
             "state": approval.state.value,
-            "digest": approval.digest,
-            "comment": digest(approval.comment),
+            "digest": Hidden(approval.digest),
+            "comment": Hidden(approval.comment),
         }
-        decider = actor(Principal(subject=by, tenant=tenant)) if by else GATEWAY
+        decider = await self._subjects.decider(Name(tenant, by)) if by else GATEWAY
         await self._once(EventType.APPROVAL_DECIDED, approval, decider, details)
 
     async def refused(self, approval: ApprovalRecord, principal: Principal, error: EngineError) -> None:
         """Return once the log has it that somebody tried to decide, and may not."""
         details = {"approval_id": approval.id, **refusal_document(error)}
-        seq = self._audit.append(
-            EventType.APPROVAL_REFUSED, actor=actor(principal), target=_target(approval), details=details
-        )
-        await self._audit.durable(seq)
+        await self._audit.durable(await self._append(EventType.APPROVAL_REFUSED, approval, actor(principal), details))
 
-    async def _once(
-        self, event_type: EventType, approval: ApprovalRecord, by: str, details: dict[str, JsonValue]
-    ) -> None:
+    async def _once(self, event_type: EventType, approval: ApprovalRecord, by: str, details: Evidence) -> None:
         seq = self._seqs.get((event_type, approval.id))
         if seq is None:
-            seq = self._audit.append(event_type, actor=by, target=_target(approval), details=details)
+            seq = await self._append(event_type, approval, by, details)
             self._seqs.put((event_type, approval.id), seq, 1)
         await self._audit.durable(seq)
+
+    async def _append(self, event_type: EventType, approval: ApprovalRecord, by: str, details: Evidence) -> int:
+        committed = Commitments(await self._keys.mission_key(approval.mission_id)).commit(details)
+        return self._audit.append(event_type, actor=by, target=_target(approval), details=committed)
 
 
 def _target(approval: ApprovalRecord) -> str:

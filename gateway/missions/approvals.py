@@ -41,6 +41,7 @@ from gateway.missions.ports import ApprovalStore, MissionFacts, Tell
 from gateway.sanitizer.sanitize import violation
 from gateway.sanitizer.text import check_text
 from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
+from gateway.subjects.subjects import Name, Subjects
 
 COMMENT_CHARS_MAX: Final = 1_000
 WAITING_MAX: Final = 10_000  # steps of the whole gateway that wait for a decision
@@ -51,9 +52,18 @@ class Approvals:
 
     seconds_max = math.inf  # people take their time; the request's own expiry and the step's timeout end the wait
 
-    def __init__(self, store: ApprovalStore, audit: Audit, clock: Clock, *, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(
+        self,
+        store: ApprovalStore,
+        audit: Audit,
+        clock: Clock,
+        subjects: Subjects,
+        *,
+        waiting_max: int = WAITING_MAX,
+    ) -> None:
         self._store = store
-        self._log = ApprovalLog(audit)
+        self._subjects = subjects
+        self._log = ApprovalLog(audit, store, subjects)
         self._clock = clock
         self._waiting_max = waiting_max
         self._waiters: dict[str, set[asyncio.Event]] = {}  # by approval
@@ -115,9 +125,11 @@ class Approvals:
             raise StoreError(error.message, code="approval.overloaded") from error
         if approval.state is not ApprovalState.APPROVED or approval.decided_at is None:
             raise PolicyDeniedError([refusal_of(approval)])
+        by = approval.decided_by or ""
         return Agreement(
             approval_id=approval.id,
-            by=approval.decided_by or "",
+            by=by,
+            actor=await self._subjects.decider(Name(question.caller.tenant, by)),
             roles=approval.decided_roles,
             decided_at=rfc3339(approval.decided_at),
             waited=waited,

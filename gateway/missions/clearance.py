@@ -7,8 +7,8 @@ own time. A restart finds it again, and asks policy anew.
 from contextlib import nullcontext
 
 from engine.errors import EngineError
-from engine.values import JsonObject, JsonValue
 from gateway.admission import Admission
+from gateway.commitments import Evidence, Hidden
 from gateway.consent import Consent, Matter
 from gateway.decided import note
 from gateway.events import EventType, Trail, refusal_document
@@ -50,7 +50,7 @@ class Clearance:
             RefusalError: a person or policy said no, nobody decided in time, or a screen is against it now.
             FaultError: nobody could be asked.
         """
-        evidence: dict[str, JsonValue] = {"mission": self._sanitized.digest}
+        evidence: Evidence = {"mission": Hidden(self._sanitized.digest)}
         note(self._decision, evidence)
         try:
             consented = await self._consent.given(self._matter(), self._decision, evidence)
@@ -80,5 +80,5 @@ class Clearance:
             waiting=nullcontext,
         )
 
-    def _held(self, facts: JsonObject) -> None:
+    def _held(self, facts: Evidence) -> None:
         self._trail.record(EventType.MISSION_HELD, self._mission_id, facts)

@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import Final
 
 from engine.result import StepFailure
+from gateway.commitments import Evidence, Hidden
 from gateway.errors import ConflictError
 from gateway.events import EventType
 from gateway.missions.execution import Execution, Ground
@@ -76,6 +77,6 @@ class Control:
         return execution
 
     async def _record(self, execution: Execution, event_type: EventType, by: str, reason: str) -> None:
-        details = {"reason": reason} if reason else {}
+        details: Evidence = {"reason": Hidden(reason)} if reason else {}  # people write names
         seq = execution.trail.record(event_type, execution.mission_id, details, actor=by)
         await self._ground.audit.durable(seq)

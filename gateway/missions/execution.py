@@ -43,6 +43,7 @@ from gateway.pipeline import StepPipeline
 from gateway.policy.decision import Decision
 from gateway.stages import AdmittedMission, SanitizedMission
 from gateway.store.store import Store
+from gateway.subjects.subjects import Subjects
 
 LINGER_SECONDS: Final = 0.05  # that a transition may wait for others on its way to the store
 _MS_PER_SECOND: Final = 1e3
@@ -58,6 +59,7 @@ class Ground:
     store: Store
     audit: Audit
     workspaces: Workspaces
+    subjects: Subjects
     approvals: Approvals
     consent: Consent
     clock: Clock

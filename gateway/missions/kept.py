@@ -11,8 +11,8 @@ from typing import Final, Protocol
 import orjson
 
 from engine.result import StepResult
-from engine.values import JsonObject, JsonValue
-from gateway.events import EventType, Trail, digest
+from gateway.commitments import Evidence, Hidden
+from gateway.events import EventType, Trail
 from gateway.store.effect_records import EffectRecord, EffectState
 
 _OF_ONE_EVENT: Final = 128  # entries: an id has 128 characters at most, and a line 64 KiB
@@ -51,29 +51,29 @@ class _Effects:
     def __init__(self) -> None:
         self._doubted: tuple[str, int | None] | None = None
 
-    def told(self, records: Sequence[EffectRecord]) -> Iterator[JsonValue]:
+    def told(self, records: Sequence[EffectRecord]) -> Iterator[Evidence]:
         for record in records:
             place = record.step_id, record.item
             if record.state is EffectState.PERFORMED:
-                yield {**_effect(record), "outcome": digest(orjson.loads(record.entry or b"null")["ok"])}
+                yield {**_effect(record), "outcome": Hidden(orjson.loads(record.entry or b"null")["ok"])}
             elif record.state is not EffectState.FAILED and self._doubted != place:
                 self._doubted = place
                 yield {**_effect(record), "code": "effect.in_doubt"}
 
 
-def _effect(record: EffectRecord) -> JsonObject:
+def _effect(record: EffectRecord) -> Evidence:
     step = record.step_id if record.item is None else f"{record.step_id}[{record.item}]"
     return {"step": step, "op": record.op, "key": record.key}
 
 
-def _steps(results: Mapping[str, StepResult]) -> Iterator[JsonValue]:
+def _steps(results: Mapping[str, StepResult]) -> Iterator[Evidence]:
     for step_id, result in results.items():
-        told: dict[str, JsonValue] = {"id": step_id, "status": result.status.value, "output": digest(result.output)}
+        told: Evidence = {"id": step_id, "status": result.status.value, "output": Hidden(result.output)}
         if result.error is not None:
             told["code"] = result.error.code
         yield told
 
 
-def _batches(values: Iterator[JsonValue]) -> Iterator[list[JsonValue]]:
+def _batches(values: Iterator[Evidence]) -> Iterator[list[Evidence]]:
     while batch := list(islice(values, _OF_ONE_EVENT)):
         yield batch

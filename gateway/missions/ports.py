@@ -85,7 +85,18 @@ class Missions(Protocol):
         """
 
 
-class ApprovalStore(Missions, Protocol):
+class MissionKeys(Protocol):
+    """Looks the keys of missions up."""
+
+    async def mission_key(self, mission_id: str) -> bytes:
+        """Return the key of a mission's payloads, from which that of its commitments comes.
+
+        Raises:
+            NotFoundError: there is no such mission, or its key is erased.
+        """
+
+
+class ApprovalStore(Missions, MissionKeys, Protocol):
     """Where approvals are kept."""
 
     async def create_approval(self, approval: NewApproval) -> ApprovalRecord:

@@ -12,7 +12,8 @@ from engine.outcome import Stop
 from engine.ports import Retry
 from engine.result import StepFailure, StepResult, StepState
 from engine.values import JsonObject, JsonValue
-from gateway.events import EventType, Trail, digest
+from gateway.commitments import Evidence, Hidden
+from gateway.events import EventType, Trail
 from gateway.missions.views import MissionEvent
 
 KEPT_MAX: Final = 4_096  # events that the store has and that stay for watchers
@@ -89,7 +90,7 @@ class Recorder:
         if result.status is StepState.SKIPPED:
             self._skipped.append((code, step.id))
         else:
-            recorded: dict[str, JsonValue] = {"status": result.status.value, "output": digest(result.output)}
+            recorded: Evidence = {"status": result.status.value, "output": Hidden(result.output)}
             if code:
                 recorded["code"] = code
             self._trail.record(EventType.STEP_ENDED, f"{self._mission_id}/{step.id}", recorded)

@@ -14,6 +14,7 @@ from typing import Final
 from engine.errors import RefusalError
 from engine.outcome import Stop
 from engine.result import StepFailure
+from gateway.commitments import Commitments
 from gateway.events import EventType, Trail, refusal_document
 from gateway.missions.earlier import stored_results
 from gateway.missions.execution import Ground
@@ -85,7 +86,7 @@ async def stop_of(ground: Ground, parent_id: str | None) -> Stop | None:
 async def _interrupt(ground: Ground, record: MissionRecord, refusal: RefusalError) -> None:
     """End a mission that may not go on. The log is told first: a kill in between makes it tell twice, never not."""
     details = {"state": record.state.value, **refusal_document(refusal)}
-    trail = Trail(ground.audit, _GATEWAY)
+    trail = Trail(ground.audit, _GATEWAY, Commitments(await ground.store.mission_key(record.id)))
     if refusal.code != DAMAGED:
         results = {result.step_id: result async for result in stored_results(ground.store, record.id)}
         await record_kept(trail, ground.store, record.id, results)

@@ -6,7 +6,7 @@ the log, a signed checkpoint over it, then the answer. A refusal is under a chec
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from weakref import WeakValueDictionary
@@ -16,12 +16,13 @@ import orjson
 from engine.errors import FaultError
 from engine.outcome import Stop
 from engine.result import OverallStatus
-from engine.values import JsonObject, JsonValue
+from engine.values import JsonObject
 from gateway.admission import Admission
+from gateway.commitments import Commitments, Evidence, Hidden
 from gateway.decided import note
 from gateway.errors import ConflictError, ErasedError
-from gateway.events import Audit, EventType, Trail, digest, refusal_document
-from gateway.identity import Principal, actor
+from gateway.events import Audit, EventType, Trail, refusal_document
+from gateway.identity import Principal, actor, known_as
 from gateway.missions.clearance import Clearance
 from gateway.missions.definitions import Definitions
 from gateway.missions.earlier import RESUMED, RETRIED, Earlier, read_earlier
@@ -65,18 +66,19 @@ class Submissions:
             RefusalError: malformed, refused by sanitizer or policy, or a request id used for another mission.
             FaultError: a stage could not answer; nothing was started. The same request id may be tried again.
         """
-        evidence: dict[str, JsonValue] = {
+        evidence: Evidence = {
             "tenant": principal.tenant,
-            "request_id": request_id,
+            "request_id": Hidden(request_id),
             "roles": list(principal.roles),
         }
         if parent is not None:
             evidence["parent"] = parent.id
         if isinstance(form, bytes):
-            evidence["document"] = digest(form)
-        async with _recorded(self._ground.audit, actor(principal), "mission", evidence):
+            evidence["document"] = Hidden(form)
+        known = known_as(principal)  # a mission that is refused has no key of its own
+        async with _recorded(self._ground.audit, known.pseudonym, "mission", evidence, known.commitments):
             sanitized = await self._sanitize(form, parent, taint)  # (1)
-            evidence["mission"] = sanitized.digest
+            evidence["mission"] = Hidden(sanitized.digest)
             # Requests of one id take turns: the second hears of the first one's mission once its admission is durable.
             async with self._turn(principal.tenant, principal.subject, request_id):
                 return await self._admit(principal, sanitized, request_id, parent, taint, evidence)
@@ -88,7 +90,7 @@ class Submissions:
         request_id: str,
         parent: MissionRecord | None,
         taint: frozenset[str],
-        evidence: dict[str, JsonValue],
+        evidence: Evidence,
     ) -> Submission:
         known = await self._ground.store.find_request(principal.tenant, principal.subject, request_id)
         if known is not None and known.request_digest != sanitized.digest:
@@ -98,7 +100,7 @@ class Submissions:
         with self._floor.place(besides=len(self._unadmitted)):
             decision = await self._ask(sanitized, principal, evidence)  # (2), (3)
             record = known or await self._create(principal, sanitized, request_id, parent, taint)
-            trail = Trail(self._ground.audit, actor(principal))
+            trail = Trail(self._ground.audit, actor(principal), await self._commitments(record.id))
             details = {**evidence, "steps": len(sanitized.plan.mission.steps)}
             # A fault here leaves a mission that is Validated and was never acknowledged: the same request id starts it
             # later, or the next start of the gateway does.
@@ -129,16 +131,17 @@ class Submissions:
                     "the mission has not ended; only one that has can be retried", code="mission.not_ended"
                 )
             await self._floor.settled(mission_id)  # the store has its end a moment before its last event
-            evidence: dict[str, JsonValue] = {
+            evidence: Evidence = {
                 "tenant": record.tenant,
                 "run": record.run + 1,
                 "repeat_in_doubt": repeat_in_doubt,
             }
             with self._floor.place():
-                async with _recorded(self._ground.audit, by, mission_id, evidence):
+                commitments = await self._commitments(mission_id)
+                async with _recorded(self._ground.audit, by, mission_id, evidence, commitments):
                     sanitized, caller, decision = await self._again(record, evidence)
                     earlier = await read_earlier(store, mission_id, RETRIED)
-                    trail = Trail(self._ground.audit, actor(caller))
+                    trail = Trail(self._ground.audit, actor(caller), commitments)
                     seq = trail.record(EventType.MISSION_RETRIED, mission_id, evidence, actor=by)
                     await self._ground.audit.durable(seq)
                 if repeat_in_doubt:
@@ -152,27 +155,25 @@ class Submissions:
         Raises:
             RefusalError: sanitizer or policy now refuse it, or what is recorded of it is damaged.
         """
-        evidence: dict[str, JsonValue] = {"tenant": record.tenant, "state": record.state.value}
+        evidence: Evidence = {"tenant": record.tenant, "state": record.state.value}
         if record.parent_id is not None:  # its admission may be lost with the last moments of the process
             evidence["parent"] = record.parent_id
         sanitized, caller, decision = await self._again(record, evidence)
         earlier = await read_earlier(self._ground.store, record.id, RESUMED, paused=record.paused)
-        trail = Trail(self._ground.audit, actor(caller))
+        trail = Trail(self._ground.audit, actor(caller), await self._commitments(record.id))
         earlier = replace(earlier, stopped=earlier.stopped or stop)
         seq = trail.record(EventType.MISSION_RESUMED, record.id, {**evidence, "kept": len(earlier.results)})
         seq = max(seq, await record_kept(trail, self._ground.store, record.id, earlier.results))
         await self._ground.audit.durable(seq)
         await self._start(record, sanitized, caller, decision, trail, earlier)
 
-    async def _again(
-        self, record: MissionRecord, evidence: dict[str, JsonValue]
-    ) -> tuple[SanitizedMission, Principal, Decision]:
+    async def _again(self, record: MissionRecord, evidence: Evidence) -> tuple[SanitizedMission, Principal, Decision]:
         """Take a recorded mission through stages 1 to 3 once more, on behalf of who submitted it."""
         document = await self._ground.store.get_document(record.id)
         parent = None if record.parent_id is None else await self._ground.store.get_mission(record.parent_id)
         sanitized = await self._sanitize(document, parent, record.taint)  # (1)
-        evidence["mission"] = sanitized.digest
-        caller = _submitter_of(record)
+        evidence["mission"] = Hidden(sanitized.digest)
+        caller = await self._ground.subjects.known(_submitter_of(record))
         return sanitized, caller, await self._ask(sanitized, caller, evidence, again=True)  # (2), (3)
 
     async def _sanitize(
@@ -192,7 +193,7 @@ class Submissions:
         self,
         sanitized: SanitizedMission,
         principal: Principal,
-        evidence: dict[str, JsonValue],
+        evidence: Evidence,
         *,
         again: bool = False,
     ) -> Decision:
@@ -289,6 +290,10 @@ class Submissions:
             trail.record(EventType.MISSION_PAUSED, record.id, {"with": above.mission_id})
             await self._ground.store.set_paused(record.id, paused=True)
 
+    async def _commitments(self, mission_id: str) -> Commitments:
+        """Return what commits to what is recorded of a mission."""
+        return Commitments(await self._ground.store.mission_key(mission_id))
+
     def _turn(self, *name: str) -> asyncio.Lock:
         return self._turns.setdefault(name, asyncio.Lock())
 
@@ -298,12 +303,14 @@ class Submissions:
 
 
 @asynccontextmanager
-async def _recorded(audit: Audit, by: str, target: str, evidence: Mapping[str, JsonValue]) -> AsyncIterator[None]:
+async def _recorded(
+    audit: Audit, by: str, target: str, evidence: Evidence, commitments: Commitments
+) -> AsyncIterator[None]:
     """Record a refusal of the block, or its fault, under a checkpoint before the caller hears it."""
     try:
         yield
     except Exception as error:
-        details = {**evidence, **refusal_document(error)}
+        details = commitments.commit({**evidence, **refusal_document(error)})
         await audit.durable(audit.append(EventType.MISSION_REFUSED, actor=by, target=target, details=details))
         raise
 

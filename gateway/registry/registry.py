@@ -17,7 +17,7 @@ from engine.errors import EngineError
 from engine.values import JsonValue
 from gateway.detached import Detached
 from gateway.errors import ConflictError, HookRefusedError, NotFoundError, StoreError
-from gateway.events import Audit, EventType, refusal_document
+from gateway.events import Audit, EventType, code_document
 from gateway.hookset import ActiveHook, HookSet
 from gateway.identity import Principal, actor
 from gateway.registry.placement import Placement
@@ -124,7 +124,7 @@ class Registry:
                 await self._ground.fleet.check(hook)
                 publication = await self._store.publish(_new_hook(hook, files, by))
         except EngineError as error:
-            await self._record(EventType.HOOK_PUBLISH_REFUSED, by, _target(files), refusal_document(error))
+            await self._record(EventType.HOOK_PUBLISH_REFUSED, by, _target(files), code_document(error))
             raise
         details = {"created": publication.created, **_facts(hook)}
         await self._record(EventType.HOOK_PUBLISHED, by, hook.key, details)

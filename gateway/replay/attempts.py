@@ -10,12 +10,12 @@ from engine.reference import Reference
 from engine.values import JsonObject, JsonValue
 from gateway.errors import SecretError
 from gateway.policy.redaction import Redaction
-from gateway.replay.digests import digest
+from gateway.replay.digests import Digests
 from gateway.replay.inputs import RecordedScope, candidates, found
 from gateway.replay.journal import RecordedJournal
 from gateway.replay.outcome import DifferenceFound, NotReproducible, Reason
 from gateway.replay.ports import Handles, Modules, Records
-from gateway.replay.rewrites import rewritten
+from gateway.replay.rewrites import Source, rewritten
 from gateway.replay.rounds import Ended, Output, Rounds
 from gateway.replay.trace import AttemptTrace, MissionTrace
 from gateway.sandbox.abi import encode_step
@@ -36,6 +36,7 @@ class Ground:
     records: Records
     modules: Modules
     handles: Handles | None
+    digests: Digests  # by the mission's key
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +81,15 @@ async def replay_attempt(
         effects = await ground.records.effects(ground.record.id, step.id, item)
     except (ValueError, TypeError) as error:
         raise DifferenceFound(Reason.JOURNAL, "what the store has of its effects cannot be understood") from error
-    journal = RecordedJournal(attempt, effects, ground.trace.kept_effects)
-    rounds = Rounds(ground.modules, attempt, journal, document, given.for_run())
+    journal = RecordedJournal(attempt, effects, ground.trace.kept_effects, ground.digests)
+    rounds = Rounds(ground.modules, attempt, journal, document, given.for_run(), ground.digests)
     ended = await rounds.run()
     if isinstance(ended, Output):
-        redaction = Redaction.of(attempt.redact)
+        redaction = Redaction.of(attempt.masked)
         output, _ = redaction.apply(ended.value)
         if attempt.rewrites:
-            output = await rewritten(ground.modules, ground.records, "output", attempt.rewrites, output, facts, given)
+            source = Source(ground.modules, ground.records, ground.digests)
+            output = await rewritten(source, "output", attempt.rewrites, output, facts, given)
             output, _ = redaction.apply(output)
         ended = Output(output)
     return Replayed(ended, rounds.count)
@@ -111,9 +113,10 @@ async def _parameters(
     def stand_in(reference: Reference) -> str:
         return secrets.stand_in(reference)
 
-    resolved = found(candidates(ground.plan, index, ground.scope, value, stand_in), recorded, digest)
-    parameters = await rewritten(ground.modules, ground.records, "parameters", rewrites, resolved, facts, given)
-    if (mine := digest(parameters)) != details["parameters"]:
+    resolved = found(candidates(ground.plan, index, ground.scope, value, stand_in), recorded, ground.digests)
+    source = Source(ground.modules, ground.records, ground.digests)
+    parameters = await rewritten(source, "parameters", rewrites, resolved, facts, given)
+    if (mine := ground.digests.of(parameters)) != details["parameters"]:
         message = "its parameters are not those that the log names"
         raise DifferenceFound(Reason.INPUT, message, recorded=str(details["parameters"]), replayed=mine)
     return parameters

@@ -1,13 +1,21 @@
-"""Digests of values that nobody has vouched for yet: what cannot be written as JSON has none, and equals nothing."""
+"""Commitments to values that nobody has vouched for yet: what is no JSON has none, and equals nothing."""
 
-from gateway import events
+from typing import Final
 
-NO_DIGEST = "no JSON"
+from gateway.commitments import Commitments
+
+NO_DIGEST: Final = "no JSON"
 
 
-def digest(value: object) -> str:
-    """Return what the log would have for a value; NO_DIGEST for one that it could not have."""
-    try:
-        return events.digest(value)
-    except (TypeError, ValueError):  # orjson's: nested over 254 levels, a lone surrogate
-        return NO_DIGEST
+class Digests:
+    """What the log of one mission would have for a value."""
+
+    def __init__(self, commitments: Commitments) -> None:
+        self._commitments = commitments
+
+    def of(self, value: object) -> str:
+        """Return the commitment to a value; NO_DIGEST for one that the log could not have."""
+        try:
+            return self._commitments.of(value)
+        except (TypeError, ValueError):  # orjson's: nested over 254 levels, a lone surrogate
+            return NO_DIGEST

@@ -13,6 +13,7 @@ from engine.mission import MissionLimits
 from engine.plan import Plan
 from engine.reference import ItemScope, Reference, Scope, resolve
 from engine.values import JsonValue
+from gateway.replay.digests import Digests
 from gateway.replay.outcome import DifferenceFound, Reason
 
 # As wide as any gateway can be configured: what was admitted once is read, whatever the limits are today.
@@ -87,7 +88,7 @@ def candidates(
     yield resolve(template, escaped_scope(seen), secret=secret)
 
 
-def found(values: Iterator[JsonValue], recorded: str, digest: Callable[[object], str]) -> JsonValue:
+def found(values: Iterator[JsonValue], recorded: str, digests: Digests) -> JsonValue:
     """Return the value that the log names.
 
     Raises:
@@ -96,7 +97,7 @@ def found(values: Iterator[JsonValue], recorded: str, digest: Callable[[object],
     first = ""
     try:
         for value in values:
-            mine = digest(value)
+            mine = digests.of(value)
             if mine == recorded:
                 return value
             first = first or mine

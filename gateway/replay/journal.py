@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from engine.values import JsonObject
-from gateway.replay.digests import digest
+from gateway.replay.digests import Digests
 from gateway.replay.outcome import DifferenceFound, NotReproducible, Reason
 from gateway.replay.trace import Asked, AttemptTrace, Told
 from gateway.store.effect_records import EffectRecord, EffectState
@@ -26,8 +26,13 @@ class RecordedJournal:
     """The effects of the last attempt at one step, or at one item of it."""
 
     def __init__(
-        self, attempt: AttemptTrace, records: Sequence[EffectRecord], kept: Mapping[str, Mapping[str, Any]]
+        self,
+        attempt: AttemptTrace,
+        records: Sequence[EffectRecord],
+        kept: Mapping[str, Mapping[str, Any]],
+        digests: Digests,
     ) -> None:
+        self._digests = digests
         self._attempt = attempt
         self._records = {record.index: record for record in records}
         self._kept = kept  # outcomes that an earlier process had not got into the log, by key
@@ -56,7 +61,7 @@ class RecordedJournal:
         if told.event_type == "effect.failed" and "entry" not in told.details:
             raise NotReproducible(f"it was stopped before it was told of effect {index} ({asked.op})")
         entry = self._stored(index)
-        name, value = _evidence(told, entry)
+        name, value = self._evidence(told, entry)
         recorded = str(told.details.get(name, ""))
         if value != recorded:
             message = f"the store's outcome of effect {index} ({asked.op}) is not the one that the log names"
@@ -74,7 +79,7 @@ class RecordedJournal:
             if "code" in kept:
                 return Stopped(str(kept["code"]))
             entry = self._stored(index)
-            mine = digest(entry.get("ok"))
+            mine = self._digests.of(entry.get("ok"))
             if mine == kept["outcome"]:
                 return entry, None
             message = f"the store's outcome of effect {index} ({asked.op}) is not the one that the log names"
@@ -89,12 +94,11 @@ class RecordedJournal:
             raise DifferenceFound(Reason.JOURNAL, f"the store has no outcome of effect {index}, and the log has one")
         return entry
 
-
-def _evidence(told: Told, entry: JsonObject) -> tuple[str, str]:
-    """Return which field of the event holds the digest of an entry, or of a part of it, and what it should be."""
-    if told.event_type == "effect.performed":
-        return "outcome", digest(entry["ok"]) if set(entry) == {"ok"} else ""
-    return "entry", digest(entry)
+    def _evidence(self, told: Told, entry: JsonObject) -> tuple[str, str]:
+        """Return which field of the event commits to an entry, or to a part of it, and what it should be."""
+        if told.event_type == "effect.performed":
+            return "outcome", self._digests.of(entry["ok"]) if set(entry) == {"ok"} else ""
+        return "entry", self._digests.of(entry)
 
 
 def _object(raw: bytes | None) -> JsonObject | None:

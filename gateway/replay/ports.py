@@ -24,6 +24,14 @@ class Records(Protocol):
     async def get_document(self, mission_id: str) -> bytes:
         """Return the mission's document, JSON."""
 
+    async def mission_key(self, mission_id: str) -> bytes:
+        """Return the key of a mission, of which what the log says of it is made.
+
+        Raises:
+            NotFoundError: there is no such mission.
+            ErasedError: it is erased, and nobody can tell any more of what the log speaks.
+        """
+
     async def step_results(self, mission_id: str, *, offset: int = 0) -> tuple[StepResult, ...]:
         """Return a page of a mission's results; an empty one is the end."""
 

@@ -10,8 +10,10 @@ from engine.errors import MissionInvalidError
 from engine.plan import Plan
 from engine.result import StepResult
 from engine.values import JsonValue
+from gateway.commitments import Commitments
 from gateway.errors import ConflictError, NotFoundError
 from gateway.replay.attempts import Ground
+from gateway.replay.digests import Digests
 from gateway.replay.inputs import RecordedScope, read_plan
 from gateway.replay.outcome import Reason, StepOutcome, Verdict
 from gateway.replay.ports import Handles, Modules, Records
@@ -50,13 +52,14 @@ class Replayer:
         if record.erased_at is not None:
             yield _erased(record.erased_at)
             return
+        digests = Digests(Commitments(await self.records.mission_key(trace.mission_id)))
         document = await self.records.get_document(trace.mission_id)
         try:
             plan = read_plan(document)
         except MissionInvalidError as error:
             yield _about_document(f"the stored document is no mission: {error.message}", trace.mission_digest, "")
             return
-        if (mine := plan.mission.digest()) != trace.mission_digest:
+        if (mine := digests.of(plan.mission.digest())) != trace.mission_digest:
             yield _about_document("the stored document is not the admitted one", trace.mission_digest, mine)
         _check_names(plan, steps)
         results = await self._results(trace.mission_id)
@@ -69,6 +72,7 @@ class Replayer:
             records=self.records,
             modules=self.modules,
             handles=self.handles,
+            digests=digests,
         )
         wanted: Callable[[str], bool] = set(steps).__contains__ if steps else lambda _: True
         for level in plan.graph.levels:

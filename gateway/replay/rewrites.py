@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from engine.values import JsonObject, JsonValue
 from gateway.errors import NotFoundError, SandboxError
-from gateway.replay.digests import digest
+from gateway.events import digest
+from gateway.replay.digests import Digests
 from gateway.replay.outcome import DifferenceFound, NotReproducible, Reason
 from gateway.replay.ports import Modules, Records
 from gateway.replay.rounds import limits_of, run_once
@@ -19,9 +21,17 @@ from gateway.stages import Given
 _SHA256: Final = re.compile(r"sha256:([0-9a-f]{64})")
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where modules and their settings are, and what the log would have for a value."""
+
+    modules: Modules
+    records: Records
+    digests: Digests
+
+
 async def rewritten(
-    modules: Modules,
-    records: Records,
+    source: Source,
     place: RewritePlace,
     rewrites: Sequence[Mapping[str, Any]],
     value: JsonValue,
@@ -36,7 +46,7 @@ async def rewritten(
     """
     for each in rewrites:
         name = str(each["hook"])
-        if (mine := digest(value)) != each["before"]:
+        if (mine := source.digests.of(value)) != each["before"]:
             message = f"what the rewrite {name} is given is not what the log names"
             raise DifferenceFound(
                 Reason.INPUT if place == "parameters" else Reason.OUTPUT,
@@ -44,18 +54,18 @@ async def rewritten(
                 recorded=str(each["before"]),
                 replayed=mine,
             )
-        settings = await _settings(records, name, str(each["settings"]))
+        settings = await _settings(source.records, name, str(each["settings"]))
         try:
             seen = encode_value(place, value, {"step": step, "taint": each["taint"]})
             document = frame(seen, kind="rewrite", at=place, now=given.now, seed=given.seed, settings=settings)
-            report = await run_once(modules, str(each["module"]), document, limits_of(each), given.for_run())
+            report = await run_once(source.modules, str(each["module"]), document, limits_of(each), given.for_run())
             answer = decode_rewrite(report.output, place)
         except SandboxError as error:
             raise DifferenceFound(Reason.OUTPUT, f"the rewrite {name} now ends with {error.code}") from error
         if isinstance(answer, StepFault):
             raise DifferenceFound(Reason.OUTPUT, f"the rewrite {name} now refuses")
         [value] = answer
-        if (mine := digest(value)) != each["after"]:
+        if (mine := source.digests.of(value)) != each["after"]:
             message = f"the rewrite {name} makes something else of it"
             raise DifferenceFound(Reason.OUTPUT, message, recorded=str(each["after"]), replayed=mine)
     return value

@@ -15,7 +15,7 @@ from engine.errors import StepError
 from engine.values import JsonObject, JsonValue
 from gateway.errors import SandboxError
 from gateway.performing import JOURNAL_BYTES_MAX
-from gateway.replay.digests import digest
+from gateway.replay.digests import Digests
 from gateway.replay.journal import RecordedJournal, Stopped
 from gateway.replay.outcome import DifferenceFound, NotReproducible, Reason
 from gateway.replay.ports import Modules
@@ -55,6 +55,7 @@ class Rounds:
     journal: RecordedJournal
     document: Callable[[Sequence[JsonObject]], bytes]
     given: RunGiven
+    digests: Digests
     entries: list[JsonObject] = field(default_factory=list)
     count: int = 0  # runs that were made
     _round: int = 0  # of the recorded ones, that was looked at
@@ -130,7 +131,7 @@ class Rounds:
             )
         recorded = rounds[number]
         for at, (call, then) in enumerate(zip(asked, recorded, strict=False), start=first):
-            mine = digest(call.args) if then.args else ""
+            mine = self.digests.of(call.args) if then.args else ""
             if (call.op, mine, at) != (then.op, then.args, then.index):
                 message = f"effect {at} is {call.op}, and not the {then.op} that the log has, or has other arguments"
                 raise DifferenceFound(Reason.EFFECTS, message, recorded=then.args or then.op, replayed=mine or call.op)

@@ -10,7 +10,7 @@ from engine.outcome import CONDITION_FALSE
 from engine.result import StepResult, StepState
 from engine.values import JsonValue
 from gateway.replay.attempts import Ground, Replayed, replay_attempt
-from gateway.replay.digests import digest
+from gateway.replay.digests import Digests
 from gateway.replay.inputs import holds, items_of, referred
 from gateway.replay.outcome import MESSAGE_CHARS_MAX, DifferenceFound, NotReproducible, Reason, StepOutcome, Verdict
 from gateway.replay.rounds import Fault, Output
@@ -85,7 +85,7 @@ def _changed(ground: Ground, index: int) -> Sequence[str]:
     """Return the steps that a step refers to, and whose outputs in the store are not those of the log."""
     outputs, ends = ground.scope.step_outputs, ground.trace.ends
     names = [name for name in referred(ground.plan, index) if name in outputs and name in ends]
-    return [name for name in names if digest(outputs[name]) != ends[name]["output"]]
+    return [name for name in names if ground.digests.of(outputs[name]) != ends[name]["output"]]
 
 
 class _ItemDiffers(Exception):  # noqa: N818 - no error of the program
@@ -119,7 +119,7 @@ class _Step:
             raise NotReproducible("the log has its end, and lost its beginning when the gateway was killed")
         _require_function(end, attempt)
         replayed = await replay_attempt(self._ground, self._index, attempt, None, None)
-        _compare(end, attempt, replayed)
+        _compare(end, attempt, replayed, self._ground.digests)
         return replayed.rounds, ""
 
     def _never_ran(self) -> None:
@@ -148,7 +148,7 @@ class _Step:
             message = "the store says that it ended otherwise than the log does"
             then, now = _said(end["status"], end.get("code", "")), _said(self._result.status.value, code)
             raise DifferenceFound(Reason.OUTPUT, message, recorded=then, replayed=now)
-        if (mine := digest(self._result.output)) != end["output"]:
+        if (mine := self._ground.digests.of(self._result.output)) != end["output"]:
             message = "the store has another output than the log names"
             raise DifferenceFound(Reason.OUTPUT, message, recorded=str(end["output"]), replayed=mine)
 
@@ -167,7 +167,7 @@ class _Step:
                 _require_allowed(attempt)
                 replayed = await replay_attempt(self._ground, self._index, attempt, item, (items[item],))
                 rounds += replayed.rounds
-                faults += _compare_item(recorded, attempt, replayed, known=known)
+                faults += _compare_item(recorded, attempt, replayed, self._ground.digests, known=known)
             except DifferenceFound as found:
                 raise _ItemDiffers(item, found) from found
             except NotReproducible as answer:
@@ -199,7 +199,7 @@ def _require_function(end: Any, attempt: AttemptTrace) -> None:
         raise NotReproducible(f"it ended with {code}, which is no function of its inputs")
 
 
-def _compare(end: Any, attempt: AttemptTrace, replayed: Replayed) -> None:
+def _compare(end: Any, attempt: AttemptTrace, replayed: Replayed, digests: Digests) -> None:
     """Hold how an attempt ended again to how it ended."""
     ended, code = replayed.ended, str(end.get("code", ""))
     completed = end["status"] == StepState.COMPLETED.value
@@ -208,7 +208,7 @@ def _compare(end: Any, attempt: AttemptTrace, replayed: Replayed) -> None:
         if isinstance(kept, Fault):
             now, same = kept.code, not completed and kept.code == code
         else:
-            now = digest(kept)
+            now = digests.of(kept)
             same = completed and now == end["output"]
     else:
         now, same = ended.code, not completed and ended.code == code
@@ -220,21 +220,23 @@ def _compare(end: Any, attempt: AttemptTrace, replayed: Replayed) -> None:
     raise DifferenceFound(Reason.OUTPUT, "the module gives something else", recorded=then, replayed=now)
 
 
-def _compare_item(recorded: JsonValue, attempt: AttemptTrace, replayed: Replayed, *, known: bool) -> int:
+def _compare_item(
+    recorded: JsonValue, attempt: AttemptTrace, replayed: Replayed, digests: Digests, *, known: bool
+) -> int:
     """Hold an item to its part of the step's output, where there is any; return 1 if it fails."""
     ended = replayed.ended
     value = _kept(ended.value) if isinstance(ended, Output) else Fault(ended.code)
     if isinstance(value, Fault):
         if recorded is not None:
-            raise DifferenceFound(Reason.OUTPUT, "the item fails", recorded=digest(recorded), replayed=value.code)
+            raise DifferenceFound(Reason.OUTPUT, "the item fails", recorded=digests.of(recorded), replayed=value.code)
         return 1
-    if not known or digest(value) == digest(recorded):
+    if not known or digests.of(value) == digests.of(recorded):
         return 0
     if recorded is None:
         why = _WALL if _WALL in attempt.violations else "a reason that the log does not have"
         raise NotReproducible(f"it failed for {why}")
     raise DifferenceFound(
-        Reason.OUTPUT, "the module gives something else", recorded=digest(recorded), replayed=digest(value)
+        Reason.OUTPUT, "the module gives something else", recorded=digests.of(recorded), replayed=digests.of(value)
     )
 
 

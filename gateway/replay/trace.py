@@ -69,10 +69,10 @@ class AttemptTrace:
     _acting: bool = True
 
     @property
-    def redact(self) -> list[str]:
+    def masked(self) -> list[str]:
         """The pointers into its output that were masked: those of every verdict."""
         verdicts = (self.verdict, *self.again.values(), *(each for held in self.held.values() for each in held))
-        return sorted({str(pointer) for each in verdicts for pointer in each.details.get("redact", ())})
+        return sorted({str(pointer) for each in verdicts for pointer in each.details.get("masked", ())})
 
     def take(self, event: LogEvent) -> None:
         """Note an event of the attempt."""

@@ -4,11 +4,12 @@ from typing import Final
 
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
-from engine.values import JsonObject, JsonValue
+from engine.values import JsonObject
+from gateway.commitments import Evidence, Hidden
 from gateway.decided import note
 from gateway.errors import PolicyDeniedError
-from gateway.events import EventType, digest, reasons_document
-from gateway.identity import Principal, actor
+from gateway.events import EventType, reasons_document
+from gateway.identity import Principal, known_as
 from gateway.policy import document
 from gateway.policy.engine import PolicyEngine
 
@@ -16,7 +17,7 @@ _READS_OF_THE_LOG: Final = frozenset({"gateway.v1.AuditService"})
 _READS_OF_DECISIONS: Final = frozenset({("gateway.v1.PolicyService", "ReplayDecisions")})
 
 
-_IN_LOG: Final = ("mission_id", "submitter", "audit_scope")  # of what a call is about; not what others are or did
+_IN_LOG: Final = ("mission_id", "audit_scope")  # of what a call is about; not what others are or did
 
 
 class PolicyGate:
@@ -44,7 +45,7 @@ class PolicyGate:
             decision.require()
         except PolicyDeniedError as refusal:
             if not principal.anonymous:  # a stranger must not be able to fill the log
-                evidence: dict[str, JsonValue] = {"document": digest(asked)}
+                evidence: Evidence = {"document": Hidden(asked)}
                 note(decision, evidence)
                 told = {"reasons": reasons_document(refusal.reasons), **_named(resource), "tenant": principal.tenant}
                 details = {**evidence, **told}
@@ -54,9 +55,14 @@ class PolicyGate:
             details = {"tenant": principal.tenant, **(reading or {})}
             await self._record(EventType.LOG_READ, principal, f"{service}/{method}", details)
 
-    async def _record(self, event: EventType, principal: Principal, target: str, details: JsonObject) -> None:
-        await self._audit.durable(self._audit.append(event, actor=actor(principal), target=target, details=details))
+    async def _record(self, event: EventType, principal: Principal, target: str, details: Evidence) -> None:
+        known = known_as(principal)
+        committed = known.commitments.commit(details)
+        await self._audit.durable(self._audit.append(event, actor=known.pseudonym, target=target, details=committed))
 
 
-def _named(resource: JsonObject) -> JsonObject:
+def _named(resource: JsonObject) -> Evidence:
+    """Return which mission a call is about; what a caller has taken for the id of one may be anything."""
+    if "tenant" not in resource:
+        return {name: Hidden(value) for name, value in resource.items() if name in _IN_LOG}
     return {name: resource[name] for name in _IN_LOG if name in resource}

@@ -24,7 +24,7 @@ from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.bad_request import bad_request, out_of_range
 from gateway.rpc.details import DETAILS_KEY, rich_status
 from gateway.rpc.errors import shown, status_of
-from gateway.rpc.ports import MissionDesk, RpcGate
+from gateway.rpc.ports import MissionDesk, Pseudonyms, RpcGate
 from gateway.rpc.types import Context, Handler
 
 CALLER: Final[ContextVar[Principal]] = ContextVar("CALLER")  # set for the time of one call
@@ -39,9 +39,17 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of the server, health and reflection included."""
 
     def __init__(
-        self, *, tokens: TokenTable, anonymous: bool, gate: RpcGate, desk: MissionDesk, audit: AuditAccess
+        self,
+        *,
+        tokens: TokenTable,
+        subjects: Pseudonyms,
+        anonymous: bool,
+        gate: RpcGate,
+        desk: MissionDesk,
+        audit: AuditAccess,
     ) -> None:
         self._tokens = tokens
+        self._subjects = subjects
         self._audit = audit
         self._anonymous = anonymous
         self._gate = gate
@@ -96,7 +104,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
     async def _admit(self, path: str, handler: Handler, raw: Any, context: Context) -> Any:
         """Return the request of a caller who may make it."""
         service, _, method = path.lstrip("/").partition("/")
-        principal = self._authenticate(service, context)  # (1)
+        principal = await self._subjects.known(self._authenticate(service, context))  # (1)
         request = _each(handler, raw) if handler.request_streaming else _parsed(handler, raw)  # (2)
         resource = await self._resource(principal, request)
         reading: JsonObject = {}

@@ -13,6 +13,8 @@ from gateway.drafts import Draft
 from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.erasure import Erased
+from gateway.missions.people import FoundSubject
+from gateway.missions.subject_erasure import ErasedSubject
 from gateway.missions.views import MissionEvent, MissionView, PlanPreview, Submission
 from gateway.policy.engine import Entrypoint
 from gateway.policy_views import Evaluation, PolicyStatus
@@ -112,6 +114,23 @@ class PrivacyDesk(Protocol):
         """
 
 
+class PeopleDesk(Protocol):
+    """Knows people by their pseudonyms, and erases them. Those of another tenant and nobody are one NotFoundError."""
+
+    async def erase(self, principal: Principal, tenant: str, subject: str, reason: str) -> ErasedSubject:
+        """Erase a person; what has begun is not cancelled with the call.
+
+        Raises:
+            ConflictError: `subject.missions_running`.
+        """
+
+    async def by_pseudonym(self, principal: Principal, pseudonym: str) -> FoundSubject:
+        """Return who a pseudonym is; that it was asked for is recorded."""
+
+    async def by_name(self, principal: Principal, tenant: str, subject: str) -> FoundSubject:
+        """Return the pseudonym of somebody; that it was asked for is recorded."""
+
+
 class HookDesk(Protocol):
     """The registry of hooks; `gateway.registry.registry.Registry` is one, and says what each call raises."""
 
@@ -160,6 +179,17 @@ class PolicyDesk(Protocol):
 
     def replay(self, bundle: str, wanted: Filter) -> AsyncGenerator[Change | Summary, None]:
         """Yield each recorded decision that another bundle would not give, and at the end how many there were."""
+
+
+class Pseudonyms(Protocol):
+    """Knows how the log names a caller; `gateway.subjects.subjects.Subjects` does."""
+
+    async def known(self, principal: Principal) -> Principal:
+        """Return the principal with its pseudonym, which is durable.
+
+        Raises:
+            FaultError: it cannot be had; the call is refused.
+        """
 
 
 class RpcGate(Protocol):

@@ -23,8 +23,10 @@ from gateway.rpc.ports import (
     HookDesk,
     MissionDesk,
     MissionReplays,
+    PeopleDesk,
     PolicyDesk,
     PrivacyDesk,
+    Pseudonyms,
     RpcGate,
 )
 from gateway.rpc.privacy_service import PrivacyService
@@ -68,12 +70,14 @@ class Ports:
     hooks: HookDesk
     policy: PolicyDesk
     privacy: PrivacyDesk
+    people: PeopleDesk
     gate: RpcGate
     audit: AuditReader
     events: EventFinder
     names: ActorNames
     replays: MissionReplays
     tokens: TokenTable
+    subjects: Pseudonyms
     anonymous: bool
     limits: MissionLimits
 
@@ -88,7 +92,12 @@ class RpcServer:
         self._server = grpc.aio.server(
             interceptors=(
                 GatewayInterceptor(
-                    tokens=ports.tokens, anonymous=ports.anonymous, gate=ports.gate, desk=ports.desk, audit=access
+                    tokens=ports.tokens,
+                    subjects=ports.subjects,
+                    anonymous=ports.anonymous,
+                    gate=ports.gate,
+                    desk=ports.desk,
+                    audit=access,
                 ),
             ),
             options=_OPTIONS,
@@ -99,7 +108,7 @@ class RpcServer:
         audit_pb2_grpc.add_AuditServiceServicer_to_server(audit, self._server)
         hook_pb2_grpc.add_HookServiceServicer_to_server(HookService(ports.hooks), self._server)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(ports.policy), self._server)
-        privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(PrivacyService(ports.privacy), self._server)
+        privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(PrivacyService(ports.privacy, ports.people), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

@@ -53,6 +53,15 @@ class StoreReading:
         """
         return await self._reader.run(lambda c: queries.get_document(c, self._sealer, mission_id))
 
+    async def mission_key(self, mission_id: str) -> bytes:
+        """Return the key of a mission.
+
+        Raises:
+            NotFoundError: `mission.not_found`.
+            ErasedError: `mission.erased`.
+        """
+        return await self._reader.run(lambda c: self._sealer.key(c, mission_id))
+
     async def step_results(self, mission_id: str, *, offset: int = 0) -> tuple[StepResult, ...]:
         """Return a page of results in the order in which they were saved; an empty one is the end."""
         return await self._reader.run(lambda c: queries.step_results(c, self._sealer, mission_id, offset, _PAGE_MAX))

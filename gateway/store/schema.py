@@ -238,8 +238,25 @@ ALTER TABLE approvals RENAME COLUMN asked TO message;
 ALTER TABLE approvals RENAME COLUMN answered TO comment; -- NULL: there is none
 """
 
+# Who stands behind the pseudonyms of the audit log; a name is in the clear in no column.
+_SUBJECTS: Final = """
+CREATE TABLE subjects (
+    pseudonym TEXT PRIMARY KEY,
+    tag BLOB UNIQUE CHECK (length(tag) = 32), -- HMAC of tenant and subject; NULL: nobody is found by it any more
+    sealed BLOB NOT NULL, -- tenant and subject
+    key BLOB NOT NULL, -- of commitments, wrapped
+    created_at TEXT NOT NULL,
+    erasing TEXT, -- by whom, from the intent to the end of an erasure
+    upto INTEGER, -- the seq of the last mission that there was then: what comes later is somebody else's
+    reason TEXT,
+    CHECK ((erasing IS NULL) = (upto IS NULL) AND (erasing IS NULL) = (reason IS NULL)),
+    CHECK (tag IS NOT NULL OR erasing IS NOT NULL)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX subjects_erasing ON subjects (pseudonym) WHERE erasing IS NOT NULL;
+"""
+
 # Append only: a database in the field has run the earlier ones.
-MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS, _OBLIGATIONS, _SEALING)
+MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS, _OBLIGATIONS, _SEALING, _SUBJECTS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:

@@ -30,6 +30,7 @@ from gateway.store.paging import PAGE_SIZE_MAX, mission_before
 from gateway.store.reader import Reader
 from gateway.store.records import Creation, MissionPage, MissionRecord, NewMission, StoredEvent
 from gateway.store.sealing import Sealer
+from gateway.store.subject_store import SubjectStore
 from gateway.store.writer import GroupCommitWriter
 
 EVENT_BYTES_MAX: Final = 64 * 1024
@@ -50,6 +51,7 @@ class Store(ApprovalStore):
         self._lock_descriptor = lock_descriptor
         self.hooks = HookStore(writer, reader, clock)
         self.erasures = ErasureStore(writer, reader, (self._sealer, self._opener), clock)
+        self.subjects = SubjectStore(writer, reader, clock)
 
     @classmethod
     def open(cls, path: Path, *, clock: Clock, masters: MasterKeys) -> "Store":

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gateway/v1/privacy.proto\x12\ngateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\x13\x45raseMissionRequest\x12\x12\n\nmission_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"~\n\x14\x45raseMissionResponse\x12\x12\n\nmission_id\x18\x01 \x01(\t\x12-\n\terased_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08missions\x18\x03 \x01(\x05\x12\x11\n\tdecisions\x18\x04 \x01(\x05\x32\x63\n\x0ePrivacyService\x12Q\n\x0c\x45raseMission\x12\x1f.gateway.v1.EraseMissionRequest\x1a .gateway.v1.EraseMissionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gateway/v1/privacy.proto\x12\ngateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\x13\x45raseMissionRequest\x12\x12\n\nmission_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"~\n\x14\x45raseMissionResponse\x12\x12\n\nmission_id\x18\x01 \x01(\t\x12-\n\terased_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08missions\x18\x03 \x01(\x05\x12\x11\n\tdecisions\x18\x04 \x01(\x05\"F\n\x13\x45raseSubjectRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"N\n\x14\x45raseSubjectResponse\x12\x11\n\tpseudonym\x18\x01 \x01(\t\x12\x10\n\x08missions\x18\x02 \x01(\x05\x12\x11\n\tdecisions\x18\x03 \x01(\x05\"]\n\x14LookupSubjectRequest\x12\x13\n\tpseudonym\x18\x01 \x01(\tH\x00\x12\'\n\x04name\x18\x02 \x01(\x0b\x32\x17.gateway.v1.SubjectNameH\x00\x42\x07\n\x05\x61sked\".\n\x0bSubjectName\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\"Q\n\x15LookupSubjectResponse\x12\x11\n\tpseudonym\x18\x01 \x01(\t\x12%\n\x04name\x18\x02 \x01(\x0b\x32\x17.gateway.v1.SubjectName2\x8c\x02\n\x0ePrivacyService\x12Q\n\x0c\x45raseMission\x12\x1f.gateway.v1.EraseMissionRequest\x1a .gateway.v1.EraseMissionResponse\x12Q\n\x0c\x45raseSubject\x12\x1f.gateway.v1.EraseSubjectRequest\x1a .gateway.v1.EraseSubjectResponse\x12T\n\rLookupSubject\x12 .gateway.v1.LookupSubjectRequest\x1a!.gateway.v1.LookupSubjectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERASEMISSIONREQUEST']._serialized_end=130
   _globals['_ERASEMISSIONRESPONSE']._serialized_start=132
   _globals['_ERASEMISSIONRESPONSE']._serialized_end=258
-  _globals['_PRIVACYSERVICE']._serialized_start=260
-  _globals['_PRIVACYSERVICE']._serialized_end=359
+  _globals['_ERASESUBJECTREQUEST']._serialized_start=260
+  _globals['_ERASESUBJECTREQUEST']._serialized_end=330
+  _globals['_ERASESUBJECTRESPONSE']._serialized_start=332
+  _globals['_ERASESUBJECTRESPONSE']._serialized_end=410
+  _globals['_LOOKUPSUBJECTREQUEST']._serialized_start=412
+  _globals['_LOOKUPSUBJECTREQUEST']._serialized_end=505
+  _globals['_SUBJECTNAME']._serialized_start=507
+  _globals['_SUBJECTNAME']._serialized_end=553
+  _globals['_LOOKUPSUBJECTRESPONSE']._serialized_start=555
+  _globals['_LOOKUPSUBJECTRESPONSE']._serialized_end=636
+  _globals['_PRIVACYSERVICE']._serialized_start=639
+  _globals['_PRIVACYSERVICE']._serialized_end=907
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,16 @@ class PrivacyServiceStub:
                 request_serializer=gateway_dot_v1_dot_privacy__pb2.EraseMissionRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_privacy__pb2.EraseMissionResponse.FromString,
                 _registered_method=True)
+        self.EraseSubject = channel.unary_unary(
+                '/gateway.v1.PrivacyService/EraseSubject',
+                request_serializer=gateway_dot_v1_dot_privacy__pb2.EraseSubjectRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_privacy__pb2.EraseSubjectResponse.FromString,
+                _registered_method=True)
+        self.LookupSubject = channel.unary_unary(
+                '/gateway.v1.PrivacyService/LookupSubject',
+                request_serializer=gateway_dot_v1_dot_privacy__pb2.LookupSubjectRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_privacy__pb2.LookupSubjectResponse.FromString,
+                _registered_method=True)
 
 
 class PrivacyServiceServicer:
@@ -55,6 +65,22 @@ class PrivacyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseSubject(self, request, context):
+        """Erases a person: all missions that they have submitted, recorded decisions on what they have asked for, and who
+        they were for the audit log, whose pseudonym means nobody from then on. Refused while a mission of theirs has not
+        ended (`subject.missions_running`). The same person who comes again is somebody new.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LookupSubject(self, request, context):
+        """Says who stands behind a pseudonym of the audit log, or which pseudonym somebody has. Each answer is recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PrivacyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +88,16 @@ def add_PrivacyServiceServicer_to_server(servicer, server):
                     servicer.EraseMission,
                     request_deserializer=gateway_dot_v1_dot_privacy__pb2.EraseMissionRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_privacy__pb2.EraseMissionResponse.SerializeToString,
+            ),
+            'EraseSubject': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseSubject,
+                    request_deserializer=gateway_dot_v1_dot_privacy__pb2.EraseSubjectRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_privacy__pb2.EraseSubjectResponse.SerializeToString,
+            ),
+            'LookupSubject': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupSubject,
+                    request_deserializer=gateway_dot_v1_dot_privacy__pb2.LookupSubjectRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_privacy__pb2.LookupSubjectResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +128,60 @@ class PrivacyService:
             '/gateway.v1.PrivacyService/EraseMission',
             gateway_dot_v1_dot_privacy__pb2.EraseMissionRequest.SerializeToString,
             gateway_dot_v1_dot_privacy__pb2.EraseMissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseSubject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.PrivacyService/EraseSubject',
+            gateway_dot_v1_dot_privacy__pb2.EraseSubjectRequest.SerializeToString,
+            gateway_dot_v1_dot_privacy__pb2.EraseSubjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LookupSubject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.PrivacyService/LookupSubject',
+            gateway_dot_v1_dot_privacy__pb2.LookupSubjectRequest.SerializeToString,
+            gateway_dot_v1_dot_privacy__pb2.LookupSubjectResponse.FromString,
             options,
             channel_credentials,
             insecure,

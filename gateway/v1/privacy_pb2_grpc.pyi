@@ -38,6 +38,13 @@ class PrivacyServiceStub:
     texts of errors, recorded decisions, workspace and blobs. Its id, times and counts stay. The intent is in the audit
     log before anything is erased. A repeated call answers as the first, and finishes what that one could not.
     """
+    EraseSubject: _grpc.UnaryUnaryMultiCallable[_privacy_pb2.EraseSubjectRequest, _privacy_pb2.EraseSubjectResponse]
+    """Erases a person: all missions that they have submitted, recorded decisions on what they have asked for, and who
+    they were for the audit log, whose pseudonym means nobody from then on. Refused while a mission of theirs has not
+    ended (`subject.missions_running`). The same person who comes again is somebody new.
+    """
+    LookupSubject: _grpc.UnaryUnaryMultiCallable[_privacy_pb2.LookupSubjectRequest, _privacy_pb2.LookupSubjectResponse]
+    """Says who stands behind a pseudonym of the audit log, or which pseudonym somebody has. Each answer is recorded."""
 
 @_typing.type_check_only
 class PrivacyServiceAsyncStub(PrivacyServiceStub):
@@ -49,6 +56,13 @@ class PrivacyServiceAsyncStub(PrivacyServiceStub):
     texts of errors, recorded decisions, workspace and blobs. Its id, times and counts stay. The intent is in the audit
     log before anything is erased. A repeated call answers as the first, and finishes what that one could not.
     """
+    EraseSubject: _aio.UnaryUnaryMultiCallable[_privacy_pb2.EraseSubjectRequest, _privacy_pb2.EraseSubjectResponse]  # type: ignore[assignment]
+    """Erases a person: all missions that they have submitted, recorded decisions on what they have asked for, and who
+    they were for the audit log, whose pseudonym means nobody from then on. Refused while a mission of theirs has not
+    ended (`subject.missions_running`). The same person who comes again is somebody new.
+    """
+    LookupSubject: _aio.UnaryUnaryMultiCallable[_privacy_pb2.LookupSubjectRequest, _privacy_pb2.LookupSubjectResponse]  # type: ignore[assignment]
+    """Says who stands behind a pseudonym of the audit log, or which pseudonym somebody has. Each answer is recorded."""
 
 class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
     """PrivacyService erases. What is erased cannot be had back."""
@@ -63,5 +77,24 @@ class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
         texts of errors, recorded decisions, workspace and blobs. Its id, times and counts stay. The intent is in the audit
         log before anything is erased. A repeated call answers as the first, and finishes what that one could not.
         """
+
+    @_abc_1.abstractmethod
+    def EraseSubject(
+        self,
+        request: _privacy_pb2.EraseSubjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_privacy_pb2.EraseSubjectResponse, _abc.Awaitable[_privacy_pb2.EraseSubjectResponse]]:
+        """Erases a person: all missions that they have submitted, recorded decisions on what they have asked for, and who
+        they were for the audit log, whose pseudonym means nobody from then on. Refused while a mission of theirs has not
+        ended (`subject.missions_running`). The same person who comes again is somebody new.
+        """
+
+    @_abc_1.abstractmethod
+    def LookupSubject(
+        self,
+        request: _privacy_pb2.LookupSubjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_privacy_pb2.LookupSubjectResponse, _abc.Awaitable[_privacy_pb2.LookupSubjectResponse]]:
+        """Says who stands behind a pseudonym of the audit log, or which pseudonym somebody has. Each answer is recorded."""
 
 def add_PrivacyServiceServicer_to_server(servicer: PrivacyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -21,6 +21,7 @@ from tests.hook_folders import ACME, OTHER, STRANGER, files_of, manifest_of, sig
 from tests.registry_worlds import published, refusal, trusting_home
 from tests.rpc_server import AS_ANN, Served, details
 from tests.rpc_server import serving as serving_fakes
+from tests.subjects import names_in
 
 HEADER = hook_pb2.PublishHookRequest(header=hook_pb2.PublishHookHeader(manifest=b"m", schema=b"s", signature=b"n"))
 
@@ -222,5 +223,5 @@ async def test_a_hostile_publisher_gets_nowhere_and_the_log_has_it(tmp_path: Pat
         assert [view.key for view in hooks if view.publisher != "builtin"] == ["resize@1.0.0"]
     events = [event for event in events_of(made) if event.event_type == "hook.publish_refused"]
     assert [event.details["code"] for event in events] == [*(code for _, _, code in REFUSED), *["hook.bad_value"] * 2]
-    assert {event.actor for event in events} == {"default/publisher"}
+    assert {names_in(made.home)[event.actor] for event in events} == {"default/publisher"}
     assert [event.target for event in events[-2:]] == ["hook", "hook"]

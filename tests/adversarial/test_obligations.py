@@ -12,6 +12,7 @@ from gateway.identity import Principal
 from gateway.policy.decision import Decision, parse_decision
 from gateway.policy.obligations import ApprovalDemand
 from gateway.policy.redaction import DEPTH_MAX, MASK, POINTERS_BYTES_MAX, POINTERS_MAX, Redaction
+from tests.subjects import known
 from tests.unit.gateway.consents import LEE, decide, pending, story, waiting, wanting
 from tests.worlds import ANN, BUNDLE, EVE, YES, World, mission, step, write
 
@@ -87,7 +88,7 @@ def test_the_largest_obligations_fit_into_a_line_of_the_log() -> None:
     async def tell(world: World) -> None:
         world.policy.answers["step"] = most
         await waiting(world, mission(step("a", output=1)))
-        await decide(world, Principal(subject="p", tenant="acme", roles=roles[:1]))
+        await decide(world, known(Principal(subject="p", tenant="acme", roles=roles[:1])))
         await world.settled()
         for event in (*world.log.of("step.held"), *world.log.of("step.allowed"), *world.log.of("approval.requested")):
             assert len(orjson.dumps(event.details)) < LINE_BYTES_MAX

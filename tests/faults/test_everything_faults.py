@@ -17,10 +17,11 @@ from engine.result import MissionState
 from gateway.identity import Principal
 from gateway.policy.obligations import ApprovalDemand
 from tests.depth import IS_FUZZ
+from tests.subjects import known
 from tests.virtual_time import VirtualTimeLoop
 from tests.worlds import ANN, YES, World, laws_hold, mission, scripted, step, write
 
-LEE = Principal(subject="lee", tenant="acme", roles=("approver",))
+LEE = known(Principal(subject="lee", tenant="acme", roles=("approver",)))
 ASK = {"op": "approval.request", "args": {"message": "Go?"}}
 INNER = mission(step("inner", kind="acting", batches=[[write("inner")]]), step("last", "inner"))
 KEYED = {"concurrency_key": "deploy", "parallel_limit": 3}

@@ -26,9 +26,10 @@ from gateway.store.store import Store
 from gateway.workers.supervisor import Zygote
 from tests.hook_folders import ACME, files_of, importing, publisher
 from tests.payload_keys import MASTERS
+from tests.subjects import known, pseudonym
 from tests.unit.gateway.store.store_worlds import TickingClock
 
-ADMIN = Principal(subject="root", tenant="default", roles=("admin",))
+ADMIN = known(Principal(subject="root", tenant="default", roles=("admin",)))
 ANYWHERE = Placement(labels={})
 PLENTY = ExecutionConstraints(wall_ms_max=1_000, fuel_max=10_000_000, memory_bytes_max=1_048_576)
 
@@ -48,7 +49,7 @@ class Log:
         self.size = 0
 
     def append(self, event_type: str, *, actor: str, target: str, details: Any) -> int:
-        assert actor == "default/root"
+        assert actor == pseudonym("default", "root")
         if self.fails:
             raise FaultError("the disk is gone", code="audit.unavailable")
         self.events.append((event_type, target, details))

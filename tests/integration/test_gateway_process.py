@@ -14,6 +14,7 @@ from gateway.home import NewHome
 from gateway.signing.signers import KEY_FILE
 from gateway.wiring import AUDIT_FOLDER
 from tests.gateways import Program, add_hook, calling, events_of, new_home, serve_fails, verified
+from tests.subjects import commitments_in
 from tests.worlds import laws_hold, mission
 
 
@@ -164,7 +165,9 @@ def test_a_full_disk_stops_the_work_and_says_so(tmp_path: Path) -> None:
     program.kill()
     verified(made)
     admitted = [event for event in events_of(made) if event.event_type == "mission.admitted"]
-    assert [event.details["request_id"] for event in admitted] == ["before"]
+    assert [event.details["request_id"] for event in admitted] == [
+        commitments_in(made.home, admitted[0].target).of("before")
+    ]
     restarted = Program.start(made)
     with calling(restarted.address, made) as client:
         assert client.submit(ACTING, "now")["created"]

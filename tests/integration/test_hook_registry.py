@@ -14,6 +14,7 @@ from tests.gateways import events_of, serving, submitted, until, verified
 from tests.hook_folders import ACME, OTHER, STRANGER, files_of
 from tests.registry_modules import sleeping
 from tests.registry_worlds import asked, enabled, mission_of, outputs, published, refusal, trusting_home
+from tests.subjects import names_in
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ async def test_a_hook_is_published_enabled_replaced_and_rolled_back_in_one_run(m
         ("hook.enabled", "resize", "1.1.0", "1.0.0"),
         ("hook.rolled_back", "resize", "1.0.0", "1.1.0"),
     ]
-    assert {e.actor for e in changes} == {"default/admin"}
+    assert {names_in(made.home)[e.actor] for e in changes} == {"default/admin"}
 
 
 async def test_versions_change_under_running_missions_and_none_fails(made: NewHome) -> None:

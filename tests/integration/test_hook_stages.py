@@ -11,10 +11,10 @@ import pytest
 from gateway.calling import CallError
 from gateway.config import CONFIG_NAME
 from gateway.errors import HookRefusedError
-from gateway.events import digest
 from gateway.home import NewHome
 from tests.cli_runner import run as run_command
 from tests.gateways import Program, calling, change_policy_data, events_of, new_home, serving, submitted
+from tests.subjects import commitments_in
 from tests.worlds import laws_hold, mission, step
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n-----END PRIVATE KEY-----\n"
@@ -70,8 +70,9 @@ async def test_hooks_of_every_place_do_their_work(tmp_path: Path) -> None:
         "verdict": "deny",
     }
     rewritten = [e for e in events if e.event_type == "step.output_rewritten"]
+    committed = commitments_in(made.home, rewritten[0].target.partition("/")[0])
     assert rewritten[0].details["rewrites"][0]["module"] == pins["drop_output_fields"]
-    assert rewritten[0].details["rewrites"][0]["after"] == digest({"n": 1})
+    assert rewritten[0].details["rewrites"][0]["after"] == committed.of({"n": 1})
     [told] = [e for e in events if e.event_type == "hook.failed_open"]
     assert (told.target, told.details["code"]) == ("large_output@1.0.0", "observe.large_output.over_limit")
     assert [e.event_type for e in events][-1] == "gateway.stopped"

@@ -203,7 +203,7 @@ async def test_what_a_step_may_not_show_is_masked_and_replays(tmp_path: Path) ->
     laws_hold(events)
     [redacted] = [e for e in events if e.event_type == "step.output_redacted" and e.target.endswith("/call")]
     assert redacted.details["count"] == 2
-    assert redacted.details["redact"] == sorted(redact["redact"])
+    assert redacted.details["masked"] == sorted(redact["redact"])
     assert TOKEN not in repr(events)
 
 
@@ -218,7 +218,7 @@ async def test_what_a_step_is_not_to_have_is_nowhere(tmp_path: Path) -> None:
     code, told = await asyncio.to_thread(replayed, made.home, view["mission_id"])
     assert (code, verdicts(told)) == (0, {"call": "same"})
     performed = [e for e in events_of(made) if e.event_type == "effect.performed"]
-    assert [e.details["redacted"] for e in performed] == [1]
+    assert [e.details["masked_places"] for e in performed] == [1]
 
 
 async def test_a_large_content_that_nobody_sees_is_not_kept_as_a_blob(tmp_path: Path) -> None:

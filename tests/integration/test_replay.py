@@ -30,6 +30,7 @@ from tests.gateways import Program, calling, events_of, verified
 from tests.replays import copied, ended, everything, everything_home, replayed, service, tamper, verdicts
 from tests.rpc_world import as_, refused, world
 from tests.rpc_world import step as rpc_step
+from tests.subjects import names_in
 from tests.unit.gateway.sandbox.modules import answering
 
 
@@ -302,7 +303,7 @@ async def test_a_gateway_replays_for_auditors_of_the_tenant(tmp_path: Path, monk
         assert (await refused(replayed_for("ann"))).code() is grpc.StatusCode.PERMISSION_DENIED
         assert (await refused(replayed_for("aud"))).code() is grpc.StatusCode.NOT_FOUND
         [told] = await w.events("audit.replayed")
-        assert (told["actor"], told["target"]) == ("default/eve", answer.mission_id)
+        assert (names_in(w.home)[told["actor"]], told["target"]) == ("default/eve", answer.mission_id)
         assert told["details"] == {"same": 2, "differs": 0, "not_reproducible": 0, "steps_named": 0, "complete": True}
         done = await asyncio.to_thread(
             run,

@@ -16,6 +16,7 @@ from gateway.v1 import mission_pb2
 from tests.cli_runner import run
 from tests.rpc_server import details
 from tests.rpc_world import SLOW, World, as_, document, refused, step, world
+from tests.subjects import names_in
 
 ASK = step("ask", "approval", parameters={"message": "Publish draft.txt?"})
 WRITE = step("write", "create_file", parameters={"path": "out.txt", "content": "x"}, depends_on=["ask"])
@@ -210,7 +211,7 @@ async def test_somebody_else_approves_and_the_mission_goes_on(tmp_path: Path) ->
         assert kinds(await w.watch(mission_id))[-1] == "mission.completed"
         output = json.loads((await w.view(mission_id)).result.step_results["ask"].output)
         assert (output["approved"], output["by"], output["comment"]) == (True, "ada", "looks right")
-        assert [e["actor"] for e in await w.events("approval.decided")] == ["default/ada"]
+        assert [names_in(w.home)[e["actor"]] for e in await w.events("approval.decided")] == ["default/ada"]
         assert await pending(w) == []
 
 

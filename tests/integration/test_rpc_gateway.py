@@ -12,6 +12,7 @@ from gateway.v1 import mission_pb2
 from gateway.wiring import AUDIT_FOLDER
 from tests.rpc_server import details
 from tests.rpc_world import SLOW, as_, document, refused, step, world
+from tests.subjects import names_in
 
 
 async def test_a_cancelled_submit_leaves_one_mission_that_runs(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ async def test_roles_open_methods(tmp_path: Path, who: str, method: str, allowed
         error = await refused(call)
         assert error.code() is grpc.StatusCode.PERMISSION_DENIED
         assert [r.code for r in details(error)[2].reasons] == ["rpc.method_not_granted"]
-        assert [e["actor"] for e in await w.events("rpc.denied")] == [f"default/{who}"]
+        assert [names_in(w.home)[e["actor"]] for e in await w.events("rpc.denied")] == [f"default/{who}"]
 
 
 async def test_a_draft_is_checked_against_the_kinds_of_the_gateway(tmp_path: Path) -> None:

@@ -254,6 +254,22 @@ test_nobody_else_erases if {
 	}
 }
 
+test_who_reads_the_log_may_ask_who_is_who if {
+	every role in ["auditor", "operator", "privacy"] {
+		rpc.decision.allow with input as call(principal([role]), "gateway.v1.PrivacyService", "LookupSubject", {})
+	}
+	every role in ["submitter", "approver", "publisher", "policy_admin", "viewer", "anonymous"] {
+		not rpc.decision.allow with input as call(principal([role]), "gateway.v1.PrivacyService", "LookupSubject", {})
+	}
+}
+
+test_only_privacy_erases_people if {
+	rpc.decision.allow with input as call(principal(["privacy"]), "gateway.v1.PrivacyService", "EraseSubject", {})
+	every role in ["auditor", "operator", "submitter", "viewer"] {
+		not rpc.decision.allow with input as call(principal([role]), "gateway.v1.PrivacyService", "EraseSubject", {})
+	}
+}
+
 test_others_do_not_touch_policy if {
 	every role in ["submitter", "operator", "approver", "publisher", "viewer", "anonymous"] {
 		not rpc.decision.allow with input as call(principal([role]), policies, "GetPolicyStatus", {})

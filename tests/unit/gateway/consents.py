@@ -10,11 +10,12 @@ from gateway.identity import Principal
 from gateway.missions.approval_view import ApprovalView
 from gateway.policy.decision import Decision
 from gateway.policy.obligations import ApprovalDemand
+from tests.subjects import known
 from tests.virtual_time import EPOCH, run
 from tests.worlds import YES, World
 
-LEE = Principal(subject="lee", tenant="acme", roles=("approver",))
-LEA = Principal(subject="lea", tenant="acme", roles=("lead",))
+LEE = known(Principal(subject="lee", tenant="acme", roles=("approver",)))
+LEA = known(Principal(subject="lea", tenant="acme", roles=("lead",)))
 DEMAND = ApprovalDemand()
 
 

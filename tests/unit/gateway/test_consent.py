@@ -10,9 +10,10 @@ import pytest
 from engine.result import MissionState
 from gateway.consent import ASKED_MAX, ApprovalDefaults, approval_defaults
 from gateway.errors import PolicyDeniedError, PolicyInvalidError
-from gateway.identity import Principal
+from gateway.identity import Principal, actor
 from gateway.policy.decision import Decision
 from gateway.policy.obligations import ApprovalDemand
+from tests.subjects import commitments_of, known
 from tests.unit.gateway.consents import LEA, LEE, LoopWallClock, decide, pending, story, waiting, wanting
 from tests.worlds import ANN, BUNDLE, YES, World, mission, scripted, step, write
 
@@ -60,9 +61,14 @@ class TestSteps:
             ]  # fmt: skip
             [held], [allowed] = world.log.of("step.held"), world.log.of("step.allowed")
             [requested] = world.log.of("approval.requested")
-            assert held.details["approval"]["digest"] == requested.details["digest"] == asked.digest
+            committed = await commitments_of(world.store, asked.mission_id)
+            assert held.details["approval"]["digest"] == requested.details["digest"] == committed.of(asked.digest)
             assert (requested.actor, requested.details["entrypoint"]) == ("gateway", "step")
-            assert allowed.details["approval"] == {"id": asked.approval_id, "digest": asked.digest, "by": "lee"}
+            assert allowed.details["approval"] == {
+                "id": asked.approval_id,
+                "digest": committed.of(asked.digest),
+                "by": actor(LEE),
+            }
 
         story(tell)
 
@@ -141,7 +147,7 @@ class TestSteps:
             world.policy.answers["step"] = lambda _: wanting(ApprovalDemand(approvers=(f"role{next(roles)}",)))
             mission_id = await waiting(world, HELD)
             for number in range(ASKED_MAX):
-                await decide(world, Principal(subject=f"p{number}", tenant="acme", roles=(f"role{number}",)))
+                await decide(world, known(Principal(subject=f"p{number}", tenant="acme", roles=(f"role{number}",))))
                 await asyncio.sleep(1)
             view = await outcome(world, mission_id)
             assert view.result["step_results"]["a"]["error"]["code"] == "approval.insufficient"
@@ -258,7 +264,7 @@ class TestSteps:
             assert view.result["step_results"]["a"]["output"] == {"b": "[redacted]", "c": "[redacted]", "d": 3}
             assert world.sandbox.runs[0][2].fuel_max == 7
             [allowed] = world.log.of("step.allowed")
-            assert allowed.details["redact"] == ["/output/b", "/output/c"]
+            assert allowed.details["masked"] == ["/output/b", "/output/c"]
             assert allowed.details["profile"] == "observational"
 
         story(tell)
@@ -599,7 +605,7 @@ class TestLabels:
             assert allowed.details["labels"] == {"of": "step"}
             [effect] = world.log.of("effect.allowed")
             assert "labels" not in effect.details
-            assert effect.details["labels_digest"].startswith("sha256:")
+            assert effect.details["labels_digest"].startswith("hmac-sha256:")
 
         story(tell)
 

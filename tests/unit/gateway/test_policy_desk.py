@@ -15,8 +15,9 @@ from gateway.identity import Principal
 from gateway.policy.decision import Decision
 from gateway.policy.engine import Entrypoint
 from gateway.policy_desk import CANDIDATES_MAX, PolicyDesk, PolicyDeskParts
+from tests.subjects import known
 
-ANN = Principal(subject="ann", tenant="default")
+ANN = known(Principal(subject="ann", tenant="default"))
 
 
 @dataclass

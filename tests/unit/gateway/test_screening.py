@@ -15,6 +15,7 @@ from gateway.hook_failures import TOLD_EVERY_SECONDS
 from gateway.hookset import PLACED_MAX, HookSet, PlacedHook, Subject
 from gateway.policy.decision import Decision
 from tests.placed import ABSTAIN, ALLOW, DENY, observer, placed, rewrite, screen
+from tests.subjects import commitments_of, own
 from tests.virtual_time import run
 from tests.worlds import ANN, BUNDLE, World, mission, step, write
 
@@ -164,9 +165,9 @@ class TestScreens:
         [told] = refused.details["screens"]
         assert told == {"hook": "m@1.0.0", "module": "a" * 64, "verdict": "deny"}
         [(_, document, _)] = world.sandbox.hook_runs
-        own = {"abi", "kind", "at", "now", "seed", "settings"}
-        summary = orjson.dumps({key: value for key, value in document.items() if key not in own})
-        assert refused.details["summary"] == digest(summary)
+        frame = {"abi", "kind", "at", "now", "seed", "settings"}
+        summary = orjson.dumps({key: value for key, value in document.items() if key not in frame})
+        assert refused.details["summary"] == own(ANN).of(summary)
         assert (refused.details["now"], refused.details["seed"]) == (document["now"], document["seed"])
         assert world.store.missions == {}
 
@@ -364,14 +365,15 @@ class TestRewrites:
         results(world, step("a", a=1))
         [allowed] = world.log.of("step.allowed")
         [entry] = allowed.details["rewrites"]
+        committed = run(commitments_of(world.store, allowed.target.partition("/")[0]))
         assert entry == {
             "hook": "p@1.0.0",
             "module": "a" * 64,
             "settings": digest({}),
             "taint": [],
             **{name: entry[name] for name in ("fuel_max", "memory_bytes_max", "output_bytes_max")},
-            "before": digest({"a": 1}),
-            "after": digest({"b": 2}),
+            "before": committed.of({"a": 1}),
+            "after": committed.of({"b": 2}),
         }
         [(_, document, _)] = world.sandbox.hook_runs
         assert document["step"] == {"id": "a", "name": "a", "step_type": "pure", "attempt": 1, "item": None}
@@ -387,8 +389,9 @@ class TestRewrites:
         assert done["a"]["output"] == done["b"]["output"] == {"n": 1}
         [event] = world.log.of("step.output_rewritten")
         [ended] = [e for e in world.log.of("step.ended") if e.target.endswith("/a")]
-        assert event.details["rewrites"][0]["before"] == digest({"secret": "hunter2"})
-        assert event.details["rewrites"][0]["after"] == ended.details["output"] == digest({"n": 1})
+        committed = run(commitments_of(world.store, event.target.partition("/")[0]))
+        assert event.details["rewrites"][0]["before"] == committed.of({"secret": "hunter2"})
+        assert event.details["rewrites"][0]["after"] == ended.details["output"] == committed.of({"n": 1})
         assert event.seq < ended.seq
         assert "hunter2" not in str(world.log.events)
 

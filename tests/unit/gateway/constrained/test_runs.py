@@ -15,9 +15,11 @@ from gateway.constrained.holding import Holding
 from gateway.constrained.record import in_trail
 from gateway.errors import SandboxError
 from gateway.events import Trail
+from gateway.identity import actor
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import RunGiven, RunReport
 from tests.placed import observer, rewrite, screen
+from tests.subjects import own
 from tests.unit.engine.constraints.clocks import HandClock
 from tests.virtual_time import run
 from tests.worlds import ANN, EVE, KINDS, FakeLog, Faults
@@ -35,7 +37,7 @@ class Place:
     def __init__(self, drawn: float = 0.5) -> None:
         self.clock = HandClock()
         self.log = FakeLog(Faults())
-        self.trail = Trail(self.log, "acme/ann")
+        self.trail = Trail(self.log, actor(ANN), own(ANN))
         self.end: BaseException | None = None
         self.ran: list[tuple[str, RunGiven]] = []
         self.held = Holding.of(

@@ -8,6 +8,7 @@ import jsonschema_rs
 import pytest
 
 from engine.values import JsonObject
+from gateway.commitments import Commitments
 from gateway.effects.described import described
 from gateway.effects.keys import effect_key
 from gateway.effects.performer import SECONDS_MAX, EffectRequest, Effects, EffectScope
@@ -16,6 +17,8 @@ from gateway.effects.timer import SLEEP_MS_MAX, TimerSleep
 from gateway.effects.workspace import Workspace
 from gateway.errors import EffectError
 from gateway.sanitizer.schema import ParameterSchema
+
+COMMITMENTS = Commitments(bytes(32))
 
 Perform = Callable[[str, JsonObject], Awaitable[JsonObject]]
 
@@ -130,17 +133,18 @@ async def test_a_sleep_beyond_the_deadline_is_refused_at_once(scope: EffectScope
 def test_a_key_names_the_act_and_nothing_else() -> None:
     """Equal acts have equal keys, whatever the order of fields; each part of the identity changes the key."""
     args: JsonObject = {"a": 1, "b": 2}
-    key = effect_key(mission_id="m", step_id="s", effect_index=0, op="o", args=args)
-    assert key == effect_key(mission_id="m", step_id="s", effect_index=0, op="o", args={"b": 2, "a": 1})
+    key = effect_key(COMMITMENTS, mission_id="m", step_id="s", effect_index=0, op="o", args=args)
+    assert key == effect_key(COMMITMENTS, mission_id="m", step_id="s", effect_index=0, op="o", args={"b": 2, "a": 1})
     others = {
-        effect_key(mission_id="n", step_id="s", effect_index=0, op="o", args=args),
-        effect_key(mission_id="m", step_id="t", effect_index=0, op="o", args=args),
-        effect_key(mission_id="m", step_id="s", effect_index=1, op="o", args=args),
-        effect_key(mission_id="m", step_id="s", effect_index=0, op="p", args=args),
-        effect_key(mission_id="m", step_id="s", effect_index=0, op="o", args={}),
-        effect_key(mission_id="m", step_id="s", effect_index=0, op="o", args=args, foreach_index=0),
+        effect_key(Commitments(bytes([1]) * 32), mission_id="m", step_id="s", effect_index=0, op="o", args=args),
+        effect_key(COMMITMENTS, mission_id="n", step_id="s", effect_index=0, op="o", args=args),
+        effect_key(COMMITMENTS, mission_id="m", step_id="t", effect_index=0, op="o", args=args),
+        effect_key(COMMITMENTS, mission_id="m", step_id="s", effect_index=1, op="o", args=args),
+        effect_key(COMMITMENTS, mission_id="m", step_id="s", effect_index=0, op="p", args=args),
+        effect_key(COMMITMENTS, mission_id="m", step_id="s", effect_index=0, op="o", args={}),
+        effect_key(COMMITMENTS, mission_id="m", step_id="s", effect_index=0, op="o", args=args, foreach_index=0),
     }
-    assert len(others | {key}) == 7
+    assert len(others | {key}) == 8
     assert len(key) == 64
 
 

@@ -1,6 +1,7 @@
 """Approvals and sub-missions on a store, a log and a desk in memory, which a test may kill and open again."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,12 +17,13 @@ from gateway.missions.approvals import Approvals
 from gateway.missions.views import MissionEvent
 from gateway.store.approval_records import ApprovalRecord, ApprovalState, NewApproval
 from gateway.store.records import StoredEvent
+from tests.subjects import FixedSubjects, known
 from tests.virtual_time import EPOCH, LoopClock
 
-ANN = Principal(subject="ann", tenant="acme", roles=("submitter", "approver"))
-BOB = Principal(subject="bob", tenant="acme", roles=("approver",))
-LEA = Principal(subject="lea", tenant="acme", roles=("lead",))
-EVE = Principal(subject="eve", tenant="other", roles=("approver",))
+ANN = known(Principal(subject="ann", tenant="acme", roles=("submitter", "approver")))
+BOB = known(Principal(subject="bob", tenant="acme", roles=("approver",)))
+LEA = known(Principal(subject="lea", tenant="acme", roles=("lead",)))
+EVE = known(Principal(subject="eve", tenant="other", roles=("approver",)))
 DIGEST = "sha256:" + "d" * 64
 BUNDLE = "sha256:" + "b" * 64
 
@@ -65,6 +67,9 @@ class FakeStore:
         if mission_id not in self.missions:
             raise NotFoundError("there is no such mission", code="mission.not_found")
         return self.missions[mission_id]
+
+    async def mission_key(self, mission_id: str) -> bytes:
+        return hashlib.sha256(mission_id.encode()).digest()
 
     async def children(self, mission_id: str) -> tuple[Facts, ...]:
         await self._at()
@@ -206,7 +211,7 @@ class World:
 
     def open(self) -> None:
         """Begin as a new process would."""
-        self.approvals = Approvals(self.store, self.log, LoopClock(), waiting_max=self.waiting_max)
+        self.approvals = Approvals(self.store, self.log, LoopClock(), FixedSubjects(), waiting_max=self.waiting_max)
         self.approvals.bind(lambda *told: self.told.append(told))
 
     @asynccontextmanager

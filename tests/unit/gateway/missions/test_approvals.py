@@ -13,8 +13,9 @@ from engine.clock import rfc3339
 from engine.errors import EngineError
 from engine.result import MissionState, OverallStatus
 from gateway.errors import EffectError
-from gateway.identity import ANONYMOUS, Principal
+from gateway.identity import Principal
 from gateway.store.approval_records import ApprovalState
+from tests.subjects import KNOWN_ANONYMOUS, commitments_of, known, pseudonym
 from tests.unit.gateway.missions.approval_worlds import ANN, BOB, BUNDLE, DIGEST, EVE, LEA, Facts, FakeStore, World
 from tests.virtual_time import EPOCH, run
 
@@ -39,9 +40,9 @@ async def test_a_yes_is_the_outcome() -> None:
     """It says who, when and why; the request and the decision are in the log under a checkpoint before."""
     world = World()
     task, record = await world.asked()
-    assert world.log.told() == [("acme/ann", "approval.requested")]
+    assert world.log.told() == [(pseudonym("acme", "ann"), "approval.requested")]
     view = await world.decide(record)
-    assert world.log.told()[1:] == [("acme/bob", "approval.decided")]
+    assert world.log.told()[1:] == [(pseudonym("acme", "bob"), "approval.decided")]
     assert (view.state, view.decided_by, view.comment) == ("approved", "bob", "fine")
     decided_at = world.store.approvals[record.id].decided_at
     assert decided_at is not None
@@ -64,7 +65,10 @@ async def test_the_log_is_told_digests_and_the_watchers_what_a_decision_needs() 
     await task
     requested, decided = world.log.events
     assert (requested.target, decided.target) == ("m1/s1", "m1/s1")
-    assert requested.details["digest"] == decided.details["digest"] == DIGEST
+    committed = await commitments_of(world.store, "m1")
+    assert requested.details["digest"] == decided.details["digest"] == committed.of(DIGEST)
+    assert requested.details["message"] == committed.of("Ship it?")
+    assert decided.details["comment"] == committed.of("because")
     assert (requested.details["bundle"], requested.details["item"]) == (BUNDLE, 3)
     assert "Ship it?" not in repr(world.log.events)
     assert "because" not in repr(world.log.events)
@@ -96,8 +100,12 @@ async def test_a_no_is_an_error_that_says_who_and_why() -> None:
 
 REFUSED = {
     "no role": (LEA, {}, "approval.not_yours"),
-    "no roles at all": (Principal(subject="x", tenant="acme"), {}, "approval.not_yours"),
-    "anonymous": (Principal(subject="y", tenant="acme", roles=("approver",), anonymous=True), {}, "approval.not_yours"),
+    "no roles at all": (known(Principal(subject="x", tenant="acme")), {}, "approval.not_yours"),
+    "anonymous": (
+        known(Principal(subject="y", tenant="acme", roles=("approver",), anonymous=True)),
+        {},
+        "approval.not_yours",
+    ),
     "the submitter": (ANN, {}, "approval.own_mission"),
     "another digest": (BOB, {"digest": "sha256:" + "e" * 64}, "approval.digest_mismatch"),
     "no digest": (BOB, {"digest": ""}, "approval.digest_mismatch"),
@@ -155,7 +163,7 @@ async def test_an_approval_is_decided_once() -> None:
     task, record = await world.asked()
     both = await asyncio.gather(
         world.decide(record, approve=True),
-        world.decide(record, Principal(subject="cy", tenant="acme", roles=("approver",)), approve=False),
+        world.decide(record, known(Principal(subject="cy", tenant="acme", roles=("approver",))), approve=False),
         return_exceptions=True,
     )
     assert [getattr(each, "code", "decided") for each in both] == ["decided", "approval.decided"]
@@ -282,7 +290,7 @@ async def test_a_decision_that_the_log_has_not_is_logged_before_the_step_goes_on
     world.open()
     task = world.ask()
     assert (await task)["by"] == "bob"
-    assert world.log.told()[-1] == ("acme/bob", "approval.decided")
+    assert world.log.told()[-1] == (pseudonym("acme", "bob"), "approval.decided")
 
 
 @in_virtual_time
@@ -464,7 +472,7 @@ async def test_lists_are_of_the_own_tenant() -> None:
 async def test_an_anonymous_mission_is_named_as_such() -> None:
     """The log's actor of a request is who submitted the mission."""
     world = World()
-    task, record = await world.asked(caller=ANONYMOUS)
+    task, record = await world.asked(caller=KNOWN_ANONYMOUS)
     assert world.log.told() == [("anonymous", "approval.requested")]
     task.cancel()
     assert record.approvers == ("approver",)

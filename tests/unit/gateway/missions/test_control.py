@@ -8,12 +8,13 @@ import pytest
 
 from engine.result import MissionState
 from gateway.errors import ConflictError, NotFoundError, PolicyDeniedError, Reason, SandboxError
-from gateway.identity import Principal
+from gateway.identity import Principal, actor
 from gateway.policy.decision import Decision
 from tests import virtual_time
+from tests.subjects import commitments_of, known
 from tests.worlds import ANN, BOB, BUNDLE, EVE, World, hang, mission, step, write
 
-LEE = Principal(subject="lee", tenant="acme", roles=("approver",))
+LEE = known(Principal(subject="lee", tenant="acme", roles=("approver",)))
 TWO = mission(step("a"), step("b", "a"))
 FAILS = mission(
     step("a", kind="acting", batches=[[write("a")]], output=1),
@@ -51,7 +52,8 @@ class TestPausing:
             await asyncio.sleep(1_000)
             assert ran(world) == ["a"]
             [paused] = world.log.of("mission.paused")
-            assert (paused.actor, paused.details) == ("acme/bob", {"reason": "lunch"})
+            committed = await commitments_of(world.store, mission_id)
+            assert (paused.actor, paused.details) == (actor(BOB), {"reason": committed.of("lunch")})
             assert not (await world.desk.resume(BOB, mission_id)).paused
             await world.settled()
             assert ran(world) == ["a", "b"]
@@ -137,7 +139,7 @@ class TestRetrying:
             assert view.result["step_results"]["a"]["output"] == 1
             assert ran(world) == ["a", "a", "b", "b", "c"]
             [event] = world.log.of("mission.retried")
-            assert (event.actor, event.details["run"]) == ("acme/bob", 2)
+            assert (event.actor, event.details["run"]) == (actor(BOB), 2)
 
         run(story)
 

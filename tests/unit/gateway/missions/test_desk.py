@@ -12,9 +12,11 @@ from engine.audit.errors import AuditOverloadedError
 from engine.errors import FaultError, MissionInvalidError
 from engine.result import MissionState
 from gateway.errors import ConflictError, NotFoundError, OverloadedError, PolicyDeniedError, Reason, StoreError
+from gateway.identity import actor
 from gateway.missions.desk import REASON_MAX, REQUEST_ID_MAX
 from gateway.policy.decision import Decision
 from tests import virtual_time
+from tests.subjects import commitments_of, own
 from tests.worlds import ANN, BOB, BUNDLE, EVE, World, hang, mission, step, write
 
 ONE = mission(step("a"))
@@ -57,9 +59,9 @@ class TestSubmitting:
                 with pytest.raises(error):
                     await world.submit(form)
                 event = world.log.events[-1]
-                assert (event.event_type, event.actor, event.seq) == ("mission.refused", "acme/ann", world.log.size - 1)
-                assert event.details["request_id"] == "r"
-                assert event.details["document"].startswith("sha256:")
+                assert (event.event_type, event.actor, event.seq) == ("mission.refused", actor(ANN), world.log.size - 1)
+                assert event.details["request_id"] == own(ANN).of("r")
+                assert event.details["document"] == own(ANN).of(form)
             assert event.details["roles"] == ["submitter"]
             assert event.details["bundle"] == BUNDLE
             assert world.store.missions == {}
@@ -351,7 +353,8 @@ class TestCancelling:
             assert view.result is not None
             assert view.result["error"] == {"code": "mission.cancelled", "message": "not today"}
             [event] = world.log.of("mission.cancel_requested")
-            assert (event.actor, event.details) == ("acme/bob", {"reason": "not today"})
+            committed = await commitments_of(world.store, mission_id)
+            assert (event.actor, event.details) == (actor(BOB), {"reason": committed.of("not today")})
             [skipped] = world.log.of("step.skipped")
             assert skipped.details == {"code": "mission.cancelled", "steps": ["b", "a"]}
             with pytest.raises(ConflictError) as refused:

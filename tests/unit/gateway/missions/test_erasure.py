@@ -8,15 +8,16 @@ import pytest
 from engine.errors import EngineError, FaultError
 from engine.result import MissionState
 from gateway.errors import ConflictError, ErasedError, NotFoundError
-from gateway.identity import Principal
+from gateway.identity import Principal, actor
 from gateway.missions.erasure import ERASED
 from gateway.replay.outcome import Reason, Verdict
 from tests import virtual_time
 from tests.replay_worlds import replay
+from tests.subjects import known
 from tests.worlds import ANN, World, hang, mission, step
 
 ONE = mission(step("a", output={"said": "canary"}))
-PAT = Principal(subject="pat", tenant=ANN.tenant, roles=("privacy",))
+PAT = known(Principal(subject="pat", tenant=ANN.tenant, roles=("privacy",)))
 
 
 async def all_of(iterator: Any) -> list[Any]:
@@ -48,7 +49,7 @@ class TestErasing:
             assert (erased.mission_id, erased.missions) == (mission_id, 1)
             [intent], [ended] = world.log.of("mission.erased"), world.log.of("mission.erasure_ended")
             assert intent.details == {"erased": list(ERASED), "reason": "asked for"}
-            assert intent.actor == f"{PAT.tenant}/pat"
+            assert intent.actor == actor(PAT)
             assert (ended.target, ended.details["missions"]) == (mission_id, 1)
             assert "mission.erased" in told[0]
             assert "mission.erasure_ended" not in told[0]
@@ -108,7 +109,7 @@ class TestErasing:
             world.faults.put("sandbox.run", hang)
             mission_id = (await world.submit(ONE)).mission_id
             await asyncio.sleep(1)
-            stranger = Principal(subject="s", tenant="other", roles=("privacy",))
+            stranger = known(Principal(subject="s", tenant="other", roles=("privacy",)))
             assert await refusal(world.desk.erase(stranger, mission_id, "")) == "mission.not_found"
             assert await refusal(world.desk.erase(PAT, mission_id, "r" * 1_001)) == "mission.bad_reason"
             assert await refusal(world.desk.erase(PAT, mission_id, "")) == "mission.not_ended"
@@ -176,7 +177,7 @@ class TestCrashes:
             await world.desk.recover()
             intents = world.log.of("mission.erased")
             assert len(intents) == told
-            assert {(e.actor, e.details["reason"]) for e in intents} == {(f"{PAT.tenant}/pat", "asked for")}
+            assert {(e.actor, e.details["reason"]) for e in intents} == {(actor(PAT), "asked for")}
             assert len([e for e in world.log.of("mission.erasure_ended") if e.seq < world.log.size]) == 1
             assert await refusal(world.desk.get(ANN, mission_id, document=True)) == "mission.erased"
             assert world.workspaces.removed[-1] == mission_id

@@ -16,10 +16,11 @@ from gateway.missions.floor import Floor
 from gateway.policy.decision import Decision
 from gateway.store.approval_records import ApprovalState
 from tests import virtual_time
+from tests.subjects import known
 from tests.virtual_time import LoopClock
 from tests.worlds import ANN, BUNDLE, World, hang, laws_hold, mission, step, write
 
-LEE = Principal(subject="lee", tenant="acme", roles=("approver",))
+LEE = known(Principal(subject="lee", tenant="acme", roles=("approver",)))
 ASK = {"op": "approval.request", "args": {"message": "Go?"}}
 INNER = mission(step("inner"))
 RETRY = {"max_attempts": 3, "backoff": "fixed", "base_ms": 0}

@@ -10,11 +10,13 @@ from engine.mission import MissionStep
 from engine.outcome import Stop
 from engine.result import StepFailure, StepResult, StepState
 from gateway.events import EventType, Trail
+from gateway.identity import actor
 from gateway.missions.earlier import _Reading
 from gateway.missions.recorder import Recorder
 from gateway.missions.views import MissionEvent
+from tests.subjects import own
 from tests.virtual_time import run
-from tests.worlds import FakeLog, Faults, StandingClock
+from tests.worlds import ANN, FakeLog, Faults, StandingClock
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 STEP = MissionStep(id="s", name="s", step_type="pure")
@@ -33,7 +35,7 @@ class World:
     def __init__(self) -> None:
         self.faults = Faults()
         self.log = FakeLog(self.faults)
-        self.recorder = Recorder("m", Trail(self.log, "acme/ann"), StandingClock())
+        self.recorder = Recorder("m", Trail(self.log, actor(ANN), own(ANN)), StandingClock())
 
 
 def test_an_outcome_that_cannot_be_logged_is_shown_to_nobody() -> None:
@@ -153,7 +155,7 @@ def test_events_survive_their_bytes() -> None:
 def test_a_trail_that_is_over_lets_nothing_begin() -> None:
     """What is under way may still say how it ended."""
     world = World()
-    trail = Trail(world.log, "acme/ann")
+    trail = Trail(world.log, actor(ANN), own(ANN))
     trail.require_open("m/s")
     trail.end_step("m/s")
     trail.require_open("m/t[1]")

@@ -5,10 +5,13 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.replay.digests import NO_DIGEST, digest
+from gateway.commitments import Commitments
+from gateway.replay.digests import NO_DIGEST, Digests
 from gateway.replay.inputs import RecordedScope, candidates, found, holds, items_of, read_plan, referred
 from gateway.replay.outcome import DifferenceFound, Reason
 from tests.worlds import mission, step
+
+DIGESTS = Digests(Commitments(bytes(32)))
 
 
 def plan_of(*steps: Any, **fields: Any) -> Any:
@@ -26,10 +29,10 @@ def test_a_kind_that_runs_missions_gets_values_escaped_and_the_digest_knows() ->
     plain, escaped = {"mission": "text ${x}"}, {"mission": "text $${x}"}
     assert made(plan, 1, scope) == [plain, escaped]
     for value in (plain, escaped):
-        assert found(iter([plain, escaped]), digest(value), digest) == value
+        assert found(iter([plain, escaped]), DIGESTS.of(value), DIGESTS) == value
     with pytest.raises(DifferenceFound) as differs:
-        found(iter([plain, escaped]), digest("other"), digest)
-    assert (differs.value.reason, differs.value.replayed) == (Reason.INPUT, digest(plain))
+        found(iter([plain, escaped]), DIGESTS.of("other"), DIGESTS)
+    assert (differs.value.reason, differs.value.replayed) == (Reason.INPUT, DIGESTS.of(plain))
 
 
 def test_what_cannot_be_resolved_any_more_is_a_difference() -> None:
@@ -37,7 +40,7 @@ def test_what_cannot_be_resolved_any_more_is_a_difference() -> None:
     plan = plan_of(step("a"), step("b", "a", output="${steps.a.output.k}", foreach={"items": "${steps.a.output}"}))
     scope = RecordedScope({}, {"a": {"other": 1}})
     with pytest.raises(DifferenceFound, match="cannot be resolved"):
-        found(candidates(plan, 1, scope, (1,), str), "d", digest)
+        found(candidates(plan, 1, scope, (1,), str), "d", DIGESTS)
     with pytest.raises(DifferenceFound, match="cannot be found"):
         items_of(plan, 1, scope)
     assert (items_of(plan, 0, scope), list(referred(plan, 1))) == (None, ["a"])
@@ -61,4 +64,4 @@ def test_what_is_no_json_has_no_digest() -> None:
     deep: Any = 1
     for _ in range(300):
         deep = [deep]
-    assert digest(deep) == digest("\ud800") == NO_DIGEST
+    assert DIGESTS.of(deep) == DIGESTS.of("\ud800") == NO_DIGEST

@@ -4,8 +4,8 @@ import hashlib
 from typing import Any
 
 from gateway.errors import EffectError
-from gateway.events import digest
 from tests.placed import rewrite
+from tests.subjects import commitments_of
 from tests.virtual_time import run
 from tests.worlds import World, mission, step, write
 
@@ -25,7 +25,8 @@ def test_a_verdict_names_the_parameters_and_all_bounds() -> None:
         [(_, given, constraints)] = world.sandbox.runs
         [allowed] = world.log.of("step.allowed")
         assert given["parameters"] == {"output": [1], "more": 1}
-        assert allowed.details["parameters"] == digest(given["parameters"])
+        committed = await commitments_of(world.store, allowed.target.partition("/")[0])
+        assert allowed.details["parameters"] == committed.of(given["parameters"])
         bounds = ("fuel_max", "memory_bytes_max", "output_bytes_max")
         assert {name: allowed.details[name] for name in bounds} == {name: getattr(constraints, name) for name in bounds}
         [entry] = allowed.details["rewrites"]
@@ -48,9 +49,10 @@ def test_an_effect_names_its_arguments_and_a_failure_what_was_told() -> None:
         await ran(world, *form)
         allowed, intended = world.log.of("effect.allowed"), world.log.of("effect.intended")
         assert [each.details["args"] for each in allowed] == [each.details["args"] for each in intended]
-        assert allowed[0].details["args"] == digest(write("a")["args"])
+        committed = await commitments_of(world.store, allowed[0].target.partition("/")[0])
+        assert allowed[0].details["args"] == committed.of(write("a")["args"])
         told, stopped = (each.details for each in world.log.of("effect.failed"))
-        assert told["entry"] == digest({"error": {"code": "effect.no", "message": "no"}})
+        assert told["entry"] == committed.of({"error": {"code": "effect.no", "message": "no"}})
         assert ("violation" in told, stopped["violation"]) == (False, True)
 
     run(main())

@@ -7,15 +7,15 @@ import pytest
 
 from engine.audit.errors import AuditUnavailableError
 from gateway.errors import PolicyDeniedError, Reason
-from gateway.events import digest
-from gateway.identity import ANONYMOUS, Principal
+from gateway.identity import ANONYMOUS, Principal, actor
 from gateway.policy import document
 from gateway.policy.decision import Decision
 from gateway.policy.document import time_document
 from gateway.rpc.gate import PolicyGate
+from tests.subjects import known, own
 from tests.worlds import StandingClock
 
-ANN = Principal(subject="ann", tenant="default", roles=("submitter",))
+ANN = known(Principal(subject="ann", tenant="default", roles=("submitter",)))
 MISSIONS, AUDIT = "gateway.v1.MissionService", "gateway.v1.AuditService"
 
 
@@ -80,16 +80,16 @@ async def test_a_no_is_durable_before_it_is_told() -> None:
         await PolicyGate(Policy(NO), log, StandingClock()).authorize(ANN, MISSIONS, "GetMission", {"mission_id": "m"})
     assert [r.code for r in caught.value.reasons] == ["rpc.method_not_granted"]
     (event,) = log.events
-    assert (event["type"], event["actor"], event["target"]) == ("rpc.denied", "default/ann", f"{MISSIONS}/GetMission")
+    assert (event["type"], event["actor"], event["target"]) == ("rpc.denied", actor(ANN), f"{MISSIONS}/GetMission")
     assert event["details"] == {
-        "reasons": [{"code": "rpc.method_not_granted", "message": "no role", "rule": "rule"}],
+        "reasons": [{"code": "rpc.method_not_granted", "message": own(ANN).of("no role"), "rule": "rule"}],
         "bundle": "sha256:b",
-        "document": digest(
+        "document": own(ANN).of(
             document.rpc_document(
                 ANN, service=MISSIONS, method="GetMission", resource={"mission_id": "m"}, now=StandingClock().now()
             )
         ),
-        "mission_id": "m",
+        "mission_id": own(ANN).of("m"),
         "tenant": "default",
     }
     assert log.durable_to == 0

@@ -1,0 +1,1 @@
+"""Subjects: the people of whom the audit log speaks, by pseudonyms that mean nobody once they are erased."""
