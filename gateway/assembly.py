@@ -18,11 +18,13 @@ from gateway.auditing.follower import IndexFollower
 from gateway.config import Config
 from gateway.constrained.holding import Holding
 from gateway.events import EventType
+from gateway.folders import AUDIT_FOLDER
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
 from gateway.missions.recovery import Recovered
 from gateway.missions.retention import Retention
 from gateway.policy.bundle import Bundle
+from gateway.records import make_log_retention, open_records
 from gateway.registry.registry import Registry
 from gateway.rpc.server import RpcServer
 from gateway.rulebook import Rulebook
@@ -32,18 +34,7 @@ from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.version import engine_version
 from gateway.subjects.subjects import Subjects
-from gateway.wiring import (
-    AUDIT_FOLDER,
-    OBSERVERS_DRAIN_SECONDS,
-    Stages,
-    Workers,
-    make_desk,
-    make_log_retention,
-    make_server,
-    make_stages,
-    open_records,
-    start_workers,
-)
+from gateway.wiring import OBSERVERS_DRAIN_SECONDS, Stages, Workers, make_desk, make_server, make_stages, start_workers
 from gateway.workers.isolation import Isolation, of_this_kernel
 
 if TYPE_CHECKING:

@@ -1,26 +1,18 @@
 """How the parts of a gateway are put together; `gateway.assembly` has the order in which they start and stop."""
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import SystemRandom
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from engine.audit.keys import Signer
-from engine.audit.log import AuditLog
-from engine.audit.rotation import KeyRing
 from engine.breaker import Breakers
-from engine.clock import Clock
 from engine.exclusive import ExclusiveKeys
 from engine.slots import MEMBERS_MAX, SharedSlots
 from gateway.admission import Admission
-from gateway.anchoring.settings import AnchoringSettings
-from gateway.auditing.exports import Exports
 from gateway.auditing.follower import IndexFollower
 from gateway.auditing.queries import EventQueries
-from gateway.auditing.retention import LogRetention
 from gateway.bundles.bundles import Bundles
 from gateway.config import Config
 from gateway.consent import Consent
@@ -28,7 +20,8 @@ from gateway.constrained.holding import Holding
 from gateway.effects.commands.runner import PRELOAD as COMMANDS_PRELOAD
 from gateway.effects.commands.runner import CommandRunner
 from gateway.effects.performer import Performer
-from gateway.effects.workspace import WorkspaceLimits, Workspaces
+from gateway.effects.workspace import WorkspaceLimits
+from gateway.folders import AUDIT_FOLDER, STORE_FILE
 from gateway.hook_failures import HookFailures
 from gateway.identity import TokenTable
 from gateway.missions.approvals import Approvals
@@ -41,11 +34,12 @@ from gateway.observing import Observers
 from gateway.operations import operations
 from gateway.performing import Performing
 from gateway.pipeline import StepPipeline
+from gateway.records import Records
 from gateway.registry.registry import Registry, RegistryParts
 from gateway.replay.home import HomeFiles
 from gateway.replay.replays import Replays
 from gateway.rpc.gate import PolicyGate
-from gateway.rpc.log_reader import LogReader, PlainNames
+from gateway.rpc.log_reader import LogReader, SubjectNames
 from gateway.rpc.server import Ports, RpcServer
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules, Site
@@ -53,22 +47,11 @@ from gateway.ruling import Ruling, RulingParts, start_ruling
 from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.screening import Screening
-from gateway.store.master_keys import MasterKeys
-from gateway.store.opening import holds_keys
-from gateway.store.sealing import OWN
-from gateway.store.store import Store
-from gateway.subjects.keys import SubjectKeys
-from gateway.subjects.subjects import Subjects
 from gateway.vault.master import MasterSource
 from gateway.vault.reader import VaultReader
 from gateway.vault.step_secrets import Secrets
 from gateway.workers.supervisor import Zygote
 
-if TYPE_CHECKING:  # aiohttp takes long to import, and most gateways need none
-    from gateway.anchoring.anchoring import Anchoring
-
-AUDIT_FOLDER: Final = "audit"
-STORE_FILE: Final = "missions.db"
 OBSERVERS_DRAIN_SECONDS: Final = 2.0
 
 
@@ -95,25 +78,6 @@ class Stages:
     screening: Screening
     observers: Observers
     secrets: Secrets
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Records:
-    """What survives the process."""
-
-    audit: AuditLog
-    anchoring: "Anchoring | None"  # where witnesses or anchors are configured
-    exports: Exports
-    store: Store
-    subjects: Subjects
-    workspaces: Workspaces
-    verifier_keys: tuple[str, ...]  # of the log, newest first
-    clock: Clock
-
-    @property
-    def verifier_key(self) -> str:
-        """The key that signs now."""
-        return self.verifier_keys[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,84 +160,6 @@ def make_stages(
     )
 
 
-async def open_records(
-    stack: AsyncExitStack, home: Path, config: Config, clock: Clock, signer: Signer | None
-) -> Records:
-    """Open log, store and workspaces; each verifies what it finds, and refuses what it cannot trust.
-
-    They come first of all, since the store knows which hooks are enabled.
-    """
-    if signer is None:
-        signer = await asyncio.to_thread(config.audit.choice(home).open)
-    audit = await asyncio.to_thread(
-        AuditLog.open,
-        home / AUDIT_FOLDER,
-        signer=signer,
-        clock=clock,
-        limits=config.audit.limits(),
-        level=config.audit.acknowledge,
-    )
-    stack.push_async_callback(audit.close)
-    anchoring = _start_anchoring(stack, config.audit.anchoring(home), audit, clock)
-    exports = Exports.open(
-        audit,
-        home / AUDIT_FOLDER,
-        config.audit.export_settings(home),
-        log_name=signer.name,
-        clock=clock,
-        chance=SystemRandom().random,
-    )
-    stack.push_async_callback(exports.close)  # when all else has ended: what the stop records is delivered, too
-    exports.start()
-    masters = await asyncio.to_thread(
-        MasterKeys.of, config.secrets.source(home), clock, first=not holds_keys(home / STORE_FILE)
-    )
-    store = await asyncio.to_thread(Store.open, home / STORE_FILE, clock=clock, masters=masters)
-    stack.push_async_callback(store.close)
-    workspaces = Workspaces.open(home)
-    stack.callback(workspaces.close)
-    keys = await asyncio.to_thread(KeyRing.load, home / AUDIT_FOLDER, signer.verifier_key())
-    subjects = Subjects(store.subjects, SubjectKeys(await store.mission_key(OWN)))
-    return Records(
-        audit=audit,
-        anchoring=anchoring,
-        exports=exports,
-        store=store,
-        subjects=subjects,
-        workspaces=workspaces,
-        verifier_keys=keys.newest_first,
-        clock=clock,
-    )
-
-
-def _start_anchoring(
-    stack: AsyncExitStack, settings: AnchoringSettings | None, audit: AuditLog, clock: Clock
-) -> "Anchoring | None":
-    """Begin to follow the log, before anything waits for a witness; it ends behind all that writes to the log."""
-    if settings is None:
-        return None
-    from gateway.anchoring.anchoring import Anchoring  # noqa: PLC0415 - aiohttp takes long to import
-
-    anchoring = Anchoring(audit, settings, clock=clock, chance=SystemRandom().random)
-    stack.push_async_callback(anchoring.close)
-    anchoring.start()
-    return anchoring
-
-
-def make_log_retention(home: Path, config: Config, rules: Rules, rulebook: Rulebook, records: Records) -> LogRetention:
-    """Return what takes old segments out of the log, as the bundle in force says."""
-    retention = LogRetention(
-        records.audit,
-        home / AUDIT_FOLDER,
-        config.audit.retention(home),
-        records.clock,
-        days=rules.log_days,
-        undelivered=lambda: records.exports.next_seq,
-    )
-    rulebook.follow(lambda rules: retention.adopt(rules.log_days))
-    return retention
-
-
 def make_server(
     home: Path,
     config: Config,
@@ -296,7 +182,7 @@ def make_server(
             gate=PolicyGate(stages.held.policy, records.audit, records.clock),
             audit=LogReader(records.audit, records.verifier_keys),
             events=EventQueries(folder, records.audit, follower),
-            names=PlainNames(),
+            names=SubjectNames(records.subjects),
             replays=Replays(files, records.store, records.audit, without=config.workers.accept_without),
             tokens=TokenTable([token.entry() for token in config.tokens]),
             subjects=records.subjects,

@@ -23,12 +23,12 @@ from engine.audit.verify import VerificationReport, verify_log
 from gateway.assembly import Gateway, running_gateway
 from gateway.client import Client, Server
 from gateway.config import CONFIG_NAME, load_config
+from gateway.folders import AUDIT_FOLDER
 from gateway.home import NewHome, make_home
 from gateway.policy.bundle import CONFIG_ROOT
 from gateway.sandbox import fleet
 from gateway.sandbox.artefact import Artefact
 from gateway.sandbox.compile import compile_module
-from gateway.wiring import AUDIT_FOLDER
 from gateway.workers.supervisor import Zygote
 from tests.worlds import Event
 

@@ -9,12 +9,12 @@ from typing import Final
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.clock import SystemClock
+from gateway.folders import STORE_FILE
 from gateway.store.master_keys import MasterKeys
 from gateway.store.sealing import OWN, Sealer
 from gateway.vault.master import MasterSource
 from gateway.vault.mission_key import FORMAT, key_for
 from gateway.vault.sealing import unseal_whole
-from gateway.wiring import STORE_FILE
 
 # Table, column, the columns that tell a mission's rows apart.
 SEALED: Final = (

@@ -15,10 +15,10 @@ import orjson
 from engine.clock import SystemClock
 from gateway.client import Client
 from gateway.config import CONFIG_NAME
+from gateway.folders import STORE_FILE
 from gateway.home import NewHome
 from gateway.store.master_keys import MasterKeys
 from gateway.vault.master import MasterSource
-from gateway.wiring import STORE_FILE
 from tests.cli_runner import run
 from tests.gateways import add_hook, change_policy_data, new_home
 from tests.hook_folders import SCHEMA

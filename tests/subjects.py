@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.clock import SystemClock
 from gateway.commitments import Commitments
+from gateway.folders import STORE_FILE
 from gateway.identity import ANONYMOUS, KnownAs, Principal
 from gateway.store.connection import connect
 from gateway.store.master_keys import MasterKeys
@@ -18,7 +19,6 @@ from gateway.store.sealing import OWN, Sealer
 from gateway.subjects.keys import SubjectKeys
 from gateway.subjects.subjects import ANONYMOUS_NAME, Name, Subjects
 from gateway.vault.master import MasterSource
-from gateway.wiring import STORE_FILE
 
 
 def pseudonym(tenant: str, subject: str) -> str:

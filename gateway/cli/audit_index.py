@@ -14,8 +14,8 @@ from gateway.auditing.index import LogIndex
 from gateway.cli.audit_source import LogOption
 from gateway.cli.options import HomeOption, OutputOption, default_home
 from gateway.cli.output import OUT, Output, counted, fail, print_json, said, span
+from gateway.folders import AUDIT_FOLDER
 from gateway.store.opening import lock
-from gateway.wiring import AUDIT_FOLDER
 
 app = typer.Typer(help="The index of the log.", no_args_is_help=True)
 

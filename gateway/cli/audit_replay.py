@@ -15,12 +15,13 @@ from gateway.cli.options import HomeOption, MissionArgument, OutputOption, Token
 from gateway.cli.output import OUT, Exit, Output, counted, fail, print_json, said
 from gateway.config import load_config
 from gateway.errors import ConfigurationError
+from gateway.folders import AUDIT_FOLDER
 from gateway.replay.home import replaying
 from gateway.replay.log import read_trace
 from gateway.replay.outcome import Verdict
 from gateway.replay.trace import MissionTrace
 from gateway.signing.signers import VERIFIER_KEY_FILE
-from gateway.wiring import AUDIT_FOLDER, home_files
+from gateway.wiring import home_files
 from gateway.workers.limits import hide_memory
 
 _MARKS: Final[Mapping[str, tuple[str, str]]] = {

@@ -23,7 +23,7 @@ from gateway.cli.options import calling
 from gateway.cli.output import Output, fail, fail_call
 from gateway.cli.times import moment_of
 from gateway.errors import ConfigurationError, ConflictError, LogPrunedError, NotFoundError
-from gateway.wiring import AUDIT_FOLDER
+from gateway.folders import AUDIT_FOLDER
 
 POLL_SECONDS: Final = 0.5  # between looks at the checkpoint of a folder that is followed
 

@@ -18,11 +18,11 @@ from gateway.cli.options import HomeOption, OutputOption, PassphraseFileOption, 
 from gateway.cli.output import OUT, Output, fail, print_facts, print_json, said
 from gateway.config import load_config
 from gateway.errors import ConfigurationError
+from gateway.folders import AUDIT_FOLDER
 from gateway.sandbox.signature import RESERVED
 from gateway.signing.changing import KeyChange, LogKeys
 from gateway.signing.passphrase import open_key
 from gateway.signing.signers import FILE_SIGNER
-from gateway.wiring import AUDIT_FOLDER
 from gateway.workers.limits import hide_memory
 
 app = typer.Typer(help="Signing keys.", no_args_is_help=True)

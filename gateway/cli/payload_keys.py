@@ -7,8 +7,8 @@ from engine.errors import EngineError
 from gateway.cli.options import HomeOption, OutputOption, default_home
 from gateway.cli.output import OUT, Output, counted, fail, print_json, said
 from gateway.config import load_config
+from gateway.folders import STORE_FILE
 from gateway.store.rotation import rotate_master_key
-from gateway.wiring import STORE_FILE
 from gateway.workers.limits import hide_memory
 
 

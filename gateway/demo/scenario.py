@@ -18,11 +18,11 @@ from gateway.calling import CallError
 from gateway.client import Client, Server
 from gateway.config import CONFIG_NAME, Config, load_config
 from gateway.demo.service import rate_service
+from gateway.folders import AUDIT_FOLDER
 from gateway.home import NewHome, make_home
 from gateway.sandbox.hooks import demo_hooks
 from gateway.vault.keeper import Keeper
 from gateway.vault.master import MasterSource
-from gateway.wiring import AUDIT_FOLDER
 from gateway.workers.isolation import Layer
 
 _TOKEN_BYTES: Final = 32

@@ -1,6 +1,6 @@
 """The gate: every call is decided by `data.gateway.rpc.decision`; a refusal is recorded before it is told."""
 
-from typing import Final
+from typing import Any, Final
 
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
@@ -62,7 +62,8 @@ class PolicyGate:
 
 
 def _named(resource: JsonObject) -> Evidence:
-    """Return which mission a call is about; what a caller has taken for the id of one may be anything."""
-    if "tenant" not in resource:
-        return {name: Hidden(value) for name, value in resource.items() if name in _IN_LOG}
-    return {name: resource[name] for name in _IN_LOG if name in resource}
+    """Return what a call is about; what a caller has taken for the id of a mission may be anything."""
+    named: dict[str, Any] = {name: resource[name] for name in _IN_LOG if name in resource}
+    if "mission_id" in named and "tenant" not in resource:
+        named["mission_id"] = Hidden(named["mission_id"])
+    return named

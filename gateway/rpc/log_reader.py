@@ -8,6 +8,7 @@ from engine.audit.log import AuditLog
 from engine.values import JsonObject
 from gateway.events import EventType
 from gateway.identity import Principal, actor
+from gateway.subjects.subjects import Name, Subjects
 
 _SERVICE: Final = "gateway.v1.AuditService"
 
@@ -59,9 +60,15 @@ class LogReader:
         self.log.append(EventType.LOG_READ, actor=actor(principal), target=f"{_SERVICE}/{method}", details=told)
 
 
-class PlainNames:
-    """Events name people as `TENANT/SUBJECT`."""
+@dataclass(frozen=True, slots=True)
+class SubjectNames:
+    """Events name people by pseudonyms, which the store ties to `TENANT/SUBJECT`."""
+
+    subjects: Subjects
 
     async def actor_named(self, text: str) -> str:
-        """Return the text."""
-        return text
+        """Return the pseudonym of whoever is called so; a pseudonym, and what names nobody, stays as it is."""
+        tenant, slash, subject = text.partition("/")
+        if not slash:
+            return text
+        return await self.subjects.find(Name(tenant, subject)) or text

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from gateway.config import CONFIG_NAME
-from gateway.wiring import AUDIT_FOLDER
+from gateway.folders import AUDIT_FOLDER
 from tests.audit_logs import lines
 from tests.gateways import change_policy_data, new_home, serving, submitted, verified
 from tests.ocsf_schema import breaches

@@ -10,9 +10,9 @@ from typing import Any
 
 from gateway.config import CONFIG_NAME
 from gateway.decisions.database import DATABASE_FILE
+from gateway.folders import STORE_FILE
 from gateway.home import NewHome
 from gateway.store.master_keys import KEY_FILE
-from gateway.wiring import STORE_FILE
 from tests.cli_runner import run
 from tests.gateways import calling, events_of, new_home, serving, submitted, verified
 from tests.opened_homes import opened_payloads

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from gateway.calling import CallError
+from gateway.folders import AUDIT_FOLDER
 from gateway.home import NewHome
 from gateway.signing.signers import KEY_FILE
-from gateway.wiring import AUDIT_FOLDER
 from tests.gateways import Program, add_hook, calling, events_of, new_home, serve_fails, verified
 from tests.subjects import commitments_in
 from tests.worlds import laws_hold, mission

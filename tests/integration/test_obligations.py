@@ -21,6 +21,7 @@ from tests.opened_homes import opened_payloads
 from tests.replays import TOKEN, replayed, service, verdicts
 from tests.rpc_server import details
 from tests.rpc_world import World, refused, step, world
+from tests.subjects import commitments_in
 from tests.worlds import laws_hold, mission
 from tests.worlds import step as form_step
 
@@ -76,7 +77,8 @@ async def test_a_person_is_asked_and_then_it_goes_on(tmp_path: Path, entrypoint:
         assert (view.result.overall_status, view.waits_for) == (mission_pb2.OVERALL_STATUS_SUCCESS, "")
         assert written(w, mission_id)
         held = await w.events(f"{entrypoint}.held")
-        assert held[0]["details"]["approval"]["digest"] == approval.digest
+        committed = commitments_in(w.home, mission_id)
+        assert held[0]["details"]["approval"]["digest"] == committed.of(approval.digest)
 
 
 @pytest.mark.parametrize("entrypoint", ["mission", "step", "effect"])

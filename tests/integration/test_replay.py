@@ -14,6 +14,7 @@ import pytest
 
 from engine.audit.verify import VerificationReport
 from gateway.config import load_config
+from gateway.folders import AUDIT_FOLDER, STORE_FILE
 from gateway.home import NewHome
 from gateway.replay import replays
 from gateway.replay.home import HomeFiles, replaying
@@ -24,7 +25,6 @@ from gateway.sandbox.hooks import builtin_hooks
 from gateway.sandbox.port import RunReport
 from gateway.sandbox.version import EngineVersion
 from gateway.v1 import audit_pb2
-from gateway.wiring import AUDIT_FOLDER, STORE_FILE
 from tests.cli_runner import run
 from tests.gateways import Program, calling, events_of, verified
 from tests.replays import copied, ended, everything, everything_home, replayed, service, tamper, verdicts

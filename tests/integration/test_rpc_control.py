@@ -16,7 +16,7 @@ from gateway.v1 import mission_pb2
 from tests.cli_runner import run
 from tests.rpc_server import details
 from tests.rpc_world import SLOW, World, as_, document, refused, step, world
-from tests.subjects import names_in
+from tests.subjects import commitments_in, names_in
 
 ASK = step("ask", "approval", parameters={"message": "Publish draft.txt?"})
 WRITE = step("write", "create_file", parameters={"path": "out.txt", "content": "x"}, depends_on=["ask"])
@@ -85,7 +85,8 @@ async def test_a_paused_mission_starts_nothing_until_it_is_resumed(tmp_path: Pat
         events = [(kind, of) for _, kind, of in await w.watch(mission_id)]
         assert events.index(("mission.unpaused", "")) < events.index(("step.executing", "b"))
         assert events[-1] == ("mission.completed", "")
-        assert [e["details"].get("reason") for e in await w.events("mission.paused")] == ["let us see"]
+        reason = commitments_in(w.home, mission_id).of("let us see")
+        assert [e["details"].get("reason") for e in await w.events("mission.paused")] == [reason]
 
 
 async def test_what_is_not_so_cannot_be_changed(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import grpc
 import pytest
 
 from engine.audit.verify import verify_log
+from gateway.folders import AUDIT_FOLDER
 from gateway.v1 import mission_pb2
-from gateway.wiring import AUDIT_FOLDER
 from tests.rpc_server import details
 from tests.rpc_world import SLOW, as_, document, refused, step, world
 from tests.subjects import names_in

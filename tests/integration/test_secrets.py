@@ -13,11 +13,11 @@ import pytest
 
 from gateway.assembly import Gateway
 from gateway.calling import CallError
+from gateway.folders import STORE_FILE
 from gateway.home import NewHome
 from gateway.policy.pool import WorkerPolicy
 from gateway.sandbox.pool import PooledSandbox
 from gateway.vault.names import HANDLE
-from gateway.wiring import STORE_FILE
 from tests.cli_runner import run
 from tests.gateways import Program, calling, change_policy_data, events_of, new_home, serving, submitted, until
 from tests.opened_homes import opened_payloads

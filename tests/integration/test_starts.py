@@ -12,8 +12,8 @@ from engine.audit.verify import verify_log
 from gateway.assembly import Gateway, running_gateway
 from gateway.config import load_config
 from gateway.errors import ConfigurationError
+from gateway.folders import AUDIT_FOLDER
 from gateway.home import NewHome
-from gateway.wiring import AUDIT_FOLDER
 from tests.gateways import calling, new_home, serving
 
 

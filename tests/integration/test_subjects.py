@@ -13,9 +13,9 @@ from gateway.assembly import Gateway
 from gateway.calling import CallError
 from gateway.client import Client, Server
 from gateway.config import CONFIG_NAME
+from gateway.folders import AUDIT_FOLDER
 from gateway.home import NewHome
 from gateway.subjects.subjects import PSEUDONYM
-from gateway.wiring import AUDIT_FOLDER
 from tests.cli_runner import run
 from tests.gateways import events_of, new_home, serving, verified
 from tests.subjects import commitments_in, names_in

@@ -23,7 +23,7 @@ from gateway.anchoring.sections import AnchorSection, WitnessSection
 from gateway.anchoring.settings import AnchoringSettings
 from gateway.calling import CallError
 from gateway.config import CONFIG_NAME
-from gateway.wiring import AUDIT_FOLDER
+from gateway.folders import AUDIT_FOLDER
 from tests.audit_logs import NAME, SIGNER, VKEY, append, lines
 from tests.gateways import new_home, serving, submitted
 from tests.litewitness import Litewitness, witness
