@@ -13,7 +13,7 @@ from engine.audit.chain import Chain
 from engine.audit.checkpoint import Checkpoint
 from engine.audit.commit import SEGMENTS, Committer, Covered
 from engine.audit.entropy import BufferedEntropy
-from engine.audit.errors import AuditLockedError, AuditPrunedError, AuditUnavailableError
+from engine.audit.errors import AuditLockedError, AuditUnavailableError
 from engine.audit.files import Files, SystemFiles, ensure_directory, sync_directory
 from engine.audit.keys import Signer, VerifierKey
 from engine.audit.merkle import EMPTY_ROOT
@@ -256,10 +256,7 @@ class AuditLog:
         Raises:
             AuditPrunedError: the first of them was pruned.
         """
-        start = max(start, 0)
-        if start < self.first:
-            raise AuditPrunedError(f"event {start} was pruned; the first that is here is {self.first}")
-        return self._index.read(start, min(start + count, self.size))
+        return self._index.read(start, min(max(start, 0) + count, self.size))
 
     def prove_inclusion(self, seq: int, size: int | None = None) -> tuple[bytes, ...]:
         """Return the RFC 6962 audit path of event `seq` in the tree of `size` events, or of the newest checkpoint.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.audit.errors import AuditTamperedError
+from engine.audit.errors import AuditPrunedError, AuditTamperedError
 from engine.audit.files import Files
 from engine.audit.record import LINE_BYTES_MAX
 
@@ -153,7 +153,16 @@ class LineIndex:
             self._marks = [mark for mark in self._marks if mark.path != path]
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
-        """Yield lines `start` to `stop` - 1, without LF. The caller knows that they are there."""
+        """Yield lines `start` to `stop` - 1, without LF; the caller knows that so many were written.
+
+        Raises:
+            AuditPrunedError: the first of them was pruned; at once, and not when the first is asked for.
+        """
+        if max(start, 0) < self.first:
+            raise AuditPrunedError(f"event {start} was pruned; the first that is here is {self.first}")
+        return self._lines(max(start, 0), stop)
+
+    def _lines(self, start: int, stop: int) -> Iterator[bytes]:
         marks = self._marks
         at = bisect_right(marks, start, key=lambda mark: mark.seq) - 1
         while start < stop and 0 <= at < len(marks):

@@ -10,7 +10,7 @@ from typing import Final
 
 from engine.audit.checkpoint import NOTE_BYTES_MAX, Checkpoint, CheckpointError, note_text
 from engine.audit.commit import CHECKPOINT_NAME, SEGMENTS
-from engine.audit.errors import AuditPrunedError, AuditTamperedError
+from engine.audit.errors import AuditTamperedError
 from engine.audit.merkle import HASH_BYTES, TILE_LEAVES, Frontier, leaf_hash
 from engine.audit.seal import list_seals
 from engine.audit.segment import LineIndex, list_segments
@@ -72,10 +72,7 @@ class StoredLog:
         Raises:
             AuditPrunedError: the first of them was pruned.
         """
-        start = max(start, 0)
-        if start < self.first:
-            raise AuditPrunedError(f"event {start} was pruned; the first that is here is {self.first}")
-        return self._index.read(start, min(start + count, self.size))
+        return self._index.read(start, min(max(start, 0) + count, self.size))
 
     def prove_inclusion(self, seq: int, size: int | None = None) -> tuple[bytes, ...]:
         """Return the RFC 6962 audit path of an event, as `AuditLog.prove_inclusion`.
