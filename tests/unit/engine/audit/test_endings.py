@@ -1,5 +1,6 @@
 """A log that is silent, and one whose disk is full."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -93,6 +94,23 @@ async def test_what_does_not_fit_is_counted_and_was_never_acknowledged(tmp_path:
     assert (last["seq"], last["details"]["reason"]) == (2, "disk_full")
     assert last["details"]["dropped"] == 20
     assert verify_log(tmp_path, VKEY).ok
+
+
+async def test_the_event_that_tells_of_what_is_dropped_serves_nobody_who_waits_for_that(tmp_path: Path) -> None:
+    """`audit.stopped` gets the seq of the first dropped line; whoever was given that seq hears no, then and later."""
+    disk = FillingDisk()
+    log = open_log(tmp_path, files=disk)
+    await log.durable(append(log, 1))
+    follower = asyncio.ensure_future(log.covered(2))
+    disk.left = 1_000
+    lost = [log.append("test.large", actor="a", target="t", details={"x": "y" * 60_000}) for _ in range(20)]
+    told = await asyncio.gather(*map(log.durable, lost), return_exceptions=True)
+    assert [type(each) for each in told] == [AuditUnavailableError] * 20
+    with pytest.raises(AuditUnavailableError):
+        await log.durable(lost[0])
+    with pytest.raises(AuditUnavailableError):
+        await log.close()
+    assert (await follower).size == lost[0] + 1
 
 
 async def test_a_log_that_ended_so_goes_on_when_there_is_room(tmp_path: Path) -> None:
