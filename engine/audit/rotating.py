@@ -28,7 +28,6 @@ from engine.clock import Clock
 _ACTOR: Final = "audit"
 _DEFAULT_LIMITS: Final = AuditLimits()
 _SYSTEM_FILES: Final = SystemFiles()
-_SILENT_SECONDS: Final = 86_400.0  # the log writes no event of its own between the statement's seq and its event
 
 
 async def rotate_key(
@@ -52,7 +51,7 @@ async def rotate_key(
         AuditUnavailableError: the disk or one of the signers fails.
         ValueError: the keys have not one name, or `new` has been the log's before.
     """
-    limits = replace(limits, heartbeat_seconds=_SILENT_SECONDS)
+    limits = replace(limits, quiet=True)  # no event of the log's own before the statement's, and none after it
     try:
         begun = _begun(directory, old.verifier_key(), new.verifier_key())
         if begun is None:
