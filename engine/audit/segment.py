@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.audit.errors import AuditTamperedError
+from engine.audit.errors import AuditPrunedError, AuditTamperedError
 from engine.audit.files import Files
 from engine.audit.record import LINE_BYTES_MAX
 
@@ -153,17 +153,31 @@ class LineIndex:
             self._marks = [mark for mark in self._marks if mark.path != path]
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
-        """Yield lines `start` to `stop` - 1, without LF. The caller knows that they are there."""
-        marks = self._marks
-        at = bisect_right(marks, start, key=lambda mark: mark.seq) - 1
-        while start < stop and 0 <= at < len(marks):
-            seq = marks[at].seq
-            for line in lines_from(marks[at].path, marks[at].offset):
+        """Yield lines `start` to `stop` - 1, without LF.
+
+        Raises:
+            AuditPrunedError: a segment was pruned since it was asked for.
+            AuditTamperedError: a file has fewer lines than it had.
+        """
+        while start < stop:
+            marks = self._marks
+            at = bisect_right(marks, start, key=lambda mark: mark.seq) - 1
+            if at < 0:
+                raise AuditPrunedError(f"event {start} was pruned; the first that is here is {self.first}")
+            seq, path = marks[at].seq, marks[at].path
+            before = start
+            for line in self._lines(marks[at]):
                 if seq >= stop:
                     return
                 if seq >= start:
                     yield line[:-1]
+                    start = seq + 1
                 seq += 1
-            start = max(start, seq)
-            marks = self._marks
-            at = bisect_right(marks, start, key=lambda mark: mark.seq) - 1
+            if start == before:
+                raise AuditTamperedError(f"{path}: event {start} is not there")
+
+    def _lines(self, mark: _Mark) -> Iterator[bytes]:
+        try:
+            yield from lines_from(mark.path, mark.offset)
+        except FileNotFoundError as error:
+            raise AuditPrunedError(f"event {mark.seq} and those after it were pruned: {mark.path.name}") from error
