@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -227,7 +227,7 @@ def _check_witnessed(progress: _Progress) -> None:
     if not seen:
         raise Verdict("witness.missing", f"no checkpoint is cosigned by {asked.quorum.required} of the witnesses")
     progress.witnessed = best = max(seen, key=lambda one: (one.head.size, one.seconds))
-    if asked.oldest is not None and datetime.fromtimestamp(best.seconds, UTC) < asked.oldest:
+    if asked.oldest is not None and best.seconds < asked.oldest.timestamp():  # witnesses may say any 63 bits
         raise Verdict("witness.stale", f"the witnesses have seen nothing of this log since {best.at}")
 
 
