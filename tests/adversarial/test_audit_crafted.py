@@ -5,11 +5,13 @@ import hashlib
 import json
 import os
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from engine.audit.errors import AuditTamperedError
 from engine.audit.export import ExportedEvent, Selection, write_bundle
 from engine.audit.log import AuditLog
 from engine.audit.rotating import rotate_key
@@ -155,3 +157,41 @@ def test_a_time_of_no_calendar_is_compared(tmp_path: Path) -> None:
         now=START + timedelta(minutes=5),
     )
     assert report.ok
+
+
+def by_a_later_key(directory: Path) -> None:
+    """Sign the oldest seal with the key that took over after it."""
+    path = directory / "seals" / f"{0:020d}.seal"
+    head, _, signed = path.read_bytes().partition(b"\n\n")
+    path.write_bytes(head + b"\n\n" + note(signed.partition(b"\n\n")[0] + b"\n", NEW))
+
+
+def in_another_order(directory: Path) -> None:
+    """Swap the signatures of the rotation, whose event was pruned."""
+    path = next((directory / "rotations").iterdir())
+    text, _, signatures = path.read_bytes().partition(b"\n\n")
+    old, new = signatures.splitlines(keepends=True)
+    path.write_bytes(text + b"\n\n" + new + old)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [(by_a_later_key, "checkpoint.superseded"), (in_another_order, "rotation.signature")]
+)
+def test_what_nothing_but_the_format_forbids_is_seen(tmp_path: Path, change: Callable[[Path], None], code: str) -> None:
+    """Section 6.1: a key counts in its time only, and the old key's signature comes first."""
+    rotated(tmp_path)
+    assert verify_log(tmp_path, NEW.verifier_key()).ok
+    change(tmp_path)
+    assert verify_log(tmp_path, NEW.verifier_key()).code == code
+
+
+async def test_no_start_goes_on_without_the_newest_seal_either(tmp_path: Path) -> None:
+    """A seal is durable before the next segment exists: no crash leaves the one without the other."""
+    log = open_log(tmp_path, limits=SEGMENTS)
+    for number in range(30):
+        await log.durable(append(log, number))
+    await log.close()
+    max((tmp_path / "seals").iterdir()).unlink()
+    assert verify_log(tmp_path, VKEY).code == "seal.missing"
+    with pytest.raises(AuditTamperedError):
+        open_log(tmp_path)

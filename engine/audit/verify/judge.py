@@ -116,14 +116,14 @@ def _verify(progress: _Progress, directory: Path) -> None:
     _require_covered(chain, head)
     reading.want_roots([*(outside.size for outside in progress.outside), *_sizes(progress.claimed)])
     # (5) Every line up to the checkpoint: canonical, hashed, chained, numbered, later than the one before; of pruned
-    #     ones the leaf hash. All but the open segment, and the one that a crash may have kept from its seal, are
+    #     ones the leaf hash. All but the open segment are
     #     sealed; every seal and tree file is that of its segment.
     pieces = Pieces(
         directory=directory,
         segments=_with_newer(directory, segments, head),
         archived={segment.first_seq: segment for segment in archived},
         seals=seals,
-        closed=frozenset(segment.first_seq for segment in segments[:-2]),
+        closed=frozenset(segment.first_seq for segment in segments[:-1]),  # a seal is durable before the next begins
     )
     read_pieces(reading, pieces)
     # (6) The tree over them is the signed one.
