@@ -13,7 +13,7 @@ from engine.audit.verify.note import Head, Key, Note, NoteError, VerifierKeyErro
 from engine.audit.verify.report import KeyRotation
 from engine.audit.verify.verdict import Verdict
 
-ROTATIONS_MAX: Final = 10_000
+ROTATIONS_MAX: Final = 4_096
 _TEXT: Final = re.compile(rb"missiongate audit key rotation v1\n([^\n]+)\n(0|[1-9][0-9]{0,18})\n([^\n]+)\n([^\n]+)\n")
 
 

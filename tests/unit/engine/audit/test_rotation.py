@@ -56,6 +56,17 @@ def put_statement(directory: Path, seq: int, content: bytes) -> None:
     (directory / "rotations" / f"{seq:020d}.note").write_bytes(content)
 
 
+def test_no_rotation_makes_a_log_that_nobody_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last that readers take is the last that is made."""
+    for module in ("rotating", "rotation"):
+        monkeypatch.setattr(f"engine.audit.{module}.ROTATIONS_MAX", 2)
+    rotated(tmp_path)
+    with pytest.raises(AuditRotationError, match="cannot be once more"):
+        rotate(tmp_path, KEYS[2], KEYS[3])
+    extend(tmp_path, KEYS[2])
+    assert verify_log(tmp_path, VKEYS[2]).ok
+
+
 class FullDisk(SystemFiles):
     """A disk that says that it is full."""
 
