@@ -1,6 +1,7 @@
 """A log that is silent, and one whose disk is full."""
 
 import asyncio
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -129,6 +130,33 @@ async def test_a_log_that_ended_so_goes_on_when_there_is_room(tmp_path: Path) ->
     assert types(tmp_path) == ["audit.opened", "step.completed", "audit.stopped", "step.completed"]
     assert (tmp_path / RESERVE).stat().st_size == RESERVE_BYTES
     assert verify_log(tmp_path, VKEY).ok
+
+
+async def test_a_close_that_was_cancelled_is_waited_for_by_the_next(tmp_path: Path) -> None:
+    """When it returns, the log has been let go, and whoever opens it finds all of it."""
+    gate = threading.Event()
+
+    class Slow(SystemFiles):
+        def fdatasync(self, fd: int) -> None:
+            if gate_is_used:
+                gate.wait(5)
+            super().fdatasync(fd)
+
+    gate_is_used = False
+    log = open_log(tmp_path, files=Slow())
+    append(log, 1)
+    gate_is_used = True
+    first = asyncio.ensure_future(log.close())
+    await asyncio.sleep(0)
+    first.cancel()
+    second = asyncio.ensure_future(log.close())
+    await asyncio.sleep(0.05)
+    assert not second.done()
+    gate.set()
+    await second
+    log = open_log(tmp_path)
+    assert log.size == 2
+    await log.close()
 
 
 class NoRoom(SystemFiles):
