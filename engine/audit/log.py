@@ -180,15 +180,22 @@ class AuditLog:
             await self._witnessed.wait(seq)
 
     async def close(self) -> None:
-        """Make everything durable and let the log go. A second call does nothing.
+        """Make everything durable and let the log go. On a log that is closed it does nothing.
+
+        Where it is cancelled, the log goes on closing; the next call waits for that.
 
         Raises:
             AuditUnavailableError: something that was appended is not durable.
         """
-        if not self._closed:
-            self._closed = True
-            self._witnessed.close()
+        if self._closed:
+            return
+        self._witnessed.close()
+        try:
             await self._writer.close()
+        except AuditUnavailableError:
+            self._closed = True
+            raise
+        self._closed = True
 
     @property
     def size(self) -> int:

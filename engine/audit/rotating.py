@@ -21,14 +21,22 @@ from engine.audit.errors import AuditRotationError, AuditTamperedError, AuditUna
 from engine.audit.files import Files, SystemFiles, ensure_directory, persist
 from engine.audit.keys import Signer, VerifierKey
 from engine.audit.log import AuditLog, lock_log
-from engine.audit.rotation import KEY_ROTATED, ROTATIONS, KeyRing, Rotation, finish, read_rotations, unfinished
+from engine.audit.rotation import (
+    KEY_ROTATED,
+    ROTATIONS,
+    ROTATIONS_MAX,
+    KeyRing,
+    Rotation,
+    finish,
+    read_rotations,
+    unfinished,
+)
 from engine.audit.writer import AuditLimits
 from engine.clock import Clock
 
 _ACTOR: Final = "audit"
 _DEFAULT_LIMITS: Final = AuditLimits()
 _SYSTEM_FILES: Final = SystemFiles()
-_SILENT_SECONDS: Final = 86_400.0  # the log writes no event of its own between the statement's seq and its event
 
 
 async def rotate_key(
@@ -48,11 +56,12 @@ async def rotate_key(
     Raises:
         AuditLockedError: somebody writes the log.
         AuditTamperedError: the files contradict the signed checkpoint.
-        AuditRotationError: another rotation was broken off, or `old` has given way to another key.
+        AuditRotationError: another rotation was broken off, `old` has given way to another key, or there were
+            `ROTATIONS_MAX` already.
         AuditUnavailableError: the disk or one of the signers fails.
         ValueError: the keys have not one name, or `new` has been the log's before.
     """
-    limits = replace(limits, heartbeat_seconds=_SILENT_SECONDS)
+    limits = replace(limits, quiet=True)  # no event of the log's own before the statement's, and none after it
     try:
         begun = _begun(directory, old.verifier_key(), new.verifier_key())
         if begun is None:
@@ -83,6 +92,8 @@ def _begun(directory: Path, old: str, new: str) -> tuple[Rotation, bytes] | None
         return found
     if new == old or any(new in {each.old, each.new} for each in rotations):
         raise ValueError("the new key has been this log's before")
+    if len(rotations) >= ROTATIONS_MAX:  # nobody would open a log with one more
+        raise AuditRotationError(f"the log has been handed on {len(rotations)} times, and cannot be once more")
     return None
 
 

@@ -153,26 +153,38 @@ class LineIndex:
             self._marks = [mark for mark in self._marks if mark.path != path]
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
-        """Yield lines `start` to `stop` - 1, without LF; the caller knows that so many were written.
+        """Yield lines `start` to `stop` - 1, without LF.
 
         Raises:
-            AuditPrunedError: the first of them was pruned; at once, and not when the first is asked for.
+            AuditPrunedError: the first of them was pruned; at once, and not when it is asked for. Later on: a segment
+                was pruned meanwhile.
+            AuditTamperedError: a file has fewer lines than it had.
         """
-        if max(start, 0) < self.first:
+        start = max(start, 0)
+        if start < self.first:
             raise AuditPrunedError(f"event {start} was pruned; the first that is here is {self.first}")
-        return self._lines(max(start, 0), stop)
+        return self._read(start, stop)
 
-    def _lines(self, start: int, stop: int) -> Iterator[bytes]:
-        marks = self._marks
-        at = bisect_right(marks, start, key=lambda mark: mark.seq) - 1
-        while start < stop and 0 <= at < len(marks):
-            seq = marks[at].seq
-            for line in lines_from(marks[at].path, marks[at].offset):
+    def _read(self, start: int, stop: int) -> Iterator[bytes]:
+        while start < stop:
+            marks = self._marks
+            at = bisect_right(marks, start, key=lambda mark: mark.seq) - 1
+            if at < 0:
+                raise AuditPrunedError(f"event {start} was pruned; the first that is here is {self.first}")
+            seq, path = marks[at].seq, marks[at].path
+            before = start
+            for line in self._lines(marks[at]):
                 if seq >= stop:
                     return
                 if seq >= start:
                     yield line[:-1]
+                    start = seq + 1
                 seq += 1
-            start = max(start, seq)
-            marks = self._marks
-            at = bisect_right(marks, start, key=lambda mark: mark.seq) - 1
+            if start == before:
+                raise AuditTamperedError(f"{path}: event {start} is not there")
+
+    def _lines(self, mark: _Mark) -> Iterator[bytes]:
+        try:
+            yield from lines_from(mark.path, mark.offset)
+        except FileNotFoundError as error:
+            raise AuditPrunedError(f"event {mark.seq} and those after it were pruned: {mark.path.name}") from error

@@ -13,7 +13,9 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiter:
+class Waiter:
+    """One future, and the event that it waits for."""
+
     seq: int
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[None]
@@ -25,20 +27,20 @@ class Waiters:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: list[_Waiter] = []
+        self._waiting: list[Waiter] = []
 
     def add(self, seq: int) -> asyncio.Future[None]:
         """Return a future of the running loop, which is settled when event `seq` is covered."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(_Waiter(seq, loop, future))
+        self._waiting.append(Waiter(seq, loop, future))
         return future
 
     def forget(self, future: asyncio.Future[None]) -> None:
         """Let go of a future that nobody waits for any more."""
         self._waiting = [waiter for waiter in self._waiting if waiter.future is not future]
 
-    def take(self, size: int | None) -> Sequence[_Waiter]:
+    def take(self, size: int | None) -> Sequence[Waiter]:
         """Return, and forget, those whom a log of `size` events serves; None means all."""
         served = [waiter for waiter in self._waiting if size is None or waiter.seq < size]
         if served:
@@ -46,7 +48,7 @@ class Waiters:
         return served
 
 
-def answer(waiters: Sequence[_Waiter], failure: str | FaultError | None) -> None:
+def answer(waiters: Sequence[Waiter], failure: str | FaultError | None) -> None:
     """Settle the futures on their loops, with one wake-up of each loop. A text is that of an AuditUnavailableError."""
     for loop in {waiter.loop for waiter in waiters}:
         futures = [waiter.future for waiter in waiters if waiter.loop is loop]

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import math
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,10 +12,11 @@ from typing import Final, Protocol
 
 from engine.audit.commit import BATCH_EVENTS_MAX, Committer, Covered
 from engine.audit.errors import AuditOverloadedError, AuditUnavailableError
-from engine.audit.waiters import Waiters, answer
+from engine.audit.waiters import Waiter, Waiters, answer
 from engine.clock import Clock
 
 _LOG: Final = logging.getLogger(__name__)
+_FULL: Final = "the disk of the audit log is full; make room, and open it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class AuditLimits:
     segment_bytes_max: int = 64 * 1024 * 1024  # a segment that has as many is closed, and the next begins
     segment_seconds_max: float = 24 * 3_600.0  # likewise one whose first event is as old
     heartbeat_seconds: float = 300.0  # without an event; then the log writes one of its own
+    quiet: bool = False  # no event of the log's own beside those of opening: what is appended last stays the last
     witness_seconds_max: float = 10.0  # that an acknowledgement of level `witnessed` waits for witnesses
 
 
@@ -77,6 +81,7 @@ class Writer:
         self._taken_at = clock.monotonic()  # of the last batch
         self._taken = covered.size  # seq of the first line in the queue, or of the next line
         self._urgent = -1  # the highest seq that somebody waits for
+        self._dropped_from = sys.maxsize  # seqs from here on were given to lines that are lost, and may be given again
         self._waiters = Waiters()
         self._closing = False
         self._failure: str | None = None
@@ -117,10 +122,10 @@ class Writer:
             AuditUnavailableError: it will not be made.
             ValueError: no event has that seq.
         """
-        if seq < self.covered.size:
+        if self._is_covered(seq):
             return
         with self.lock:
-            if seq < self.covered.size:
+            if self._is_covered(seq):
                 return
             if self._failure is not None:
                 raise AuditUnavailableError(self._failure)
@@ -143,7 +148,11 @@ class Writer:
                 if self._failure is not None or self._closing:
                     raise AuditUnavailableError(self._failure or "the audit log is closed")
                 future = self._waiters.add(size)
-            await future
+            try:
+                await future
+            except AuditUnavailableError:
+                if self.covered.size <= size:
+                    raise
         return self.covered
 
     async def close(self) -> None:
@@ -158,6 +167,10 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
         if self._failure is not None:
             raise AuditUnavailableError(self._failure)
+
+    def _is_covered(self, seq: int) -> bool:
+        """Whether the checkpoint covers what was appended as `seq`, and not another line that has its number."""
+        return seq < self.covered.size and seq < self._dropped_from
 
     def _run(self) -> None:
         try:
@@ -199,11 +212,12 @@ class Writer:
                     if left <= 0:
                         break
                 else:
-                    left = self._taken_at + limits.heartbeat_seconds - self._clock.monotonic()
+                    silent = math.inf if limits.quiet else limits.heartbeat_seconds
+                    left = self._taken_at + silent - self._clock.monotonic()
                     if left <= 0:
                         self.push(self._own.heartbeat())
                         break
-                self._changed.wait(left)
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
             batch = self._queue[: limits.batch_events_max]
             del self._queue[: len(batch)]
             self._taken += len(batch)
@@ -220,15 +234,29 @@ class Writer:
         """Say in the log why it ends, in the space that was kept for that; what was queued goes first, if it fits."""
         _LOG.critical("the audit log stops: its disk is full")
         with self.lock:
-            self._failure = "the disk of the audit log is full; make room, and open it again"
+            self._failure = _FULL
+            if self._limits.quiet:
+                return
             lines = batch + self._queue
             self._queue.clear()
-        self._committer.reserve.release()
-        dropped = 0 if self._committer.reserve.holds(_bytes(lines)) else len(lines)
-        del lines[len(lines) - dropped :]
-        lines.append(self._own.disk_full(lines[-1] if lines else self._committer.last_line, dropped))
-        for start in range(0, len(lines), BATCH_EVENTS_MAX):
-            self._commit(lines[start : start + BATCH_EVENTS_MAX])
+            dropped = 0 if self._committer.reserve.holds(_bytes(lines)) else len(lines)
+            sent_away = self._drop() if dropped else ()
+        try:
+            self._committer.reserve.release()
+            del lines[len(lines) - dropped :]
+            lines.append(self._own.disk_full(lines[-1] if lines else self._committer.last_line, dropped))
+            for start in range(0, len(lines), BATCH_EVENTS_MAX):
+                self._commit(lines[start : start + BATCH_EVENTS_MAX])
+        finally:
+            answer(sent_away, _FULL)
+
+    def _drop(self) -> Sequence[Waiter]:
+        """Say that every line that is not covered is lost, and return who waited for one. Called under `lock`.
+
+        The event that tells of it gets the seq of the first of them: who waits for that one must not be served by it.
+        """
+        self._dropped_from = self.covered.size
+        return self._waiters.take(None)
 
     def _end(self, told: str, failure: str | None) -> None:
         """Refuse everything from now on: what the disk holds is unknown until the log is opened again."""

@@ -234,7 +234,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     # Seals and trees of segments that are here.
     "a seal edited": always("seal.mismatch", raw(SEAL_20, lambda c: c.replace(b"\nbytes ", b"\nbytes 1"))),
     "a seal dropped": always("seal.missing", drop(SEAL_10)),
-    "the newest seal dropped": Attack(drop(SEAL_20), (UNSEEN,) * 5),  # as a crash leaves it; the next start mends it
+    "the newest seal dropped": always("seal.missing", drop(SEAL_20)),
     "hashes of a segment changed": always("tree.mismatch", raw(LEAVES_20, flipped)),
     # Signatures.
     "the checkpoint dropped": always("checkpoint.missing", drop("checkpoint")),

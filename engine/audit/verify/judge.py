@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -116,14 +116,14 @@ def _verify(progress: _Progress, directory: Path) -> None:
     _require_covered(chain, head)
     reading.want_roots([*(outside.size for outside in progress.outside), *_sizes(progress.claimed)])
     # (5) Every line up to the checkpoint: canonical, hashed, chained, numbered, later than the one before; of pruned
-    #     ones the leaf hash. All but the open segment, and the one that a crash may have kept from its seal, are
+    #     ones the leaf hash. All but the open segment are
     #     sealed; every seal and tree file is that of its segment.
     pieces = Pieces(
         directory=directory,
         segments=_with_newer(directory, segments, head),
         archived={segment.first_seq: segment for segment in archived},
         seals=seals,
-        closed=frozenset(segment.first_seq for segment in segments[:-2]),
+        closed=frozenset(segment.first_seq for segment in segments[:-1]),  # a seal is durable before the next begins
     )
     read_pieces(reading, pieces)
     # (6) The tree over them is the signed one.
@@ -227,7 +227,7 @@ def _check_witnessed(progress: _Progress) -> None:
     if not seen:
         raise Verdict("witness.missing", f"no checkpoint is cosigned by {asked.quorum.required} of the witnesses")
     progress.witnessed = best = max(seen, key=lambda one: (one.head.size, one.seconds))
-    if asked.oldest is not None and datetime.fromtimestamp(best.seconds, UTC) < asked.oldest:
+    if asked.oldest is not None and best.seconds < asked.oldest.timestamp():  # witnesses may say any 63 bits
         raise Verdict("witness.stale", f"the witnesses have seen nothing of this log since {best.at}")
 
 

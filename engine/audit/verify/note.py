@@ -126,7 +126,7 @@ def read_witness_key(vkey: str) -> Key:
 
 
 def _read_key(vkey: str, kind: bytes, hint: str) -> Key:
-    match = _VKEY.fullmatch(vkey.encode("utf-8", "replace"))
+    match = _VKEY.fullmatch(vkey.encode("utf-8", "surrogatepass"))  # which no key has
     if match is None:
         raise VerifierKeyError(hint)
     name, identity, encoded = match.groups()

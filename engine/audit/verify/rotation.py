@@ -13,7 +13,7 @@ from engine.audit.verify.note import Head, Key, Note, NoteError, VerifierKeyErro
 from engine.audit.verify.report import KeyRotation
 from engine.audit.verify.verdict import Verdict
 
-ROTATIONS_MAX: Final = 10_000
+ROTATIONS_MAX: Final = 4_096
 _TEXT: Final = re.compile(rb"missiongate audit key rotation v1\n([^\n]+)\n(0|[1-9][0-9]{0,18})\n([^\n]+)\n([^\n]+)\n")
 
 
@@ -40,19 +40,19 @@ class KeyChain:
         return self.keys[0].name
 
     def check_in_force(self, head: Head, what: str) -> None:
-        """Require that `head` is signed by the key of its time: an old one signs nothing after its own replacement.
+        """Require that `head` is signed by a key of its time: none signs after its replacement, or before its event.
 
         Raises:
             Verdict: `checkpoint.superseded`.
         """
-        newest = max(self.keys.index(key) for key in head.signers)
-        if newest < len(self.rotations):
-            successor = self.rotations[newest]
-            if head.size > successor.seq + 1:
-                raise Verdict(
-                    "checkpoint.superseded",
-                    f"{what} is signed by {self.keys[newest].label}, which event {successor.seq} has replaced",
-                )
+        if not any(self._is_in_force(self.keys.index(key), head.size) for key in head.signers):
+            newest = head.signers[-1].label
+            raise Verdict("checkpoint.superseded", f"{what} is signed by {newest}, which is not the key of its time")
+
+    def _is_in_force(self, at: int, size: int) -> bool:
+        """Whether key `at` signs trees of `size` events; both keys of a change sign that of its event."""
+        began = self.rotations[at - 1].seq + 1 if at else 0
+        return began <= size and (at == len(self.rotations) or size <= self.rotations[at].seq + 1)
 
     def labels(self) -> tuple[KeyRotation, ...]:
         """Return the rotations for a report."""
@@ -103,8 +103,10 @@ def _read_rotation(name: bytes, seq: int, note: bytes) -> Rotation:
 
 
 def _check_signatures(opened: Note, old: Key, new: Key) -> None:
-    if len(opened.signatures) != 2 or not opened.signed_by(old) or not opened.signed_by(new):  # noqa: PLR2004 - both
-        raise NoteError("checkpoint.signature", "it is not signed by both keys, and nobody else")
+    lines = tuple((name, raw[:4]) for name, raw in opened.signatures)
+    both = lines == ((old.name, old.id), (new.name, new.id))
+    if not both or not opened.signed_by(old) or not opened.signed_by(new):
+        raise NoteError("checkpoint.signature", "it is not signed by the old key and then the new one, and nobody else")
 
 
 def check_rotations(chain: KeyChain, events: Sequence[LogEvent], size: int, has_line: Callable[[int], bool]) -> None:

@@ -72,10 +72,11 @@ def check_pruned(pieces: Pieces, events: list[LogEvent]) -> None:
     Raises:
         Verdict: `prune.missing`, `prune.mismatch`.
     """
-    told: dict[object, list[LogEvent]] = {}
+    told: dict[int, list[LogEvent]] = {}
     for event in events:
-        if event.event_type == PRUNED:
-            told.setdefault(event.details.get("first"), []).append(event)
+        first = event.details.get("first")
+        if event.event_type == PRUNED and type(first) is int:
+            told.setdefault(first, []).append(event)
     for seal, leaves_sha256 in pieces.gone:
         said = told.get(seal.first, [])
         if not said and seal is pieces.gone[-1][0]:
@@ -98,21 +99,24 @@ def _tells_of(event: LogEvent, seal: Seal, leaves_sha256: str) -> bool:
 
 def _read_segment(reading: Reading, directory: Path, segment: SegmentFile, seal: Seal | None) -> None:
     reading.tree.tiles.clear()
-    with _digest_beside(segment.path if seal is not None else None) as digest:
+    with _digest_beside(segment.path, seal) as digest:
         covered_bytes, leaves_sha256 = reading.read_segment(segment)
-        if seal is None or digest is None:
+        if seal is None:
             return
-        if reading.lines.seq != seal.size or seal.size_bytes != covered_bytes or digest.result() != seal.sha256:
+        read = (reading.lines.seq, covered_bytes, digest.result() if digest is not None else "")
+        if read != (seal.size, seal.size_bytes, seal.sha256):
             raise Verdict("seal.mismatch", f"seals/{seal.first:020d}.seal is not of what is in {segment.name}")
     _check_seal(reading, seal)
-    if file_sha256(_tree_file(directory, seal.first, "leaves")) != leaves_sha256:
+    leaves = _tree_file(directory, seal.first, "leaves")
+    if leaves.stat().st_size != HASH_BYTES * (seal.size - seal.first) or file_sha256(leaves) != leaves_sha256:
         raise Verdict("tree.mismatch", f"tree/{seal.first:020d}.leaves are not the hashes of {segment.name}")
     _check_tiles(reading, directory, seal)
 
 
 def _read_pruned(reading: Reading, pieces: Pieces, seal: Seal) -> None:
-    leaves = read_bounded(_tree_file(pieces.directory, seal.first, "leaves"), _LEAVES_BYTES_MAX)
-    if len(leaves) != HASH_BYTES * (seal.size - seal.first):
+    path, size_bytes = _tree_file(pieces.directory, seal.first, "leaves"), HASH_BYTES * (seal.size - seal.first)
+    leaves = read_bounded(path, size_bytes) if path.stat().st_size == size_bytes <= _LEAVES_BYTES_MAX else b""
+    if len(leaves) != size_bytes:
         raise Verdict("tree.mismatch", f"tree/{seal.first:020d}.leaves has not one hash for each event")
     reading.tree.tiles.clear()
     reading.read_leaves(leaves, seal.size)
@@ -138,7 +142,8 @@ def _check_seal(reading: Reading, seal: Seal) -> None:
 
 
 def _check_tiles(reading: Reading, directory: Path, seal: Seal) -> None:
-    if _tree_file(directory, seal.first, "roots").read_bytes() != b"".join(reading.tree.tiles):
+    roots = b"".join(reading.tree.tiles)
+    if read_bounded(_tree_file(directory, seal.first, "roots"), len(roots)) != roots:
         raise Verdict("tree.mismatch", f"tree/{seal.first:020d}.roots are not those of the leaves")
 
 
@@ -160,9 +165,12 @@ def file_sha256(path: Path) -> str:
 
 
 @contextmanager
-def _digest_beside(path: Path | None) -> Iterator[Future[str] | None]:
-    """Hash a file in another thread while its lines are checked: hashing does not hold the interpreter."""
-    if path is None:
+def _digest_beside(path: Path, seal: Seal | None) -> Iterator[Future[str] | None]:
+    """Hash a file in another thread while its lines are checked: hashing does not hold the interpreter.
+
+    One that has not its seal's size is not what was sealed, and may have a hole of any size: it is not hashed.
+    """
+    if seal is None or path.stat().st_size != seal.size_bytes:
         yield None
         return
     with ThreadPoolExecutor(max_workers=1) as pool:

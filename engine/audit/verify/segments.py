@@ -72,8 +72,10 @@ def read_bounded(path: Path, bytes_max: int) -> bytes:
     """Return a file's content, or one byte more than the most that it may have.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is a pipe, whose other end nobody may ever open.
     """
+    if path.is_fifo():
+        raise OSError(f"{path.name} is a pipe")
     with path.open("rb") as file:
         return file.read(bytes_max + 1)
 

@@ -1,5 +1,7 @@
 """A log that is silent, and one whose disk is full."""
 
+import asyncio
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -95,6 +97,23 @@ async def test_what_does_not_fit_is_counted_and_was_never_acknowledged(tmp_path:
     assert verify_log(tmp_path, VKEY).ok
 
 
+async def test_the_event_that_tells_of_what_is_dropped_serves_nobody_who_waits_for_that(tmp_path: Path) -> None:
+    """`audit.stopped` gets the seq of the first dropped line; whoever was given that seq hears no, then and later."""
+    disk = FillingDisk()
+    log = open_log(tmp_path, files=disk)
+    await log.durable(append(log, 1))
+    follower = asyncio.ensure_future(log.covered(2))
+    disk.left = 1_000
+    lost = [log.append("test.large", actor="a", target="t", details={"x": "y" * 60_000}) for _ in range(20)]
+    told = await asyncio.gather(*map(log.durable, lost), return_exceptions=True)
+    assert [type(each) for each in told] == [AuditUnavailableError] * 20
+    with pytest.raises(AuditUnavailableError):
+        await log.durable(lost[0])
+    with pytest.raises(AuditUnavailableError):
+        await log.close()
+    assert (await follower).size == lost[0] + 1
+
+
 async def test_a_log_that_ended_so_goes_on_when_there_is_room(tmp_path: Path) -> None:
     """Opening takes the space of the reserve anew; the chain goes on after the last event."""
     disk = FillingDisk()
@@ -111,6 +130,33 @@ async def test_a_log_that_ended_so_goes_on_when_there_is_room(tmp_path: Path) ->
     assert types(tmp_path) == ["audit.opened", "step.completed", "audit.stopped", "step.completed"]
     assert (tmp_path / RESERVE).stat().st_size == RESERVE_BYTES
     assert verify_log(tmp_path, VKEY).ok
+
+
+async def test_a_close_that_was_cancelled_is_waited_for_by_the_next(tmp_path: Path) -> None:
+    """When it returns, the log has been let go, and whoever opens it finds all of it."""
+    gate = threading.Event()
+
+    class Slow(SystemFiles):
+        def fdatasync(self, fd: int) -> None:
+            if gate_is_used:
+                gate.wait(5)
+            super().fdatasync(fd)
+
+    gate_is_used = False
+    log = open_log(tmp_path, files=Slow())
+    append(log, 1)
+    gate_is_used = True
+    first = asyncio.ensure_future(log.close())
+    await asyncio.sleep(0)
+    first.cancel()
+    second = asyncio.ensure_future(log.close())
+    await asyncio.sleep(0.05)
+    assert not second.done()
+    gate.set()
+    await second
+    log = open_log(tmp_path)
+    assert log.size == 2
+    await log.close()
 
 
 class NoRoom(SystemFiles):

@@ -163,3 +163,26 @@ async def test_a_cosigned_checkpoint_of_an_earlier_size_is_taken_up(tmp_path: Pa
     assert tree_root(lines(tmp_path)[:5]).hex() == log._tree.root(5).hex()
     assert note.startswith(NAME.encode())
     await log.close()
+
+
+async def test_a_reader_from_under_whom_a_segment_is_pruned_is_told(tmp_path: Path) -> None:
+    """It does not get the lines before the segment and then an end, as if there were no more."""
+    log = await rotated(tmp_path)
+    begun, waiting = log.read(0, log.size), log.read(0, log.size)
+    next(begun)
+    await log.prune(0, archived=True, reason="retention")
+    await log.prune(log.first, archived=True, reason="retention")
+    with pytest.raises(AuditPrunedError):
+        list(begun)
+    with pytest.raises(AuditPrunedError):
+        list(waiting)
+    await log.close()
+
+
+async def test_a_file_that_has_lost_lines_ends_a_read(tmp_path: Path) -> None:
+    """It neither goes on for ever nor passes for the whole."""
+    await write_log(tmp_path, 10)
+    path = segment(tmp_path)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:7]))
+    with pytest.raises(AuditTamperedError, match="event 7 is not there"):
+        StoredLog.open(tmp_path)

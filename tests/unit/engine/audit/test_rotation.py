@@ -7,6 +7,7 @@ import pytest
 
 from engine.audit.checkpoint import Checkpoint, CheckpointError, NoteUnsignedError, open_checkpoint
 from engine.audit.errors import AuditLockedError, AuditRotationError, AuditTamperedError, AuditUnavailableError
+from engine.audit.files import SystemFiles
 from engine.audit.keys import Ed25519Signer, VerifierKey
 from engine.audit.rotating import rotate_key
 from engine.audit.rotation import KEY_ROTATED, KeyRing, Rotation, read_rotations
@@ -53,6 +54,35 @@ def put_statement(directory: Path, seq: int, content: bytes) -> None:
     """Put bytes where the statement of event `seq` is kept."""
     (directory / "rotations").mkdir(exist_ok=True, parents=True)
     (directory / "rotations" / f"{seq:020d}.note").write_bytes(content)
+
+
+def test_no_rotation_makes_a_log_that_nobody_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last that readers take is the last that is made."""
+    for module in ("rotating", "rotation"):
+        monkeypatch.setattr(f"engine.audit.{module}.ROTATIONS_MAX", 2)
+    rotated(tmp_path)
+    with pytest.raises(AuditRotationError, match="cannot be once more"):
+        rotate(tmp_path, KEYS[2], KEYS[3])
+    extend(tmp_path, KEYS[2])
+    assert verify_log(tmp_path, VKEYS[2]).ok
+
+
+class FullDisk(SystemFiles):
+    """A disk that says that it is full."""
+
+    def free_bytes(self, path: Path) -> int:
+        del path
+        return 1_000
+
+
+def test_a_rotation_on_a_full_disk_records_nothing(tmp_path: Path) -> None:
+    """No `audit.stopped` comes after the statement's event, which has to be the last until its note is there."""
+    make_log(tmp_path, 3)
+    with pytest.raises(AuditUnavailableError, match="full"):
+        asyncio.run(rotate_key(tmp_path, KEYS[0], KEYS[1], clock=TickingClock(), files=FullDisk()))
+    assert len(lines(tmp_path)) == 3
+    assert rotate(tmp_path, KEYS[0], KEYS[1]).seq == 3
+    assert verify_log(tmp_path, VKEYS[1]).ok
 
 
 def test_a_rotation_is_an_event_a_statement_and_a_checkpoint_of_both_keys(tmp_path: Path) -> None:
