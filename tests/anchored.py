@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from engine.audit.checkpoint import Checkpoint, open_checkpoint
 from engine.audit.errors import AuditUnavailableError
+from engine.audit.keys import VerifierKey
 from engine.values import JsonObject
-from tests.audit_logs import signed, tree_root
+from tests.audit_logs import VKEY, signed, tree_root
 from tests.cosigning import consistency
 
 
@@ -44,6 +46,9 @@ class MemoryLog:
     def die(self) -> None:
         self.dead = True
         self._grown.set()
+
+    def opens(self, note: bytes) -> Checkpoint:
+        return open_checkpoint(note, VerifierKey.parse(VKEY))
 
     def witnessed(self) -> bytes | None:
         return self.held

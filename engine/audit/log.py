@@ -46,6 +46,7 @@ class AuditLog:
         self,
         place: "_Place",
         *,
+        ring: KeyRing,
         writer: Writer,
         chain: Chain,
         index: LineIndex,
@@ -55,6 +56,7 @@ class AuditLog:
     ) -> None:
         """Use `open`."""
         self._place = place
+        self.opens: Final = ring.opens  # the checkpoint of a note that a key of this log has signed, in its time
         self._witnessed = witnessed
         self._writer = writer
         self._lock = writer.lock
@@ -142,6 +144,7 @@ class AuditLog:
         writer.start()
         return cls(
             place,
+            ring=ring,
             writer=writer,
             chain=chain,
             index=found.end.index,

@@ -125,10 +125,13 @@ class Anchor:
         await self._place.put(covered.note)
 
     async def _check(self, there: bytes, covered: Covered) -> None:
-        """Compare what is there with the log; whoever signed it, only the log itself can have its root.
+        """Compare what is there with the log.
+
+        Only what a key of the log has signed is evidence against it: whoever can write to the place could raise the
+        alarm otherwise, and stop a log whose acknowledgements wait for witnesses.
 
         Raises:
-            AnchorAlarmError: the log does not lead there.
+            AnchorAlarmError: the log has signed what it does not lead to.
             UnreachableError: it is nothing of ours, and not ours to replace.
         """
         try:
@@ -138,6 +141,10 @@ class Anchor:
         new = Checkpoint.parse(split_note(covered.note)[0])
         if old.origin != new.origin:
             raise UnreachableError("what is there is another log's checkpoint, and stays")
+        try:
+            self._log.opens(there)
+        except CheckpointError as error:
+            raise UnreachableError(f"what is there was not signed by a key of this log, and stays: {error}") from error
         if old.size > self._log.size:
             raise AnchorAlarmError(f"{old.size} events are anchored of a log that has {new.size}", old.size)
         if old.size > new.size:

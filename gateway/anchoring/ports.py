@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from engine.audit.checkpoint import Checkpoint
 from engine.values import JsonObject
 
 
@@ -24,6 +25,9 @@ class AnchoredLog(Protocol):
     @property
     def size(self) -> int:
         """Number of events that the newest signed checkpoint covers."""
+
+    def opens(self, note: bytes) -> Checkpoint:
+        """Return the checkpoint of a note that a key of this log has signed; CheckpointError for any other."""
 
     def witnessed(self) -> bytes | None:
         """Return the newest checkpoint that a quorum of witnesses has cosigned."""

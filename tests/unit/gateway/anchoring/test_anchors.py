@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from engine.audit.keys import Ed25519Signer
 from gateway.anchoring.alarms import Alarms
 from gateway.anchoring.anchors import Anchor
 from gateway.anchoring.backoff import Backoff
 from gateway.anchoring.file_place import FilePlace
 from gateway.anchoring.ports import UnreachableError
 from tests.anchored import MemoryLog
-from tests.audit_logs import NAME, SIGNER, note
+from tests.audit_logs import NAME, SIGNER, note, signed
 from tests.virtual_time import LoopClock, run
 
 
@@ -208,6 +209,16 @@ def test_a_fork_that_comes_later_raises_the_alarm() -> None:
     log, anchor = publish(place, forked)
     assert "another root of 3 events" in anchor.standing().alarm
     assert len(log.refused) == 1
+
+
+def test_what_no_key_of_the_log_has_signed_raises_no_alarm() -> None:
+    """Whoever can write to the place cannot stop the log by that; what is there stays, and the lag is seen."""
+    stranger = Ed25519Signer(NAME, bytes(32))
+    place = MemoryPlace(there=signed([b"x"] * 9, stranger))
+    log, anchor = publish(place, a_while)
+    assert (log.events, log.refused, anchor.standing().alarm) == ([], [], "")
+    assert "not signed by a key of this log" in anchor.standing().error
+    assert place.puts == []
 
 
 def test_a_newer_checkpoint_of_ours_is_no_alarm() -> None:
