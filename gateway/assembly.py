@@ -15,6 +15,7 @@ from engine.clock import Clock, SystemClock
 from engine.values import JsonObject
 from gateway.auditing.exports import Exports
 from gateway.auditing.follower import IndexFollower
+from gateway.auditing.retention import LogRetention
 from gateway.config import Config
 from gateway.constrained.holding import Holding
 from gateway.events import EventType
@@ -120,8 +121,7 @@ async def running_gateway(
         server = make_server(home, config, desks, workers, stages, records, follower)
         await server.start(config.listen)
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
-        works = (_retention(ground, rules, workers).run(), log_retention.run(), follower.run(), *workers.ruling.works())
-        tasks = [asyncio.create_task(each) for each in works]
+        tasks = _tasks(_retention(ground, rules, workers), log_retention, follower, workers.ruling)
         try:
             yield Gateway(
                 address=server.address,
@@ -142,6 +142,15 @@ async def running_gateway(
             await _stop(tasks, server, desk, stages, drain_seconds)
             with suppress(AuditUnwitnessedError):  # it is signed, and a stop waits for no witness that is not there
                 await _record(records.audit, EventType.GATEWAY_STOPPED, {})
+
+
+def _tasks(
+    retention: Retention, log_retention: LogRetention, follower: IndexFollower, ruling: Ruling
+) -> list[asyncio.Task[None]]:
+    """Begin what goes on beside the calls."""
+    return [
+        asyncio.create_task(each) for each in (retention.run(), log_retention.run(), follower.run(), *ruling.works())
+    ]
 
 
 def _retention(ground: Ground, rules: Rules, workers: Workers) -> Retention:

@@ -26,7 +26,7 @@ WORKLOAD = textwrap.dedent(
 
     async def main(home, run, size):
         limits = WorkspaceLimits(entries_max=10**6, bytes_max=10**12)
-        scope = EffectScope(workspace=Workspaces.open(Path(home), limits=limits).create(f"run{run}", KEY),
+        scope = EffectScope(workspace=Workspaces.open(Path(home), limits=limits).create(f"run{run}", bytes(32)),
                             mission_id="m", step_id="s")
         write = FileWrite(BlockingPool("files", threads=4, waiting_max=64), FileLimits())
 

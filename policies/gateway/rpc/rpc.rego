@@ -93,7 +93,7 @@ deny contains {
 # looked at; those of a tenant; or the whole log, which holds every tenant's.
 shows_events := {"ReadEvents", "QueryEvents", "ProveInclusion"}
 
-audit_scopes := {"mission"} | tenant_scope | log_scope
+audit_scopes := ({"mission"} | tenant_scope) | log_scope
 
 tenant_scope := {"tenant" |
 	some role in roles
