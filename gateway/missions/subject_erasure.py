@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.errors import ConflictError, NotFoundError
+from gateway.errors import NotFoundError
 from gateway.events import Audit, EventType
 from gateway.missions.erasure import Erased
 from gateway.store.subject_store import SubjectStore
@@ -76,10 +76,8 @@ class SubjectErasure:
                 raise NotFoundError("the log speaks of nobody of this name", code="subject.not_found")
             if pseudonym in begun:
                 return begun[pseudonym]
-            if running := (await self._store.missions(name.tenant, name.subject)).running:
-                message = f"{running} missions of this person have not ended; cancel them, or wait"
-                raise ConflictError(message, code="subject.missions_running")
-            return await self._finish(await self._store.begin_erasure(pseudonym, by, reason))  # (1)
+            begun_now = await self._store.begin_erasure(name.tenant, name.subject, pseudonym, by, reason)  # (1)
+            return await self._finish(begun_now)
 
     async def resume(self) -> int:
         """Finish what an earlier process has begun, and return how many people that were.

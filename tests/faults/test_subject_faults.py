@@ -164,7 +164,7 @@ def test_what_failed_is_finished_by_the_next_call_for_anybody() -> None:
         mine, others = await people.ran(PERSON, "r1"), await people.ran(OTHER, "r2")
         pseudonym = actor(await people.subjects.known(PERSON))
         with pytest.raises(KilledError):
-            await people.erasing(Wire(6, after=False)).erase(NAME, "gateway", "")
+            await people.erasing(Wire(5, after=False)).erase(NAME, "gateway", "")
         with pytest.raises(NotFoundError):
             await people.erasure.erase(Name("acme", "nobody"), "gateway", "")
         assert_erased(people, pseudonym, mine=mine, others=others)
@@ -180,7 +180,7 @@ def test_the_same_person_who_comes_again_is_somebody_new() -> None:
         await people.ran(PERSON, "r1")
         before = actor(await people.subjects.known(PERSON))
         with pytest.raises(KilledError):
-            await people.erasing(Wire(6, after=False)).erase(NAME, "gateway", "")
+            await people.erasing(Wire(5, after=False)).erase(NAME, "gateway", "")
         again = await people.ran(PERSON, "r2")
         after = actor(await people.subjects.known(PERSON))
         assert after != before
@@ -208,6 +208,34 @@ def test_nobody_is_erased_while_a_mission_of_theirs_runs() -> None:
         assert people.world.log.of("subject.erased") == []
         await people.world.desk.cancel(known, submission.mission_id, "done")
         assert (await people.erasure.erase(NAME, "gateway", "")).missions == 1
+
+    run(main())
+
+
+def test_a_mission_that_comes_in_between_is_not_left_out() -> None:
+    """It is admitted after the person was looked up, and before the erasure has begun: that is refused."""
+
+    async def main() -> None:
+        people = People()
+        people.world.faults.put("sandbox.run", hang)
+        known = await people.subjects.known(PERSON)
+
+        class Late(_Wired):
+            async def begin_erasure(self, *args: Any) -> Any:
+                await people.world.submit(mission(step("a")), "late", known)
+                return await people.world.store.subjects.begin_erasure(*args)
+
+        store = Late(Wire(CALLS_MAX, after=False), people.world.store.subjects)
+        world = people.world
+        erasure = SubjectErasure(people.subjects, store, world.log, world.desk, people.decisions)  # type: ignore[arg-type]
+        with pytest.raises(ConflictError) as caught:
+            await erasure.erase(NAME, "gateway", "")
+        assert caught.value.code == "subject.missions_running"
+        assert world.log.of("subject.erased") == []
+        [late] = world.store.missions.values()
+        await world.desk.cancel(known, late.id, "done")
+        assert (await people.erasure.erase(NAME, "gateway", "")).missions == 1
+        assert PERSON.subject not in people.rows()
 
     run(main())
 
