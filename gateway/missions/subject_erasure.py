@@ -71,11 +71,11 @@ class SubjectErasure:
         """
         async with self._turn:
             pseudonym = await self._subjects.find(name)
-            begun = await self._go_on()
+            mine = [done for whose, done in await self._go_on() if whose == name]
+            if mine and pseudonym in {None, mine[-1].pseudonym}:
+                return mine[-1]
             if pseudonym is None:
                 raise NotFoundError("the log speaks of nobody of this name", code="subject.not_found")
-            if pseudonym in begun:
-                return begun[pseudonym]
             begun_now = await self._store.begin_erasure(name.tenant, name.subject, pseudonym, by, reason)  # (1)
             return await self._finish(begun_now)
 
@@ -88,8 +88,12 @@ class SubjectErasure:
         async with self._turn:
             return len(await self._go_on())
 
-    async def _go_on(self) -> dict[str, ErasedSubject]:
-        return {record.pseudonym: await self._finish(record) for record in await self._store.erasing()}
+    async def _go_on(self) -> list[tuple[Name | None, ErasedSubject]]:
+        """Finish what has begun; a row that is emptied does not know any more whose it was."""
+        return [
+            (None if record.emptied else self._subjects.name_in(record), await self._finish(record))
+            for record in await self._store.erasing()
+        ]
 
     async def _finish(self, record: SubjectRecord) -> ErasedSubject:
         """Do what is left for a person of whom the store says that it is to be done."""

@@ -240,6 +240,36 @@ def test_a_mission_that_comes_in_between_is_not_left_out() -> None:
     run(main())
 
 
+def test_a_damaged_mission_keeps_nobody_from_being_erased() -> None:
+    """What is recorded of it does not open: it goes all the same, and holds up no other person and no start."""
+
+    async def main() -> None:
+        people = People()
+        mine, others = await people.ran(PERSON, "r1"), await people.ran(OTHER, "r2")
+        pseudonym = actor(await people.subjects.known(PERSON))
+        people.world.store.connection.execute("UPDATE missions SET head = x'00' WHERE id = ?", (mine,))
+        assert (await people.erasure.erase(NAME, "gateway", "")).missions == 1
+        assert_erased(people, pseudonym, mine=mine, others=others)
+
+    run(main())
+
+
+def test_who_asks_again_hears_that_it_is_done() -> None:
+    """The first call has failed in the middle: the name finds nobody any more, and the erasure was theirs."""
+
+    async def main() -> None:
+        people = People()
+        await people.ran(PERSON, "r1")
+        pseudonym = actor(await people.subjects.known(PERSON))
+        with pytest.raises(KilledError):
+            await people.erasing(Wire(5, after=False)).erase(NAME, "gateway", "")
+        assert (await people.erasure.erase(NAME, "gateway", "")).pseudonym == pseudonym
+        with pytest.raises(NotFoundError):
+            await people.erasure.erase(NAME, "gateway", "")
+
+    run(main())
+
+
 def test_a_name_in_a_decision_on_an_approval_goes_too() -> None:
     """The mission is another person's and stays; who has agreed to it is a pseudonym from then on."""
 

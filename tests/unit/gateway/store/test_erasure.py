@@ -191,3 +191,19 @@ async def test_what_is_erased_is_pruned_in_its_time(store: Store) -> None:
     with pytest.raises(NotFoundError):
         await store.get_mission("root")
     assert await store.erasures.unfinished() == ()
+
+
+async def test_what_does_not_open_is_erased_as_well(store: Store, tmp_path: Path) -> None:
+    """Neither a damaged mission nor a damaged mark keeps an erasure, or the next start, from going on."""
+    await tree(store)
+    with closing(sqlite3.connect(tmp_path / "missions.db")) as connection, connection:
+        connection.execute("UPDATE missions SET head = x'00'")
+    assert (await store.bare_mission("root")).tenant == "t"
+    await store.erasures.begin("root", "t/ann", "asked for")
+    with closing(sqlite3.connect(tmp_path / "missions.db")) as connection, connection:
+        connection.execute("UPDATE missions SET erasing = x'00'")
+    (erasing,) = await store.erasures.unfinished()
+    assert (erasing.by, erasing.reason, erasing.cut) == ("gateway", "", False)
+    await store.erasures.mission(erasing)
+    await store.erasures.end(erasing)
+    assert (await store.get_mission("root")).erased_at is not None
