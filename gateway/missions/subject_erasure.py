@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.errors import NotFoundError
+from gateway.errors import ConflictError, NotFoundError
 from gateway.events import Audit, EventType
 from gateway.missions.erasure import Erased
 from gateway.store.subject_store import SubjectStore
@@ -18,6 +18,7 @@ from gateway.store.subjects import SubjectRecord
 from gateway.subjects.subjects import Name, Subjects
 
 _GATEWAY: Final = "gateway"
+_RUNNING: Final = frozenset({"subject.missions_running", "mission.not_ended"})  # begun anew meanwhile
 
 
 class MissionEraser(Protocol):
@@ -89,11 +90,16 @@ class SubjectErasure:
             return len(await self._go_on())
 
     async def _go_on(self) -> list[tuple[Name | None, ErasedSubject]]:
-        """Finish what has begun; a row that is emptied does not know any more whose it was."""
-        return [
-            (None if record.emptied else self._subjects.name_in(record), await self._finish(record))
-            for record in await self._store.erasing()
-        ]
+        """Finish what has begun and waits for nothing; a row that is emptied does not know any more whose it was."""
+        done: list[tuple[Name | None, ErasedSubject]] = []
+        for record in await self._store.erasing():
+            name = None if record.emptied else self._subjects.name_in(record)
+            try:
+                done.append((name, await self._finish(record)))
+            except ConflictError as error:
+                if error.code not in _RUNNING:
+                    raise
+        return done
 
     async def _finish(self, record: SubjectRecord) -> ErasedSubject:
         """Do what is left for a person of whom the store says that it is to be done."""
@@ -108,7 +114,11 @@ class SubjectErasure:
     async def _empty(self, record: SubjectRecord) -> tuple[int, int]:
         """Erase all but the row, and return how many missions and decisions that were."""
         name, pseudonym, by = self._subjects.name_in(record), record.pseudonym, record.erasing
-        missions = (await self._store.missions(name.tenant, name.subject, upto=record.upto)).ended
+        found = await self._store.missions(name.tenant, name.subject, upto=record.upto)
+        if found.running:
+            message = "a mission of this person was begun anew meanwhile; what comes after its end goes on"
+            raise ConflictError(message, code="subject.missions_running")
+        missions = found.ended
         details: dict[str, str | int] = {"missions": len(missions)}
         if record.reason:
             details["reason"] = record.reason

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engine.result import StepFailure
 from gateway.errors import ConflictError, NotFoundError
 from gateway.identity import Principal, actor
 from gateway.missions.subject_erasure import SubjectErasure
@@ -266,6 +267,30 @@ def test_who_asks_again_hears_that_it_is_done() -> None:
         assert (await people.erasure.erase(NAME, "gateway", "")).pseudonym == pseudonym
         with pytest.raises(NotFoundError):
             await people.erasure.erase(NAME, "gateway", "")
+
+    run(main())
+
+
+def test_a_mission_that_is_begun_anew_meanwhile_is_waited_for() -> None:
+    """It is not left out, with the name: the erasure goes on once it has ended, and holds up nobody until then."""
+
+    async def main() -> None:
+        people = People()
+        mine, others = await people.ran(PERSON, "r1"), await people.ran(OTHER, "r2")
+        pseudonym = actor(await people.subjects.known(PERSON))
+        store = people.world.store
+        await store.subjects.begin_erasure(NAME.tenant, NAME.subject, pseudonym, "gateway", "")
+        await store.reopen_mission(mine)
+        assert await people.erasure.resume() == 0
+        with pytest.raises(NotFoundError):
+            await people.erasure.erase(Name("acme", "nobody"), "gateway", "")
+        with pytest.raises(ConflictError) as caught:
+            await people.erasure.erase(NAME, "gateway", "")
+        assert caught.value.code == "subject.missions_running"
+        assert people.world.log.of("subject.erased") == []
+        await store.interrupt_mission(mine, StepFailure(code="interrupted", message=""))
+        assert (await people.erasure.erase(NAME, "gateway", "")).missions == 1
+        assert_erased(people, pseudonym, mine=mine, others=others)
 
     run(main())
 
