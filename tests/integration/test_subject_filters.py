@@ -1,10 +1,12 @@
 """A filter of the log by a name asks who somebody is: only who may, about whom they may, and the name is not kept."""
 
+import asyncio
 import json
 from pathlib import Path
 
 from gateway.assembly import Gateway
 from gateway.audit_client import EventQuery
+from tests.cli_runner import run
 from tests.gateways import events_of, serving
 from tests.integration.test_subjects import ANN, AUD, FAR, ROOT, asked, assert_nowhere, code_of, lines_of, peopled
 from tests.subjects import names_in
@@ -55,3 +57,19 @@ async def test_a_name_that_is_asked_for_is_not_in_the_log(tmp_path: Path) -> Non
         await code_of(gateway, AUD, lambda client: list(client.replay(STRANGER, [])))
     assert b"canary" not in lines_of(made)
     assert_nowhere(made, ANN, STRANGER)
+
+
+async def test_an_export_that_was_asked_for_by_a_name_has_the_pseudonym(tmp_path: Path) -> None:
+    """It is given to others, who would read in it whose the pseudonym of all its events is."""
+    made, token, out = peopled(tmp_path), tmp_path / "token", tmp_path / "out"
+    token.touch(mode=0o600)
+    token.write_text(AUD[::-1])
+    async with serving(made) as gateway:
+        await code_of(gateway, ANN, lambda client: client.submit(b"{", "one"))
+        asked_for = ("--principal", f"default/{ANN}", "--server", gateway.address, "--token-file", token)
+        done = await asyncio.to_thread(run, "audit", "export", "--out", out, *asked_for)
+    assert done.code == 0, done.err
+    pseudonym = {name: each for each, name in names_in(made.home).items()}[f"default/{ANN}"]
+    texts = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+    assert not [text for text in texts if ANN.encode() in text]
+    assert [text for text in texts if f"actor={pseudonym}".encode() in text]
