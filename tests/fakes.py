@@ -12,6 +12,7 @@ from engine.values import JsonObject
 from gateway.auditing.queries import Found, Query
 from gateway.bundles.entry import BundleStatus, KeptBundle, SourceFailure
 from gateway.bundles.entry import Entry as BundleEntry
+from gateway.commitments import Evidence
 from gateway.decisions.records import Filter
 from gateway.decisions.replay import Change, Summary
 from gateway.drafts import Draft
@@ -435,10 +436,10 @@ class FakeGate:
 
     verdict: Callable[[Principal, str, str, JsonObject], None] | None = None
     asked: list[tuple[Principal, str, str, JsonObject]] = field(default_factory=list)
-    readings: list[JsonObject] = field(default_factory=list)
+    readings: list[Evidence] = field(default_factory=list)
 
     async def authorize(
-        self, principal: Principal, service: str, method: str, resource: JsonObject, reading: JsonObject | None = None
+        self, principal: Principal, service: str, method: str, resource: JsonObject, reading: Evidence | None = None
     ) -> None:
         self.asked.append((principal, service, method, dict(resource)))
         self.readings.append(dict(reading or {}))
@@ -499,8 +500,8 @@ class FakeAudit:
     async def tenant_of(self, seq: int) -> str | None:
         return "default" if seq % 2 == 0 else "other"
 
-    async def actor_named(self, text: str) -> str:
-        return f"<{text}>"
+    async def actor_named(self, tenant: str, text: str) -> str:
+        return f"<{tenant} {text}>"
 
 
 def note_of(size: int) -> bytes:

@@ -159,8 +159,8 @@ class IndexReader:
         columns: dict[str, int | str] = {}
         if wanted.decision_id:
             columns["decision"] = wanted.decision_id
-        for column, text in (("actor", wanted.actor), ("tenant", tenant)):
-            if text:
+        for column, text in (("actor", wanted.actor or None), ("tenant", tenant)):
+            if text is not None:  # "" is a tenant that has no events, and not every tenant
                 number = self._number(text)
                 if number is None:
                     return None

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
@@ -11,6 +11,7 @@ from rich.text import Text
 from engine.audit.export import ExportedEvent, Selection, write_bundle
 from engine.clock import SystemClock
 from gateway.audit_client import EventQuery
+from gateway.auditing.facts import facts_of
 from gateway.auditing.folder import checkpoint_size
 from gateway.cli.audit import verifier_key
 from gateway.cli.audit_prove import WitnessedOption
@@ -34,6 +35,8 @@ from gateway.cli.audit_source import (
 from gateway.cli.options import HomeOption, OutputOption, TokenOption, default_home
 from gateway.cli.output import OUT, Output, counted, print_json, said
 from gateway.errors import ConfigurationError
+
+_NOBODY: Final = "nobody"  # as a filter: the actor of no event
 
 
 def export(
@@ -93,7 +96,9 @@ def _selection(source: AuditSource, query: EventQuery, note: bytes, key: str, *,
     events = source.events(replace(query, proof_size=size), told)
     begin = next(events, None)
     found = chain(() if begin is None else (begin,), events)
-    wanted = filter_of(query).document()
+    wanted = dict(filter_of(query).document())
+    if "/" in query.principal:  # a name, and the folder is for others: its events have a pseudonym
+        wanted["actor"] = _NOBODY if begin is None else facts_of(begin.line).actor
     return Selection(
         events=(ExportedEvent(seq=each.seq, line=each.line, path=each.hashes) for each in found),
         checkpoint=note,

@@ -31,7 +31,7 @@ CREATE TABLE meta (
 
 CREATE TABLE documents (
     id INTEGER PRIMARY KEY,
-    digest TEXT NOT NULL, -- sha256:<hex> of what was sealed, as audit events have it
+    digest TEXT NOT NULL, -- hmac-sha256:<hex> of what was sealed; of older rows sha256:<hex>
     day INTEGER NOT NULL, -- which key
     sealed BLOB NOT NULL
 ) STRICT;

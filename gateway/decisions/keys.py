@@ -8,7 +8,7 @@ key is gone, stops the steps that need a secret and nothing else.
 
 From the root comes, by HKDF-SHA256, a key for each day, so that one key seals at most a day's documents: AES-GCM with
 random nonces allows 2^32 of them (NIST SP 800-38D, 8.3), which is 49,000 a second. Another key makes the tags by which
-a person's rows are found.
+a person's rows are found, and one more the digests of documents.
 """
 
 import hashlib
@@ -41,6 +41,7 @@ class RecordKeys:
         """Derive from `root`, 32 bytes, which the caller wipes."""
         self._root = bytearray(_derived(root, b"root"))
         self._tags = _derived(root, b"subject tags")
+        self._documents = hmac.new(_derived(root, b"document digests"), digestmod="sha256")
         self._tagged: LruCache[tuple[str, str], bytes] = LruCache(_TAGS_HELD_MAX, _TAGS_HELD_MAX)
         self._days: OrderedDict[int, AESGCM] = OrderedDict()
         self._nonces = Chance()  # of the writer's thread, which alone seals
@@ -95,6 +96,12 @@ class RecordKeys:
             tag = hmac.digest(self._tags, told, "sha256")[:_TAG_BYTES]
             self._tagged.put((tenant, subject), tag, 1)
         return tag
+
+    def digest(self, document: bytes) -> str:
+        """Return what stands in a row for a document; a plain digest of one, which is short, could be guessed."""
+        mac = self._documents.copy()
+        mac.update(document)
+        return "hmac-sha256:" + mac.hexdigest()
 
     def wipe(self) -> None:
         """Overwrite the root; copies that Python and OpenSSL have made of it are not reached."""

@@ -1,6 +1,5 @@
 """What the writer's thread does with decisions: seals them, tells the log, deletes what is old. One call at a time."""
 
-import hashlib
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,7 +161,7 @@ class Ledger:
             bundle=decision.bundle,
             allow=decision.allow,
             codes=encoded([reason.code for reason in decision.reasons]).decode(),
-            document="sha256:" + hashlib.sha256(entry.document).hexdigest(),
+            document=self._keys.digest(entry.document),
         )
         document_id = self._document(connection, rows, row, entry.document)
         answer = self._keys.seal(row.day, encoded(result_of(decision)), row.place)

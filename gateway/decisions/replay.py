@@ -51,7 +51,7 @@ class Change:
     decision_id: str
     at: str
     entrypoint: str
-    document: str = ""  # digest, as audit events have it
+    document: str = ""  # plain digest
     who: str = ""  # tenant/subject
     what: str = ""  # mission, step and effect, or method, by the names in the document
     mission_id: str = ""

@@ -66,11 +66,12 @@ class Asked:
             value = orjson.loads(document)  # no half surrogate pairs: what it takes, SQLite takes
         except orjson.JSONDecodeError:
             return cls()
-        principal, mission = _object(value, "principal"), _object(value, "mission")
+        principal, mission, resource = (_object(value, name) for name in ("principal", "mission", "resource"))
+        known = resource if "tenant" in resource else {}  # else a caller has taken it for a mission: it may be anything
         return cls(
             tenant=_text(principal.get("tenant")),
             subject=_text(principal.get("subject")),
-            mission_id=_text(mission.get("id")) or _text(_object(value, "resource").get("mission_id")),
+            mission_id=_text(mission.get("id")) or _text(known.get("mission_id")),
         )
 
 

@@ -217,7 +217,7 @@ class Desk:
             ConflictError: `mission.not_ended`, `mission.part`, or the reason is too long.
         """
         _check_reason(reason)
-        await self._own(principal, mission_id)
+        _require_own(principal, await self._store.bare_mission(mission_id))
         return await self._calls.run(self._erase(actor(principal), mission_id, reason))
 
     async def decide_approval(
@@ -249,7 +249,7 @@ class Desk:
     async def owner(self, mission_id: str) -> JsonObject | None:
         """Return whose a mission is, for the decision on a call; None where there is none."""
         try:
-            record = await self._store.get_mission(mission_id)
+            record = await self._store.bare_mission(mission_id)
         except NotFoundError:
             return None
         return {"tenant": record.tenant, "submitter": record.submitter, "submitter_roles": list(record.roles)}
@@ -359,8 +359,7 @@ class Desk:
     async def _own(self, principal: Principal, mission_id: str) -> MissionRecord:
         """Return a mission of the principal's tenant; another tenant's does not exist for it, to the letter."""
         record = await self._store.get_mission(mission_id)
-        if record.tenant != principal.tenant:
-            raise NotFoundError("there is no such mission", code="mission.not_found")
+        _require_own(principal, record)
         return record
 
     async def _result(self, record: MissionRecord) -> JsonObject | None:
@@ -370,6 +369,11 @@ class Desk:
         if record.erased_at is not None:
             return result_document(record, ())
         return result_document(record, [result async for result in stored_results(self._store, record.id)])
+
+
+def _require_own(principal: Principal, record: MissionRecord) -> None:
+    if record.tenant != principal.tenant:
+        raise NotFoundError("there is no such mission", code="mission.not_found")
 
 
 def _check_reason(reason: str) -> None:

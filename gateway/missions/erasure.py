@@ -96,13 +96,13 @@ class Erasure:
         """
         async with self._turn:
             decisions = 0
-            if (await self._ground.store.get_mission(mission_id)).ended_at is None:
+            if (await self._ground.store.bare_mission(mission_id)).ended_at is None:
                 message = "the mission has not ended; only one that has can be erased"
                 raise ConflictError(message, code="mission.not_ended")
             await self._floor.settled(mission_id)  # the store has its end a moment before its last event
             with suppress(ErasedError):
                 decisions = await self._finish(await self._ground.store.erasures.begin(mission_id, by, reason))
-            record = await self._ground.store.get_mission(mission_id)
+            record = await self._ground.store.bare_mission(mission_id)
             missions = await self._ground.store.erasures.count(mission_id)
         if record.erased_at is None:
             raise NotFoundError("there is no such mission", code="mission.not_found")

@@ -18,6 +18,7 @@ from gateway.store.subjects import SubjectRecord
 from gateway.subjects.subjects import Name, Subjects
 
 _GATEWAY: Final = "gateway"
+_RUNNING: Final = frozenset({"subject.missions_running", "mission.not_ended"})  # begun anew meanwhile
 
 
 class MissionEraser(Protocol):
@@ -71,15 +72,13 @@ class SubjectErasure:
         """
         async with self._turn:
             pseudonym = await self._subjects.find(name)
-            begun = await self._go_on()
+            mine = [done for whose, done in await self._go_on() if whose == name]
+            if mine and pseudonym in {None, mine[-1].pseudonym}:
+                return mine[-1]
             if pseudonym is None:
                 raise NotFoundError("the log speaks of nobody of this name", code="subject.not_found")
-            if pseudonym in begun:
-                return begun[pseudonym]
-            if running := (await self._store.missions(name.tenant, name.subject)).running:
-                message = f"{running} missions of this person have not ended; cancel them, or wait"
-                raise ConflictError(message, code="subject.missions_running")
-            return await self._finish(await self._store.begin_erasure(pseudonym, by, reason))  # (1)
+            begun_now = await self._store.begin_erasure(name.tenant, name.subject, pseudonym, by, reason)  # (1)
+            return await self._finish(begun_now)
 
     async def resume(self) -> int:
         """Finish what an earlier process has begun, and return how many people that were.
@@ -90,8 +89,17 @@ class SubjectErasure:
         async with self._turn:
             return len(await self._go_on())
 
-    async def _go_on(self) -> dict[str, ErasedSubject]:
-        return {record.pseudonym: await self._finish(record) for record in await self._store.erasing()}
+    async def _go_on(self) -> list[tuple[Name | None, ErasedSubject]]:
+        """Finish what has begun and waits for nothing; a row that is emptied does not know any more whose it was."""
+        done: list[tuple[Name | None, ErasedSubject]] = []
+        for record in await self._store.erasing():
+            name = None if record.emptied else self._subjects.name_in(record)
+            try:
+                done.append((name, await self._finish(record)))
+            except ConflictError as error:
+                if error.code not in _RUNNING:
+                    raise
+        return done
 
     async def _finish(self, record: SubjectRecord) -> ErasedSubject:
         """Do what is left for a person of whom the store says that it is to be done."""
@@ -106,7 +114,11 @@ class SubjectErasure:
     async def _empty(self, record: SubjectRecord) -> tuple[int, int]:
         """Erase all but the row, and return how many missions and decisions that were."""
         name, pseudonym, by = self._subjects.name_in(record), record.pseudonym, record.erasing
-        missions = (await self._store.missions(name.tenant, name.subject, upto=record.upto)).ended
+        found = await self._store.missions(name.tenant, name.subject, upto=record.upto)
+        if found.running:
+            message = "a mission of this person was begun anew meanwhile; what comes after its end goes on"
+            raise ConflictError(message, code="subject.missions_running")
+        missions = found.ended
         details: dict[str, str | int] = {"missions": len(missions)}
         if record.reason:
             details["reason"] = record.reason

@@ -6,11 +6,13 @@ may not read everything is told no either way, and learns nothing by it.
 """
 
 import asyncio
+import re
 from typing import Any, Final
 
-from engine.values import JsonObject, JsonValue
+from engine.values import JsonObject
 from gateway.auditing.facts import facts_of
 from gateway.auditing.filters import EventFilter
+from gateway.commitments import Evidence, Hidden
 from gateway.identity import Principal
 from gateway.rpc.bad_request import out_of_range
 from gateway.rpc.ports import ActorNames, AuditReader, EventFinder, MissionDesk
@@ -18,6 +20,7 @@ from gateway.v1 import audit_pb2
 
 EVENT_ID_CHARS: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")
+_ID: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of decisions, of missions
 
 
 class AuditAccess:
@@ -29,7 +32,15 @@ class AuditAccess:
         self._events = events
         self._names = names
 
-    async def about(self, principal: Principal, request: Any, mission: JsonObject) -> tuple[JsonObject, JsonObject]:
+    @staticmethod
+    def asks_who(principal: Principal, request: Any) -> bool:
+        """Return whether a request would tell, by what it finds, who somebody else is: it filters by a name."""
+        if not isinstance(request, audit_pb2.QueryEventsRequest):
+            return False
+        name = request.filter.principal
+        return "/" in name and name != f"{principal.tenant}/{principal.subject}"
+
+    async def about(self, principal: Principal, request: Any, mission: JsonObject) -> tuple[JsonObject, Evidence]:
         """Return what policy is told of the resource, `mission` included, and what the log is told of the read.
 
         Args:
@@ -45,15 +56,15 @@ class AuditAccess:
             end = request.start + request.count if request.count else self._log.size
             return {"audit_scope": "log"}, {"first": request.start, "end": min(end, self._log.size)}
         if isinstance(request, audit_pb2.QueryEventsRequest):
-            return await self._about_query(request, mission)
+            return await self._about_query(principal, request, mission)
         if isinstance(request, audit_pb2.ProveInclusionRequest):
             return await self._about_event(principal, request)
         if isinstance(request, audit_pb2.ProveConsistencyRequest):
             return {}, {"old_size": request.old_size, "new_size": request.new_size or self._log.size}
-        return mission, mission and {"mission_id": mission["mission_id"]}
+        return mission, {"mission_id": _mission_told(mission)} if mission else {}
 
-    async def filter_of(self, request: audit_pb2.QueryEventsRequest) -> EventFilter:
-        """Return the filter of a query.
+    async def filter_of(self, principal: Principal, request: audit_pb2.QueryEventsRequest) -> EventFilter:
+        """Return the filter of somebody's query.
 
         Raises:
             MissionInvalidError: it can match no event; the field is named.
@@ -64,7 +75,7 @@ class AuditAccess:
         try:
             return EventFilter(
                 mission_id=request.mission_id,
-                actor=await self._names.actor_named(asked.principal) if asked.principal else "",
+                actor=await self._names.actor_named(principal.tenant, asked.principal) if asked.principal else "",
                 event_types=tuple(asked.event_types),
                 since=asked.since.ToDatetime() if asked.HasField("since") else None,
                 until=asked.until.ToDatetime() if asked.HasField("until") else None,
@@ -94,11 +105,15 @@ class AuditAccess:
                 raise out_of_range("event", "must name an event, by seq or event_id")
 
     async def _about_query(
-        self, request: audit_pb2.QueryEventsRequest, mission: JsonObject
-    ) -> tuple[JsonObject, JsonObject]:
-        wanted = await self.filter_of(request)
+        self, principal: Principal, request: audit_pb2.QueryEventsRequest, mission: JsonObject
+    ) -> tuple[JsonObject, Evidence]:
+        told: Evidence = {**(await self.filter_of(principal, request)).document()}
+        if mission:
+            told["mission_id"] = _mission_told(mission)
+        if request.filter.decision_id:
+            told["decision_id"] = _told(request.filter.decision_id)
         whole = request.scope == audit_pb2.AUDIT_SCOPE_LOG
-        reading: dict[str, JsonValue] = {"filter": wanted.document(), "scope": "log" if whole else "tenant"}
+        reading: Evidence = {"filter": told, "scope": "log" if whole else "tenant"}
         reading["first"] = request.after_seq + 1 if request.HasField("after_seq") else self._log.first
         reading["end"] = self._log.size
         if request.limit:
@@ -107,16 +122,16 @@ class AuditAccess:
             reading["follow"] = True
         if not mission:
             return {"audit_scope": "log" if whole else "tenant"}, reading
-        reading["mission_id"] = request.mission_id
+        reading["mission_id"] = told["mission_id"]
         return {**mission, "audit_scope": "log" if whole else "mission"}, reading
 
     async def _about_event(
         self, principal: Principal, request: audit_pb2.ProveInclusionRequest
-    ) -> tuple[JsonObject, JsonObject]:
+    ) -> tuple[JsonObject, Evidence]:
         seq = await self.place_of(request)
         if seq is None or seq < self._log.first:
             return {"audit_scope": "log"}, {}
-        reading: JsonObject = {"first": seq, "end": seq + 1}
+        reading: Evidence = {"first": seq, "end": seq + 1}
         if await self._events.tenant_of(seq) != principal.tenant:
             return {"audit_scope": "log"}, reading
         line = await asyncio.to_thread(lambda: next(self._log.read(seq, 1)))
@@ -132,3 +147,14 @@ class AuditAccess:
         if owner is None or owner["tenant"] != principal.tenant:
             return {"mission_id": mission_id}
         return {"mission_id": mission_id, **owner}
+
+
+def _mission_told(mission: JsonObject) -> str | Hidden:
+    """Return a mission's id as the log is told of it."""
+    text = str(mission["mission_id"])
+    return text if "tenant" in mission else _told(text)
+
+
+def _told(text: str) -> str | Hidden:
+    """Return what a caller has taken for an id; what does not look like one may be anything, and is hidden."""
+    return text if _ID.fullmatch(text) else Hidden(text)

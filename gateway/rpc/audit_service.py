@@ -142,7 +142,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         if after is not None and after < -1:
             raise out_of_range("after_seq", "must not be less than -1")
         return Query(
-            wanted=await self._access.filter_of(request),
+            wanted=await self._access.filter_of(CALLER.get(), request),
             tenant=None if request.scope == audit_pb2.AUDIT_SCOPE_LOG else CALLER.get().tenant,
             after=after,
             limit=request.limit,

@@ -30,7 +30,7 @@ class PolicyGate:
         self._clock = clock or SystemClock()
 
     async def authorize(
-        self, principal: Principal, service: str, method: str, resource: JsonObject, reading: JsonObject | None = None
+        self, principal: Principal, service: str, method: str, resource: JsonObject, reading: Evidence | None = None
     ) -> None:
         """Return if the call is allowed; `reading` is what the log is told of a call that reads it.
 

@@ -18,6 +18,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from engine.values import JsonObject, JsonValue
+from gateway.commitments import Evidence
 from gateway.errors import UnauthenticatedError
 from gateway.identity import ANONYMOUS, Principal, TokenTable
 from gateway.rpc.audit_access import AuditAccess
@@ -32,6 +33,7 @@ APPROVED_BY: Final[ContextVar[tuple[str, ...] | None]] = ContextVar("APPROVED_BY
 """Likewise: who has approved something else of the mission, as policy was told; None where it was told nothing."""
 MISSION_ID_CHARS_MAX: Final = 128
 AUDIT_SERVICE: Final = "gateway.v1.AuditService"
+_PRIVACY_SERVICE: Final = "gateway.v1.PrivacyService"
 _HEALTH: Final = "grpc.health.v1.Health"
 
 
@@ -107,8 +109,10 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         principal = await self._subjects.known(self._authenticate(service, context))  # (1)
         request = _each(handler, raw) if handler.request_streaming else _parsed(handler, raw)  # (2)
         resource = await self._resource(principal, request)
-        reading: JsonObject = {}
+        reading: Evidence = {}
         if service == AUDIT_SERVICE:
+            if self._audit.asks_who(principal, request):  # a question to PrivacyService, in other words
+                await self._gate.authorize(principal, _PRIVACY_SERVICE, "LookupSubject", {})
             resource, reading = await self._audit.about(principal, request, resource)
         await self._gate.authorize(principal, service, method, resource, reading)  # (3)
         CALLER.set(principal)

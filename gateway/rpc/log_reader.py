@@ -8,9 +8,11 @@ from engine.audit.log import AuditLog
 from engine.values import JsonObject
 from gateway.events import EventType
 from gateway.identity import Principal, actor
-from gateway.subjects.subjects import Name, Subjects
+from gateway.subjects.subjects import ANONYMOUS_NAME, PSEUDONYM, Name, Subjects
 
 _SERVICE: Final = "gateway.v1.AuditService"
+_NAMELESS: Final = frozenset({ANONYMOUS_NAME, "audit", "gateway"})  # actors behind whom nobody is
+NOBODY: Final = "nobody"  # the actor of no event
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,14 @@ class SubjectNames:
 
     subjects: Subjects
 
-    async def actor_named(self, text: str) -> str:
-        """Return the pseudonym of whoever is called so; a pseudonym, and what names nobody, stays as it is."""
-        tenant, slash, subject = text.partition("/")
-        if not slash:
+    async def actor_named(self, tenant: str, text: str) -> str:
+        """Return the actor that somebody of `tenant` calls so: a name of that tenant's, or an actor as it stands.
+
+        Anything else is NOBODY, people of other tenants and who was erased as well: what is returned is logged.
+        """
+        if text in _NAMELESS or PSEUDONYM.fullmatch(text):
             return text
-        return await self.subjects.find(Name(tenant, subject)) or text
+        of, slash, subject = text.partition("/")
+        if not slash or of != tenant:
+            return NOBODY
+        return await self.subjects.find(Name(tenant, subject)) or NOBODY

@@ -7,6 +7,7 @@ from engine.result import MissionState, StepResult
 from engine.values import JsonObject
 from gateway.auditing.queries import Found, Query
 from gateway.bundles.entry import KeptBundle
+from gateway.commitments import Evidence
 from gateway.decisions.records import Filter
 from gateway.decisions.replay import Change, Summary
 from gateway.drafts import Draft
@@ -196,7 +197,7 @@ class RpcGate(Protocol):
     """Decides every call."""
 
     async def authorize(
-        self, principal: Principal, service: str, method: str, resource: JsonObject, reading: JsonObject | None = None
+        self, principal: Principal, service: str, method: str, resource: JsonObject, reading: Evidence | None = None
     ) -> None:
         """Return if `data.gateway.rpc.decision` allows the call; the refusal is recorded, and so is a read of the log.
 
@@ -264,5 +265,5 @@ class EventFinder(Protocol):
 class ActorNames(Protocol):
     """Knows how events name people."""
 
-    async def actor_named(self, text: str) -> str:
-        """Return the actor of events that somebody calls `TENANT/SUBJECT`; what names nobody stays as it is."""
+    async def actor_named(self, tenant: str, text: str) -> str:
+        """Return the actor whom somebody of a tenant calls `TENANT/SUBJECT`: never the name, which the log is told."""

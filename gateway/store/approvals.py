@@ -60,7 +60,7 @@ def list_approvals(
     connection: sqlite3.Connection, sealer: Sealer, tenant: str, mission_id: str | None, *, pending_only: bool
 ) -> tuple[ApprovalRecord, ...]:
     """Return the newest approvals that fit, at most APPROVALS_MAX, the oldest of them first."""
-    conditions = ["missions.tenant = ?", "missions.pruned = 0"]
+    conditions = ["missions.tenant = ?", "missions.pruned = 0", "missions.erased_at IS NULL"]  # rows go after keys
     values: list[object] = [tenant]
     if mission_id is not None:
         conditions.append("approvals.mission_id = ?")

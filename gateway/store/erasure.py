@@ -25,13 +25,14 @@ from engine.clock import Clock, rfc3339
 from gateway.errors import ConflictError, ErasedError, StoreError
 from gateway.store.connection import truncate_log
 from gateway.store.pruning import DELETE_KEYS, ROWS_MAX, delete_parts
-from gateway.store.queries import get_mission
+from gateway.store.queries import bare_mission
 from gateway.store.reader import Reader
-from gateway.store.sealing import Sealer
+from gateway.store.sealing import Box, Sealer
 from gateway.store.writer import GroupCommitWriter
 
 _SCRUBS_MAX: Final = 5
 _SCRUB_SECONDS: Final = 0.1  # between two tries
+_UNKNOWN: Final = "gateway"  # an actor: who asked stands under `mission.erased`, where that was written before
 _CUT: Final = b""  # a mark behind act 2: who asked, and why, was sealed under a key that is gone
 _CLEAR: Final = (
     "UPDATE missions SET erased_at = ?, erasing = ?, head = NULL, ending = NULL, labels = NULL, request_id = NULL,"
@@ -52,7 +53,7 @@ class Erasing:
 
 def begin(connection: sqlite3.Connection, sealer: Sealer, mission_id: str, by: str, reason: str) -> Erasing:
     """Act 1; of a tree that is marked already, what stands there."""
-    record = get_mission(connection, sealer, mission_id)
+    record = bare_mission(connection, mission_id)  # what does not open is erased as well
     marked = connection.execute("SELECT 1 FROM missions WHERE id = ? AND erasing IS NOT NULL", (mission_id,)).fetchone()
     if record.erased_at is not None and marked is None:
         raise ErasedError("the mission was erased before")
@@ -108,7 +109,7 @@ def _erasing_of(connection: sqlite3.Connection, sealer: Sealer, root_id: str) ->
     ).fetchall()
     by = reason = ""
     if rows[0]["erased_at"] is None:
-        by, reason = orjson.loads(sealer.box(connection, root_id).open(rows[0]["erasing"], "missions.erasing"))
+        by, reason = _note(sealer.box(connection, root_id), rows[0]["erasing"])
     return Erasing(
         root_id=root_id,
         missions=tuple(row["id"] for row in rows),
@@ -116,6 +117,15 @@ def _erasing_of(connection: sqlite3.Connection, sealer: Sealer, root_id: str) ->
         reason=reason,
         cut=rows[0]["erased_at"] is not None,
     )
+
+
+def _note(box: Box, sealed: bytes) -> tuple[str, str]:
+    """Return by whom and why; where that is damaged, nobody stands there: an erasure that has begun goes on."""
+    try:
+        by, reason = orjson.loads(box.open(sealed, "missions.erasing"))
+    except ConflictError:
+        return _UNKNOWN, ""
+    return by, reason
 
 
 class ErasureStore:

@@ -63,6 +63,14 @@ def get_mission(connection: sqlite3.Connection, sealer: Sealer, mission_id: str)
     return opened(connection, sealer, row)
 
 
+def bare_mission(connection: sqlite3.Connection, mission_id: str) -> MissionRecord:
+    """Return what stands in the clear of one mission, also where nothing of it opens; or raise NotFoundError."""
+    row = connection.execute("SELECT * FROM missions WHERE id = ? AND pruned = 0", (mission_id,)).fetchone()
+    if row is None:
+        raise NotFoundError("there is no such mission", code="mission.not_found")
+    return mission_of(row, None)
+
+
 def children(connection: sqlite3.Connection, sealer: Sealer, mission_id: str) -> tuple[MissionRecord, ...]:
     """Return the missions that are parts of this one, one level deep, in the order of their admission."""
     rows = connection.execute("SELECT * FROM missions WHERE parent_id = ? AND pruned = 0 ORDER BY seq", (mission_id,))

@@ -187,6 +187,14 @@ class Store(ApprovalStore):
         """
         return await self._reader.run(lambda c: queries.get_mission(c, self._opener, mission_id))
 
+    async def bare_mission(self, mission_id: str) -> MissionRecord:
+        """Return what stands in the clear of one mission, as if the rest had been erased: whose it is, and its state.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return await self._reader.run(lambda c: queries.bare_mission(c, mission_id))
+
     async def mission_key(self, mission_id: str) -> bytes:
         """Return the key of a mission, of which its other keys are derived.
 

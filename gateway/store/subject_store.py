@@ -34,13 +34,14 @@ class SubjectStore:
         """
         return await self._reader.run(lambda c: subjects.subject_by_pseudonym(c, pseudonym))
 
-    async def begin_erasure(self, pseudonym: str, by: str, reason: str) -> SubjectRecord:
+    async def begin_erasure(self, tenant: str, subject: str, pseudonym: str, by: str, reason: str) -> SubjectRecord:
         """Record that somebody wants a subject erased: from now on it will be, whatever happens to this process.
 
         Raises:
             NotFoundError: `subject.not_found`.
+            ConflictError: `subject.missions_running`, a mission of theirs has not ended.
         """
-        return await self._writer.submit(lambda c: subjects.begin_erasure(c, pseudonym, by, reason))
+        return await self._writer.submit(lambda c: subjects.begin_erasure(c, tenant, subject, pseudonym, by, reason))
 
     async def detach(self, pseudonym: str) -> None:
         """Let a subject that is to be erased be found by its name no longer; the name may come again, as another."""

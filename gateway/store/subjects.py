@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from engine.clock import rfc3339
-from gateway.errors import NotFoundError
+from gateway.errors import ConflictError, NotFoundError
+from gateway.store.subject_missions import missions_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +56,16 @@ def create_subject(connection: sqlite3.Connection, tag: bytes, new: SubjectRecor
     return new
 
 
-def begin_erasure(connection: sqlite3.Connection, pseudonym: str, by: str, reason: str) -> SubjectRecord:
-    """Say that a row is to be erased; who has asked first stays. Or raise NotFoundError."""
+def begin_erasure(
+    connection: sqlite3.Connection, tenant: str, subject: str, pseudonym: str, by: str, reason: str
+) -> SubjectRecord:
+    """Say that a row is to be erased; who has asked first stays. Or raise NotFoundError, or ConflictError.
+
+    In this transaction nothing of the person runs: all up to `upto` has ended, and can be erased.
+    """
+    if running := missions_of(connection, tenant, subject).running:
+        message = f"{running} missions of this person have not ended; cancel them, or wait"
+        raise ConflictError(message, code="subject.missions_running")
     connection.execute(
         "UPDATE subjects SET erasing = ?, reason = ?, upto = (SELECT coalesce(max(seq), 0) FROM missions)"
         " WHERE pseudonym = ? AND erasing IS NULL",

@@ -1,6 +1,7 @@
 """What comes from the key of a mission: one key for each purpose, so that none tells anything of another.
 
-Purposes: "payloads" (`gateway.store.sealing`), "blobs" and "blob names" (`gateway.effects.blobs`), "commitments".
+Purposes: "payloads" (`gateway.store.sealing`), "blobs" and "blob names" (`gateway.effects.blobs`). "commitments" and
+"effects" come from it without the format's name (`gateway.commitments`), as docs/privacy.md says for who checks them.
 """
 
 from typing import Final

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engine.result import StepFailure
 from gateway.errors import ConflictError, NotFoundError
 from gateway.identity import Principal, actor
 from gateway.missions.subject_erasure import SubjectErasure
@@ -164,7 +165,7 @@ def test_what_failed_is_finished_by_the_next_call_for_anybody() -> None:
         mine, others = await people.ran(PERSON, "r1"), await people.ran(OTHER, "r2")
         pseudonym = actor(await people.subjects.known(PERSON))
         with pytest.raises(KilledError):
-            await people.erasing(Wire(6, after=False)).erase(NAME, "gateway", "")
+            await people.erasing(Wire(5, after=False)).erase(NAME, "gateway", "")
         with pytest.raises(NotFoundError):
             await people.erasure.erase(Name("acme", "nobody"), "gateway", "")
         assert_erased(people, pseudonym, mine=mine, others=others)
@@ -180,7 +181,7 @@ def test_the_same_person_who_comes_again_is_somebody_new() -> None:
         await people.ran(PERSON, "r1")
         before = actor(await people.subjects.known(PERSON))
         with pytest.raises(KilledError):
-            await people.erasing(Wire(6, after=False)).erase(NAME, "gateway", "")
+            await people.erasing(Wire(5, after=False)).erase(NAME, "gateway", "")
         again = await people.ran(PERSON, "r2")
         after = actor(await people.subjects.known(PERSON))
         assert after != before
@@ -208,6 +209,88 @@ def test_nobody_is_erased_while_a_mission_of_theirs_runs() -> None:
         assert people.world.log.of("subject.erased") == []
         await people.world.desk.cancel(known, submission.mission_id, "done")
         assert (await people.erasure.erase(NAME, "gateway", "")).missions == 1
+
+    run(main())
+
+
+def test_a_mission_that_comes_in_between_is_not_left_out() -> None:
+    """It is admitted after the person was looked up, and before the erasure has begun: that is refused."""
+
+    async def main() -> None:
+        people = People()
+        people.world.faults.put("sandbox.run", hang)
+        known = await people.subjects.known(PERSON)
+
+        class Late(_Wired):
+            async def begin_erasure(self, *args: Any) -> Any:
+                await people.world.submit(mission(step("a")), "late", known)
+                return await people.world.store.subjects.begin_erasure(*args)
+
+        store = Late(Wire(CALLS_MAX, after=False), people.world.store.subjects)
+        world = people.world
+        erasure = SubjectErasure(people.subjects, store, world.log, world.desk, people.decisions)  # type: ignore[arg-type]
+        with pytest.raises(ConflictError) as caught:
+            await erasure.erase(NAME, "gateway", "")
+        assert caught.value.code == "subject.missions_running"
+        assert world.log.of("subject.erased") == []
+        [late] = world.store.missions.values()
+        await world.desk.cancel(known, late.id, "done")
+        assert (await people.erasure.erase(NAME, "gateway", "")).missions == 1
+        assert PERSON.subject not in people.rows()
+
+    run(main())
+
+
+def test_a_damaged_mission_keeps_nobody_from_being_erased() -> None:
+    """What is recorded of it does not open: it goes all the same, and holds up no other person and no start."""
+
+    async def main() -> None:
+        people = People()
+        mine, others = await people.ran(PERSON, "r1"), await people.ran(OTHER, "r2")
+        pseudonym = actor(await people.subjects.known(PERSON))
+        people.world.store.connection.execute("UPDATE missions SET head = x'00' WHERE id = ?", (mine,))
+        assert (await people.erasure.erase(NAME, "gateway", "")).missions == 1
+        assert_erased(people, pseudonym, mine=mine, others=others)
+
+    run(main())
+
+
+def test_who_asks_again_hears_that_it_is_done() -> None:
+    """The first call has failed in the middle: the name finds nobody any more, and the erasure was theirs."""
+
+    async def main() -> None:
+        people = People()
+        await people.ran(PERSON, "r1")
+        pseudonym = actor(await people.subjects.known(PERSON))
+        with pytest.raises(KilledError):
+            await people.erasing(Wire(5, after=False)).erase(NAME, "gateway", "")
+        assert (await people.erasure.erase(NAME, "gateway", "")).pseudonym == pseudonym
+        with pytest.raises(NotFoundError):
+            await people.erasure.erase(NAME, "gateway", "")
+
+    run(main())
+
+
+def test_a_mission_that_is_begun_anew_meanwhile_is_waited_for() -> None:
+    """It is not left out, with the name: the erasure goes on once it has ended, and holds up nobody until then."""
+
+    async def main() -> None:
+        people = People()
+        mine, others = await people.ran(PERSON, "r1"), await people.ran(OTHER, "r2")
+        pseudonym = actor(await people.subjects.known(PERSON))
+        store = people.world.store
+        await store.subjects.begin_erasure(NAME.tenant, NAME.subject, pseudonym, "gateway", "")
+        await store.reopen_mission(mine)
+        assert await people.erasure.resume() == 0
+        with pytest.raises(NotFoundError):
+            await people.erasure.erase(Name("acme", "nobody"), "gateway", "")
+        with pytest.raises(ConflictError) as caught:
+            await people.erasure.erase(NAME, "gateway", "")
+        assert caught.value.code == "subject.missions_running"
+        assert people.world.log.of("subject.erased") == []
+        await store.interrupt_mission(mine, StepFailure(code="interrupted", message=""))
+        assert (await people.erasure.erase(NAME, "gateway", "")).missions == 1
+        assert_erased(people, pseudonym, mine=mine, others=others)
 
     run(main())
 

@@ -14,6 +14,7 @@ from engine.audit.verify import verify_bundle, verify_proof
 from gateway.v1 import audit_pb2
 from tests.cli_runner import Ran, run
 from tests.rpc_world import World, as_, refused, step, world
+from tests.subjects import names_in
 
 LOG, TENANT = audit_pb2.AUDIT_SCOPE_LOG, audit_pb2.AUDIT_SCOPE_TENANT
 
@@ -125,7 +126,8 @@ async def test_a_tenant_sees_nothing_of_another(reading: Reading) -> None:
         seen = await reading.events(who)
         assert seen
         assert not [event for event in of_others(seen) if other in orjson.dumps(event).decode()]
-        assert {event["actor"] for event in seen} <= (
+        names = names_in(reading.world.home)
+        assert {names[event["actor"]] for event in seen} <= (
             {"default/ann", "default/amy", "default/eve", "default/opi", "default/nil", "default/vic", "default/ada"}
             if who != "aud"
             else {"other/bob", "other/aud"}

@@ -59,7 +59,7 @@ async def test_a_query_is_told_as_it_was_asked(served: Served) -> None:
             event_types=["step.*"],
             since=Timestamp(seconds=1_700_000_000),
             decision=audit_pb2.RECORDED_DECISION_DENY,
-            decision_id="d-1",
+            decision_id="0" * 32,
         ),
         after_seq=3,
         limit=5,
@@ -71,11 +71,11 @@ async def test_a_query_is_told_as_it_was_asked(served: Served) -> None:
     assert query == Query(
         wanted=EventFilter(
             mission_id="m-1",
-            actor="<default/ann>",
+            actor="<default default/ann>",
             event_types=("step.*",),
             since=moment,
             allow=False,
-            decision_id="d-1",
+            decision_id="0" * 32,
         ),
         tenant="default",
         after=3,

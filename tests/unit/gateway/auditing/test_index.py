@@ -78,6 +78,7 @@ def test_a_tenant_sees_its_own(log: Path) -> None:
     indexed(log, len(LINES))
     assert seqs(log, tenant="red") == [2, 3, 4, 7, 8, 9, 12]
     assert seqs(log, tenant="blue") == [5, 6, 10, 11]
+    assert seqs(log, tenant="") == []
     assert seqs(log, EventFilter(mission_id="m1"), tenant="blue") == [11]
     assert seqs(log, EventFilter(mission_id="m1"), tenant="red") == [2, 3, 4, 7, 8, 9]
     assert seqs(log, tenant="green") == []

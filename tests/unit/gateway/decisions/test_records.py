@@ -193,6 +193,22 @@ async def test_nothing_that_was_changed_opens(home: Home, change: str) -> None:
     assert found.why
 
 
+async def test_who_has_the_file_alone_cannot_try_what_was_asked(home: Home) -> None:
+    """A document has few unknown words, a name among them: its plain digest would tell whether a guess is right."""
+    await record(home, DOCUMENT)
+    guess = digest(DOCUMENT).removeprefix("sha256:").encode()
+    assert not [path for path in home.path.rglob("*") if path.is_file() and guess in path.read_bytes()]
+
+
+async def test_a_plain_digest_of_a_release_before_is_read(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until its day is deleted."""
+    with monkeypatch.context() as before:
+        before.setattr(RecordKeys, "digest", lambda _, document: digest(document))
+        await record(home, DOCUMENT)
+    (found,) = home.opened()
+    assert (found.document, found.digest) == (DOCUMENT, digest(DOCUMENT))
+
+
 async def resealed(home: Home, what: str, value: bytes) -> list[Any]:
     """Return what is read where somebody with the key has sealed another document or answer into a row."""
     await record(home, DOCUMENT)

@@ -95,7 +95,7 @@ async def test_a_change_says_what_it_is_about(home: Home) -> None:
     async with home.open() as records:
         policy = records.around(Answers())
         told = await policy.decide("effect", effect("create_file", "file.write", {"path": "out/x"}))
-        await policy.decide("rpc", rpc("gateway.v1.MissionService", "GetMission", mission_id="m9"))
+        await policy.decide("rpc", rpc("gateway.v1.MissionService", "GetMission", mission_id="m9", tenant="red"))
         await policy.decide("step", b"no JSON")
     changes, summary = await replayed(home, Answers(lambda _: replace(NO, bundle=CANDIDATE)))
     first, second, third = changes

@@ -109,7 +109,7 @@ async def test_reading_the_log_is_an_event_of_it(method: str) -> None:
     log = Log()
     await PolicyGate(Policy(YES), log).authorize(ANN, AUDIT, method, {}, {"first": 3, "end": 7})
     (event,) = log.events
-    assert (event["type"], event["actor"], event["target"]) == ("audit.read", "default/ann", f"{AUDIT}/{method}")
+    assert (event["type"], event["actor"], event["target"]) == ("audit.read", actor(ANN), f"{AUDIT}/{method}")
     assert event["details"] == {"tenant": "default", "first": 3, "end": 7}
     assert log.durable_to == 0
 

@@ -13,9 +13,20 @@ from engine.errors import EngineError
 from gateway.errors import ConflictError, ErasedError, NotFoundError
 from gateway.store import erasure
 from gateway.store.pruning import ROWS_MAX
+from gateway.store.sealing import Sealer
 from gateway.store.store import Store
 from tests.payload_keys import MASTERS
-from tests.unit.gateway.store.store_worlds import START, TickingClock, ending, fill, mission, part, rows_of, step
+from tests.unit.gateway.store.store_worlds import (
+    START,
+    TickingClock,
+    approval,
+    ending,
+    fill,
+    mission,
+    part,
+    rows_of,
+    step,
+)
 
 CANARY = "canary-77"
 
@@ -191,3 +202,31 @@ async def test_what_is_erased_is_pruned_in_its_time(store: Store) -> None:
     with pytest.raises(NotFoundError):
         await store.get_mission("root")
     assert await store.erasures.unfinished() == ()
+
+
+async def test_what_does_not_open_is_erased_as_well(store: Store, tmp_path: Path) -> None:
+    """Neither a damaged mission nor a damaged mark keeps an erasure, or the next start, from going on."""
+    await tree(store)
+    with closing(sqlite3.connect(tmp_path / "missions.db")) as connection, connection:
+        connection.execute("UPDATE missions SET head = x'00'")
+    assert (await store.bare_mission("root")).tenant == "t"
+    await store.erasures.begin("root", "t/ann", "asked for")
+    with closing(sqlite3.connect(tmp_path / "missions.db")) as connection, connection:
+        connection.execute("UPDATE missions SET erasing = x'00'")
+    (erasing,) = await store.erasures.unfinished()
+    assert (erasing.by, erasing.reason, erasing.cut) == ("gateway", "", False)
+    await store.erasures.mission(erasing)
+    await store.erasures.end(erasing)
+    assert (await store.get_mission("root")).erased_at is not None
+
+
+async def test_approvals_of_others_are_listed_while_a_mission_is_erased(store: Store, tmp_path: Path) -> None:
+    """Its own are still there for a moment, and no key opens them."""
+    await tree(store)
+    await store.create_mission(mission("other"))
+    await store.create_approval(approval("asked", "other"))
+    await store.erasures.begin("root", "t/ann", "")
+    with closing(sqlite3.connect(tmp_path / "missions.db")) as connection, connection:
+        erasure.cut(connection, Sealer(MASTERS), "root", START)
+        assert connection.execute("SELECT count(*) FROM approvals").fetchone() == (7,)
+    assert [each.id for each in await store.list_approvals("t", None, pending_only=False)] == ["asked"]

@@ -34,7 +34,7 @@ async def erase(subjects: Subjects, store: Store, name: Name = NAME) -> str:
     """Erase a person who has submitted nothing."""
     pseudonym = await subjects.find(name)
     assert pseudonym is not None
-    await store.subjects.begin_erasure(pseudonym, "gateway", "")
+    await store.subjects.begin_erasure(name.tenant, name.subject, pseudonym, "gateway", "")
     await store.subjects.detach(pseudonym)
     subjects.forget()
     await store.subjects.forget_name(name.tenant, name.subject, pseudonym)
