@@ -28,6 +28,7 @@ from tests.gateways import (
     submitted,
     until,
 )
+from tests.subjects import commitments_in
 from tests.worlds import mission
 
 WRITE: dict[str, Any] = {
@@ -83,7 +84,8 @@ async def test_an_auditor_finds_the_document_of_every_verdict(tmp_path: Path) ->
             continue
         record = records[str(name)]
         document = event.details.get("policy_document", event.details.get("document"))
-        assert (record.digest, record.decision.bundle) == (document, event.details["bundle"])
+        committed = commitments_in(made.home, event.target.partition("/")[0]).of(record.document)
+        assert (committed, record.decision.bundle) == (document, event.details["bundle"])
         assert record.decision.allow is not event.event_type.endswith("refused")
         seen[record.entrypoint] += 1
     assert seen == {"mission": 2, "step": 2, "effect": 1}
