@@ -35,7 +35,7 @@ ServerChoice = Annotated[
 ]
 MissionChoice = Annotated[str, typer.Option("--mission", help="Only events about this mission.", metavar="ID")]
 PrincipalChoice = Annotated[
-    str, typer.Option("--principal", help="Only what TENANT/SUBJECT did; or anonymous, gateway, audit.")
+    str, typer.Option("--principal", help="Only what this pseudonym did; from a gateway also TENANT/SUBJECT.")
 ]
 TypeChoice = Annotated[
     list[str] | None,
