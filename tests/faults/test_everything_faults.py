@@ -186,13 +186,14 @@ DISTURBED = {
 
 
 def moments(name: str, form: str) -> range:
-    """Return the turns at which to disturb: all in the plain form, in another as many as have its turn in the row.
+    """Return the turns at which to disturb: every second in the plain form, as many as have its turn in another.
 
-    So each turn of every form is disturbed by something; `make fuzz` does everything at each.
+    So each turn of every form is disturbed by something, of the plain one by half of all; `make fuzz` does everything
+    at each.
     """
     names = DISTURBED[form]
-    is_all = IS_FUZZ or form == "parallel"
-    first, step = (0, 1) if is_all else (names.index(name), len(names))
+    every = 1 if IS_FUZZ else min(2, len(names)) if form == "parallel" else len(names)
+    first, step = names.index(name) % every, every
     return range(1 + first, turns(form) + 1, step)
 
 
