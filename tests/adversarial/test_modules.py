@@ -170,7 +170,7 @@ def test_a_hostile_run_is_stopped_with_its_code(name: str, caller: type[NativeCa
         with pytest.raises(SandboxError) as caught:
             runtime.run("hostile", b"{}", PATIENT)
         assert caught.value.code == code
-        assert runtime.run("echo", b"still here", WASM).output == b"still here"
+        assert runtime.run("echo", b"still here", PATIENT).output == b"still here"
 
 
 @pytest.mark.parametrize("operation", BULK)
@@ -218,7 +218,7 @@ async def test_hostile_modules_do_not_disturb_their_neighbours(zygote: Zygote) -
         with pytest.raises(SandboxError) as caught:
             await sandbox.run(name, b"{}", PATIENT)
         assert caught.value.code == code
-        assert (await sandbox.run("echo", b"x", WASM)).output == b"x"
+        assert (await sandbox.run("echo", b"x", PATIENT)).output == b"x"
     for size in (MEMORY_BYTES_CEILING, MEMORY_BYTES_CEILING + 1):  # the second is not sent to the worker at all
         with pytest.raises(SandboxError) as caught:
             await sandbox.run("echo", b"x" * size, WASM)

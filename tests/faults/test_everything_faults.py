@@ -186,13 +186,13 @@ DISTURBED = {
 
 
 def moments(name: str, form: str) -> range:
-    """Return the turns at which to disturb: every second in the plain form, as many as have its turn in another.
+    """Return the turns at which to disturb: every third in the plain form, as many as have its turn in another.
 
-    So each turn of every form is disturbed by something, of the plain one by half of all; `make fuzz` does everything
+    So each turn of every form is disturbed by something, of the plain one by a third of all; `make fuzz` does everything
     at each.
     """
     names = DISTURBED[form]
-    every = 1 if IS_FUZZ else min(2, len(names)) if form == "parallel" else len(names)
+    every = 1 if IS_FUZZ else min(3, len(names)) if form == "parallel" else len(names)
     first, step = names.index(name) % every, every
     return range(1 + first, turns(form) + 1, step)
 
