@@ -188,8 +188,8 @@ DISTURBED = {
 def moments(name: str, form: str) -> range:
     """Return the turns at which to disturb: every third in the plain form, as many as have its turn in another.
 
-    So each turn of every form is disturbed by something, of the plain one by a third of all; `make fuzz` does everything
-    at each.
+    So each turn of every form is disturbed by something, of the plain one by a third of all; `make fuzz` does
+    everything at each.
     """
     names = DISTURBED[form]
     every = 1 if IS_FUZZ else min(3, len(names)) if form == "parallel" else len(names)
