@@ -437,6 +437,7 @@ class FakeGate:
     verdict: Callable[[Principal, str, str, JsonObject], None] | None = None
     asked: list[tuple[Principal, str, str, JsonObject]] = field(default_factory=list)
     readings: list[Evidence] = field(default_factory=list)
+    bundle: str = "sha256:of-the-fake"
 
     async def authorize(
         self, principal: Principal, service: str, method: str, resource: JsonObject, reading: Evidence | None = None

@@ -29,6 +29,11 @@ class PolicyGate:
         self._audit = audit
         self._clock = clock or SystemClock()
 
+    @property
+    def bundle(self) -> str:
+        """Digest of the bundle that decides now."""
+        return self._policy.digest
+
     async def authorize(
         self, principal: Principal, service: str, method: str, resource: JsonObject, reading: Evidence | None = None
     ) -> None:

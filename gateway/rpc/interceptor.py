@@ -2,7 +2,8 @@
 
 grpc.aio sends `str(exception)` of a handler to the client; here every handler is wrapped, so that what leaves is one
 of our own statuses or none. Requests arrive as bytes and are parsed here, after (1): a stranger reaches no parser, and
-a parser's text no client. Order: (1) authenticate, (2) parse, (3) decide the call, (4) the service.
+a parser's text no client. Order: (1) authenticate, (2) parse, (3) decide the call, (4) the service. A stream may
+outlive the bundle that allowed it: under another one it is decided again, before anything more is sent.
 """
 
 import inspect
@@ -80,7 +81,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(raw: Any, context: Context) -> Any:
             try:
-                request = await self._admit(path, handler, raw, context)
+                request, _ = await self._admit(path, handler, raw, context)
                 return await inner(request, context)  # (4)
             except grpc.aio.AbortError:
                 raise
@@ -93,9 +94,10 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         inner: Any = handler.unary_stream or handler.stream_stream
 
         async def call(raw: Any, context: Context) -> None:
+            bundle = self._gate.bundle  # before (3): one that comes in between decides the first message, too
             try:
-                request = await self._admit(path, handler, raw, context)
-                await _respond(inner, request, context)  # (4)
+                request, decide = await self._admit(path, handler, raw, context)
+                await self._respond(inner, request, context, decide, bundle)  # (4)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - as above
@@ -103,20 +105,46 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    async def _admit(self, path: str, handler: Handler, raw: Any, context: Context) -> Any:
-        """Return the request of a caller who may make it."""
+    async def _admit(
+        self, path: str, handler: Handler, raw: Any, context: Context
+    ) -> tuple[Any, Callable[[], Awaitable[None]]]:
+        """Return the request of a caller who may make it, and what decides that anew."""
         service, _, method = path.lstrip("/").partition("/")
         principal = await self._subjects.known(self._authenticate(service, context))  # (1)
         request = _each(handler, raw) if handler.request_streaming else _parsed(handler, raw)  # (2)
+
+        async def decide() -> None:
+            await self._decide(principal, service, method, request)
+
+        await decide()  # (3)
+        CALLER.set(principal)
+        return request, decide
+
+    async def _decide(self, principal: Principal, service: str, method: str, request: Any) -> None:
+        """Return if the call is allowed as things stand."""
         resource = await self._resource(principal, request)
         reading: Evidence = {}
         if service == AUDIT_SERVICE:
             if self._audit.asks_who(principal, request):  # a question to PrivacyService, in other words
                 await self._gate.authorize(principal, _PRIVACY_SERVICE, "LookupSubject", {})
             resource, reading = await self._audit.about(principal, request, resource)
-        await self._gate.authorize(principal, service, method, resource, reading)  # (3)
-        CALLER.set(principal)
-        return request
+        await self._gate.authorize(principal, service, method, resource, reading)
+
+    async def _respond(
+        self, inner: Any, request: Any, context: Context, decide: Callable[[], Awaitable[None]], bundle: str
+    ) -> None:
+        """Send what a streaming method yields; end it at once, not some day, when the client has gone."""
+        if not inspect.isasyncgenfunction(inner):
+            await inner(
+                request, context
+            )  # sends by itself, as health's Watch does, and reflection: nothing of missions
+            return
+        async with aclosing(inner(request, context)) as responses:
+            async for response in responses:
+                while bundle != self._gate.bundle:
+                    bundle = self._gate.bundle
+                    await decide()
+                await context.write(response)
 
     def _authenticate(self, service: str, context: Context) -> Principal:
         """Return the caller. Only health may be asked for by a stranger from elsewhere, if policy agrees."""
@@ -175,16 +203,6 @@ async def _each(handler: Handler, raws: AsyncIterator[bytes]) -> AsyncIterator[A
     """Yield the messages of a stream of requests."""
     async for raw in raws:
         yield _parsed(handler, raw)
-
-
-async def _respond(inner: Any, request: Any, context: Context) -> None:
-    """Send what a streaming method yields; end it at once, not some day, when the client has gone."""
-    if not inspect.isasyncgenfunction(inner):
-        await inner(request, context)  # sends by itself, as health's Watch does
-        return
-    async with aclosing(inner(request, context)) as responses:
-        async for response in responses:
-            await context.write(response)
 
 
 async def _abort(context: Context, error: Exception, path: str) -> NoReturn:

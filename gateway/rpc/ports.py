@@ -196,6 +196,10 @@ class Pseudonyms(Protocol):
 class RpcGate(Protocol):
     """Decides every call."""
 
+    @property
+    def bundle(self) -> str:
+        """Digest of the bundle that decides now."""
+
     async def authorize(
         self, principal: Principal, service: str, method: str, resource: JsonObject, reading: Evidence | None = None
     ) -> None:

@@ -20,7 +20,19 @@ from gateway.errors import ConfigurationError, PolicyDeniedError, Reason, Saniti
 from gateway.identity import ANONYMOUS, Principal
 from gateway.rpc.server import RpcServer
 from gateway.v1 import audit_pb2, mission_pb2
-from tests.fakes import DIGEST, MOMENT, FakeAudit, FakeDesk, approval, ended, event, note_of, step_result, view
+from tests.fakes import (
+    DIGEST,
+    MOMENT,
+    FakeAudit,
+    FakeDesk,
+    FakeGate,
+    approval,
+    ended,
+    event,
+    note_of,
+    step_result,
+    view,
+)
 from tests.rpc_server import ANN, AS_ANN, AS_BOB, Served, details, everything, serving
 
 GET = mission_pb2.GetMissionRequest(mission_id="m-1")
@@ -245,6 +257,47 @@ async def test_a_call_that_the_gate_refuses_does_not_run(served: Served) -> None
         assert error.code() is grpc.StatusCode.PERMISSION_DENIED
         assert [r.code for r in details(error)[2].reasons] == ["rpc.method_not_granted"]
     assert served.desk.callers == []
+
+
+class ChangingGate(FakeGate):
+    """Another bundle decides from the second message of a stream on: it is asked for at the start and by each."""
+
+    looks = 0
+
+    @property
+    def bundle(self) -> str:  # type: ignore[override] - of the fake it is a field
+        self.looks += 1
+        return "sha256:first" if self.looks < 3 else "sha256:second"
+
+    @bundle.setter
+    def bundle(self, _: str) -> None:
+        """Take what the field would have."""
+
+
+@pytest.mark.parametrize("is_allowed", [False, True])
+async def test_a_stream_does_not_outlive_the_bundle_that_allowed_it(is_allowed: bool) -> None:
+    """Under another bundle it is decided again, before anything more is sent: it ends there, or it goes on."""
+    gate = ChangingGate()
+
+    def decide(_principal: Principal, _service: str, _method: str, _resource: JsonObject) -> None:
+        if len(gate.asked) > 1 and not is_allowed:
+            raise PolicyDeniedError([Reason("rpc.method_not_granted", "no longer", "data.gateway.rpc.deny")])
+
+    gate.verdict = decide
+    lines = [b"%d" % number * 100_000 for number in range(10, 40)]  # in several messages
+    got: list[bytes] = []
+    code = grpc.StatusCode.OK
+    async with serving(gate=gate, audit=FakeAudit(lines=lines)) as served:
+        call = served.log.ReadEvents(audit_pb2.ReadEventsRequest(), metadata=AS_ANN)
+        try:
+            async for message in call:
+                got += message.lines
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+    assert code is (grpc.StatusCode.OK if is_allowed else grpc.StatusCode.PERMISSION_DENIED)
+    assert len(gate.asked) == 2
+    assert got == (lines if is_allowed else lines[: len(got)])
+    assert is_allowed or 0 < len(got) < len(lines) / 2
 
 
 FOREIGN = [
