@@ -60,6 +60,7 @@ class AuditLog:
         self._witnessed = witnessed
         self._writer = writer
         self._lock = writer.lock
+        self._pruning = asyncio.Lock()
         self._chain = chain
         self._index = index
         self._tree = tree
@@ -239,13 +240,14 @@ class AuditLog:
             OSError: the file could not be removed.
         """
         directory, files = self._place.directory, self._place.files
-        segment = await asyncio.to_thread(oldest, directory, first)
-        details = await asyncio.to_thread(pruned_details, directory, segment, archived=archived, reason=reason)
-        target = f"{SEGMENTS}/{segment.path.name}"
-        await self.durable(self.append("audit.pruned", actor=_ACTOR, target=target, details=details))
-        self._index.forget(segment.path)
-        await asyncio.to_thread(files.unlink, segment.path)
-        await asyncio.to_thread(sync_directory, files, segment.path.parent)
+        async with self._pruning:  # of two that want the same segment the second finds that it is gone
+            segment = await asyncio.to_thread(oldest, directory, first)
+            details = await asyncio.to_thread(pruned_details, directory, segment, archived=archived, reason=reason)
+            target = f"{SEGMENTS}/{segment.path.name}"
+            await self.durable(self.append("audit.pruned", actor=_ACTOR, target=target, details=details))
+            self._index.forget(segment.path)
+            await asyncio.to_thread(files.unlink, segment.path)
+            await asyncio.to_thread(sync_directory, files, segment.path.parent)
 
     @property
     def first(self) -> int:

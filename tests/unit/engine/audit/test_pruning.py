@@ -86,6 +86,16 @@ async def test_only_the_oldest_goes_and_never_the_newest_sealed_one(tmp_path: Pa
     await log.close()
 
 
+async def test_of_two_who_prune_the_same_segment_one_is_told_that_it_is_gone(tmp_path: Path) -> None:
+    """There is one event of it, and no bare error of the file system."""
+    log = await rotated(tmp_path)
+    both = (log.prune(0, archived=True, reason="retention") for _ in range(2))
+    done = await asyncio.gather(*both, return_exceptions=True)
+    assert [type(each) for each in done] == [type(None), AuditEventRefusedError]
+    assert [orjson.loads(line)["event_type"] for line in lines(tmp_path)].count("audit.pruned") == 1
+    await log.close()
+
+
 async def test_a_segment_whose_end_was_changed_is_not_pruned(tmp_path: Path) -> None:
     """Retention does not take away what somebody should look at."""
     log = await rotated(tmp_path)
