@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import orjson
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from engine.values import JsonObject
+from gateway.derivation import derived_key
 
 KEY_BYTES: Final = 32
 PREFIX: Final = "hmac-sha256:"
@@ -57,8 +56,8 @@ class Commitments:
         """
         if len(key) != KEY_BYTES:
             raise ValueError(f"a key of commitments has {KEY_BYTES} bytes")
-        self._mac = hmac.new(_derived(key, _COMMITMENTS), digestmod="sha256")  # copied: half of an HMAC is its key
-        self._mac_of_effects = hmac.new(_derived(key, _EFFECTS), digestmod="sha256")
+        self._mac = hmac.new(derived_key(key, _COMMITMENTS), digestmod="sha256")  # copied: half of an HMAC is its key
+        self._mac_of_effects = hmac.new(derived_key(key, _EFFECTS), digestmod="sha256")
 
     def of(self, value: object) -> str:
         """Return `hmac-sha256:<hex>` of a JSON value's canonical form (sorted keys, no white space), or of bytes.
@@ -89,7 +88,3 @@ class Commitments:
         if isinstance(value, list):
             return [self._committed(each) for each in value]
         return value
-
-
-def _derived(key: bytes, purpose: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=purpose).derive(key)

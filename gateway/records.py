@@ -7,9 +7,9 @@ from pathlib import Path
 from secrets import SystemRandom
 from typing import TYPE_CHECKING
 
+from engine.audit.key_ring import KeyRing
 from engine.audit.keys import Signer
 from engine.audit.log import AuditLog
-from engine.audit.rotation import KeyRing
 from engine.clock import Clock
 from gateway.anchoring.settings import AnchoringSettings
 from gateway.auditing.exports import Exports

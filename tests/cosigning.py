@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from engine.audit.checkpoint import Checkpoint
-from engine.audit.consistency import is_consistent
+from engine.audit.proofs import is_consistent
 from engine.audit.witness import SIZE_TYPE, WitnessKey, split_note
 from gateway.anchoring.ports import Answer, UnreachableError
 

@@ -15,12 +15,12 @@ from engine.audit.commit import SEGMENTS, Committer, Covered
 from engine.audit.entropy import BufferedEntropy
 from engine.audit.errors import AuditLockedError, AuditUnavailableError
 from engine.audit.files import Files, SystemFiles, ensure_directory, sync_directory
+from engine.audit.key_ring import KeyRing
 from engine.audit.keys import Signer, VerifierKey
 from engine.audit.merkle import EMPTY_ROOT
 from engine.audit.pruning import oldest, pruned_details
 from engine.audit.record import unseal
 from engine.audit.recovery import read_checkpoint, recovery_details, scan, set_aside
-from engine.audit.rotation import KeyRing
 from engine.audit.segment import LineIndex
 from engine.audit.tree import TreeReader
 from engine.audit.witnessed import Witnessed, read_witnessed

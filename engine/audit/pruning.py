@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.audit.commit import SEGMENTS
 from engine.audit.errors import AuditEventRefusedError, AuditTamperedError
 from engine.audit.record import RecordError, unseal
-from engine.audit.seal import Seal, last_line, list_seals, read_seal
+from engine.audit.seal import Seal, last_line_of, list_seals, read_seal
 from engine.audit.segment import list_segments, segment_name
 from engine.audit.tree import TREE, leaves_name
 from engine.values import JsonObject
@@ -41,7 +41,7 @@ def prunable(directory: Path) -> list[SealedSegment]:
 
 def _ended(path: Path, seal: Seal) -> datetime:
     try:
-        return unseal(last_line(path, seal.size_bytes)).timestamp
+        return unseal(last_line_of(path, seal.size_bytes)).timestamp
     except RecordError as error:
         raise AuditTamperedError(f"{path}: the last line: {error}") from error
 

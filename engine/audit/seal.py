@@ -13,7 +13,8 @@ from typing import Final
 
 from engine.audit.checkpoint import NOTE_BYTES_MAX, Checkpoint, CheckpointError
 from engine.audit.errors import AuditTamperedError
-from engine.audit.merkle import HASH_BYTES, Frontier, leaf_hash, node_hash
+from engine.audit.merkle import HASH_BYTES, Frontier, leaf_hash
+from engine.audit.proofs import root_of_path
 from engine.audit.record import LINE_BYTES_MAX, Record, RecordError, unseal
 from engine.audit.segment import segment_name
 
@@ -141,17 +142,17 @@ def sealed_end(directory: Path, first: int, opens: Callable[[bytes], Checkpoint]
         raise AuditTamperedError(f"{path}: {error}") from error
     if signed.size != seal.size or tree.root() != signed.root:
         raise AuditTamperedError(f"{path}: not the seal of what was signed")
-    line = last_line(directory / "segments" / segment_name(first), seal.size_bytes)
+    line = last_line_of(directory / "segments" / segment_name(first), seal.size_bytes)
     try:
         last = unseal(line)
     except RecordError as error:
         raise AuditTamperedError(f"{path}: the segment's last line: {error}") from error
-    if last.seq != seal.size - 1 or _root(leaf_hash(line), last.seq, seal.size, seal.path) != signed.root:
+    if last.seq != seal.size - 1 or root_of_path(leaf_hash(line), last.seq, seal.size, seal.path) != signed.root:
         raise AuditTamperedError(f"{path}: the segment's last line is not the one that was signed")
     return SealedEnd(seal=seal, tree=tree, line=line, last=last)
 
 
-def last_line(path: Path, size: int) -> bytes:
+def last_line_of(path: Path, size: int) -> bytes:
     """Return the last line of a segment file of `size` bytes, without LF.
 
     Raises:
@@ -166,24 +167,6 @@ def last_line(path: Path, size: int) -> bytes:
     except FileNotFoundError as error:
         raise AuditTamperedError(f"{path} is missing, and nothing was sealed after it") from error
     return end.removesuffix(b"\n").rpartition(b"\n")[2]
-
-
-def _root(node: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
-    """Return the root to which an audit path leads, or None where it has another length. Source: RFC 9162, 2.1.3.2."""
-    last = size - 1
-    for sibling in path:
-        if last == 0:
-            return None
-        if index & 1 or index == last:
-            node = node_hash(sibling, node)
-            while not index & 1 and index:
-                index >>= 1
-                last >>= 1
-        else:
-            node = node_hash(node, sibling)
-        index >>= 1
-        last >>= 1
-    return node if last == 0 else None
 
 
 def _rows(name: str, hashes: Sequence[bytes]) -> str:

@@ -11,7 +11,6 @@ from typing import Any, Final
 from engine.clock import Clock
 from gateway.anchoring.alarms import Alarms
 from gateway.anchoring.anchors import Anchor
-from gateway.anchoring.backoff import Backoff
 from gateway.anchoring.file_place import FilePlace
 from gateway.anchoring.health import Standing
 from gateway.anchoring.http import HttpClient, HttpPlace, HttpWitness
@@ -19,6 +18,7 @@ from gateway.anchoring.ports import AnchoredLog, Place
 from gateway.anchoring.sections import AnchorSection, WitnessSection
 from gateway.anchoring.settings import AnchoringSettings
 from gateway.anchoring.witnesses import Member, Witnesses
+from gateway.backoff import Backoff
 
 FLUSH_SECONDS_MAX: Final = 3.0  # for the last checkpoint, when the gateway stops
 _REQUEST_SECONDS_MAX: Final = 10.0

@@ -10,14 +10,14 @@ from datetime import datetime
 from typing import Final
 
 from engine.audit.checkpoint import Checkpoint, CheckpointError
-from engine.audit.consistency import is_consistent
+from engine.audit.proofs import is_consistent
 from engine.audit.witness import WitnessAnswerError, split_note
 from engine.clock import Clock
 from engine.errors import EngineError
 from gateway.anchoring.alarms import Alarms
-from gateway.anchoring.backoff import Backoff
 from gateway.anchoring.health import Standing
 from gateway.anchoring.ports import AnchoredLog, Covered, Place, UnreachableError
+from gateway.backoff import Backoff
 from gateway.events import EventType
 
 _LOG: Final = logging.getLogger(__name__)

@@ -27,9 +27,9 @@ from engine.clock import Clock
 from engine.errors import EngineError
 from gateway.anchoring.alarms import Alarms
 from gateway.anchoring.asking import Ahead, RolledBackError, ask
-from gateway.anchoring.backoff import Backoff
 from gateway.anchoring.health import Standing
 from gateway.anchoring.ports import AnchoredLog, Covered, UnreachableError, WitnessPort
+from gateway.backoff import Backoff
 from gateway.events import EventType
 
 _LOG: Final = logging.getLogger(__name__)

@@ -21,11 +21,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.clock import Clock
 from engine.lru import LruCache
+from gateway.derivation import derived_key
 from gateway.errors import SecretError, StoreError
 from gateway.vault.chance import Chance
 from gateway.vault.keeper import Keeper
 from gateway.vault.master import MasterSource, read_key, write_key
-from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, Place, derived_key, seal_whole, unseal_whole, wipe
+from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, Place, seal_whole, unseal_whole, wipe
 
 KEY_FILE: Final = "keys/decisions.key"
 FORMAT: Final = "missiongate.decisions/1"

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
+from gateway.backoff import Backoff
+
 BACKOFF_SECONDS_MAX: Final = 60.0
 RETRY_AFTER_SECONDS_MAX: Final = 3_600.0  # what a collector may ask for
-_DOUBLINGS_MAX: Final = 16
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -49,11 +50,9 @@ class Pump:
         self._what = what
         self._deliver = deliver
         self._rest = rest
-        self._chance = chance
-        self._first_seconds = first_seconds
+        self._waits = Backoff(first_seconds=first_seconds, seconds_max=BACKOFF_SECONDS_MAX, chance=chance)
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._failures = 0
         self.failing = ""  # why the last delivery did not work
 
     def start(self) -> None:
@@ -92,9 +91,7 @@ class Pump:
 
     def _backoff(self, error: Exception) -> float:
         """Return how long to wait: at least as long as the other side asks for, within a bound."""
-        wait = min(self._first_seconds * 2.0**self._failures, BACKOFF_SECONDS_MAX)
-        self._failures = min(self._failures + 1, _DOUBLINGS_MAX)
-        wait *= 1.0 - self._chance() / 2
+        wait = self._waits.next_seconds()
         asked = error.retry_after_seconds if isinstance(error, NotTakenError) else None
         return wait if asked is None else max(wait, min(asked, RETRY_AFTER_SECONDS_MAX))
 
@@ -126,7 +123,7 @@ class Pump:
         self.failing = why
 
     def _went_well(self) -> None:
-        self._failures = 0
+        self._waits.reset()
         if self.failing:
             _LOG.warning("%s: events are taken again", self._what)
             self.failing = ""

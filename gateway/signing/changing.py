@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from engine.audit.errors import AuditLockedError, AuditRotationError, KeyFileError
+from engine.audit.key_ring import Rotation, announced, finish
+from engine.audit.key_rotation import rotate_key
 from engine.audit.keyfile import KeyFile, destroy_key, read_private, save_key, sync_folder
 from engine.audit.keys import Ed25519Signer, Signer, VerifierKey
 from engine.audit.log import lock_log
-from engine.audit.rotating import rotate_key
-from engine.audit.rotation import Rotation, announced, finish
 from engine.audit.writer import AuditLimits
 from engine.clock import Clock
 from gateway.errors import ConfigurationError

@@ -19,11 +19,12 @@ from typing import Final
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.clock import Clock
+from gateway.derivation import derived_key
 from gateway.errors import SecretError, StoreError
 from gateway.vault.keeper import Keeper
 from gateway.vault.master import MasterSource, read_key, write_key
 from gateway.vault.mission_key import FORMAT, key_for
-from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, derived_key, seal_whole, unseal_whole, wipe
+from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, seal_whole, unseal_whole, wipe
 
 KEY_FILE: Final = "keys/payloads.key"
 NEXT_KEY_FILE: Final = "keys/payloads.key.next"

@@ -10,9 +10,8 @@ import os
 from typing import Final
 
 import orjson
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from gateway.derivation import derived_key
 from gateway.errors import SecretError, StoreError
 from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, Sealed, seal, unseal
 
@@ -25,8 +24,8 @@ class SubjectKeys:
 
     def __init__(self, root: bytes | bytearray) -> None:
         """Derive from `root`, 32 bytes."""
-        self._tags = _derived(root, b"tags")
-        self._seals = _derived(root, b"seals")
+        self._tags = derived_key(root, FORMAT.encode() + b" tags")
+        self._seals = derived_key(root, FORMAT.encode() + b" seals")
 
     def tag(self, tenant: str, subject: str) -> bytes:
         """Return what finds a person: 32 bytes, different for any other tenant or subject."""
@@ -73,8 +72,3 @@ class SubjectKeys:
         except SecretError as error:
             message = "what is stored of a subject does not open: it was changed, or the key is another"
             raise StoreError(message, code="subject.unreadable") from error
-
-
-def _derived(root: bytes | bytearray, purpose: bytes) -> bytes:
-    info = FORMAT.encode() + b" " + purpose
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(bytes(root))

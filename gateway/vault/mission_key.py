@@ -6,7 +6,7 @@ Purposes: "payloads" (`gateway.store.sealing`), "blobs" and "blob names" (`gatew
 
 from typing import Final
 
-from gateway.vault.sealing import derived_key
+from gateway.derivation import derived_key
 
 FORMAT: Final = "missiongate.payloads/1"
 

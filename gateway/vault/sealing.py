@@ -11,8 +11,6 @@ from typing import Final
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.errors import SecretError
 
@@ -54,11 +52,6 @@ def unseal_whole(cipher: AESGCM, sealed: bytes, place: Place) -> bytearray:
         SecretError: `secret.damaged`.
     """
     return unseal_with(cipher, Sealed(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]), place)
-
-
-def derived_key(root: bytes | bytearray, purpose: bytes, salt: bytes | None = None) -> bytes:
-    """Return the key that comes from `root` for one purpose, by HKDF-SHA256. Source: RFC 5869."""
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=purpose).derive(bytes(root))
 
 
 def unseal(key: bytes | bytearray, sealed: Sealed, place: Place) -> bytearray:

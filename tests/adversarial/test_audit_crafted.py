@@ -13,8 +13,8 @@ import pytest
 
 from engine.audit.errors import AuditTamperedError
 from engine.audit.export import ExportedEvent, Selection, write_bundle
+from engine.audit.key_rotation import rotate_key
 from engine.audit.log import AuditLog
-from engine.audit.rotating import rotate_key
 from engine.audit.stored import StoredLog
 from engine.audit.verify import verify_bundle, verify_log
 from engine.audit.writer import AuditLimits

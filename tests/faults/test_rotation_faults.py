@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from engine.audit.errors import AuditRotationError, AuditTamperedError, AuditUnavailableError
+from engine.audit.key_ring import KEY_ROTATED, KeyRing
+from engine.audit.key_rotation import rotate_key
 from engine.audit.keys import Ed25519Signer
-from engine.audit.rotating import rotate_key
-from engine.audit.rotation import KEY_ROTATED, KeyRing
 from tests.audit_logs import NAME, SIGNER, TickingClock, append, counting_entropy, lines, open_log, write_log
 from tests.disks import LOSSES, FailingFiles, Loss, UnpluggedFiles
 

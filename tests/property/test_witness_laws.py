@@ -3,7 +3,7 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.audit.consistency import is_consistent
+from engine.audit.proofs import is_consistent
 from engine.audit.witness import (
     Conflict,
     Cosignature,

@@ -8,9 +8,9 @@ import pytest
 from engine.audit.checkpoint import Checkpoint, CheckpointError, NoteUnsignedError, open_checkpoint
 from engine.audit.errors import AuditLockedError, AuditRotationError, AuditTamperedError, AuditUnavailableError
 from engine.audit.files import SystemFiles
+from engine.audit.key_ring import KEY_ROTATED, KeyRing, Rotation, read_rotations
+from engine.audit.key_rotation import rotate_key
 from engine.audit.keys import Ed25519Signer, VerifierKey
-from engine.audit.rotating import rotate_key
-from engine.audit.rotation import KEY_ROTATED, KeyRing, Rotation, read_rotations
 from engine.audit.verify import verify_log
 from engine.audit.writer import AuditLimits
 from tests.audit_logs import NAME, SIGNER, TickingClock, append, lines, make_log, note, open_log, signed
@@ -58,7 +58,7 @@ def put_statement(directory: Path, seq: int, content: bytes) -> None:
 
 def test_no_rotation_makes_a_log_that_nobody_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last that readers take is the last that is made."""
-    for module in ("rotating", "rotation"):
+    for module in ("key_rotation", "key_ring"):
         monkeypatch.setattr(f"engine.audit.{module}.ROTATIONS_MAX", 2)
     rotated(tmp_path)
     with pytest.raises(AuditRotationError, match="cannot be once more"):

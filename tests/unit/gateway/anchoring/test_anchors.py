@@ -9,9 +9,9 @@ import pytest
 from engine.audit.keys import Ed25519Signer
 from gateway.anchoring.alarms import Alarms
 from gateway.anchoring.anchors import Anchor
-from gateway.anchoring.backoff import Backoff
 from gateway.anchoring.file_place import FilePlace
 from gateway.anchoring.ports import UnreachableError
+from gateway.backoff import Backoff
 from tests.anchored import MemoryLog
 from tests.audit_logs import NAME, SIGNER, note, signed
 from tests.virtual_time import LoopClock, run

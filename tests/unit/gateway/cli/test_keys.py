@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from engine.audit import keyfile
+from engine.audit.key_ring import KeyRing
 from engine.audit.keyfile import KeyFile
 from engine.audit.keys import Ed25519Signer
-from engine.audit.rotation import KeyRing
 from gateway.config import CONFIG_NAME, load_config
 from gateway.signing.changing import LogKeys
 from gateway.signing.signers import KEY_FILE, VERIFIER_KEY_FILE

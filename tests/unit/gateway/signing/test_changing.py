@@ -18,10 +18,10 @@ from engine.audit.errors import (
     KeyFileError,
     KeyPassphraseError,
 )
+from engine.audit.key_ring import KeyRing, read_rotations
 from engine.audit.keyfile import KeyFile, save_key
 from engine.audit.keys import Ed25519Signer
 from engine.audit.log import lock_log
-from engine.audit.rotation import KeyRing, read_rotations
 from engine.audit.writer import AuditLimits
 from gateway.errors import ConfigurationError
 from gateway.signing.changing import NEXT_KEY_FILE, RETIRED_KEY_FILE, KeyChange, LogKeys

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from engine.audit.consistency import is_consistent
+from engine.audit.proofs import is_consistent
 from tests.audit_logs import tree_root, vectors
 from tests.cosigning import consistency
 

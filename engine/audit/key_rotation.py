@@ -19,9 +19,7 @@ from engine.audit.checkpoint import NOTE_BYTES_MAX, CheckpointError, open_checkp
 from engine.audit.commit import CHECKPOINT_NAME
 from engine.audit.errors import AuditRotationError, AuditTamperedError, AuditUnavailableError
 from engine.audit.files import Files, SystemFiles, ensure_directory, persist
-from engine.audit.keys import Signer, VerifierKey
-from engine.audit.log import AuditLog, lock_log
-from engine.audit.rotation import (
+from engine.audit.key_ring import (
     KEY_ROTATED,
     ROTATIONS,
     ROTATIONS_MAX,
@@ -31,6 +29,8 @@ from engine.audit.rotation import (
     read_rotations,
     unfinished,
 )
+from engine.audit.keys import Signer, VerifierKey
+from engine.audit.log import AuditLog, lock_log
 from engine.audit.writer import AuditLimits
 from engine.clock import Clock
 

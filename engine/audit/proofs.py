@@ -1,8 +1,29 @@
-"""Whether one tree head is the beginning of another, by the proof that a log gives."""
+"""What a Merkle proof shows: that a leaf is in a tree, and that one tree is the beginning of another."""
 
 from collections.abc import Sequence
 
 from engine.audit.merkle import EMPTY_ROOT, node_hash
+
+
+def root_of_path(node: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
+    """Return the root to which the audit path of leaf `index` leads, None where it has another length.
+
+    Source: RFC 6962, 2.1.1 (the path); RFC 9162, 2.1.3.2 (its verification).
+    """
+    last = size - 1
+    for sibling in path:
+        if last == 0:
+            return None
+        if index & 1 or index == last:
+            node = node_hash(sibling, node)
+            while not index & 1 and index:
+                index >>= 1
+                last >>= 1
+        else:
+            node = node_hash(node, sibling)
+        index >>= 1
+        last >>= 1
+    return node if last == 0 else None
 
 
 def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
