@@ -12,7 +12,6 @@ from typing import Final, Literal
 from engine.audit.chain import Chain
 from engine.audit.checkpoint import Checkpoint
 from engine.audit.commit import SEGMENTS, Committer, Covered
-from engine.audit.entropy import BufferedEntropy
 from engine.audit.errors import AuditLockedError, AuditUnavailableError
 from engine.audit.files import Files, SystemFiles, ensure_directory, sync_directory
 from engine.audit.key_ring import KeyRing
@@ -26,6 +25,7 @@ from engine.audit.tree import TreeReader
 from engine.audit.witnessed import Witnessed, read_witnessed
 from engine.audit.writer import AuditLimits, Writer
 from engine.clock import Clock
+from engine.entropy import BufferedEntropy
 from engine.values import JsonObject
 
 FORMAT_VERSION: Final = 2

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from engine.entropy import BufferedEntropy
 from gateway.policy.decision import Decision
 from gateway.policy.engine import Entrypoint
-from gateway.vault.chance import Chance
 
 _RANDOM_BYTES: Final = 10
-_CHANCE: Final = Chance()  # of the event loop, on which decisions are taken
+_ENTROPY: Final = BufferedEntropy()  # of the event loop, on which decisions are taken
 _VERSION: Final = 0x7000
 _VARIANT: Final = 0x8000_0000_0000_0000
 
@@ -36,7 +36,7 @@ def decision_id(milliseconds: int) -> str:
 
     Source: RFC 9562, 5.7 (UUID version 7), without its hyphens.
     """
-    random = _CHANCE.take(_RANDOM_BYTES)
+    random = _ENTROPY(_RANDOM_BYTES)
     high = _VERSION | int.from_bytes(random[:2], "big") & 0x0FFF
     low = _VARIANT | int.from_bytes(random[2:], "big") & 0x3FFF_FFFF_FFFF_FFFF
     return f"{(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | high << 64 | low:032x}"

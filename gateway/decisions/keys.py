@@ -20,10 +20,10 @@ from typing import Final, Self
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.clock import Clock
+from engine.entropy import BufferedEntropy
 from engine.lru import LruCache
 from gateway.derivation import derived_key
 from gateway.errors import SecretError, StoreError
-from gateway.vault.chance import Chance
 from gateway.vault.keeper import Keeper
 from gateway.vault.master import MasterSource, read_key, write_key
 from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, Place, seal_whole, unseal_whole, wipe
@@ -45,7 +45,7 @@ class RecordKeys:
         self._documents = hmac.new(_derived(root, b"document digests"), digestmod="sha256")
         self._tagged: LruCache[tuple[str, str], bytes] = LruCache(_TAGS_HELD_MAX, _TAGS_HELD_MAX)
         self._days: OrderedDict[int, AESGCM] = OrderedDict()
-        self._nonces = Chance()  # of the writer's thread, which alone seals
+        self._nonces = BufferedEntropy()  # of the writer's thread, which alone seals
         self.check: Final = _derived(root, b"check")  # tells two roots apart, and says nothing of either
 
     @classmethod
@@ -74,7 +74,7 @@ class RecordKeys:
 
     def seal(self, day: int, value: bytes, place: Place) -> bytes:
         """Return `value` sealed for `place`: nonce, ciphertext, tag."""
-        return seal_whole(self._cipher(day), value, (FORMAT, *place), self._nonces.take(NONCE_BYTES))
+        return seal_whole(self._cipher(day), value, (FORMAT, *place), self._nonces(NONCE_BYTES))
 
     def open(self, day: int, sealed: bytes, place: Place) -> bytes:
         """Return what was sealed.

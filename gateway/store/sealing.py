@@ -16,10 +16,10 @@ from typing import Final
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from engine.entropy import BufferedEntropy
 from engine.lru import LruCache
 from gateway.errors import ConflictError, ErasedError, NotFoundError, SecretError
 from gateway.store.master_keys import MasterKeys
-from gateway.vault.chance import Chance
 from gateway.vault.mission_key import FORMAT, key_for
 from gateway.vault.sealing import KEY_BYTES, NONCE_BYTES, seal_whole, unseal_whole
 
@@ -39,7 +39,7 @@ class Box:
 
     __slots__ = ("_cipher", "_mission_id", "_nonces")
 
-    def __init__(self, mission_id: str, key: bytes, nonces: Chance) -> None:
+    def __init__(self, mission_id: str, key: bytes, nonces: BufferedEntropy) -> None:
         self._mission_id = mission_id
         self._cipher = AESGCM(key_for(key, "payloads"))
         self._nonces = nonces
@@ -51,7 +51,7 @@ class Box:
     def seal(self, value: bytes, *place: str) -> bytes:
         """Return `value` sealed for a place: table and column, then what tells the mission's rows there apart."""
         bound = (FORMAT, self._mission_id, *place)
-        return seal_whole(self._cipher, value, bound, self._nonces.take(NONCE_BYTES))
+        return seal_whole(self._cipher, value, bound, self._nonces(NONCE_BYTES))
 
     def open(self, sealed: bytes, *place: str) -> bytes:
         """Return what was sealed for a place.
@@ -75,7 +75,7 @@ class Sealer:
 
     def __init__(self, masters: MasterKeys) -> None:
         self._masters = masters
-        self._nonces = Chance()
+        self._nonces = BufferedEntropy()
         self._boxes: LruCache[bytes, Box] = LruCache(_BOXES_HELD_MAX, _BOXES_HELD_MAX)
         self._tagging: bytes | None = None  # of the store's own key, which is never erased
 

@@ -1,4 +1,4 @@
-"""Random bytes for event ids, drawn from the kernel a block at a time: a call to it is a tenth of an event's cost."""
+"""Random bytes, drawn from the kernel a block at a time: a call to it costs a tenth of an event of the log."""
 
 import os
 from typing import Final
@@ -7,7 +7,7 @@ BLOCK_BYTES: Final = 4_096
 
 
 class BufferedEntropy:
-    """Hands out each byte of random blocks once. Not safe for threads, nor across a fork: nor is a chain."""
+    """Hands out each byte of random blocks once. Not safe for threads, nor across a fork."""
 
     __slots__ = ("_block", "_used")
 
