@@ -13,12 +13,12 @@ from engine.audit.keys import Signer
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
 from engine.values import JsonObject
-from gateway.auditing.exports import Exports
+from gateway.archiving.retention import LogRetention
 from gateway.auditing.follower import IndexFollower
-from gateway.auditing.retention import LogRetention
 from gateway.config import Config
 from gateway.constrained.holding import Holding
 from gateway.events import EventType
+from gateway.exporting.exports import Exports
 from gateway.folders import AUDIT_FOLDER
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground

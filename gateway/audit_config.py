@@ -9,9 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from engine.audit.writer import AuditLimits
 from gateway.anchoring.sections import AnchorSection, WitnessSection
 from gateway.anchoring.settings import AnchoringSettings
-from gateway.auditing.exports import ExportSettings
-from gateway.auditing.retention import LogRetentionSettings
-from gateway.auditing.sections import AuditExportSection
+from gateway.archiving.retention import LogRetentionSettings
+from gateway.exporting.exports import ExportSettings
+from gateway.exporting.sections import AuditExportSection
 from gateway.signing.section import SigningSection
 
 _MIB = 1024 * 1024

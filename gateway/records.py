@@ -12,10 +12,10 @@ from engine.audit.keys import Signer
 from engine.audit.log import AuditLog
 from engine.clock import Clock
 from gateway.anchoring.settings import AnchoringSettings
-from gateway.auditing.exports import Exports
-from gateway.auditing.retention import LogRetention
+from gateway.archiving.retention import LogRetention
 from gateway.config import Config
 from gateway.effects.workspace import Workspaces
+from gateway.exporting.exports import Exports
 from gateway.folders import AUDIT_FOLDER, STORE_FILE
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules

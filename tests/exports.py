@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 
 from engine.audit.errors import AuditPrunedError, AuditUnavailableError
-from gateway.auditing.cursors import CursorFile
-from gateway.auditing.export import Export, ExportParts
-from gateway.auditing.ocsf import Projector
-from gateway.auditing.type_filter import TypeFilter
+from gateway.exporting.cursors import CursorFile
+from gateway.exporting.export import Export, ExportParts
+from gateway.exporting.ocsf import Projector
+from gateway.exporting.type_filter import TypeFilter
 
 NAME = "siem"
 

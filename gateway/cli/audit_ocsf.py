@@ -8,10 +8,10 @@ import orjson
 import typer
 
 from engine.errors import EngineError
-from gateway.auditing.ocsf import Projector
-from gateway.auditing.type_filter import TypeFilter
 from gateway.cli.output import Output, fail
 from gateway.errors import ConfigurationError
+from gateway.exporting.ocsf import Projector
+from gateway.exporting.type_filter import TypeFilter
 
 _LINE_BYTES_MAX: Final = 65_536  # docs/audit-format.md, section 2
 _NAME_BYTES_MAX: Final = 1_024

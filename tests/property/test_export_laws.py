@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.auditing.cursors import Cursor, CursorFile
+from gateway.exporting.cursors import Cursor, CursorFile
 from tests import virtual_time
 from tests.disks import FailingFiles
 from tests.exports import NAME, MemoryLog, MemorySink, export

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.values import JsonObject
-from gateway.auditing.ocsf_classes import (
+from gateway.events import EventType
+from gateway.exporting.ocsf_classes import (
     API,
     APPLICATION_ERROR,
     BASE_EVENT,
@@ -19,7 +20,6 @@ from gateway.auditing.ocsf_classes import (
     Severity,
     Status,
 )
-from gateway.events import EventType
 
 _CREATE, _READ, _UPDATE, _DELETE = 1, 2, 3, 4
 _FINE: Final = ("Success", "Completed", "Skipped")  # of missions and of steps

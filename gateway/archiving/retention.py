@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from engine.audit.pruning import SealedSegment, prunable
 from engine.clock import Clock
-from gateway.auditing.archive import archive_segment
+from gateway.archiving.archive import archive_segment
 
 LOOK_SECONDS: Final = 3_600.0
 _REASON: Final = "retention.log_days"

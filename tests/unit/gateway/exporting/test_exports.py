@@ -10,9 +10,9 @@ import pytest
 from engine.clock import SystemClock
 from gateway import ruling
 from gateway.audit_config import AuditConfig
-from gateway.auditing.exports import Exports
 from gateway.config import Config
 from gateway.errors import ConfigurationError
+from gateway.exporting.exports import Exports
 from gateway.rules import Site
 from tests.audit_logs import NAME, append, open_log
 from tests.collector import collecting

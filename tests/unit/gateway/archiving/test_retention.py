@@ -16,8 +16,8 @@ from engine.audit.pruning import prunable
 from engine.audit.record import RecordError
 from engine.audit.writer import AuditLimits
 from engine.errors import FaultError
-from gateway.auditing.archive import archive_segment
-from gateway.auditing.retention import LOOK_SECONDS, LogRetention, LogRetentionSettings
+from gateway.archiving.archive import archive_segment
+from gateway.archiving.retention import LOOK_SECONDS, LogRetention, LogRetentionSettings
 from gateway.errors import PolicyInvalidError, StoreError
 from gateway.policy_data.retention import DAYS_MAX, log_days
 from tests import virtual_time

@@ -10,11 +10,11 @@ import orjson
 import pytest
 
 from gateway.auditing import batches
-from gateway.auditing.cursors import Cursor
-from gateway.auditing.export import Export
-from gateway.auditing.sinks import TooLargeError
-from gateway.auditing.type_filter import TypeFilter
 from gateway.errors import StoreError
+from gateway.exporting.cursors import Cursor
+from gateway.exporting.export import Export
+from gateway.exporting.sinks import TooLargeError
+from gateway.exporting.type_filter import TypeFilter
 from tests.decision_records import eventually
 from tests.exports import MemoryLog, MemorySink, cursor_file, export
 

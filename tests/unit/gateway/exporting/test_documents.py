@@ -7,8 +7,8 @@ import pytest
 import typer.main
 
 from gateway.audit_config import AuditConfig
-from gateway.auditing.ocsf_rows import ROWS, Row
 from gateway.cli.app import app
+from gateway.exporting.ocsf_rows import ROWS, Row
 
 DOCS = Path(__file__).resolve().parents[4] / "docs"
 PAGES = ("audit-siem.md", "compliance.md")

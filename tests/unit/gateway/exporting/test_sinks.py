@@ -12,11 +12,11 @@ import orjson
 import pytest
 
 from engine.clock import SystemClock
-from gateway.auditing.sinks import FileSink, HttpSink, TooLargeError
 from gateway.delivery.collector import Collector as Client
 from gateway.delivery.collector import Names
 from gateway.delivery.pump import NotTakenError
 from gateway.errors import ConfigurationError
+from gateway.exporting.sinks import FileSink, HttpSink, TooLargeError
 from tests.certificates import Authority
 from tests.collector import Collector, collecting
 from tests.decision_records import eventually

@@ -16,15 +16,15 @@ import orjson
 
 from engine.errors import EngineError
 from engine.values import JsonObject
-from gateway.auditing.batches import Batch, BrokenChainError, read_batch
-from gateway.auditing.cursors import Cursor, CursorFile
-from gateway.auditing.log_port import ReadableLog
-from gateway.auditing.ocsf import Projector
-from gateway.auditing.sinks import Sink, TooLargeError
-from gateway.auditing.type_filter import TypeFilter
 from gateway.delivery.pump import Pump, Stopped
 from gateway.errors import StoreError
 from gateway.events import EventType
+from gateway.exporting.batches import Batch, BrokenChainError, read_batch
+from gateway.exporting.cursors import Cursor, CursorFile
+from gateway.exporting.log_port import ReadableLog
+from gateway.exporting.ocsf import Projector
+from gateway.exporting.sinks import Sink, TooLargeError
+from gateway.exporting.type_filter import TypeFilter
 
 _GATEWAY: Final = "gateway"
 _LOG: Final = logging.getLogger(__name__)

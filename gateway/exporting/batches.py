@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.auditing.cursors import Cursor
-from gateway.auditing.log_port import ReadableLog
-from gateway.auditing.ocsf import Projector
-from gateway.auditing.type_filter import TypeFilter
+from gateway.exporting.cursors import Cursor
+from gateway.exporting.log_port import ReadableLog
+from gateway.exporting.ocsf import Projector
+from gateway.exporting.type_filter import TypeFilter
 
 BYTES_MAX: Final = 1024 * 1024  # of one batch, before it is compressed; one event may be larger
 LINES_MAX: Final = 10_000  # looked at for one batch, whether the filter takes them or not

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.auditing.ocsf import Projector
-from gateway.auditing.ocsf_classes import CLASSES, VERSION
-from gateway.auditing.ocsf_rows import ROWS
 from gateway.events import EventType
+from gateway.exporting.ocsf import Projector
+from gateway.exporting.ocsf_classes import CLASSES, VERSION
+from gateway.exporting.ocsf_rows import ROWS
 from tests.ocsf_schema import CLASSES as SCHEMA_CLASSES
 from tests.ocsf_schema import SCHEMA, breaches
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final, Self
 
 from engine.clock import Clock
-from gateway.auditing.cursors import CursorFile
-from gateway.auditing.export import Export, ExportParts, ExportState
-from gateway.auditing.log_port import ReadableLog
-from gateway.auditing.ocsf import Projector
-from gateway.auditing.sinks import CODE, FileSink, Format, HttpSink, Sink
-from gateway.auditing.type_filter import TypeFilter
+from gateway.exporting.cursors import CursorFile
+from gateway.exporting.export import Export, ExportParts, ExportState
+from gateway.exporting.log_port import ReadableLog
+from gateway.exporting.ocsf import Projector
+from gateway.exporting.sinks import CODE, FileSink, Format, HttpSink, Sink
+from gateway.exporting.type_filter import TypeFilter
 
 DRAIN_SECONDS: Final = 5.0
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from gateway.auditing.exports import ExportSettings
-from gateway.auditing.type_filter import TypeFilter
+from gateway.exporting.exports import ExportSettings
+from gateway.exporting.type_filter import TypeFilter
 from gateway.section import Section
 
 _Pattern = Annotated[str, Field(pattern=r"^(?:\*|[a-z][a-z0-9_.]{0,127}\*?)$")]  # a type, or the beginning of one

@@ -11,7 +11,7 @@ from datetime import datetime
 from importlib import metadata
 from typing import Any, Final
 
-from gateway.auditing.ocsf_classes import (
+from gateway.exporting.ocsf_classes import (
     API,
     APPLICATION_ERROR,
     DETECTION,
@@ -22,7 +22,7 @@ from gateway.auditing.ocsf_classes import (
     VERSION,
     Status,
 )
-from gateway.auditing.ocsf_rows import ROWS, UNKNOWN, Row, method_activity
+from gateway.exporting.ocsf_rows import ROWS, UNKNOWN, Row, method_activity
 
 PRODUCT: Final = "Missiongate"
 _SYSTEM: Final = frozenset({"gateway", "audit"})  # actors that are no person
