@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.auditing import batches
 from gateway.errors import StoreError
+from gateway.exporting import batches
 from gateway.exporting.cursors import Cursor
 from gateway.exporting.export import Export
 from gateway.exporting.sinks import TooLargeError
