@@ -8,7 +8,7 @@ HOOK_SOURCES := $(shell find wasm-hooks -type f -not -name module.wasm 2>/dev/nu
 # Every program and worker that the tests start would compile all of the source anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test fuzz coverage check conformance bench bench-peers proto lock setup clean
+.PHONY: demo test fuzz coverage check conformance bench bench-peers soak proto lock setup clean
 
 demo: $(VENV)/.ready ## a gateway on loopback, a few missions, and what became of them
 	@$(BIN)/missiongate demo
@@ -35,6 +35,9 @@ conformance: $(VENV)/.ready ## OPA's own cases through vetting and regorus, and 
 
 bench: $(VENV)/.ready ## every benchmark, beside floors and peers of the same run, and the change since the last one
 	@$(BIN)/python -m benchmarks --keep .bench $(BENCH)
+
+soak: $(VENV)/.ready ## a thousand missions at once for ten minutes, while workers die and rules change (SOAK="--seconds 60")
+	@$(BIN)/python -m benchmarks.soak $(SOAK)
 
 proto: $(VENV)/.ready ## generate gateway/v1 from proto/
 	tools/proto.sh

@@ -1,0 +1,171 @@
+"""`python -m benchmarks.soak`: a thousand missions at once while workers die and rules change, and what came of it.
+
+Nothing may be lost, nothing done twice, and memory has to stay where it is. The service at the other end counts.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import Machine
+from benchmarks.soak.chaos import Chaos
+from benchmarks.soak.load import ORDERS, Callers, Seen
+from benchmarks.soak.orders import Orders, taking_orders
+from benchmarks.soak.world import make_world, served
+from engine.audit.verify import VerificationReport, verify_log
+from gateway.folders import AUDIT_FOLDER
+
+GROWTH_MAX: Final = 1.10  # of memory, from the second quarter of the time to the last
+_MEBIBYTE: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How much, and for how long."""
+
+    seconds: float
+    missions: int
+    kill_seconds: float = 2.0
+    swap_seconds: float = 10.0
+    publish_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it."""
+
+    seen: Seen
+    orders: Orders
+    done: dict[str, int]
+    resident_bytes: Sequence[int]
+    log: VerificationReport
+    seconds: float
+
+    def wrong(self) -> list[str]:
+        """Return what must not be; nothing, if all is well."""
+        seen, orders = self.seen, self.orders
+        found = [f"{count} missions ended {outcome}" for outcome, count in seen.ended.items() if outcome != "success"]
+        if lost := len(seen.acknowledged) - seen.ended.total():
+            found.append(f"{lost} missions were acknowledged, and their end was never told")
+        if orders.repeated:
+            found.append(f"{orders.repeated} orders were placed twice under one idempotency key")
+        wanted = {f"{name}/{step}" for name in seen.acknowledged for step in ("first", "last")}
+        if wanted - set(orders.of):
+            found.append(f"{len(wanted - set(orders.of))} orders were never placed")
+        if surplus := [name for name, count in orders.of.items() if count > 1 or name not in wanted]:
+            found.append(f"{len(surplus)} orders were placed more than once, or by nobody")
+        if not self.log.ok:
+            found.append(f"the log does not verify: {self.log.message}")
+        if (growth := self.growth()) is not None and growth > GROWTH_MAX:
+            found.append(f"memory grew by {growth - 1:.0%} from the second quarter to the last")
+        return found
+
+    def growth(self) -> float | None:
+        """Return memory in the last quarter over that in the second; None where there are too few samples."""
+        quarter = len(self.resident_bytes) // 4
+        if quarter < 5:
+            return None
+        second = statistics.median(self.resident_bytes[quarter : 2 * quarter])
+        return statistics.median(self.resident_bytes[-quarter:]) / second
+
+
+async def soak(folder: Path, asked: Asked) -> Outcome:
+    """Run it, and wait until every mission has ended."""
+    async with taking_orders() as (port, orders):
+        made = make_world(folder, port, missions=2 * asked.missions)
+        async with served(made) as gateway:
+            chaos, callers = Chaos(gateway), Callers(gateway, port)
+            await chaos.prepare()
+            tasks = chaos.begin(
+                kill_seconds=asked.kill_seconds,
+                swap_seconds=asked.swap_seconds,
+                publish_seconds=asked.publish_seconds,
+            )
+            began = perf_counter()
+            running = asyncio.create_task(callers.run(asked.missions, began + asked.seconds))
+            try:
+                await asyncio.wait([running, *tasks], return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
+                    if task.done():
+                        task.result()  # chaos ends only where something is wrong
+                await running
+            finally:
+                for task in (running, *tasks):
+                    task.cancel()
+                for task in tasks:
+                    with suppress(asyncio.CancelledError):
+                        await task
+                await callers.close()
+                await chaos.close()
+            seconds = perf_counter() - began
+        log = await asyncio.to_thread(verify_log, made.home / AUDIT_FOLDER, made.verifier_key)
+        return Outcome(
+            seen=callers.seen,
+            orders=orders,
+            done=dict(chaos.done),
+            resident_bytes=tuple(chaos.resident_bytes),
+            log=log,
+            seconds=seconds,
+        )
+
+
+def show(console: Console, outcome: Outcome) -> None:
+    """Print what happened, and whether it was right."""
+    seen = outcome.seen
+    table = Table(box=None, show_header=False, pad_edge=False)
+    missions = seen.ended.total()
+    table.add_row("missions", f"{missions:,}", f"{missions / outcome.seconds:,.0f} a second, two orders each")
+    for what, seconds in (("submitting", seen.submitting), ("from there to the end", seen.ending)):
+        table.add_row(what, f"{_percentile(seconds, 50):,.0f} ms", f"p99 {_percentile(seconds, 99):,.0f} ms")
+    for what, number in outcome.done.items():
+        table.add_row(what, f"{number:,}", "")
+    for status, number in seen.tried_again.items():
+        table.add_row("asked to come again", f"{number:,}", status)
+    if outcome.resident_bytes:
+        growth = outcome.growth()
+        told = "" if growth is None else f"{growth - 1:+.1%} from the second quarter to the last"
+        table.add_row("memory of the gateway", f"{outcome.resident_bytes[-1] / _MEBIBYTE:,.0f} MiB", told)
+    table.add_row("events in the log", f"{outcome.log.events:,}", outcome.log.message)
+    console.print(table)
+    console.print()
+    for sentence in outcome.wrong():
+        console.print(f"✗ {sentence}", style="bold red")
+    if not outcome.wrong():
+        console.print(f"✓ nothing lost, nothing done twice: {ORDERS * missions:,} orders", style="green")
+
+
+def _percentile(seconds: Sequence[float], which: int) -> float:
+    """Return a percentile in milliseconds."""
+    if not seconds:
+        return 0.0
+    ordered = sorted(seconds)
+    return 1_000 * ordered[min(len(ordered) - 1, len(ordered) * which // 100)]
+
+
+def main() -> int:
+    """Ask the command line how long, and run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600.0, help="how long missions are begun (600)")
+    parser.add_argument("--missions", type=int, default=1_000, help="how many at once (1000)")
+    asked = parser.parse_args()
+    console = Console()
+    console.print(f"{Machine.here()}\n{asked.missions:,} missions at once for {asked.seconds:g} s\n", style="dim")
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = asyncio.run(soak(Path(folder), Asked(seconds=asked.seconds, missions=asked.missions)))
+    show(console, outcome)
+    return 1 if outcome.wrong() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Callers: each submits a mission, follows it to its end, and begins again, for as long as there is time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import orjson
+
+from benchmarks.soak.world import HOOK, Served
+from gateway.v1 import mission_pb2, mission_pb2_grpc
+
+_CHANNELS: Final = 8
+_OPTIONS: Final = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+_AGAIN: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+_TRIES_MAX: Final = 200
+_PAUSE_SECONDS: Final = 0.05
+_END_SECONDS_MAX: Final = 120.0
+ORDERS: Final = 2  # of each mission
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the callers saw. Times are in seconds."""
+
+    submitting: list[float] = field(default_factory=list)  # a call that was answered
+    ending: list[float] = field(default_factory=list)  # from there until its end was told
+    acknowledged: dict[str, str] = field(default_factory=dict)  # mission id by what its orders are called
+    ended: Counter[str] = field(default_factory=Counter)  # by overall status, or what went wrong
+    tried_again: Counter[str] = field(default_factory=Counter)  # by status
+
+
+def mission(name: str, port: int) -> bytes:
+    """Return a mission: an order, the hook, a pure step, and another order that needs them."""
+
+    def order(step_id: str, after: list[str]) -> dict[str, Any]:
+        parameters = {"url": f"http://127.0.0.1:{port}/orders", "method": "POST", "body": f"{name}/{step_id}"}
+        return {"id": step_id, "name": step_id, "step_type": "http", "depends_on": after, "parameters": parameters}
+
+    def pure(step_id: str, kind: str) -> dict[str, Any]:
+        return {"id": step_id, "name": step_id, "step_type": kind, "depends_on": ["first"], "parameters": {}}
+
+    steps = [order("first", []), pure("stamp", HOOK), pure("shape", "transform"), order("last", ["stamp", "shape"])]
+    return orjson.dumps({"version": "1.0", "name": "soak", "steps": steps})
+
+
+class Callers:
+    """So many missions at once, over a few connections."""
+
+    def __init__(self, served: Served, port: int) -> None:
+        self._metadata = (("authorization", f"Bearer {served.made.token}"),)
+        self._channels = [grpc.aio.insecure_channel(served.address, options=_OPTIONS) for _ in range(_CHANNELS)]
+        self._stubs = [mission_pb2_grpc.MissionServiceStub(channel) for channel in self._channels]
+        self._port = port
+        self.seen = Seen()
+
+    async def run(self, missions: int, until: float) -> None:
+        """Keep so many missions going until `perf_counter` says `until`, and then see the last ones end."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(missions):
+                group.create_task(self._go_on(number, until))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for channel in self._channels:
+            await channel.close()
+
+    async def _go_on(self, number: int, until: float) -> None:
+        turn = 0
+        while perf_counter() < until:
+            await self._one(f"{number}-{turn}", self._stubs[number % _CHANNELS])
+            turn += 1
+
+    async def _one(self, name: str, stub: Any) -> None:
+        request = mission_pb2.SubmitMissionRequest(request_id=name, document=mission(name, self._port))
+        began = perf_counter()
+        answer = await self._tried(lambda: stub.SubmitMission(request, metadata=self._metadata))
+        submitted = perf_counter()
+        self.seen.submitting.append(submitted - began)
+        self.seen.acknowledged[name] = answer.mission_id
+        await self._tried(lambda: self._followed(stub, answer.mission_id))
+        self.seen.ending.append(perf_counter() - submitted)
+        wanted = mission_pb2.GetMissionRequest(mission_id=answer.mission_id)
+        view = (await self._tried(lambda: stub.GetMission(wanted, metadata=self._metadata))).mission
+        self.seen.ended[_outcome(view)] += 1
+
+    async def _followed(self, stub: Any, mission_id: str) -> None:
+        request = mission_pb2.WatchMissionRequest(mission_id=mission_id)
+        async for _ in stub.WatchMission(request, metadata=self._metadata, timeout=_END_SECONDS_MAX):
+            pass
+
+    async def _tried(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Call again where the gateway asks for that; a mission has one request id, so none is submitted twice."""
+        for _ in range(_TRIES_MAX):
+            try:
+                return await call()
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in _AGAIN:
+                    raise
+                self.seen.tried_again[error.code().name] += 1
+                await asyncio.sleep(_PAUSE_SECONDS)
+        raise RuntimeError(f"the gateway asked {_TRIES_MAX} times to come again")
+
+
+def _outcome(view: mission_pb2.MissionView) -> str:
+    status: str = mission_pb2.OverallStatus.Name(view.result.overall_status).removeprefix("OVERALL_STATUS_").lower()
+    codes = sorted({step.error.code for step in view.result.step_results.values() if step.HasField("error")})
+    return f"{status}: {', '.join(codes)}" if codes else status
