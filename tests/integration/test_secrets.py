@@ -230,21 +230,22 @@ MISPLACED: dict[str, Callable[[int], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("place", MISPLACED)
-async def test_a_handle_where_none_may_stand_refuses_the_effect(tmp_path: Path, place: str) -> None:
+async def test_a_handle_where_none_may_stand_refuses_the_effect(tmp_path: Path) -> None:
     """Before policy is asked, and as a security violation: the mission halts, and nothing is sent."""
     made = new_home(tmp_path)
     async with echoing() as echo:
         opened(made, echo.port)
         keep(made)
         async with serving(made) as gateway:
-            lenient = {**call("a", echo.port, **MISPLACED[place](echo.port)), "continue_on_error": True}
-            view = await submitted(gateway, made, mission(lenient, step("b", "a", kind="transform")))
-    assert view["result"]["step_results"]["a"]["error"]["code"] == "effect.secret_misplaced"
-    assert view["result"]["step_results"]["b"]["error"]["code"] == "mission.halted"
+            for place, fields in MISPLACED.items():
+                lenient = {**call("a", echo.port, **fields(echo.port)), "continue_on_error": True}
+                view = await submitted(gateway, made, mission(lenient, step("b", "a", kind="transform")), place)
+                assert view["result"]["step_results"]["a"]["error"]["code"] == "effect.secret_misplaced", place
+                assert view["result"]["step_results"]["b"]["error"]["code"] == "mission.halted", place
     assert echo.seen == []
-    [refused] = [event for event in events_of(made) if event.event_type == "effect.refused"]
-    assert "document" not in refused.details, "policy was asked"
+    refused = [event for event in events_of(made) if event.event_type == "effect.refused"]
+    assert len(refused) == len(MISPLACED)
+    assert not any("document" in event.details for event in refused), "policy was asked"
 
 
 async def test_a_file_never_holds_a_handle_nor_a_value(tmp_path: Path) -> None:
@@ -262,25 +263,19 @@ async def test_a_file_never_holds_a_handle_nor_a_value(tmp_path: Path) -> None:
     assert not [p for p in (made.home / "workspaces").rglob("*") if p.is_file()]
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["%6dgsecret_", "mgsecret%5f", "bWdzZWNyZXRf"],
-)
-async def test_what_does_not_look_like_a_handle_is_sent_as_it_is(tmp_path: Path, text: str) -> None:
+async def test_what_does_not_look_like_a_handle_is_sent_as_it_is(tmp_path: Path) -> None:
     """Percent-encoded, in base64 or in halves it stands for nothing: the service gets the text."""
     made = new_home(tmp_path)
     async with echoing() as echo:
         opened(made, echo.port)
         keep(made)
         async with serving(made) as gateway:
-            view = await submitted(
-                gateway,
-                made,
-                mission(call("a", echo.port, headers={"a": text + "0" * 64, "b": "mgsecret_", "c": "0" * 64})),
-            )
-    assert view["result"]["step_results"]["a"]["status"] == "Completed"
-    assert text.encode() in echo.seen[0]
-    assert leaks(echo.seen[0]) == []
+            for at, text in enumerate(("%6dgsecret_", "mgsecret%5f", "bWdzZWNyZXRf")):
+                headers = {"a": text + "0" * 64, "b": "mgsecret_", "c": "0" * 64}
+                view = await submitted(gateway, made, mission(call("a", echo.port, headers=headers)), f"r{at}")
+                assert view["result"]["step_results"]["a"]["status"] == "Completed"
+                assert text.encode() in echo.seen[at]
+                assert leaks(echo.seen[at]) == []
 
 
 @pytest.mark.parametrize(
@@ -334,32 +329,34 @@ async def test_the_running_gateway_sees_changes(tmp_path: Path) -> None:
             assert await _code(gateway, made, form, "3") == "secret.unknown"
 
 
-@pytest.mark.parametrize("damage", ["truncated", "changed", "no key", "other key", "open to others"])
-async def test_a_vault_that_cannot_be_believed_gives_nothing(tmp_path: Path, damage: str) -> None:
+async def test_a_vault_that_cannot_be_believed_gives_nothing(tmp_path: Path) -> None:
     """The mission is refused with the code of what is wrong; others run on."""
     made = new_home(tmp_path)
     vault, key = made.home / "secrets" / "vault.json", made.home / "keys" / "secrets.key"
+    other = (new_home(tmp_path / "other").home / "keys" / "secrets.key").read_bytes()
     async with echoing() as echo:
         opened(made, echo.port)
         keep(made)
-        raw = vault.read_bytes()
-        if damage == "truncated":
-            vault.write_bytes(raw[:-9])
-        elif damage == "changed":
-            vault.write_bytes(re.sub(rb'"generation": 1', b'"generation": 2', raw))
-        elif damage == "no key":
-            key.unlink()
-        elif damage == "other key":
-            key.write_bytes((new_home(tmp_path / "other").home / "keys" / "secrets.key").read_bytes())
-        else:
-            vault.chmod(0o644)
-        codes = {"no key": "secret.key_unreadable", "open to others": "secret.unreadable"}
+        raw, sealing = vault.read_bytes(), key.read_bytes()
+        changed = re.sub(rb'"generation": 1', b'"generation": 2', raw)
+        damages: dict[str, tuple[Callable[[], object], str]] = {
+            "truncated": (lambda: vault.write_bytes(raw[:-9]), "secret.damaged"),
+            "changed": (lambda: vault.write_bytes(changed), "secret.damaged"),
+            "no key": (key.unlink, "secret.key_unreadable"),
+            "other key": (lambda: key.write_bytes(other), "secret.damaged"),
+            "open to others": (lambda: vault.chmod(0o644), "secret.unreadable"),
+        }
         async with serving(made) as gateway:
-            said = await _code(gateway, made, mission(call("a", echo.port)))
-            plain = await _code(gateway, made, mission(call("a", echo.port, headers={})), "plain")
-    assert said == codes.get(damage, "secret.damaged")
-    assert plain == ""
-    assert len(echo.seen) == 1
+            for at, (damage, (inflict, code)) in enumerate(damages.items()):
+                inflict()
+                assert await _code(gateway, made, mission(call("a", echo.port)), damage) == code, damage
+                assert await _code(gateway, made, mission(call("a", echo.port, headers={})), f"plain{at}") == ""
+                vault.write_bytes(raw)
+                vault.chmod(0o600)
+                key.write_bytes(sealing)
+                key.chmod(0o600)
+            assert await _code(gateway, made, mission(call("a", echo.port)), "mended") == ""
+    assert len(echo.seen) == len(damages) + 1
 
 
 async def killed_in_the_act(made: NewHome, echo: Echo) -> str:
