@@ -5,7 +5,6 @@ import os
 import sys
 
 from gateway.cli.app import app
-from gateway.cli.output import Exit
 
 DEBUG_VARIABLE = "MISSIONGATE_DEBUG"
 
@@ -22,6 +21,8 @@ def main() -> None:
             raise
         shown = "".join(c if c.isprintable() else "?" for c in f"{type(error).__name__}: {error}")
         sys.stderr.write(f"✗ missiongate itself failed: {shown}\n  {DEBUG_VARIABLE}=1 shows where\n")
+        from gateway.cli.output import Exit  # noqa: PLC0415 - half a second that no command line without output pays
+
         sys.exit(Exit.UNAVAILABLE)
 
 

@@ -22,15 +22,7 @@ from gateway.errors import ConfigurationError
 _VERIFIER_KEY: Final = re.compile(r"[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+")  # C2SP: name+id+key
 _FILE_BYTES_MAX: Final = 64 * 1024
 
-app = typer.Typer(help="The audit log.", no_args_is_help=True)
 
-
-@app.callback()
-def group() -> None:
-    """The audit log."""
-
-
-@app.command("verify")
 def verify(
     target: Annotated[
         Path,

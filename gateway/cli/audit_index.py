@@ -4,7 +4,6 @@ import os
 import time
 from contextlib import closing
 
-import typer
 from rich.text import Text
 
 from engine.errors import EngineError
@@ -17,15 +16,7 @@ from gateway.cli.output import OUT, Output, counted, fail, print_json, said, spa
 from gateway.folders import AUDIT_FOLDER
 from gateway.store.opening import lock
 
-app = typer.Typer(help="The index of the log.", no_args_is_help=True)
 
-
-@app.callback()
-def group() -> None:
-    """The index of the log, by which events are found; it proves nothing, and may be deleted at any time."""
-
-
-@app.command("rebuild")
 def rebuild(
     *,
     home: HomeOption = default_home(),  # noqa: B008 - typer calls it, and --help shows the answer

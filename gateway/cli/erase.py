@@ -11,17 +11,9 @@ from gateway.cli.options import DEFAULT_SERVER, MissionArgument, OutputOption, S
 from gateway.cli.output import OUT, Output, counted, fail, print_json, said
 from gateway.errors import ConfigurationError
 
-app = typer.Typer(help="Erase what is kept, for good.", no_args_is_help=True)
-
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")]
 
 
-@app.callback()
-def group() -> None:
-    """Erase what is kept, for good."""
-
-
-@app.command("mission")
 def mission(
     mission_id: MissionArgument,
     *,

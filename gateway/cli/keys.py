@@ -25,19 +25,11 @@ from gateway.signing.passphrase import open_key
 from gateway.signing.signers import FILE_SIGNER
 from gateway.workers.limits import hide_memory
 
-app = typer.Typer(help="Signing keys.", no_args_is_help=True)
-
 KeyArgument = Annotated[
     Path, typer.Argument(help="A signing key, such as keys/log.key.", metavar="FILE", show_default=False)
 ]
 
 
-@app.callback()
-def group() -> None:
-    """Signing keys."""
-
-
-@app.command("new")
 def new(
     name: Annotated[str, typer.Argument(help="Who signs: best a URL without scheme of one's own.", show_default=False)],
     *,
@@ -63,7 +55,6 @@ def new(
     OUT.print(said(f"  key = {json.dumps(vkey)}"))
 
 
-@app.command("show")
 def show(file: KeyArgument, *, output: OutputOption = Output.TEXT) -> None:
     """Show the public half of a signing key, and whether the key is encrypted. It takes no passphrase."""
     with _failing(output):
@@ -74,7 +65,6 @@ def show(file: KeyArgument, *, output: OutputOption = Output.TEXT) -> None:
     print_facts({"verifier key": key.verifier_key, "encrypted": "yes" if key.encrypted else "no"})
 
 
-@app.command("passphrase")
 def passphrase(
     file: KeyArgument,
     *,
@@ -99,7 +89,6 @@ def passphrase(
     OUT.print(Text.assemble(("✓ ", "green"), said(f"{file} {done}")))
 
 
-@app.command("rotate")
 def rotate(
     *,
     keep_old: Annotated[

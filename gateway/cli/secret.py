@@ -23,20 +23,12 @@ from gateway.vault.names import DEFAULT_TENANT, VALUE_BYTES_MAX
 from gateway.vault.sealing import wipe
 from gateway.workers.limits import hide_memory
 
-app = typer.Typer(help="Secrets, which missions refer to as ${secrets.NAME}.", no_args_is_help=True)
-
 NameArgument = Annotated[str, typer.Argument(help="The secret's name.", metavar="NAME", show_default=False)]
 TenantOption = Annotated[str, typer.Option(help="Whose missions may refer to it.")]
 
 _STDIN: Final = "-"
 
 
-@app.callback()
-def group() -> None:
-    """Secrets, which missions refer to as ${secrets.NAME}."""
-
-
-@app.command("set")
 def set_secret(
     name: NameArgument,
     *,
@@ -60,7 +52,6 @@ def set_secret(
     OUT.print(Text.assemble(("✓ ", "green"), said(f"{name} is {'set' if new else 'replaced'} for tenant {tenant}")))
 
 
-@app.command("list")
 def list_secrets(
     *,
     home: HomeOption = default_home(),  # noqa: B008 - as above
@@ -83,7 +74,6 @@ def list_secrets(
     OUT.print(table)
 
 
-@app.command("remove")
 def remove_secret(
     name: NameArgument,
     *,
@@ -100,7 +90,6 @@ def remove_secret(
     OUT.print(Text.assemble(("✓ ", "green"), said(f"{name} of tenant {tenant} is removed")))
 
 
-@app.command("rotate-key")
 def rotate_key(
     *,
     new_passphrase_file: Annotated[

@@ -11,19 +11,11 @@ from gateway.cli.options import DEFAULT_SERVER, OutputOption, ServerOption, Toke
 from gateway.cli.output import OUT, Output, counted, print_json, said
 from gateway.subjects.subjects import PSEUDONYM
 
-app = typer.Typer(help="Who stands behind the pseudonyms of the audit log.", no_args_is_help=True)
-
 SubjectArgument = Annotated[
     str, typer.Argument(help="Whom; without a tenant, of the caller's.", metavar="[TENANT/]SUBJECT", show_default=False)
 ]
 
 
-@app.callback()
-def group() -> None:
-    """Say who stands behind the pseudonyms of the audit log."""
-
-
-@app.command("lookup")
 def lookup(
     who: Annotated[
         str,

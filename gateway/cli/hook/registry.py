@@ -53,7 +53,7 @@ def sign(
     passphrase_file: PassphraseFileOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Sign a hook: name, version and the SHA-256 of each file, into hook.sig; a signature that is there is replaced."""
+    """Sign a hook: name, version and SHA-256 of each file, into hook.sig; a signature that is there is replaced."""
     try:
         signer = open_key(key, asked_for(passphrase_file))
         files = read_files(folder)

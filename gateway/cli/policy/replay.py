@@ -57,7 +57,7 @@ def replay(
     mission: Annotated[str, typer.Option(help="Only of one mission.", metavar="ID")] = "",
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Ask a candidate bundle about every recorded decision, and list each that would change; exit 1 where one would.
+    """Ask a candidate bundle about every recorded decision, and list each that would change; exit 1 if one would.
 
     What can no longer be opened is listed as well, and is exit 1: nobody knows what would become of it.
     """

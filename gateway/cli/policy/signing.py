@@ -51,7 +51,7 @@ def sign(
     sequence: SequenceOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Sign a bundle as OPA does: into .signatures.json of its folder, or into an archive; what is there is replaced."""
+    """Sign a bundle as OPA does: into .signatures.json of its folder, or an archive; what is there is replaced."""
     if out is None and (not bundle.is_dir() or revision is not None or sequence is not None):
         message = "--out: an archive, and one with another revision or sequence, is written to a file of its own"
         fail(ConfigurationError(message, code="policy.needs_out"), output)

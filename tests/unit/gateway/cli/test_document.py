@@ -21,7 +21,7 @@ def commands() -> dict[str, set[str]]:
         if group := getattr(command, "commands", None):
             waiting |= {f"{name} {n}": each for n, each in group.items()}
         else:
-            found[name] = {o for p in command.params for o in p.opts if o.startswith("--") and o != "--help"}
+            found[name] = {o for p in command.load().params for o in p.opts if o.startswith("--") and o != "--help"}
     return found
 
 

@@ -38,7 +38,7 @@ def test_every_command_that_is_named_exists(page: str) -> None:
     assert lines
     for group, name, rest in lines:
         command = groups[group].commands[name]
-        options = {option for parameter in command.params for option in parameter.opts}
+        options = {option for parameter in command.load().params for option in parameter.opts}
         assert set(re.findall(r"(?<= )--[a-z-]+", rest)) <= options, f"{group} {name}"
 
 
