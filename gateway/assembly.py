@@ -13,10 +13,10 @@ from engine.audit.keys import Signer
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
 from engine.values import JsonObject
-from gateway.archiving.retention import LogRetention
 from gateway.auditing.follower import IndexFollower
 from gateway.config import Config
 from gateway.constrained.holding import Holding
+from gateway.entrance import Entrance
 from gateway.events import EventType
 from gateway.exporting.exports import Exports
 from gateway.folders import AUDIT_FOLDER
@@ -25,8 +25,10 @@ from gateway.missions.execution import Ground
 from gateway.missions.recovery import Recovered
 from gateway.missions.retention import Retention
 from gateway.policy.bundle import Bundle
-from gateway.records import make_log_retention, open_records
+from gateway.records import Records, make_log_retention, open_records
 from gateway.registry.registry import Registry
+from gateway.rpc.accounts import Accounts
+from gateway.rpc.listeners import Bound
 from gateway.rpc.server import RpcServer
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules, Site
@@ -49,9 +51,10 @@ _ACTOR: Final = "gateway"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """A gateway that serves. `address` is where."""
+    """A gateway that serves."""
 
-    address: str
+    bound: Bound  # where it listens
+    entrance: Entrance  # who is let in; `adopt` changes that
     desk: Desk
     audit: AuditLog
     anchoring: "Anchoring | None"  # how it stands with witnesses and anchors
@@ -64,6 +67,11 @@ class Gateway:
     subjects: Subjects  # who is who for the log
     constraints: Holding  # its `document` says what every rule has used
     recovered: Recovered  # missions that an earlier process left unfinished
+
+    @property
+    def address(self) -> str:
+        """Where it listens first of all."""
+        return self.bound.address
 
     @property
     def hooks(self) -> tuple[Hook, ...]:
@@ -97,34 +105,33 @@ async def running_gateway(
     Raises:
         EngineError: it cannot start; what had been started is stopped again.
     """
-    config.check_listen()
-    isolation = of_this_kernel()
-    config.workers.check(isolation)
-    # An event loop that never idles gives the interpreter up only every switch interval; at the default of 5 ms the
-    # audit writer's thread starves, and with it everything that waits for a checkpoint (docs/adr/0004).
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    isolation = _prepared(config)
     async with AsyncExitStack() as stack:
         site = Site.of(home, config)
+        entrance = _entrance(stack, home, config, clock or SystemClock())
         records = await open_records(stack, home, config, clock or SystemClock(), signer)
         bundles = open_bundles(home, site, records.audit, records.clock)
         rules = await first_rules(bundles, site)
         workers = await start_workers(stack, home, site, rules, bundles, records)
         await _record_start(records.audit, rules, workers, isolation)
         stages = make_stages(stack, home, config, rules, workers, records)
-        desks, ground = make_desk(stack, config, rules, workers, stages, records)
+        accounts = _accounts(config, records, entrance)
+        desks, ground = make_desk(stack, config, rules, workers, stages, records, accounts)
         desk = desks.missions
         stack.push_async_callback(desks.people.close)
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
         await desks.people.resume()
         follower = IndexFollower(home / AUDIT_FOLDER, records.audit)
-        server = make_server(home, config, desks, workers, stages, records, follower)
-        await server.start(config.listen)
+        server = make_server(home, config, desks, workers, stages, records, follower, entrance, accounts)
+        await server.start()
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
-        tasks = _tasks(_retention(ground, rules, workers), log_retention, follower, workers.ruling)
+        works = (_retention(ground, rules, workers).run(), log_retention.run(), follower.run(), accounts.run())
+        tasks = [asyncio.create_task(each) for each in (*works, *workers.ruling.works(), *entrance.works())]
         try:
             yield Gateway(
-                address=server.address,
+                bound=server.bound,
+                entrance=entrance,
                 desk=desk,
                 audit=records.audit,
                 anchoring=records.anchoring,
@@ -139,18 +146,37 @@ async def running_gateway(
                 recovered=recovered,
             )
         finally:
-            await _stop(tasks, server, desk, stages, drain_seconds)
+            await _stop(tasks, server, desk, stages, accounts, drain_seconds)
             with suppress(AuditUnwitnessedError):  # it is signed, and a stop waits for no witness that is not there
                 await _record(records.audit, EventType.GATEWAY_STOPPED, {})
 
 
-def _tasks(
-    retention: Retention, log_retention: LogRetention, follower: IndexFollower, ruling: Ruling
-) -> list[asyncio.Task[None]]:
-    """Begin what goes on beside the calls."""
-    return [
-        asyncio.create_task(each) for each in (retention.run(), log_retention.run(), follower.run(), *ruling.works())
-    ]
+def _prepared(config: Config) -> Isolation:
+    """Return what will bind every worker, where configuration and kernel let a gateway run at all.
+
+    Raises:
+        ConfigurationError: they do not.
+    """
+    config.check_listen()
+    isolation = of_this_kernel()
+    config.workers.check(isolation)
+    # An event loop that never idles gives the interpreter up only every switch interval; at the default of 5 ms the
+    # audit writer's thread starves, and with it everything that waits for a checkpoint (docs/adr/0004).
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    return isolation
+
+
+def _entrance(stack: AsyncExitStack, home: Path, config: Config, clock: Clock) -> Entrance:
+    """Return who comes in, and where; a certificate that is no good ends the start before anything has begun."""
+    entrance = Entrance.of(home, config, clock)
+    stack.push_async_callback(entrance.close)
+    return entrance
+
+
+def _accounts(config: Config, records: Records, entrance: Entrance) -> Accounts:
+    """Return what counts calls for the log."""
+    per_minute = config.audit.principal_events_per_minute_max
+    return Accounts(records.audit, records.clock, entrance.refusals, events_per_minute=per_minute)
 
 
 def _retention(ground: Ground, rules: Rules, workers: Workers) -> Retention:
@@ -161,7 +187,12 @@ def _retention(ground: Ground, rules: Rules, workers: Workers) -> Retention:
 
 
 async def _stop(
-    tasks: list[asyncio.Task[None]], server: RpcServer, desk: Desk, stages: Stages, drain_seconds: float
+    tasks: list[asyncio.Task[None]],
+    server: RpcServer,
+    desk: Desk,
+    stages: Stages,
+    accounts: Accounts,
+    drain_seconds: float,
 ) -> None:
     """Take nothing new, let what is at work come to an end, and go away."""
     for task in tasks:
@@ -171,6 +202,7 @@ async def _stop(
     await desk.close(drain_seconds)
     await stages.observers.close(OBSERVERS_DRAIN_SECONDS)
     await server.stop(_STOP_GRACE_SECONDS)
+    accounts.flush()  # calls that have ended by now
 
 
 async def _record_start(audit: AuditLog, rules: Rules, workers: Workers, isolation: Isolation) -> None:

@@ -10,6 +10,7 @@ from engine.audit.writer import AuditLimits
 from gateway.anchoring.sections import AnchorSection, WitnessSection
 from gateway.anchoring.settings import AnchoringSettings
 from gateway.archiving.retention import LogRetentionSettings
+from gateway.event_quota import PER_MINUTE_DEFAULT
 from gateway.exporting.exports import ExportSettings
 from gateway.exporting.sections import AuditExportSection
 from gateway.signing.section import SigningSection
@@ -33,6 +34,7 @@ class AuditConfig(SigningSection):
     anchors: Annotated[list[AnchorSection], Field(max_length=16)] = Field(default_factory=list)
     exports: Annotated[list[AuditExportSection], Field(max_length=_EXPORTS_MAX)] = Field(default_factory=list)
     exports_hold_days: Annotated[int, Field(ge=0, le=36_500)] = 30
+    principal_events_per_minute_max: Annotated[int, Field(ge=1, le=1_000_000)] = PER_MINUTE_DEFAULT  # by calls
     archive: str = ""  # where segments go that retention takes out of the log
     archive_discard: bool = False  # they go nowhere, and are lost
 

@@ -1,20 +1,28 @@
 """The gateway's configuration: one TOML file in the home directory, parsed into one frozen, typed value."""
 
 import json
-import re
 import tomllib
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from engine.audit.keys import VerifierKey
 from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
 from gateway.audit_config import AuditConfig
+from gateway.authn.sockets import SOCKETS_MAX
 from gateway.errors import ConfigurationError
-from gateway.identity import Principal, TokenEntry
+from gateway.identity_config import (
+    CertificateConfig,
+    IssuerConfig,
+    SocketConfig,
+    TlsConfig,
+    TokenConfig,
+    is_loopback_address,
+    require_address,
+    require_distinct,
+)
 from gateway.policy_config import PolicyConfig
 from gateway.sandbox.routing import Duty
 from gateway.sandbox.signature import RESERVED, Publisher
@@ -25,28 +33,10 @@ from gateway.workers.isolation import Isolation
 
 CONFIG_NAME: Final = "missiongate.toml"
 CONFIG_BYTES_MAX: Final = 1024 * 1024
-PORT_MAX: Final = 65_535
 
-_ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 _Level = Literal["strict", "balanced", "relaxed", "none"]
-_Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$")]  # no "/": names are TENANT/SUBJECT
 _HookName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 _Pattern = Annotated[str, Field(pattern=r"^(?:\*|[a-z][a-z0-9_.]{0,127}\*?)$")]  # a name, or the beginning of one
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")]
-
-
-class TokenConfig(Section):
-    """A static bearer token, by its SHA-256: the token itself is in no file of the gateway."""
-
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    subject: _Name
-    tenant: _Tenant = "default"
-    roles: list[_Name] = Field(default_factory=list)
-
-    def entry(self) -> TokenEntry:
-        """Return the token as the authenticator wants it."""
-        principal = Principal(subject=self.subject, tenant=self.tenant, roles=tuple(self.roles))
-        return TokenEntry(sha256=self.sha256, principal=principal)
 
 
 class HookConfig(Section):
@@ -187,6 +177,10 @@ class Config(Section):
     listen: str = "127.0.0.1:7443"
     anonymous: bool = False  # callers without a token, on a loopback address only
     tokens: list[TokenConfig] = Field(default_factory=list)
+    tls: TlsConfig = Field(default_factory=TlsConfig)
+    certificates: list[CertificateConfig] = Field(default_factory=list, max_length=4_096)
+    issuers: list[IssuerConfig] = Field(default_factory=list, max_length=16)
+    sockets: list[SocketConfig] = Field(default_factory=list, max_length=SOCKETS_MAX)
     hooks: list[HookConfig] = Field(default_factory=list)
     publishers: list[PublisherConfig] = Field(default_factory=list, max_length=32)
     policy: PolicyConfig = Field(default_factory=PolicyConfig)
@@ -203,25 +197,17 @@ class Config(Section):
         Raises:
             ConfigurationError: `config.listen`.
         """
-        host = self.listen.rpartition(":")[0].strip("[]")
-        try:
-            loopback = host == "localhost" or ip_address(host).is_loopback
-        except ValueError:
-            loopback = False
-        if not loopback:
+        if not is_loopback_address(self.listen) and not self.tls.cert_file:
             raise ConfigurationError(
-                f"listen: {self.listen} is not a loopback address, and this gateway has no TLS yet: tokens would "
-                "travel in the clear; listen on 127.0.0.1 behind something that ends TLS",
+                f"listen: {self.listen} is not a loopback address, so it needs TLS, or tokens would travel in the "
+                "clear: set tls.cert_file and tls.key_file, or listen on 127.0.0.1 behind something that ends TLS",
                 code="config.listen",
             )
 
     @field_validator("listen")
     @classmethod
     def _listen_is_an_address(cls, listen: str) -> str:
-        found = _ADDRESS.fullmatch(listen)
-        if found is None or int(found["port"]) > PORT_MAX:
-            raise ValueError("write host:port, such as 127.0.0.1:7443; port 0 takes a free one")
-        return listen
+        return require_address(listen)
 
     @field_validator("tokens")
     @classmethod
@@ -229,6 +215,30 @@ class Config(Section):
         if len({token.sha256 for token in tokens}) < len(tokens):
             raise ValueError("two entries have the same sha256, so one token would name two principals")
         return tokens
+
+    @field_validator("certificates")
+    @classmethod
+    def _certificates_differ(cls, certificates: list[CertificateConfig]) -> list[CertificateConfig]:
+        require_distinct([entry.name for entry in certificates], "spiffe_id or subject_name")
+        return certificates
+
+    @field_validator("issuers")
+    @classmethod
+    def _issuers_differ(cls, issuers: list[IssuerConfig]) -> list[IssuerConfig]:
+        require_distinct([entry.issuer for entry in issuers], "issuer")
+        return issuers
+
+    @field_validator("sockets")
+    @classmethod
+    def _sockets_differ(cls, sockets: list[SocketConfig]) -> list[SocketConfig]:
+        require_distinct([entry.folder for entry in sockets], "folder")
+        return sockets
+
+    @model_validator(mode="after")
+    def _certificates_are_checked(self) -> Self:
+        if self.certificates and not self.tls.client_ca_file:
+            raise ValueError("certificates: they need tls.client_ca_file, which says whose certificates count")
+        return self
 
     @field_validator("publishers")
     @classmethod

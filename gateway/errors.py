@@ -18,6 +18,7 @@ FaultError
 ├── BundleSourceError        the source of bundles gives none now
 ├── SandboxError             a run broke a limit, trapped or lied; carries the violations
 ├── StoreError               the store could not answer
+├── KeysUnavailableError     nobody can say now whether a token is good
 ├── SecretError              a secret cannot be had: none of that name, a damaged vault, another key
 ├── EffectError              an effect was not performed, or (`in_doubt`) nobody knows whether it was
 └── ConfigurationError       the gateway cannot start as configured
@@ -66,9 +67,13 @@ class PolicyDeniedError(RefusalError):
 
 
 class UnauthenticatedError(RefusalError):
-    """No credential, or one that is not accepted; it never says which."""
+    """No credential, or one that is not accepted. `check` says why, to counters and never to the client."""
 
     default_code = "auth.unauthenticated"
+
+    def __init__(self, message: str, *, check: str) -> None:
+        super().__init__(message)
+        self.check = check
 
 
 class NotFoundError(RefusalError):
@@ -167,6 +172,12 @@ class StoreError(FaultError):
     """The store could not answer."""
 
     default_code = "store.unavailable"
+
+
+class KeysUnavailableError(FaultError):
+    """Nobody can say whether a token is good: its issuer's keys were not heard of for too long."""
+
+    default_code = "auth.keys_unavailable"
 
 
 class SecretError(FaultError):

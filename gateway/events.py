@@ -34,6 +34,9 @@ log to:
 - what was written in the last moments of a process that was killed may be lost, as no checkpoint covers it: after
   `mission.resumed`, or before `mission.interrupted`, `mission.steps_kept` and `mission.effects_kept` name every outcome
   that stands, and every effect that is in doubt;
+- a call that policy allows is a number in an `rpc.called` of its principal and method, or is an `audit.read`; one that
+  it denies is an `rpc.denied`, or, of a stranger and beyond the principal's quota, such a number. An `rpc.called` comes
+  within a minute of the first call that it counts, unless the gateway is killed in that minute;
 - a rule that broke its constraints has one `constraint.violated`, before whatever follows from it: the verdict, the
   step's end, the refusal; `policy` is `open` where it was passed over, which happens to screens only; what observers
   break is counted in `hook.failed_open`;
@@ -77,6 +80,8 @@ class EventType(StrEnum):
     GATEWAY_STOPPED = "gateway.stopped"
     DECISION_LOG_DROPPED = "policy.decision_log_dropped"  # events that its collector will never get
     RPC_DENIED = "rpc.denied"
+    RPC_CALLED = "rpc.called"  # how often, in about a minute: calls that have no event of their own
+    RPC_UNAUTHENTICATED = "rpc.unauthenticated"  # likewise of callers whom nobody knows
     LOG_READ = "audit.read"
     EXPORT_GAP = "audit.export_gap"  # events that a SIEM will never get from here
     EXPORT_STOPPED = "audit.export_stopped"  # its cursor is not of this log: somebody has to look

@@ -1,15 +1,9 @@
-"""Who is asking: a principal, the name that the log has for one, and the static bearer tokens that name one."""
+"""Who is asking: a principal, and the name that the log has for one."""
 
-import hashlib
-import hmac
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import FaultError
 from gateway.commitments import Commitments
-from gateway.errors import UnauthenticatedError
-
-TOKEN_BYTES_MAX = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,35 +55,3 @@ def actor(caller: Principal) -> str:
         FaultError: as `known_as`.
     """
     return known_as(caller).pseudonym
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenEntry:
-    """A static token, kept as its SHA-256 only."""
-
-    sha256: str  # 64 hex digits
-    principal: Principal
-
-
-class TokenTable:
-    """Looks a bearer token up without telling by its timing which entry came close."""
-
-    def __init__(self, entries: Sequence[TokenEntry]) -> None:
-        self._entries = tuple(entries)
-
-    def authenticate(self, token: str) -> Principal:
-        """Return the principal of `token`.
-
-        Raises:
-            UnauthenticatedError: the token is unknown, empty or too long.
-        """
-        encoded = token.encode("utf-8", "surrogatepass")
-        found: Principal | None = None
-        if 0 < len(encoded) <= TOKEN_BYTES_MAX:
-            digest = hashlib.sha256(encoded).hexdigest()
-            for entry in self._entries:  # every entry, so that the time says nothing
-                if hmac.compare_digest(entry.sha256, digest):
-                    found = entry.principal
-        if found is None:
-            raise UnauthenticatedError("the bearer token is not accepted")
-        return found

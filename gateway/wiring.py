@@ -21,9 +21,9 @@ from gateway.effects.commands.runner import PRELOAD as COMMANDS_PRELOAD
 from gateway.effects.commands.runner import CommandRunner
 from gateway.effects.performer import Performer
 from gateway.effects.workspace import WorkspaceLimits
+from gateway.entrance import Entrance
 from gateway.folders import AUDIT_FOLDER, STORE_FILE
 from gateway.hook_failures import HookFailures
-from gateway.identity import TokenTable
 from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
 from gateway.missions.desk import Desk
@@ -38,6 +38,7 @@ from gateway.records import Records
 from gateway.registry.registry import Registry, RegistryParts
 from gateway.replay.home import HomeFiles
 from gateway.replay.replays import Replays
+from gateway.rpc.accounts import Accounts
 from gateway.rpc.gate import PolicyGate
 from gateway.rpc.log_reader import LogReader, SubjectNames
 from gateway.rpc.server import Ports, RpcServer
@@ -168,6 +169,8 @@ def make_server(
     stages: Stages,
     records: Records,
     follower: IndexFollower,
+    entrance: Entrance,
+    accounts: Accounts,
 ) -> RpcServer:
     """Return the server, which does not listen yet."""
     files = home_files(home, records.verifier_key, config.secrets.source(home))
@@ -179,21 +182,28 @@ def make_server(
             policy=workers.ruling.desk,
             privacy=desks.missions,
             people=desks.people,
-            gate=PolicyGate(stages.held.policy, records.audit, records.clock),
+            gate=PolicyGate(stages.held.policy, records.audit, records.clock, accounts),
             audit=LogReader(records.audit, records.verifier_keys),
             events=EventQueries(folder, records.audit, follower),
             names=SubjectNames(records.subjects),
             replays=Replays(files, records.store, records.audit, without=config.workers.accept_without),
-            tokens=TokenTable([token.entry() for token in config.tokens]),
+            authenticator=entrance.authenticator,
+            refusals=entrance.refusals,
             subjects=records.subjects,
-            anonymous=config.anonymous,
             limits=config.limits.mission_limits(),
-        )
+        ),
+        entrance.listening,
     )
 
 
 def make_desk(
-    stack: AsyncExitStack, config: Config, rules: Rules, workers: Workers, stages: Stages, records: Records
+    stack: AsyncExitStack,
+    config: Config,
+    rules: Rules,
+    workers: Workers,
+    stages: Stages,
+    records: Records,
+    accounts: Accounts,
 ) -> tuple[Desks, Ground]:
     """Return the desks, of which that of missions runs nothing yet, and what missions stand on."""
     approvals, children = (
@@ -227,7 +237,9 @@ def make_desk(
         decisions=workers.ruling.erasure,
         log=records.audit,
     )
-    erasure = SubjectErasure(records.subjects, records.store.subjects, records.audit, desk, workers.ruling.erasure)
+    erasure = SubjectErasure(
+        records.subjects, records.store.subjects, records.audit, desk, workers.ruling.erasure, accounts.settle
+    )
     return Desks(missions=desk, people=PeopleDesk(records.subjects, erasure, records.audit)), ground
 
 

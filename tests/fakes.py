@@ -437,6 +437,7 @@ class FakeGate:
     verdict: Callable[[Principal, str, str, JsonObject], None] | None = None
     asked: list[tuple[Principal, str, str, JsonObject]] = field(default_factory=list)
     readings: list[Evidence] = field(default_factory=list)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
     bundle: str = "sha256:of-the-fake"
 
     async def authorize(
@@ -446,6 +447,9 @@ class FakeGate:
         self.readings.append(dict(reading or {}))
         if self.verdict is not None:
             self.verdict(principal, service, method, resource)
+
+    def failed(self, principal: Principal, service: str, method: str, error: Exception) -> None:
+        self.failures.append((principal.subject, f"{service}/{method}", getattr(error, "code", "internal")))
 
 
 @dataclass

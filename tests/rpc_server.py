@@ -13,8 +13,14 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
+from engine.clock import SystemClock
 from engine.mission import MissionLimits
-from gateway.identity import Principal, TokenEntry, TokenTable
+from gateway.authn.authenticator import Authenticator
+from gateway.authn.jwt import JwtVerifier
+from gateway.authn.refusals import Refusals
+from gateway.authn.tokens import TokenEntry, TokenTable
+from gateway.identity import Principal
+from gateway.rpc.listeners import Listening
 from gateway.rpc.server import Ports, RpcServer
 from gateway.v1 import audit_pb2_grpc, error_pb2, hook_pb2_grpc, mission_pb2_grpc, policy_pb2_grpc, privacy_pb2_grpc
 from tests.fakes import FakeAudit, FakeDesk, FakeGate, FakeHooks, FakePeople, FakePolicyDesk, FakeReplays
@@ -29,7 +35,8 @@ AS_BOB = (("authorization", "Bearer bob-token"),)
 def tokens() -> TokenTable:
     """Return a table with ann-token and bob-token."""
     return TokenTable(
-        [TokenEntry(sha256=sha256(f"{p.subject}-token".encode()).hexdigest(), principal=p) for p in (ANN, BOB)]
+        [TokenEntry(sha256=sha256(f"{p.subject}-token".encode()).hexdigest(), principal=p) for p in (ANN, BOB)],
+        SystemClock(),
     )
 
 
@@ -78,6 +85,8 @@ async def serving(
     anonymous: bool = False,
     limits: MissionLimits | None = None,
     options: Sequence[tuple[str, int]] = (),
+    authenticator: Authenticator | None = None,
+    listening: Listening | None = None,
 ) -> AsyncIterator[Served]:
     """Serve fakes on a free port; `options` are the client channel's."""
     desk, gate, audit = desk or FakeDesk(), gate or FakeGate(), audit or FakeAudit()
@@ -94,13 +103,15 @@ async def serving(
             events=audit,
             names=audit,
             replays=FakeReplays(),
-            tokens=tokens(),
+            authenticator=authenticator
+            or Authenticator(tokens=tokens(), jwt=JwtVerifier((), SystemClock()), anonymous=anonymous),
+            refusals=Refusals(),
             subjects=FixedSubjects(),
-            anonymous=anonymous,
             limits=limits or MissionLimits(),
-        )
+        ),
+        listening or Listening(address="127.0.0.1:0"),
     )
-    await server.start("127.0.0.1:0")
+    await server.start()
     try:
         async with grpc.aio.insecure_channel(server.address, options=options) as channel:
             yield Served(server=server, desk=desk, gate=gate, audit=audit, hooks=hooks, policy=policy, channel=channel)

@@ -39,7 +39,12 @@ _DENIES: Final = frozenset(
 PLACES_MISSION: Final = frozenset({EventType.MISSION_ADMITTED, EventType.MISSION_RETRIED, EventType.MISSION_RESUMED})
 """Events whose `tenant` is that of their mission, too."""
 
-_TELLS_TENANT: Final = PLACES_MISSION | {EventType.MISSION_REFUSED, EventType.RPC_DENIED, EventType.LOG_READ}
+_TELLS_TENANT: Final = PLACES_MISSION | {
+    EventType.MISSION_REFUSED,
+    EventType.RPC_DENIED,
+    EventType.RPC_CALLED,
+    EventType.LOG_READ,
+}
 
 
 class Facts(NamedTuple):

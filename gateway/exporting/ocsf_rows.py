@@ -125,6 +125,8 @@ ROWS: Final[Mapping[str, Row]] = {
     EventType.GATEWAY_STARTED: Row(event_class=LIFECYCLE, activity=3, kind="gateway"),
     EventType.GATEWAY_STOPPED: Row(event_class=LIFECYCLE, activity=4, kind="gateway"),
     EventType.RPC_DENIED: _refused(_UPDATE, "", "method"),  # the activity is the method's, in this and the next
+    EventType.RPC_CALLED: _done(_UPDATE, "", "method"),
+    EventType.RPC_UNAUTHENTICATED: _refused(OTHER, "rpc", "gate"),
     EventType.LOG_READ: _done(_READ, "", "method"),
     EventType.LOG_REPLAYED: _done(_READ, "mission.replay", "mission"),
     # --- missions ---

@@ -7,6 +7,7 @@ next start; where that was before (5) had ended, it tells the log again.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -54,12 +55,15 @@ class SubjectErasure:
         audit: Audit,
         missions: MissionEraser,
         decisions: DecisionEraser,
+        settle: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """Take the ports; `settle` tells the log at once what is counted of an actor and has not been told."""
         self._subjects = subjects
         self._store = store
         self._audit = audit
         self._missions = missions
         self._decisions = decisions
+        self._settle = settle
         self._turn = asyncio.Lock()
 
     async def erase(self, name: Name, by: str, reason: str) -> ErasedSubject:
@@ -122,9 +126,11 @@ class SubjectErasure:
         details: dict[str, str | int] = {"missions": len(missions)}
         if record.reason:
             details["reason"] = record.reason
+        self._settle(pseudonym)
         await self._record(EventType.SUBJECT_ERASED, by, pseudonym, details)  # (2)
         await self._store.detach(pseudonym)  # (3)
         self._subjects.forget()
+        self._settle(pseudonym)  # calls that have come meanwhile
         for mission_id in missions:  # (4)
             await self._missions.erase_own(by, mission_id)
         decisions = await self._decisions.erase_subject(name.tenant, name.subject)

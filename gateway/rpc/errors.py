@@ -35,6 +35,7 @@ from gateway.errors import (
     EffectError,
     ErasedError,
     HookRefusedError,
+    KeysUnavailableError,
     LogPrunedError,
     NotFoundError,
     OverloadedError,
@@ -84,6 +85,7 @@ STATUSES: Final[Mapping[type[EngineError], grpc.StatusCode]] = {
     BundleSourceError: grpc.StatusCode.UNAVAILABLE,
     SandboxError: grpc.StatusCode.UNAVAILABLE,
     StoreError: grpc.StatusCode.UNAVAILABLE,
+    KeysUnavailableError: grpc.StatusCode.UNAVAILABLE,
     EffectError: grpc.StatusCode.UNAVAILABLE,
     ConfigurationError: grpc.StatusCode.UNAVAILABLE,
     AuditUnavailableError: grpc.StatusCode.UNAVAILABLE,
@@ -122,6 +124,8 @@ def shown(error: Exception, method: str) -> EngineError:
         return NotFoundError("there is nothing by this name", code=error.code)
     if isinstance(error, RefusalError):
         return error
+    if isinstance(error, KeysUnavailableError):  # a stranger can cause it: it is counted, and logged where it begins
+        return KeysUnavailableError("who calls cannot be found out now")
     reference = secrets.token_hex(8)
     _LOG.error("%s failed; reference %s", method, reference, exc_info=error)
     if isinstance(error, FaultError):

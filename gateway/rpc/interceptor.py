@@ -10,9 +10,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
-from ipaddress import ip_address
 from typing import Any, Final, NoReturn
-from urllib.parse import unquote
 
 import grpc
 import grpc.aio
@@ -20,9 +18,9 @@ from google.protobuf.message import DecodeError
 
 from engine.values import JsonObject, JsonValue
 from gateway.commitments import Evidence
-from gateway.errors import UnauthenticatedError
-from gateway.identity import ANONYMOUS, Principal, TokenTable
+from gateway.identity import Principal
 from gateway.rpc.audit_access import AuditAccess
+from gateway.rpc.authenticating import Callers
 from gateway.rpc.bad_request import bad_request, out_of_range
 from gateway.rpc.details import DETAILS_KEY, rich_status
 from gateway.rpc.errors import shown, status_of
@@ -35,7 +33,6 @@ APPROVED_BY: Final[ContextVar[tuple[str, ...] | None]] = ContextVar("APPROVED_BY
 MISSION_ID_CHARS_MAX: Final = 128
 AUDIT_SERVICE: Final = "gateway.v1.AuditService"
 _PRIVACY_SERVICE: Final = "gateway.v1.PrivacyService"
-_HEALTH: Final = "grpc.health.v1.Health"
 
 
 class GatewayInterceptor(grpc.aio.ServerInterceptor):
@@ -44,17 +41,15 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
     def __init__(
         self,
         *,
-        tokens: TokenTable,
+        callers: Callers,
         subjects: Pseudonyms,
-        anonymous: bool,
         gate: RpcGate,
         desk: MissionDesk,
         audit: AuditAccess,
     ) -> None:
-        self._tokens = tokens
+        self._callers = callers
         self._subjects = subjects
         self._audit = audit
-        self._anonymous = anonymous
         self._gate = gate
         self._desk = desk
 
@@ -86,6 +81,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - the one place that keeps every text from clients
+                self._count(path, error)
                 await _abort(context, error, path)
 
         return call
@@ -101,6 +97,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - as above
+                self._count(path, error)
                 await _abort(context, error, path)
 
         return call
@@ -110,7 +107,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
     ) -> tuple[Any, Callable[[], Awaitable[None]]]:
         """Return the request of a caller who may make it, and what decides that anew."""
         service, _, method = path.lstrip("/").partition("/")
-        principal = await self._subjects.known(self._authenticate(service, context))  # (1)
+        principal = await self._subjects.known(await self._callers.caller(service, context))  # (1)
         request = _each(handler, raw) if handler.request_streaming else _parsed(handler, raw)  # (2)
 
         async def decide() -> None:
@@ -119,6 +116,13 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         await decide()  # (3)
         CALLER.set(principal)
         return request, decide
+
+    def _count(self, path: str, error: Exception) -> None:
+        """Let the gate count that a call which it has allowed has failed; of others it knows."""
+        principal = CALLER.get(None)
+        if principal is not None:
+            service, _, method = path.lstrip("/").partition("/")
+            self._gate.failed(principal, service, method, error)
 
     async def _decide(self, principal: Principal, service: str, method: str, request: Any) -> None:
         """Return if the call is allowed as things stand."""
@@ -146,18 +150,6 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                     await decide()
                 await context.write(response)
 
-    def _authenticate(self, service: str, context: Context) -> Principal:
-        """Return the caller. Only health may be asked for by a stranger from elsewhere, if policy agrees."""
-        values = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
-        if not values:
-            if service == _HEALTH or (self._anonymous and is_loopback(context.peer())):
-                return ANONYMOUS
-            raise UnauthenticatedError("send a bearer token in the metadata key `authorization`")
-        scheme, _, token = str(values[0]).partition(" ")
-        if len(values) != 1 or scheme.lower() != "bearer":
-            raise UnauthenticatedError("send one `authorization: Bearer TOKEN`")
-        return self._tokens.authenticate(token.strip())
-
     async def _resource(self, principal: Principal, request: Any) -> JsonObject:
         """Return what the call is about. A foreign mission looks like a missing one, to policy too."""
         mission_id = getattr(request, "mission_id", "")
@@ -175,18 +167,6 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             APPROVED_BY.set(others)
             about |= {} if others is None else {"approved_by": list(others)}
         return about
-
-
-def is_loopback(peer: str) -> bool:
-    """Return whether a gRPC peer (`ipv4:127.0.0.1:1234`, `ipv6:%5B::1%5D:1234`) is this machine's loopback."""
-    family, _, rest = unquote(peer).partition(":")
-    host = rest.rpartition(":")[0].strip("[]")
-    if family not in {"ipv4", "ipv6"}:
-        return False
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _parsed(handler: Handler, raw: bytes) -> Any:

@@ -207,8 +207,12 @@ class RpcGate(Protocol):
 
         Raises:
             PolicyDeniedError: policy said no.
+            OverloadedError: the principal has caused too many events.
             FaultError: no decision could be had.
         """
+
+    def failed(self, principal: Principal, service: str, method: str, error: Exception) -> None:
+        """Count that a call which was allowed has failed."""
 
 
 class MissionReplays(Protocol):

@@ -1,5 +1,7 @@
 """The gRPC server: services, health and reflection behind one interceptor, with bounds on everything."""
 
+import asyncio
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,12 +10,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from engine.mission import MissionLimits
-from gateway.errors import ConfigurationError
-from gateway.identity import TokenTable
+from gateway.authn.authenticator import Authenticator
+from gateway.authn.refusals import Refusals
+from gateway.identity import Principal
 from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.audit_service import AuditService
+from gateway.rpc.authenticating import Callers
 from gateway.rpc.hook_service import HookService
 from gateway.rpc.interceptor import GatewayInterceptor
+from gateway.rpc.listeners import Bound, Listening, bind, bind_sockets
 from gateway.rpc.mission_service import MissionService
 from gateway.rpc.policy_service import PolicyService
 from gateway.rpc.ports import (
@@ -76,57 +81,44 @@ class Ports:
     events: EventFinder
     names: ActorNames
     replays: MissionReplays
-    tokens: TokenTable
+    authenticator: Authenticator
+    refusals: Refusals
     subjects: Pseudonyms
-    anonymous: bool
     limits: MissionLimits
 
 
 class RpcServer:
-    """One listening server. `address` is known once `start` has returned."""
+    """One gateway's server. `bound` is known once `start` has returned."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, listening: Listening) -> None:
         self._ports = ports
+        self._listening = listening
         self._health = health.aio.HealthServicer()
-        access = AuditAccess(ports.desk, ports.audit, ports.events, ports.names)
-        self._server = grpc.aio.server(
-            interceptors=(
-                GatewayInterceptor(
-                    tokens=ports.tokens,
-                    subjects=ports.subjects,
-                    anonymous=ports.anonymous,
-                    gate=ports.gate,
-                    desk=ports.desk,
-                    audit=access,
-                ),
-            ),
-            options=_OPTIONS,
-            maximum_concurrent_rpcs=CONCURRENT_RPCS_MAX,
-        )
-        mission_pb2_grpc.add_MissionServiceServicer_to_server(MissionService(ports.desk, ports.limits), self._server)
-        audit = AuditService(ports.audit, ports.events, access, ports.replays)
-        audit_pb2_grpc.add_AuditServiceServicer_to_server(audit, self._server)
-        hook_pb2_grpc.add_HookServiceServicer_to_server(HookService(ports.hooks), self._server)
-        policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(ports.policy), self._server)
-        privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(PrivacyService(ports.privacy, ports.people), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
-        self.address = ""
+        self._access = AuditAccess(ports.desk, ports.audit, ports.events, ports.names)
+        self._server = self._serving()
+        self._sockets = [(socket, self._serving(socket.principal)) for socket in listening.sockets]
+        self._held = ExitStack()  # locks, and sockets that have to go
+        self.bound = Bound()
 
-    async def start(self, listen: str) -> None:
-        """Listen on `host:port` (port 0 takes a free one) and report SERVING.
+    @property
+    def address(self) -> str:
+        """Where it listens first of all."""
+        return self.bound.address
+
+    async def start(self) -> None:
+        """Listen, and report SERVING.
 
         Raises:
-            ConfigurationError: the address cannot be had.
+            ConfigurationError: an address or a socket cannot be had.
         """
-        host = listen.rpartition(":")[0]
         try:
-            port = self._server.add_insecure_port(listen)
-        except RuntimeError as error:
-            raise ConfigurationError(f"cannot listen on {listen}", code="config.listen") from error
-        self.address = f"{host}:{port}"
-        await self._server.start()
+            self.bound = bind(self._server, self._listening)
+            bind_sockets(self._held, self._sockets)
+            for server in self._servers:
+                await server.start()
+        except BaseException:
+            self._held.close()
+            raise
         for name in ("", *_SERVICES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
@@ -136,4 +128,31 @@ class RpcServer:
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, let those under way end, then cut them."""
-        await self._server.stop(grace_seconds)
+        await asyncio.gather(*(server.stop(grace_seconds) for server in self._servers))
+        self._held.close()
+
+    @property
+    def _servers(self) -> list[grpc.aio.Server]:
+        return [self._server, *(server for _, server in self._sockets)]
+
+    def _serving(self, socket: Principal | None = None) -> grpc.aio.Server:
+        """Return a server of all services; `socket` is whose every call is."""
+        ports = self._ports
+        tls = socket is None and self._listening.tls is not None and ports.authenticator.takes_certificates
+        callers = Callers(ports.authenticator, ports.refusals, socket=socket, tls=tls)
+        interceptor = GatewayInterceptor(
+            callers=callers, subjects=ports.subjects, gate=ports.gate, desk=ports.desk, audit=self._access
+        )
+        server = grpc.aio.server(
+            interceptors=(interceptor,), options=_OPTIONS, maximum_concurrent_rpcs=CONCURRENT_RPCS_MAX
+        )
+        mission_pb2_grpc.add_MissionServiceServicer_to_server(MissionService(ports.desk, ports.limits), server)
+        audit = AuditService(ports.audit, ports.events, self._access, ports.replays)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(audit, server)
+        hook_pb2_grpc.add_HookServiceServicer_to_server(HookService(ports.hooks), server)
+        policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(ports.policy), server)
+        privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(PrivacyService(ports.privacy, ports.people), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server

@@ -18,6 +18,7 @@ from engine.result import StepFailure, StepResult, StepState
 from engine.values import JsonObject
 from gateway.errors import ConfigurationError, PolicyDeniedError, Reason, SanitizationError, StoreError
 from gateway.identity import ANONYMOUS, Principal
+from gateway.rpc.listeners import Listening
 from gateway.rpc.server import RpcServer
 from gateway.v1 import audit_pb2, mission_pb2
 from tests.fakes import (
@@ -650,9 +651,9 @@ async def test_reflection_refuses_nonsense_in_our_words(served: Served) -> None:
 
 async def test_an_address_in_use_is_a_configuration_error(served: Served) -> None:
     """A second gateway on the port does not quietly share it."""
-    second = RpcServer(served.server._ports)
+    second = RpcServer(served.server._ports, Listening(address=served.server.address))
     with pytest.raises(ConfigurationError) as caught:
-        await second.start(served.server.address)
+        await second.start()
     assert caught.value.code == "config.listen"
     await second.stop(0)
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
@@ -11,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from engine.clock import SystemClock
 from gateway.config import CONFIG_BYTES_MAX, CONFIG_NAME, Config, load_config
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal
@@ -187,3 +189,93 @@ def test_an_unknown_key_and_a_bad_option_are_named_as_what_they_are(tmp_path: Pa
     (tmp_path / CONFIG_NAME).write_text("")
     with pytest.raises(ConfigurationError, match=r"^--listen: "):
         load_config(tmp_path, listen="nonsense")
+
+
+TLS = "[tls]\ncert_file = 's.crt'\nkey_file = 's.key'\n"
+
+
+def test_a_network_needs_tls(tmp_path: Path) -> None:
+    """Tokens do not travel in the clear: only this machine's own addresses are listened on without."""
+    for listen in ("0.0.0.0:7443", "[::]:7443", "192.0.2.1:0", "gateway.example:7443"):
+        with pytest.raises(ConfigurationError, match="needs TLS") as caught:
+            load_config(written(tmp_path, f"listen = '{listen}'")).check_listen()
+        assert caught.value.code == "config.listen"
+        load_config(written(tmp_path, f"listen = '{listen}'\n{TLS}")).check_listen()
+    for listen in ("127.0.0.1:0", "[::1]:0", "localhost:7443"):
+        load_config(written(tmp_path, f"listen = '{listen}'")).check_listen()
+
+
+ISSUER = "[[issuers]]\nissuer = 'https://i.example'\naudiences = ['a']\n"
+KEYS = "jwks_url = 'https://i.example/keys'\n"
+SPIFFE = "[[certificates]]\nsubject = 'w'\nspiffe_id = "
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "rule"),
+    [
+        ("[tls]\ncert_file = 'c'", "tls", "go together"),
+        ("[tls]\nclient_ca_file = 'c'", "tls", "without cert_file"),
+        (TLS + "client_listen = '127.0.0.1:1'", "tls", "need client_ca_file"),
+        (TLS + "client_crl_file = 'c'", "tls", "need client_ca_file"),
+        (TLS + "plain_listen = '0.0.0.0:1'", "tls", "must be a loopback address"),
+        (TLS + "plain_listen = 'nonsense'", "tls.plain_listen", "host:port"),
+        (SPIFFE + "'spiffe://p.example/w'", "file", "need tls.client_ca_file"),
+        (SPIFFE + "'spiffe://p.example/../w'", "certificates.0", "spiffe://trust-domain"),
+        (SPIFFE + "'spiffe://P.example/w'", "certificates.0", "spiffe://trust-domain"),
+        (SPIFFE + "'https://p.example/w'", "certificates.0", "spiffe://trust-domain"),
+        (SPIFFE + "'spiffe://p.example/w'\nsubject_name = 'CN=w'", "certificates.0", "either"),
+        ("[[certificates]]\nsubject = 'w'", "certificates.0", "either"),
+        (SPIFFE + "'spiffe://p/w'\n" + SPIFFE + "'spiffe://p/w'", "certificates", "the same spiffe_id"),
+        (ISSUER, "issuers.0", "either jwks_url or jwks_file"),
+        (ISSUER + KEYS + "jwks_file = 'k'", "issuers.0", "either jwks_url or jwks_file"),
+        (ISSUER + "jwks_url = 'http://i.example/keys'", "issuers.0", "must be https"),
+        (ISSUER + "jwks_url = 'https://u:p@i.example/keys'", "issuers.0", "must be https"),
+        (ISSUER + "jwks_url = 'file:///etc/passwd'", "issuers.0", "must be https"),
+        (ISSUER + KEYS + "tenant_claim = 'org'", "issuers.0", "tenants go together"),
+        (ISSUER + KEYS + "tenant = 'x'\ntenant_claim = 'org'\ntenants = ['a']", "issuers.0", "either tenant or"),
+        (ISSUER + KEYS + "roles_claim = 'groups'", "issuers.0", "roles_of go together"),
+        (ISSUER + KEYS + "algorithms = ['HS256']", "issuers.0.algorithms.0", "EdDSA"),
+        (ISSUER + KEYS + "algorithms = []", "issuers.0.algorithms", "at least 1"),
+        (ISSUER + KEYS + "stale_seconds_max = 10", "issuers.0", "below refresh_seconds"),
+        (ISSUER + KEYS + ISSUER + KEYS, "issuers", "the same issuer"),
+        ("[[sockets]]\nsubject = 'a'\nfolder = 's'\n" * 2, "sockets", "the same folder"),
+        (
+            "[[tokens]]\nsubject = 'a'\nsha256 = '" + "0" * 64 + "'\nexpires = 2027-01-01T00:00:00",
+            "tokens.0.expires",
+            "",
+        ),
+    ],
+)
+def test_who_may_come_in_is_said_without_a_gap(tmp_path: Path, text: str, field: str, rule: str) -> None:
+    """What opens nothing as it stands, or more than somebody may have meant, is refused with its field."""
+    error = refusal(written(tmp_path, text))
+    assert (error.code, f"{CONFIG_NAME}: {field}: " in error.message) == ("config.invalid", True), error.message
+    assert rule in error.message
+
+
+def test_credentials_become_what_the_authenticator_takes(tmp_path: Path) -> None:
+    """Paths from the home, times in UTC, types and pointers as they are compared."""
+    text = (
+        TLS
+        + "client_ca_file = 'ca.crt'\n"
+        + SPIFFE
+        + "'spiffe://p/w'\n"
+        + ISSUER
+        + KEYS
+        + "types = ['application/at+jwt']\n"
+        "[[sockets]]\nsubject = 'a'\nfolder = 's'\n"
+        "[[tokens]]\nsubject = 'a'\nsha256 = '" + "0" * 64 + "'\nexpires = 2027-01-01T02:00:00+02:00"
+    )
+    config = load_config(written(tmp_path, text))
+    paths = config.tls.paths(tmp_path)
+    assert paths is not None
+    assert (paths.key, paths.client_authorities, paths.client_revocations) == (
+        tmp_path / "s.key",
+        tmp_path / "ca.crt",
+        None,
+    )
+    assert config.tokens[0].entry().expires == datetime(2027, 1, 1, tzinfo=UTC)
+    issuer = config.issuers[0].open(tmp_path, SystemClock())
+    assert (issuer.types, issuer.claims.tenant) == (frozenset({"at+jwt"}), "default")
+    assert config.sockets[0].socket(tmp_path).path == tmp_path / "s" / "gateway.sock"
+    assert Config().tls.paths(tmp_path) is None

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from engine.audit.keyfile import KeyFile
+from engine.clock import SystemClock
 from gateway import home as module
+from gateway.authn.tokens import TokenTable
 from gateway.config import CONFIG_NAME, load_config
 from gateway.errors import ConfigurationError
 from gateway.home import make_home
-from gateway.identity import TokenTable
 from gateway.policy.bundle import Bundle
 from gateway.signing.signers import KEY_FILE
 from gateway.vault.master import KEY_FILE as SECRETS_KEY_FILE
@@ -26,7 +27,7 @@ def test_a_new_home_has_all_that_serve_needs(tmp_path: Path) -> None:
     """A key that signs, a bundle that loads, a configuration that parses, a token that names the admin."""
     made = make_home(tmp_path / "deep" / "home")
     config = load_config(made.home)
-    assert TokenTable([t.entry() for t in config.tokens]).authenticate(made.token).roles == ("admin",)
+    assert TokenTable([t.entry() for t in config.tokens], SystemClock()).find(made.token).roles == ("admin",)
     assert made.token_file.read_text() == made.token + "\n"
     assert KeyFile.read(made.home / KEY_FILE).signer().verifier_key() == made.verifier_key
     assert (made.home / "keys/log.vkey").read_text().strip() == made.verifier_key

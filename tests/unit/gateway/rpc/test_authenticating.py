@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.rpc.interceptor import is_loopback
+from gateway.rpc.authenticating import is_loopback
 
 
 @pytest.mark.parametrize("peer", ["ipv4:127.0.0.1:5000", "ipv4:127.8.8.8:1", "ipv6:[::1]:5000", "ipv6:%5B::1%5D:5000"])

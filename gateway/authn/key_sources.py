@@ -1,0 +1,114 @@
+"""Where an issuer's keys are read from: a file, or an https URL."""
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Final, Protocol
+
+import aiohttp
+
+from gateway.authn.jwks import SET_BYTES_MAX
+
+FETCH_SECONDS_MAX: Final = 5.0  # from the name to the last byte: a call may be waiting
+CONNECT_SECONDS_MAX: Final = 3.0
+_OK: Final = 200
+_CHUNK: Final = 16 * 1024
+
+
+class KeySourceError(Exception):
+    """The source gives nothing now; the message is ours, and has nothing of what was answered."""
+
+
+class KeySource(Protocol):
+    """Gives the bytes of a JWK Set."""
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+
+    async def read(self) -> bytes:
+        """Ask once.
+
+        Raises:
+            KeySourceError: there is no answer, or one over its bound.
+        """
+
+
+class KeyFile:
+    """A file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.name = str(path)
+
+    async def read(self) -> bytes:
+        """Read it."""
+        return await asyncio.to_thread(self._read)
+
+    def _read(self) -> bytes:
+        try:
+            with self._path.open("rb") as file:
+                raw = file.read(SET_BYTES_MAX + 1)
+        except OSError as error:
+            raise KeySourceError(f"cannot be read ({error.strerror})") from error
+        if len(raw) > SET_BYTES_MAX:
+            raise KeySourceError(f"is over {SET_BYTES_MAX} bytes")
+        return raw
+
+
+class KeyUrl:
+    """A server that gives the set over https. No redirect is followed, and no proxy of the environment used."""
+
+    def __init__(self, url: str, *, ca_file: Path | None = None) -> None:
+        """Take the URL, which the configuration has checked, and authorities to believe instead of the system's."""
+        self._url = url
+        self._ca_file = ca_file
+        self.name = url.partition("?")[0]
+
+    async def read(self) -> bytes:
+        """Ask the server once, over a connection of its own."""
+        try:
+            async with asyncio.timeout(FETCH_SECONDS_MAX):
+                return await self._get()
+        except TimeoutError as error:
+            raise KeySourceError(f"did not answer in {FETCH_SECONDS_MAX:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise KeySourceError(_kind(error)) from error
+
+    async def _get(self) -> bytes:
+        tls = await asyncio.to_thread(self._tls) if self._url.startswith("https:") else False
+        async with (
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=tls, force_close=True, limit=1),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS_MAX),
+                auto_decompress=False,
+                trust_env=False,
+                requote_redirect_url=False,
+            ) as session,
+            session.get(
+                self._url,
+                headers={"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
+                allow_redirects=False,
+            ) as response,
+        ):
+            if response.status != _OK:
+                raise KeySourceError(f"answered {response.status}")
+            out = bytearray()
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                out += chunk
+                if len(out) > SET_BYTES_MAX:
+                    raise KeySourceError(f"gives more than {SET_BYTES_MAX} bytes")
+            return bytes(out)
+
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+
+
+def _kind(error: Exception) -> str:
+    """Return what went wrong, without what a server or a library may have put into it."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
+        return "its certificate is not accepted, or TLS failed"
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientOSError):
+        return "no connection"
+    return type(error).__name__

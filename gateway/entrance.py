@@ -1,0 +1,93 @@
+"""Who comes in, and where: made from the configuration, and changed by a new one while the gateway runs."""
+
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from engine.clock import Clock
+from gateway.authn.authenticator import Accepted, Authenticator
+from gateway.authn.certificates import ClientCertificates
+from gateway.authn.jwt import Issuer, JwtVerifier
+from gateway.authn.refusals import Refusals
+from gateway.authn.tls_files import TlsFiles
+from gateway.authn.tokens import TokenTable
+from gateway.config import Config
+from gateway.identity_config import IssuerConfig
+from gateway.rpc.listeners import Listening
+
+
+@dataclass(slots=True, kw_only=True)
+class Entrance:
+    """What knows callers, and what listens for them."""
+
+    authenticator: Authenticator
+    refusals: Refusals
+    listening: Listening
+    _home: Path
+    _clock: Clock
+    _jwt: JwtVerifier
+    _reload_seconds: float
+    _issuers: Mapping[str, tuple[IssuerConfig, Issuer]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, home: Path, config: Config, clock: Clock) -> Self:
+        """Return the entrance of a home.
+
+        Raises:
+            ConfigurationError: `config.tls`, certificates or keys cannot be used.
+        """
+        paths = config.tls.paths(home)
+        files = None if paths is None else TlsFiles(paths, clock)
+        certificates = None
+        if files is not None and files.material.clients is not None:
+            certificates = ClientCertificates(files, {}, clock)
+        jwt = JwtVerifier((), clock)
+        made = cls(
+            authenticator=Authenticator(tokens=TokenTable((), clock), jwt=jwt, certificates=certificates),
+            refusals=Refusals(),
+            listening=Listening(
+                address=config.listen,
+                tls=files,
+                client_address=config.tls.client_listen,
+                plain_address=config.tls.plain_listen,
+                sockets=tuple(entry.socket(home) for entry in config.sockets),
+            ),
+            _home=home,
+            _clock=clock,
+            _jwt=jwt,
+            _reload_seconds=config.tls.reload_seconds,
+        )
+        made.adopt(config)
+        return made
+
+    def adopt(self, config: Config) -> None:
+        """From now on let in whom this configuration names: tokens, certificates, issuers, strangers from loopback.
+
+        Where the gateway listens, its sockets, and the paths of TLS files are of the start; the files are read anew.
+        """
+        self.authenticator.adopt(
+            Accepted(
+                tokens=[token.entry() for token in config.tokens],
+                certificates={entry.name: entry.principal() for entry in config.certificates},
+                anonymous=config.anonymous,
+            )
+        )
+        self._issuers = {entry.issuer: (entry, self._issuer(entry)) for entry in config.issuers}
+        self._jwt.adopt([issuer for _, issuer in self._issuers.values()])
+        if self.listening.tls is not None:
+            self.listening.tls.reload()
+
+    def works(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what goes on beside the calls: issuers are asked, and files are followed."""
+        tls = self.listening.tls
+        return [self._jwt.open(), *([] if tls is None else [tls.follow(self._reload_seconds)])]
+
+    async def close(self) -> None:
+        """Ask nobody any more."""
+        await self._jwt.close()
+
+    def _issuer(self, entry: IssuerConfig) -> Issuer:
+        """Return an issuer; one of whom nothing has changed keeps its keys."""
+        before = self._issuers.get(entry.issuer)
+        return before[1] if before is not None and before[0] == entry else entry.open(self._home, self._clock)
