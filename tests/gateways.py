@@ -32,7 +32,7 @@ from gateway.sandbox.compile import compile_module
 from gateway.workers.supervisor import Zygote
 from tests.worlds import Event
 
-START_SECONDS_MAX = 30
+START_SECONDS_MAX = 90
 
 # Counts down, then answers with an empty output.
 MODULE = """(module {foreign}
