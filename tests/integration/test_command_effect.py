@@ -229,9 +229,9 @@ def test_a_gateway_does_not_start_with_an_entry_that_it_does_not_understand(tmp_
     """The error names the entry; a typing error must not open less, or more, than was meant."""
     made = new_home(tmp_path)
     change_policy_data(made, opening(sort={"executable": "sort"}))
-    code, errors, text = serve_fails(made)
+    code, errors = serve_fails(made)
     assert (code, errors[0]["code"]) == (2, "policy.command_invalid")
-    assert "commands.sort.executable" in text
+    assert "commands.sort.executable" in errors[0]["message"]
 
 
 async def test_commands_need_a_kernel_that_can_hold_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

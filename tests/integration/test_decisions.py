@@ -144,11 +144,11 @@ def test_a_gateway_that_cannot_record_does_not_start(tmp_path: Path) -> None:
     asyncio.run(two_missions(made))
     key = made.home / KEY_FILE
     kept = key.rename(tmp_path / "kept")
-    _, errors, text = serve_fails(made)
+    _, errors = serve_fails(made)
     assert [error["code"] for error in errors] == ["secret.key_unreadable"]
-    assert "decisions.key" in text
+    assert "decisions.key" in errors[0]["message"]
     write_key(key, b"k" * 32)
-    _, errors, text = serve_fails(made)
+    _, errors = serve_fails(made)
     assert [error["code"] for error in errors] == ["decisions.other_key"]
     kept.rename(key)
 
@@ -156,12 +156,12 @@ def test_a_gateway_that_cannot_record_does_not_start(tmp_path: Path) -> None:
         config["decision_log"] = {"mask": [{"op": "remove", "path": "/labels"}]}
 
     change_policy_data(made, mask)
-    _, errors, text = serve_fails(made)
+    _, errors = serve_fails(made)
     assert [error["code"] for error in errors] == ["policy.decision_log"]
-    assert "decision_log.mask[0].path" in text
+    assert "decision_log.mask[0].path" in errors[0]["message"]
     configured(made, '[secrets]\npassphrase_file = "none"')
     change_policy_data(made, lambda config: config.pop("decision_log"))
-    _, errors, _ = serve_fails(made)
+    _, errors = serve_fails(made)
     assert errors[0]["code"].startswith("secret.")
 
 
