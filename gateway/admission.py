@@ -23,6 +23,7 @@ from gateway.drafts import Draft, read_draft
 from gateway.errors import SanitizationError
 from gateway.hookset import Hooks, HookSet
 from gateway.identity import Principal
+from gateway.observed import UNWATCHED, Watch
 from gateway.observing import Observers
 from gateway.policy import document
 from gateway.policy.decision import Decision, denied
@@ -55,6 +56,7 @@ class Admission:
         secrets: Secrets = NO_SECRETS,
         unasked: tuple[str, ...] = (),
         clock: Clock | None = None,
+        watch: Watch = UNWATCHED,
     ) -> None:
         """Decide by `policy` and by the screens of `hooks`; without `screening` a screen is a no.
 
@@ -71,6 +73,7 @@ class Admission:
         self._observers = observers
         self._secrets = secrets
         self._clock = clock or SystemClock()
+        self._watch = watch
 
     def adopt(self, levels: SecurityLevels) -> None:
         """From now on give missions these security levels; one that is admitted keeps its own."""
@@ -84,7 +87,8 @@ class Admission:
             SanitizationError: a name or a parameter breaks the rule of its type; at most `VIOLATIONS_MAX` are told.
             ConstraintViolationError: it took more CPU than a mission may.
         """
-        return self._sanitizer.mission(self._sanitize, form)
+        with self._watch.stage("sanitize"):
+            return self._sanitizer.mission(self._sanitize, form)
 
     def _parse(self, form: bytes | JsonObject) -> Document:
         return parse_document(form, self._limits) if isinstance(form, bytes) else document_of(form, self._limits)
@@ -160,7 +164,8 @@ class Admission:
         asked = self.document(sanitized, caller, self._clock.now())
         if evidence is not None:
             evidence["policy_document"] = Hidden(asked)
-        decision = await self._policy.decide("mission", asked)  # (2) the whole plan
+        with self._watch.stage("mission_policy"):
+            decision = await self._policy.decide("mission", asked)  # (2) the whole plan
         missing = [] if again else await self._secrets.missing(caller.tenant, sanitized.plan)
         return await self.screened(sanitized, caller, without_missing(decision, missing), evidence)  # (3)
 
@@ -190,7 +195,8 @@ class Admission:
             return denied("hook.unavailable", "there are screens, and nothing to run them in", bundle=decision.bundle)
         subject, summary = mission_subject(sanitized), mission_summary(caller, sanitized)
         told = {} if evidence is None else evidence
-        return await self._screening.screen_mission(hooks, subject, summary, caller.tenant, decision, told)
+        with self._watch.stage("mission_screens"):
+            return await self._screening.screen_mission(hooks, subject, summary, caller.tenant, decision, told)
 
     def observe(self, sanitized: SanitizedMission, caller: Principal) -> None:
         """Let observers see, later, a mission that is allowed."""

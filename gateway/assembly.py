@@ -37,6 +37,7 @@ from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.version import engine_version
 from gateway.subjects.subjects import Subjects
+from gateway.watched import SecondPort, open_telemetry, open_web
 from gateway.wiring import OBSERVERS_DRAIN_SECONDS, Stages, Workers, make_desk, make_server, make_stages, start_workers
 from gateway.workers.isolation import Isolation, of_this_kernel
 
@@ -54,17 +55,14 @@ class Gateway:
     """A gateway that serves."""
 
     bound: Bound  # where it listens
+    web_address: str  # of the second port; "" where there is none
     entrance: Entrance  # who is let in; `adopt` changes that
     desk: Desk
-    audit: AuditLog
-    anchoring: "Anchoring | None"  # how it stands with witnesses and anchors
-    exports: Exports
     sandbox: Fleet
     ruling: Ruling
     registry: Registry
-    verifier_key: str
     isolation: Isolation  # what binds every worker
-    subjects: Subjects  # who is who for the log
+    records: Records  # what survives it
     constraints: Holding  # its `document` says what every rule has used
     recovered: Recovered  # missions that an earlier process left unfinished
 
@@ -72,6 +70,31 @@ class Gateway:
     def address(self) -> str:
         """Where it listens first of all."""
         return self.bound.address
+
+    @property
+    def audit(self) -> AuditLog:
+        """The log."""
+        return self.records.audit
+
+    @property
+    def anchoring(self) -> "Anchoring | None":
+        """How it stands with witnesses and anchors."""
+        return self.records.anchoring
+
+    @property
+    def exports(self) -> Exports:
+        """Where the log is delivered."""
+        return self.records.exports
+
+    @property
+    def subjects(self) -> Subjects:
+        """Who is who for the log."""
+        return self.records.subjects
+
+    @property
+    def verifier_key(self) -> str:
+        """The key that signs the log now."""
+        return self.records.verifier_key
 
     @property
     def hooks(self) -> tuple[Hook, ...]:
@@ -108,13 +131,14 @@ async def running_gateway(
     isolation = _prepared(config)
     async with AsyncExitStack() as stack:
         site = Site.of(home, config)
+        telemetry = open_telemetry(stack, home, config, clock or SystemClock())
         entrance = _entrance(stack, home, config, clock or SystemClock())
         records = await open_records(stack, home, config, clock or SystemClock(), signer)
         bundles = open_bundles(home, site, records.audit, records.clock)
         rules = await first_rules(bundles, site)
         workers = await start_workers(stack, home, site, rules, bundles, records)
         await _record_start(records.audit, rules, workers, isolation)
-        stages = make_stages(stack, home, config, rules, workers, records)
+        stages = make_stages(stack, home, config, rules, workers, records, telemetry)
         accounts = _accounts(config, records, entrance)
         desks, ground = make_desk(stack, config, rules, workers, stages, records, accounts)
         desk = desks.missions
@@ -124,29 +148,28 @@ async def running_gateway(
         await desks.people.resume()
         follower = IndexFollower(home / AUDIT_FOLDER, records.audit)
         server = make_server(home, config, desks, workers, stages, records, follower, entrance, accounts)
+        web = await open_web(stack, home, config, desks, ground, workers, stages, records)
         await server.start()
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
         works = (_retention(ground, rules, workers).run(), log_retention.run(), follower.run(), accounts.run())
-        tasks = [asyncio.create_task(each) for each in (*works, *workers.ruling.works(), *entrance.works())]
+        others = (*workers.ruling.works(), *entrance.works(), *telemetry.works())
+        tasks = [asyncio.create_task(each) for each in (*works, *others)]
         try:
             yield Gateway(
                 bound=server.bound,
+                web_address=web.address,
                 entrance=entrance,
                 desk=desk,
-                audit=records.audit,
-                anchoring=records.anchoring,
-                exports=records.exports,
                 sandbox=workers.sandbox,
                 ruling=workers.ruling,
                 registry=workers.registry,
-                verifier_key=records.verifier_key,
                 isolation=isolation,
-                subjects=records.subjects,
+                records=records,
                 constraints=stages.held,
                 recovered=recovered,
             )
         finally:
-            await _stop(tasks, server, desk, stages, accounts, drain_seconds)
+            await _stop(tasks, server, web, desk, stages, accounts, drain_seconds)
             with suppress(AuditUnwitnessedError):  # it is signed, and a stop waits for no witness that is not there
                 await _record(records.audit, EventType.GATEWAY_STOPPED, {})
 
@@ -189,12 +212,14 @@ def _retention(ground: Ground, rules: Rules, workers: Workers) -> Retention:
 async def _stop(
     tasks: list[asyncio.Task[None]],
     server: RpcServer,
+    web: SecondPort,
     desk: Desk,
     stages: Stages,
     accounts: Accounts,
     drain_seconds: float,
 ) -> None:
     """Take nothing new, let what is at work come to an end, and go away."""
+    web.readiness.stopping = True
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)

@@ -28,6 +28,7 @@ from gateway.calling import Calls
 from gateway.errors import ConfigurationError
 from gateway.policy_client import PolicyClient
 from gateway.sandbox.files import HookFiles
+from gateway.statistics_client import StatisticsClient
 from gateway.v1 import (
     audit_pb2,
     audit_pb2_grpc,
@@ -115,6 +116,7 @@ class Client:
         self._privacy = privacy_pb2_grpc.PrivacyServiceStub(self._channel)
         self.policy = PolicyClient(self._calls)
         self.audit = AuditClient(self._calls)
+        self.statistics = StatisticsClient(self._calls)
 
     def __enter__(self) -> Self:
         return self

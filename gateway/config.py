@@ -28,6 +28,7 @@ from gateway.sandbox.routing import Duty
 from gateway.sandbox.signature import RESERVED, Publisher
 from gateway.section import Section
 from gateway.security_levels import ALLOWED_DEFAULT
+from gateway.telemetry_config import LogConfig, TracingConfig, WebConfig
 from gateway.vault.master import MasterSource
 from gateway.workers.isolation import Isolation
 
@@ -190,6 +191,9 @@ class Config(Section):
     security: SecurityConfig = Field(default_factory=SecurityConfig)
     secrets: SecretsConfig = Field(default_factory=SecretsConfig)
     audit: AuditConfig = Field(default_factory=AuditConfig)
+    log: LogConfig = Field(default_factory=LogConfig)
+    web: WebConfig = Field(default_factory=WebConfig)
+    tracing: TracingConfig = Field(default_factory=TracingConfig)
 
     def check_listen(self) -> None:
         """Refuse to carry bearer tokens over a network in the clear.

@@ -11,14 +11,22 @@ from gateway.effects.http import HttpLimits, HttpRequest, tls_context
 from gateway.effects.performer import Effects, Performer
 from gateway.effects.resolver import SystemResolver
 from gateway.effects.timer import TimerSleep
+from gateway.observed import Outgoing, nothing_outgoing
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules
 
 
 def operations(
-    stack: AsyncExitStack, rules: Rules, rulebook: Rulebook, runner: CommandRunner, waits: Mapping[str, Performer]
+    stack: AsyncExitStack,
+    rules: Rules,
+    rulebook: Rulebook,
+    runner: CommandRunner,
+    waits: Mapping[str, Performer],
+    outgoing: Outgoing = nothing_outgoing,
 ) -> Effects:
     """Return every operation of this gateway; `waits` are those that wait for people and for other missions.
+
+    `outgoing` says which hosts are told where in a trace a request is.
 
     What blocks has threads of its own, a bounded number of them.
     """
@@ -26,7 +34,7 @@ def operations(
     names = BlockingPool("names", threads=4, waiting_max=256)
     stack.callback(disk.close)
     stack.callback(names.close)
-    http = HttpRequest(rules.addresses, SystemResolver(names), tls_context(), HttpLimits())
+    http = HttpRequest(rules.addresses, SystemResolver(names), tls_context(), HttpLimits(), outgoing)
     commands = CommandRun(rules.commands, runner, disk)
     rulebook.follow(lambda rules: http.adopt(rules.addresses))
     rulebook.follow(lambda rules: commands.adopt(rules.commands))

@@ -6,7 +6,6 @@ in the log before it has a consequence (`gateway.events` has the laws).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -30,6 +29,7 @@ from gateway.errors import PolicyDeniedError, Reason, SandboxError, Sanitization
 from gateway.events import Audit, EventType, Verdict
 from gateway.hookset import Hooks
 from gateway.journal import StepJournal
+from gateway.observed import UNWATCHED, Watch
 from gateway.observing import Observers
 from gateway.outputs import Outputs
 from gateway.performing import Performing
@@ -40,14 +40,12 @@ from gateway.sandbox.abi import EffectAsked, StepEffects, StepFault, StepOutput,
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.screening import Behalf, Screening
 from gateway.stages import AdmittedMission, AllowedEffect, Given, Granted, ReadyStep, secret_claim
+from gateway.step_breakers import WAITS, breaker_of
 from gateway.step_failures import own_fault, step_error
 from gateway.vault.step_secrets import NO_SECRETS, NO_STEP_SECRETS, Secrets, StepSecrets
 
 EFFECTS_MAX: Final = 64  # of one step
 UNSIGNED_EVENTS_MAX: Final = 16_384  # a step waits while the log has more to sign; a quarter of the log's own queue
-
-# What waits, for a person, for another mission, for a time: policy is asked again after it.
-_WAITS: Final = frozenset({"approval.request", "mission.run", "timer.sleep"})
 
 
 class StepPipeline:
@@ -70,6 +68,7 @@ class StepPipeline:
         audit: Audit,
         clock: Clock,
         secrets: Secrets = NO_SECRETS,
+        watch: Watch = UNWATCHED,
     ) -> None:
         self._hooks = hooks
         self._profiles = profiles
@@ -86,6 +85,7 @@ class StepPipeline:
         self._audit = audit
         self._clock = clock
         self._secrets = secrets
+        self._watch = watch
 
     def adopt(self, effect_schemas: Mapping[str, ParameterSchema]) -> None:
         """From now on check the arguments of effects by these."""
@@ -110,27 +110,13 @@ class StepPipeline:
         self, ready: ReadyStep, granted: Granted, journal: StepJournal
     ) -> tuple[JsonValue, Granted]:
         """Stages 6 and 7. The breaker hears of failures as the step's: only those say that a resource is used up."""
-        with self._breaker(ready):
+        with breaker_of(self._breakers, ready):
             try:
                 return await self._run(ready, granted, journal)
             except StepError:
                 raise
             except EngineError as error:
                 raise step_error(error) from error
-
-    def _breaker(self, ready: ReadyStep) -> AbstractContextManager[None]:
-        """Return the breaker of the step, for the time of its run.
-
-        A step that only waits has none: nothing there could be down, whatever people and other missions do. Where one
-        waits among other things, or has waited for a person, a deadline says nothing of the others.
-        """
-        effects = ready.kind.hook.effects
-        waits = not _WAITS.isdisjoint(effects)
-        if waits and _WAITS.issuperset(effects):
-            return nullcontext()
-        breaker = self._breakers.of(ready.admitted.caller.tenant, ready.step.step_type, ready.far_end)
-        waited = lambda: ready.attempt.waited  # noqa: E731 - as it is when the run has ended
-        return breaker.call(limit_seconds=None if waits else ready.step.timeout_seconds, excused=waited)
 
     async def _decided(
         self, admitted: AdmittedMission, index: int, attempt: StepAttempt
@@ -152,7 +138,8 @@ class StepPipeline:
             evidence |= {"now": given.now, "seed": given.seed}
             claim = secret_claim(admitted, index, attempt, given)
             held = await self._secrets.of_step(*claim) if claim else NO_STEP_SECRETS
-            ready = await self._resolve(admitted, index, attempt, given, held, evidence)  # (4) inputs, sanitized again
+            with self._watch.stage("resolve"):
+                ready = await self._resolve(admitted, index, attempt, given, held, evidence)  # (4) sanitized again
             evidence["parameters"] = Hidden(ready.parameters)
             self._runs.require(admitted.caller, ready.kind.hook)  # quota left, hook enabled
             granted = await self._authorize(ready, Granted(ready.kind.constraints), evidence)  # (5) Rego: step; screens
@@ -216,9 +203,10 @@ class StepPipeline:
         asked = ready.document(self._clock.now())
         evidence["module"] = ready.kind.hook.sha256
         evidence["document"] = Hidden(asked)
-        decision = await self._policy.decide("step", asked)
-        note(decision, evidence)
-        decision.require()
+        with self._watch.stage("step_policy"):
+            decision = await self._policy.decide("step", asked)
+            note(decision, evidence)
+            decision.require()
         answers: tuple[Decision, ...] = (decision,)
         if decision.require_approval is not None:
             consented = await self._consent.given(Matter.of_step(ready), decision, evidence)
@@ -235,14 +223,16 @@ class StepPipeline:
         hooks = self._hooks.current  # after a wait as well: a screen that is new holds for what is under way
         if hooks.at("screen", "step"):
             seen, behalf = ready.seen, _behalf(ready.admitted, ready.target)
-            screened = await self._screening.screen(hooks, "step", seen.subject, asked, ready.given, behalf, evidence)
+            with self._watch.stage("step_screens"):
+                subject, given = seen.subject, ready.given
+                screened = await self._screening.screen(hooks, "step", subject, asked, given, behalf, evidence)
             if screened.denied:
                 raise PolicyDeniedError(screened.denied)
             constraints = constraints.narrow_by(screened.limits)
         evidence["fuel_max"] = constraints.fuel_max
         evidence["memory_bytes_max"] = constraints.memory_bytes_max
         evidence["output_bytes_max"] = constraints.output_bytes_max
-        return replace(granted, constraints=constraints).also_redacting(answers)
+        return replace(granted, constraints=constraints, profile=profile).also_redacting(answers)
 
     def _profile(self, name: str, decision: Decision) -> ExecutionConstraints:
         """Return a profile as the bundle that gave the decision has it."""
@@ -270,7 +260,8 @@ class StepPipeline:
                 seed=ready.given.seed,
             )
             # (6) the module, alone
-            report = await self._runs.run_step(ready.hooks.sandbox, ready, encoded, granted.constraints, given)
+            with self._watch.stage("sandbox", granted.profile):
+                report = await self._runs.run_step(ready.hooks.sandbox, ready, encoded, granted.constraints, given)
             answer = decode_step_output(report.output)
             if isinstance(answer, StepOutput):
                 return answer.output, granted
@@ -293,9 +284,10 @@ class StepPipeline:
             granted = await self._decided_again(ready, granted, held=True)  # (5)
             allowed = await self._allow_effects(ready, left, first, before=allowed)
         while left:
-            count = next((at for at, call in enumerate(left, start=1) if call.op in _WAITS), len(left))
-            waited, left = left[count - 1].op in _WAITS, left[count:]
-            await self._performing.act(ready, allowed[:count], journal)
+            count = next((at for at, call in enumerate(left, start=1) if call.op in WAITS), len(left))
+            waited, left = left[count - 1].op in WAITS, left[count:]
+            with self._watch.stage("effects"):
+                await self._performing.act(ready, allowed[:count], journal)
             if waited:
                 granted = await self._decided_again(ready, granted)  # (5)
             if "error" in journal.entries[-1]:
@@ -351,9 +343,10 @@ class StepPipeline:
             evidence["args"] = Hidden(call.args)
             asked = ready.effect_document(call, index, now=self._clock.now())
             evidence["document"] = Hidden(asked)
-            decision = await self._policy.decide("effect", asked)
-            note(decision, evidence)
-            decision.require()
+            with self._watch.stage("effect_policy"):
+                decision = await self._policy.decide("effect", asked)
+                note(decision, evidence)
+                decision.require()
             answers: tuple[Decision, ...] = (decision,)
             waited = False
             if decision.require_approval is not None:

@@ -22,6 +22,7 @@ from gateway.rules import Rules
 from gateway.store.master_keys import MasterKeys
 from gateway.store.opening import holds_keys
 from gateway.store.sealing import OWN
+from gateway.store.statistics import StatisticsStore
 from gateway.store.store import Store
 from gateway.subjects.keys import SubjectKeys
 from gateway.subjects.subjects import Subjects
@@ -38,6 +39,7 @@ class Records:
     anchoring: "Anchoring | None"  # where witnesses or anchors are configured
     exports: Exports
     store: Store
+    statistics: StatisticsStore
     subjects: Subjects
     workspaces: Workspaces
     verifier_keys: tuple[str, ...]  # of the log, newest first
@@ -87,11 +89,14 @@ async def open_records(
     stack.callback(workspaces.close)
     keys = await asyncio.to_thread(KeyRing.load, home / AUDIT_FOLDER, signer.verifier_key())
     subjects = Subjects(store.subjects, SubjectKeys(await store.mission_key(OWN)))
+    statistics = StatisticsStore.open(home / STORE_FILE)
+    stack.callback(statistics.close)
     return Records(
         audit=audit,
         anchoring=anchoring,
         exports=exports,
         store=store,
+        statistics=statistics,
         subjects=subjects,
         workspaces=workspaces,
         verifier_keys=keys.newest_first,

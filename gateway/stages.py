@@ -251,6 +251,7 @@ class Granted:
 
     constraints: ExecutionConstraints
     redaction: Redaction = NO_REDACTION  # of its output
+    profile: str = ""  # of which the constraints are; for who watches
 
     def also_redacting(self, answers: Sequence[Decision]) -> "Granted":
         """Return the same with as much more of the output masked as these answers of policy want."""

@@ -48,6 +48,8 @@ from gateway.ruling import Ruling, RulingParts, start_ruling
 from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.pool import PRELOAD as SANDBOX_PRELOAD
 from gateway.screening import Screening
+from gateway.statistics_desk import StatisticsDesk
+from gateway.telemetry.opening import Telemetry
 from gateway.vault.master import MasterSource
 from gateway.vault.reader import VaultReader
 from gateway.vault.step_secrets import Secrets
@@ -79,6 +81,7 @@ class Stages:
     screening: Screening
     observers: Observers
     secrets: Secrets
+    telemetry: Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,13 @@ async def start_workers(
 
 
 def make_stages(
-    stack: AsyncExitStack, home: Path, config: Config, rules: Rules, workers: Workers, records: Records
+    stack: AsyncExitStack,
+    home: Path,
+    config: Config,
+    rules: Rules,
+    workers: Workers,
+    records: Records,
+    telemetry: Telemetry,
 ) -> Stages:
     """Return what holds rules to their constraints, runs hooks beside the steps' own, and keeps secrets.
 
@@ -158,6 +167,7 @@ def make_stages(
         screening=Screening(held.runs, failures, records.audit, records.clock),
         observers=observers,
         secrets=secrets,
+        telemetry=telemetry,
     )
 
 
@@ -182,6 +192,7 @@ def make_server(
             policy=workers.ruling.desk,
             privacy=desks.missions,
             people=desks.people,
+            statistics=StatisticsDesk(records.statistics, stages.held.enforcer.statistics, records.clock),
             gate=PolicyGate(stages.held.policy, records.audit, records.clock, accounts),
             audit=LogReader(records.audit, records.verifier_keys),
             events=EventQueries(folder, records.audit, follower),
@@ -191,6 +202,7 @@ def make_server(
             refusals=entrance.refusals,
             subjects=records.subjects,
             limits=config.limits.mission_limits(),
+            watch=stages.telemetry.watch,
         ),
         entrance.listening,
     )
@@ -215,7 +227,7 @@ def make_desk(
         stages.held.policy, approvals, records.clock, lambda bundle: workers.rulebook.of(bundle).approvals
     )
     pipeline = _pipeline(stack, config, rules, workers, stages, records, waits, consent)
-    ground = _ground(config, workers, records, pipeline, approvals, consent)
+    ground = _ground(config, workers, stages, records, pipeline, approvals, consent)
     admission = Admission(
         hooks=workers.registry,
         levels=rules.levels,
@@ -226,6 +238,7 @@ def make_desk(
         observers=stages.observers,
         secrets=stages.secrets,
         clock=records.clock,
+        watch=stages.telemetry.watch,
     )
     workers.rulebook.follow(lambda rules: admission.adopt(rules.levels))
     running_max = config.limits.missions_running_max
@@ -255,7 +268,9 @@ def _pipeline(
 ) -> StepPipeline:
     """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
     performing = Performing(
-        operations(stack, rules, workers.rulebook, workers.commands, waits), records.audit, rules.limits
+        operations(stack, rules, workers.rulebook, workers.commands, waits, stages.telemetry.outgoing),
+        records.audit,
+        rules.limits,
     )
     pipeline = StepPipeline(
         hooks=workers.registry,
@@ -272,6 +287,7 @@ def _pipeline(
         audit=records.audit,
         clock=records.clock,
         secrets=stages.secrets,
+        watch=stages.telemetry.watch,
     )
     workers.rulebook.follow(lambda rules: performing.adopt(rules.limits))
     workers.rulebook.follow(lambda rules: pipeline.adopt(rules.effect_schemas))
@@ -281,6 +297,7 @@ def _pipeline(
 def _ground(
     config: Config,
     workers: Workers,
+    stages: Stages,
     records: Records,
     pipeline: StepPipeline,
     approvals: Approvals,
@@ -302,6 +319,7 @@ def _ground(
         # How many missions run is the desk's to limit. More than that are left over where the limit was lowered.
         slots=SharedSlots(config.limits.steps_running_max, members_max=MEMBERS_MAX),
         keys=ExclusiveKeys(waiting_max=MEMBERS_MAX),
+        watch=stages.telemetry.watch,
     )
 
 

@@ -22,6 +22,7 @@ class Collector:
     retry_after: str = ""  # of answers that are not 2xx
     tls: ssl.SSLContext | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
+    bodies: list[Any] = field(default_factory=list)  # as they were sent
     requests: list[dict[str, str]] = field(default_factory=list)  # headers, `:path` among them
     sizes: list[int] = field(default_factory=list)  # events of each request
 
@@ -35,6 +36,7 @@ class Collector:
         plain = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
         lines = request.content_type == "application/x-ndjson"
         events = [orjson.loads(line) for line in plain.splitlines()] if lines else orjson.loads(plain)
+        self.bodies.append(events)
         self.sizes.append(len(events))
         if self.hold is not None:
             await self.hold.wait()

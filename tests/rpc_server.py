@@ -20,10 +20,20 @@ from gateway.authn.jwt import JwtVerifier
 from gateway.authn.refusals import Refusals
 from gateway.authn.tokens import TokenEntry, TokenTable
 from gateway.identity import Principal
+from gateway.observed import UNWATCHED, Watch
 from gateway.rpc.listeners import Listening
 from gateway.rpc.server import Ports, RpcServer
-from gateway.v1 import audit_pb2_grpc, error_pb2, hook_pb2_grpc, mission_pb2_grpc, policy_pb2_grpc, privacy_pb2_grpc
+from gateway.v1 import (
+    audit_pb2_grpc,
+    error_pb2,
+    hook_pb2_grpc,
+    mission_pb2_grpc,
+    policy_pb2_grpc,
+    privacy_pb2_grpc,
+    statistics_pb2_grpc,
+)
 from tests.fakes import FakeAudit, FakeDesk, FakeGate, FakeHooks, FakePeople, FakePolicyDesk, FakeReplays
+from tests.statistics_desks import FakeStatistics
 from tests.subjects import FixedSubjects
 
 ANN = Principal(subject="ann", tenant="default", roles=("submitter",))
@@ -69,6 +79,10 @@ class Served:
         return privacy_pb2_grpc.PrivacyServiceStub(self.channel)
 
     @property
+    def statistics(self) -> Any:
+        return statistics_pb2_grpc.StatisticsServiceStub(self.channel)
+
+    @property
     def log(self) -> Any:
         return audit_pb2_grpc.AuditServiceStub(self.channel)
 
@@ -82,6 +96,8 @@ async def serving(
     hooks: FakeHooks | None = None,
     policy: FakePolicyDesk | None = None,
     people: FakePeople | None = None,
+    statistics: FakeStatistics | None = None,
+    watch: Watch = UNWATCHED,
     anonymous: bool = False,
     limits: MissionLimits | None = None,
     options: Sequence[tuple[str, int]] = (),
@@ -98,6 +114,7 @@ async def serving(
             policy=policy,
             privacy=desk,
             people=people or FakePeople(),
+            statistics=statistics or FakeStatistics(),
             gate=gate,
             audit=audit,
             events=audit,
@@ -108,6 +125,7 @@ async def serving(
             refusals=Refusals(),
             subjects=FixedSubjects(),
             limits=limits or MissionLimits(),
+            watch=watch,
         ),
         listening or Listening(address="127.0.0.1:0"),
     )
@@ -146,6 +164,7 @@ def served_aside(
     hooks: FakeHooks | None = None,
     policy: FakePolicyDesk | None = None,
     people: FakePeople | None = None,
+    statistics: FakeStatistics | None = None,
 ) -> Iterator[str]:
     """Serve a fake desk from a thread with a loop of its own, for clients that block; yield the address."""
     loop = asyncio.new_event_loop()
@@ -153,7 +172,7 @@ def served_aside(
     stop = asyncio.Event()
 
     async def serve() -> None:
-        async with serving(desk, gate=gate, hooks=hooks, policy=policy, people=people) as served:
+        async with serving(desk, gate=gate, hooks=hooks, policy=policy, people=people, statistics=statistics) as served:
             ready.set_result(served.server.address)
             await stop.wait()
 

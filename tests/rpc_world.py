@@ -84,8 +84,13 @@ SLOW = step("slow", "delay", parameters={"ms": 60_000})
 
 
 @asynccontextmanager
-async def world(tmp_path: Path, *, listen: str = "", **options: Any) -> AsyncIterator[World]:
-    """Run a gateway on the home in `tmp_path`, which is made the first time; on `listen`, or on a free port."""
+async def world(
+    tmp_path: Path, *, listen: str = "", config: Callable[[Any], Any] | None = None, **options: Any
+) -> AsyncIterator[World]:
+    """Run a gateway on the home in `tmp_path`, which is made the first time; on `listen`, or on a free port.
+
+    `config` makes the configuration that it runs with of that which the home has.
+    """
     home = tmp_path / "home"
     if not home.exists():
         make_home(home, listen="127.0.0.1:0")
@@ -95,12 +100,14 @@ async def world(tmp_path: Path, *, listen: str = "", **options: Any) -> AsyncIte
                 file.write(
                     f'\n[[tokens]]\nsubject = "{who}"\ntenant = "{tenant}"\nroles = {roles}\nsha256 = "{digest}"\n'
                 )
-    config = load_config(home)
+    found = load_config(home)
     if listen:
-        config = config.model_copy(update={"listen": listen})
+        found = found.model_copy(update={"listen": listen})
+    if config is not None:
+        found = config(found)
     async with AsyncExitStack() as channels, AsyncExitStack() as gateways:
         gateways.enter_context(compiling_once())
-        gateway = await gateways.enter_async_context(running_gateway(home, config, **options))
+        gateway = await gateways.enter_async_context(running_gateway(home, found, **options))
         channel = await channels.enter_async_context(grpc.aio.insecure_channel(gateway.address))
         missions, log = mission_pb2_grpc.MissionServiceStub(channel), audit_pb2_grpc.AuditServiceStub(channel)
         yield World(gateway, home, missions, log, gateways.aclose)

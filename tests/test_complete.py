@@ -22,8 +22,9 @@ from gateway.rpc.hook_service import HookService
 from gateway.rpc.mission_service import MissionService
 from gateway.rpc.policy_service import PolicyService
 from gateway.rpc.privacy_service import PrivacyService
+from gateway.rpc.statistics_service import StatisticsService
 from gateway.sandbox.hooks import builtin_hooks
-from gateway.v1 import audit_pb2, hook_pb2, mission_pb2, policy_pb2, privacy_pb2
+from gateway.v1 import audit_pb2, hook_pb2, mission_pb2, policy_pb2, privacy_pb2, statistics_pb2
 from tests.cli_runner import run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,7 @@ IMPLEMENTED = {
     "gateway.v1.HookService": HookService,
     "gateway.v1.PolicyService": PolicyService,
     "gateway.v1.PrivacyService": PrivacyService,
+    "gateway.v1.StatisticsService": StatisticsService,
 }
 # What changes the rules for all missions is the administrator's, until a site's own policy says otherwise.
 ADMIN_ONLY = {("gateway.v1.HookService", method) for method in ("EnableHook", "DisableHook", "RollbackHook")}
@@ -45,6 +47,7 @@ METHODS = [
         hook_pb2.DESCRIPTOR,
         policy_pb2.DESCRIPTOR,
         privacy_pb2.DESCRIPTOR,
+        statistics_pb2.DESCRIPTOR,
     )
     for service in file.services_by_name.values()
     for method in service.methods

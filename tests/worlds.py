@@ -39,6 +39,7 @@ from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
+from gateway.observed import UNWATCHED, Watch
 from gateway.observing import Observers
 from gateway.performing import Performing
 from gateway.pipeline import StepPipeline
@@ -354,6 +355,7 @@ class World:
     violations_max: int = 1_000
     quota: Quota = field(default_factory=Quota)
     cpu_us_each: int = 0  # of every look at the CPU time: what each rule in this process takes
+    watch: Watch = UNWATCHED
 
     def __post_init__(self) -> None:
         self.faults = Faults()
@@ -390,6 +392,7 @@ class World:
             screening=self.screening,
             observers=self.observers,
             clock=self.clock,
+            watch=self.watch,
         )
         self.subjects = FixedSubjects()
         self.acknowledged: list[str] = []
@@ -433,6 +436,7 @@ class World:
             breakers=Breakers(BreakerSettings(failures_max=self.failures_max), self.clock),
             audit=self.log,
             clock=self.clock,
+            watch=self.watch,
         )
         self.pipeline.count(self.begun, self.judged)
         self.ground = Ground(
@@ -447,6 +451,7 @@ class World:
             limits=self.limits,
             slots=SharedSlots(self.steps_running_max),
             keys=ExclusiveKeys(),
+            watch=self.watch,
         )
         self.decisions = FakeDecisions()
         self.desk = Desk(

@@ -206,6 +206,11 @@ class AuditLog:
         """Number of events that the latest checkpoint covers."""
         return self._writer.covered.size
 
+    @property
+    def appended(self) -> int:
+        """Number of events that were appended, durable or not."""
+        return self._chain.next_seq
+
     def checkpoint(self) -> bytes:
         """Return the latest checkpoint, a C2SP signed note."""
         return self._writer.covered.note

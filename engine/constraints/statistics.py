@@ -145,6 +145,10 @@ class Statistics:
             found = self._rules.setdefault(name, RuleStatistics())
         return found
 
+    def rules(self) -> dict[str, RuleStatistics]:
+        """Return all entries, by rule."""
+        return {name: self._rules[name] for name in sorted(self._rules)}
+
     def document(self) -> dict[str, JsonValue]:
         """Return all of it as JSON, by rule."""
         return {name: self._rules[name].document() for name in sorted(self._rules)}

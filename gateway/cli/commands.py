@@ -53,6 +53,8 @@ COMMANDS: Final[Mapping[str, Group | Row]] = {
         "sanitize:sanitize",
         'Read JSON strings from standard input, one a line; print a verdict for each: {"ok", "value", "code"}.',
     ),
+    "stats": Row("stats:stats", "Show how missions and steps did: counts, success, lengths, errors and trend."),
+    "history": Row("stats:history", "List steps that have ended, the newest first."),
     "audit": Group("The audit log."),
     "audit verify": Row(
         "audit:verify", "Verify a log, a bundle or one event's proof offline; exit 1 names the first bad event."

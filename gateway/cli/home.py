@@ -1,7 +1,6 @@
 """init and serve: make a gateway's home, and run the gateway that lives there."""
 
 import asyncio
-import logging
 import resource
 import signal
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 from rich.text import Text
 
 from engine.audit.keys import Signer
+from engine.clock import SystemClock
 from engine.errors import EngineError
 from gateway.assembly import DRAIN_SECONDS, Gateway, running_gateway
 from gateway.cli.options import HomeOption, OutputOption, PassphraseFileOption, asked_for, default_home
@@ -20,6 +20,7 @@ from gateway.config import Config, load_config
 from gateway.errors import ConfigurationError
 from gateway.home import make_home
 from gateway.signing.signers import KEY_FILE
+from gateway.telemetry.logs import Logs
 from gateway.workers.limits import hide_memory
 
 
@@ -61,9 +62,9 @@ def serve(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         config = load_config(home, listen=listen, anonymous=anonymous)
+        Logs(SystemClock(), config.log.level, config.log.format)  # until the process ends
         _prepare_process()
         signer = config.audit.choice(home, terminal=True).open()
         asyncio.run(_serve(home, config, signer, output))
@@ -104,6 +105,7 @@ async def _serve(home: Path, config: Config, signer: Signer, output: Output) -> 
 def _announce(gateway: Gateway, output: Output) -> None:
     facts = {
         "address": gateway.address,
+        "web_address": gateway.web_address,
         "verifier_key": gateway.verifier_key,
         "bundle": gateway.bundle.digest,
         "kinds": [hook.name for hook in gateway.hooks],
@@ -121,6 +123,8 @@ def _announce(gateway: Gateway, output: Output) -> None:
         "workers": ", ".join(gateway.isolation.in_force),
         "log key": gateway.verifier_key,
     }
+    if gateway.web_address:
+        shown["metrics"] = f"http://{gateway.web_address}/metrics"
     if resumed := gateway.recovered.resumed:
         shown["resumed"] = f"{counted(len(resumed), 'mission')} that an earlier process left unfinished"
     if interrupted := gateway.recovered.interrupted:

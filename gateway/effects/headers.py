@@ -36,7 +36,14 @@ _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, 5.6
 _VALUE: Final = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")  # RFC 9110, 5.5, without obs-text
 _SENT: Final = re.compile(_VALUE.pattern.encode("ascii"))
 
+TRACEPARENT: Final = b"Traceparent"  # W3C Trace Context; a guest that sends its own keeps it
+
 Fields = list[tuple[bytes, bytes]]
+
+
+def has_field(fields: Fields, name: bytes) -> bool:
+    """Return whether a field of that name is there."""
+    return any(each.lower() == name.lower() for each, _ in fields)
 
 
 def request_fields(

@@ -27,12 +27,13 @@ from gateway.addresses import Address, AddressPolicy
 from gateway.effects.arguments import bytes_fields, integer, invalid, only_fields, payload, text
 from gateway.effects.blobs import INLINE_BYTES_MAX, BlobReference, content_fields, given_content
 from gateway.effects.dialer import AnswerTooLargeError, CheckedDialer
-from gateway.effects.headers import Fields, request_fields, response_fields
+from gateway.effects.headers import TRACEPARENT, Fields, has_field, request_fields, response_fields
 from gateway.effects.limits import EffectLimits
 from gateway.effects.performer import SECONDS_MAX, EffectRequest, EffectScope
 from gateway.effects.resolver import Resolver
 from gateway.effects.target import HttpTarget
 from gateway.errors import EffectError
+from gateway.observed import Outgoing, nothing_outgoing
 from gateway.vault.opened import OpenedSecrets
 from gateway.vault.placement import body_form
 
@@ -77,11 +78,19 @@ class HttpRequest:
 
     seconds_max = SECONDS_MAX
 
-    def __init__(self, addresses: AddressPolicy, resolver: Resolver, tls: ssl.SSLContext, limits: HttpLimits) -> None:
+    def __init__(
+        self,
+        addresses: AddressPolicy,
+        resolver: Resolver,
+        tls: ssl.SSLContext,
+        limits: HttpLimits,
+        outgoing: Outgoing = nothing_outgoing,
+    ) -> None:
         self._addresses = addresses
         self._resolver = resolver
         self._tls = tls
         self._limits = limits
+        self._outgoing = outgoing
         self._places = asyncio.Semaphore(limits.concurrent_max)
         self._sending = asyncio.Semaphore(limits.large_max)
         self._receiving = asyncio.Semaphore(limits.large_max)
@@ -182,6 +191,8 @@ class HttpRequest:
             body = b""  # said with Content-Length: 0 (RFC 9110, 8.6)
         size = None if body is None else len(body)
         fields = request_fields(headers, target, key=request.key, body_bytes=size, secrets=secrets)
+        if (position := self._outgoing(target.host)) is not None and not has_field(fields, TRACEPARENT):
+            fields.append((TRACEPARENT, position.encode("ascii")))
         timeout_ms = integer(args, "timeout_ms", maximum=TIMEOUT_MS_MAX, default=TIMEOUT_MS_MAX)
         seconds = min(timeout_ms / 1000, request.timeout_seconds)
         return _Call(method=method, target=target, fields=fields, body=body or b"", seconds=seconds)

@@ -330,6 +330,11 @@ class Desk:
         """Missions that run now."""
         return len(self._floor)
 
+    @property
+    def standing(self) -> dict[str, int]:
+        """How many missions are here, by what they do: "running", "waiting", "paused"."""
+        return self._floor.standing
+
     async def erase_own(self, by: str, mission_id: str) -> Erased:
         """Erase a mission because who has submitted it is erased; one that is erased already is left as it is."""
         return await self._erase(by, mission_id, "")

@@ -36,9 +36,11 @@ from gateway.journal import MissionJournal
 from gateway.missions.approvals import Approvals
 from gateway.missions.clearance import Clearance
 from gateway.missions.earlier import Earlier
+from gateway.missions.endings import ending_document, status_of
 from gateway.missions.recorder import Recorder
 from gateway.missions.threshold import Threshold
 from gateway.missions.views import MissionEvent
+from gateway.observed import UNWATCHED, Position, Watch
 from gateway.pipeline import StepPipeline
 from gateway.policy.decision import Decision
 from gateway.stages import AdmittedMission, SanitizedMission
@@ -66,6 +68,7 @@ class Ground:
     limits: MissionLimits
     slots: SharedSlots  # shared fairly by the steps of all tenants
     keys: ExclusiveKeys
+    watch: Watch = UNWATCHED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +99,10 @@ class Execution:
         self._earlier = earlier
         self._admitted: AdmittedMission | None = None
         self._index = plan.graph.index
-        self._recorder = Recorder(self.mission_id, self.trail, ground.clock, first_index=earlier.events)
+        self._kinds = {step.id: step.step_type for step in plan.mission.steps}
+        self._recorder = Recorder(
+            self.mission_id, self.trail, ground.clock, first_index=earlier.events, watch=ground.watch
+        )
         self._places = ground.slots.member(self.tenant, self.config.priority, self._wake)
         self._run = MissionRun(
             plan,
@@ -115,13 +121,15 @@ class Execution:
         self._decisions: tuple[Decision, ...] = (assignment.decision,)  # the last is that under which it runs
         self._threshold = Threshold()
         self._suspended = False
+        self._position: Position | None = None  # in its trace: what wakes its steps may be another mission
         self._fault: StepFailure | None = None  # why the gateway itself could not go on
 
     async def run_step(self, step: MissionStep, attempt: StepAttempt) -> JsonValue:
         """Implement `engine.ports.StepRunner`."""
         if self._admitted is None:
             raise RuntimeError("a step began before its mission")
-        return await self._ground.pipeline.run_step(self._admitted, self._index[step.id], attempt)
+        with self._ground.watch.step(step.step_type, self.mission_id, self._position):
+            return await self._ground.pipeline.run_step(self._admitted, self._index[step.id], attempt)
 
     # --- control; where it returns anything, then whether this call is what changes it ---
 
@@ -194,6 +202,10 @@ class Execution:
 
     async def execute(self) -> None:
         """Run the mission to its end and record it. Whatever happens, watchers are let go; only cancelling raises."""
+        with self._ground.watch.mission(self.mission_id) as self._position:
+            await self._execute()
+
+    async def _execute(self) -> None:
         recorder = self._recorder
         try:
             async with AsyncExitStack() as held:
@@ -309,7 +321,7 @@ class Execution:
 
     async def _save_results(self) -> None:
         if results := self._recorder.unsaved_results:
-            await self._ground.store.save_step_results(self.mission_id, results)
+            await self._ground.store.save_step_results(self.mission_id, results, kinds=self._kinds)
             self._recorder.results_saved(len(results))
 
     async def _save_events(self) -> None:
@@ -340,12 +352,15 @@ class Execution:
             self._stop(error)
         result = self._judged(result)
         recorder.log_skipped()
-        seq = self.trail.record(EventType.MISSION_ENDED, self.mission_id, _ending(result))
+        seq = self.trail.record(EventType.MISSION_ENDED, self.mission_id, ending_document(result))
         self.trail.end()
         await self._ground.audit.durable(seq)
         unsaved = recorder.unsaved_results
-        await self._ground.store.finish_mission(result, step_results=unsaved, audit_summary=self._audit_summary())
+        await self._ground.store.finish_mission(
+            result, step_results=unsaved, audit_summary=self._audit_summary(), kinds=self._kinds
+        )
         recorder.results_saved(len(unsaved))
+        self._ground.watch.mission_ended(status_of(result), result.total_duration_ms)
         recorder.note(f"mission.{result.state.value.lower()}", "", {"status": result.overall_status.value})
         await self._save()
 
@@ -371,16 +386,3 @@ class Execution:
             error=result.error or self._fault,
             total_duration_ms=total_duration_ms,
         )
-
-
-def _ending(result: MissionResult) -> dict[str, JsonValue]:
-    out: dict[str, JsonValue] = {
-        "state": result.state.value,
-        "status": result.overall_status.value,
-        "completed": result.steps_completed,
-        "failed": result.steps_failed,
-        "skipped": result.steps_skipped,
-    }
-    if result.error is not None:
-        out["code"] = result.error.code
-    return out

@@ -33,6 +33,13 @@ class Floor:
         running = self._running.get(mission_id)
         return running[0] if running is not None else None
 
+    @property
+    def standing(self) -> dict[str, int]:
+        """How many missions are here, by what they do."""
+        waiting = sum(1 for execution, _ in self._running.values() if execution.waits_for)
+        paused = sum(1 for execution, _ in self._running.values() if execution.paused and not execution.waits_for)
+        return {"running": len(self._running) - waiting - paused, "waiting": waiting, "paused": paused}
+
     def below(self, mission_id: str) -> list[Execution]:
         """Return the executions of the missions that a mission has started, and of theirs, and so on."""
         parts: dict[str | None, list[Execution]] = {}

@@ -15,6 +15,7 @@ from engine.values import JsonObject, JsonValue
 from gateway.commitments import Evidence, Hidden
 from gateway.events import EventType, Trail
 from gateway.missions.views import MissionEvent
+from gateway.observed import UNWATCHED, Watch
 
 KEPT_MAX: Final = 4_096  # events that the store has and that stay for watchers
 _SKIPPED_MAX: Final = 256  # steps that one event names; an id has 128 characters at most
@@ -28,8 +29,11 @@ class Recorder:
     here: those before it are in the store, an earlier execution's and, of this one, all but the last `KEPT_MAX`.
     """
 
-    def __init__(self, mission_id: str, trail: Trail, clock: Clock, *, first_index: int = 0) -> None:
+    def __init__(
+        self, mission_id: str, trail: Trail, clock: Clock, *, first_index: int = 0, watch: Watch = UNWATCHED
+    ) -> None:
         self.first_index = first_index
+        self._watch = watch
         self._results_saved = 0
         self._mission_id = mission_id
         self._trail = trail
@@ -86,6 +90,7 @@ class Recorder:
         A skipped step never ran, so its record can wait until the mission's end; there may be thousands at once.
         """
         self._unsaved.append(result)
+        self._watch.step_ended(step.step_type, result.status.value, result.duration_ms)
         code = result.error.code if result.error is not None else ""
         if result.status is StepState.SKIPPED:
             self._skipped.append((code, step.id))

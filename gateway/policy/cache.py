@@ -135,6 +135,11 @@ class CachedEngine(CachedPolicy):
         """Process ids of the workers that evaluate; none where they are not ours."""
         return self._engine.pids
 
+    @property
+    def engine(self) -> StartedEngine:
+        """What answers where the cache does not."""
+        return self._engine
+
     async def start(self) -> None:
         """Return once the engine can answer.
 

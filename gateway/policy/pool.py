@@ -14,7 +14,7 @@ from gateway.policy.calls import WORKER
 from gateway.policy.decision import ANSWER_BYTES_MAX, Decision, denied
 from gateway.policy.engine import Entrypoint
 from gateway.workers.limits import ResourceLimits
-from gateway.workers.pool import WorkerPool
+from gateway.workers.pool import Standing, WorkerPool
 from gateway.workers.spec import WorkerSpec
 from gateway.workers.supervisor import Zygote
 
@@ -68,6 +68,11 @@ class WorkerPolicy:
     def pids(self) -> tuple[int, ...]:
         """Process ids of the ready workers."""
         return self._pool.pids
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands with the workers."""
+        return self._pool.standing
 
     async def start(self) -> None:
         """Start the workers; return once each has prepared the bundle.

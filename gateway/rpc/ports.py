@@ -1,8 +1,10 @@
 """What the services need of the gateway, as protocols; assembly gives them the real ones."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
+from engine.constraints.statistics import RuleStatistics
 from engine.result import MissionState, StepResult
 from engine.values import JsonObject
 from gateway.auditing.queries import Found, Query
@@ -23,6 +25,7 @@ from gateway.registry.placement import Placement
 from gateway.registry.views import HookDetail, HookView, Published
 from gateway.replay.outcome import StepOutcome
 from gateway.sandbox.files import HookFiles
+from gateway.store.statistics import ExecutionRow, ExecutionSummary, Period
 
 
 class MissionDesk(Protocol):
@@ -180,6 +183,32 @@ class PolicyDesk(Protocol):
 
     def replay(self, bundle: str, wanted: Filter) -> AsyncGenerator[Change | Summary, None]:
         """Yield each recorded decision that another bundle would not give, and at the end how many there were."""
+
+
+class StatisticsDesk(Protocol):
+    """Counts what there was; `gateway.statistics_desk.StatisticsDesk` says what each call raises."""
+
+    def now(self) -> datetime:
+        """Return the end of a time that names none."""
+
+    async def summaries(self, principal: Principal, period: Period) -> tuple[ExecutionSummary, ExecutionSummary]:
+        """Return what the missions of the principal's tenant came to, and what their steps did."""
+
+    async def executions(
+        self,
+        principal: Principal,
+        *,
+        since: datetime,
+        until: datetime,
+        kind: str,
+        status: str,
+        page_size: int,
+        page_token: str,
+    ) -> tuple[Sequence[ExecutionRow], str]:
+        """Return a page of steps that have ended, the newest first, and the next page's token or ""."""
+
+    def constraints(self) -> Mapping[str, RuleStatistics]:
+        """Return what each rule has used."""
 
 
 class Pseudonyms(Protocol):

@@ -13,6 +13,7 @@ from engine.mission import MissionLimits
 from gateway.authn.authenticator import Authenticator
 from gateway.authn.refusals import Refusals
 from gateway.identity import Principal
+from gateway.observed import UNWATCHED, Watch
 from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.audit_service import AuditService
 from gateway.rpc.authenticating import Callers
@@ -33,8 +34,11 @@ from gateway.rpc.ports import (
     PrivacyDesk,
     Pseudonyms,
     RpcGate,
+    StatisticsDesk,
 )
 from gateway.rpc.privacy_service import PrivacyService
+from gateway.rpc.statistics_service import StatisticsService
+from gateway.rpc.watching import WatchingInterceptor
 from gateway.v1 import (
     audit_pb2,
     audit_pb2_grpc,
@@ -46,6 +50,8 @@ from gateway.v1 import (
     policy_pb2_grpc,
     privacy_pb2,
     privacy_pb2_grpc,
+    statistics_pb2,
+    statistics_pb2_grpc,
 )
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # over the document limit, so that our own error names the rule
@@ -56,6 +62,7 @@ _SERVICES: Final = (
     hook_pb2.DESCRIPTOR.services_by_name["HookService"].full_name,
     policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
     privacy_pb2.DESCRIPTOR.services_by_name["PrivacyService"].full_name,
+    statistics_pb2.DESCRIPTOR.services_by_name["StatisticsService"].full_name,
 )
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -76,6 +83,7 @@ class Ports:
     policy: PolicyDesk
     privacy: PrivacyDesk
     people: PeopleDesk
+    statistics: StatisticsDesk
     gate: RpcGate
     audit: AuditReader
     events: EventFinder
@@ -85,6 +93,7 @@ class Ports:
     refusals: Refusals
     subjects: Pseudonyms
     limits: MissionLimits
+    watch: Watch = UNWATCHED
 
 
 class RpcServer:
@@ -143,8 +152,9 @@ class RpcServer:
         interceptor = GatewayInterceptor(
             callers=callers, subjects=ports.subjects, gate=ports.gate, desk=ports.desk, audit=self._access
         )
+        outside = (WatchingInterceptor(ports.watch),) if ports.watch.on else ()
         server = grpc.aio.server(
-            interceptors=(interceptor,), options=_OPTIONS, maximum_concurrent_rpcs=CONCURRENT_RPCS_MAX
+            interceptors=(*outside, interceptor), options=_OPTIONS, maximum_concurrent_rpcs=CONCURRENT_RPCS_MAX
         )
         mission_pb2_grpc.add_MissionServiceServicer_to_server(MissionService(ports.desk, ports.limits), server)
         audit = AuditService(ports.audit, ports.events, self._access, ports.replays)
@@ -152,6 +162,7 @@ class RpcServer:
         hook_pb2_grpc.add_HookServiceServicer_to_server(HookService(ports.hooks), server)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(ports.policy), server)
         privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(PrivacyService(ports.privacy, ports.people), server)
+        statistics_pb2_grpc.add_StatisticsServiceServicer_to_server(StatisticsService(ports.statistics), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

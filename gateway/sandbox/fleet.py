@@ -19,6 +19,7 @@ from gateway.sandbox.hooks import Hook
 from gateway.sandbox.pool import PooledSandbox
 from gateway.sandbox.retiring import RetiringSandbox
 from gateway.sandbox.routing import Duty, RoutedSandbox, duty, trust_class
+from gateway.workers.pool import Standing
 from gateway.workers.supervisor import Zygote
 
 AWAKE_MAX: Final = 4  # sets that are no longer in force and have processes
@@ -68,6 +69,12 @@ class Fleet:
         """Process ids of the ready workers of one trust class, as far as it is in force."""
         squad = self._formation.squads.get(name)
         return squad.workers.pids if squad is not None else ()
+
+    @property
+    def standing(self) -> dict[str, Standing]:
+        """How it stands with the workers in force, by trust class."""
+        found = {name: squad.workers.standing for name, squad in self._formation.squads.items()}
+        return {name: standing for name, standing in found.items() if standing is not None}
 
     async def check(self, hook: Hook) -> None:
         """Compile a hook in the jail, and throw the result away.

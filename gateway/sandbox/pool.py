@@ -14,7 +14,7 @@ from gateway.sandbox.constraints import STARVED_REPEATS_MAX
 from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport
 from gateway.sandbox.wire import ANSWER_BYTES_MAX, MODULES_MAX, REQUEST_BYTES_MAX, decode_answer, encode_run
 from gateway.workers.limits import ResourceLimits
-from gateway.workers.pool import WorkerPool
+from gateway.workers.pool import Standing, WorkerPool
 from gateway.workers.sealed import seal
 from gateway.workers.spec import WorkerSpec
 from gateway.workers.supervisor import Zygote
@@ -76,6 +76,11 @@ class PooledSandbox:
     def spare_pids(self) -> tuple[int, ...]:
         """Process ids of the workers that wait for one of those to die."""
         return self._pool.spare_pids
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands with the workers."""
+        return self._pool.standing
 
     async def start(self) -> None:
         """Fork the workers; return once all have loaded the modules.

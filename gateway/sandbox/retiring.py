@@ -14,6 +14,7 @@ from engine.constraints import ExecutionConstraints
 from gateway.errors import SandboxError
 from gateway.sandbox.pool import PooledSandbox
 from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport
+from gateway.workers.pool import Standing
 
 RETIRED_SIZE: Final = 1  # workers of a set that is no longer in force
 
@@ -42,6 +43,11 @@ class RetiringSandbox:
     def pids(self) -> tuple[int, ...]:
         """Process ids of the ready workers."""
         return self._pool.pids if self._pool is not None else ()
+
+    @property
+    def standing(self) -> Standing | None:
+        """How it stands with the workers; None while there are none."""
+        return self._pool.standing if self._pool is not None else None
 
     async def start(self) -> None:
         """Start the workers; return once all have loaded the modules.

@@ -53,7 +53,8 @@ def interrupt_mission(
     told = _told(connection, box, mission.id)
     saved = _saved(connection, box, mission.id)
     known = {result.step_id for result in saved}
-    missing = [_ended(name, told, now) for name in _step_ids(connection, sealer, mission.id) if name not in known]
+    kinds = _kinds(connection, sealer, mission.id)
+    missing = [_ended(name, told, now) for name in kinds if name not in known]
     untold = [result for result in saved if result.step_id not in told.ended]  # result and event are two commits
     bodies = _bodies(told.count, [*untold, *missing], reason, now)
     append_events(connection, sealer, mission.id, told.count, bodies)
@@ -73,12 +74,13 @@ def interrupt_mission(
         error=reason,
     )
     steps = [(step, orjson.dumps(step.output)) for step in missing]
-    finish_mission(connection, sealer, result, steps, _AUDIT_SUMMARY)
+    finish_mission(connection, sealer, result, steps, _AUDIT_SUMMARY, kinds)
 
 
-def _step_ids(connection: sqlite3.Connection, sealer: Sealer, mission_id: str) -> Sequence[str]:
-    """Return the steps of the stored document in its order, and let go of the document, which may be large."""
-    return [step["id"] for step in _object(partial(get_document, connection, sealer, mission_id)).get("steps", ())]
+def _kinds(connection: sqlite3.Connection, sealer: Sealer, mission_id: str) -> Mapping[str, str]:
+    """Return the steps of the stored document in its order, and of what kind each is; the document may be large."""
+    steps = _object(partial(get_document, connection, sealer, mission_id)).get("steps", ())
+    return {step["id"]: str(step.get("step_type", "")) for step in steps}
 
 
 def _told(connection: sqlite3.Connection, box: Box, mission_id: str) -> _Told:

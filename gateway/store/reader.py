@@ -49,6 +49,11 @@ class Reader:
         finally:
             self._connection.execute("ROLLBACK")
 
+    @property
+    def waiting(self) -> int:
+        """Queries that are under way or wait."""
+        return self._waiting
+
     def stop(self) -> None:
         """Take no more queries; on the loop that asks."""
         self._closed = True

@@ -255,8 +255,18 @@ CREATE TABLE subjects (
 CREATE INDEX subjects_erasing ON subjects (pseudonym) WHERE erasing IS NOT NULL;
 """
 
+# Execution statistics. Kinds and codes are words of the gateway and of its hooks: the audit log has them in the clear.
+# The index holds all that is counted, so that no row with an output, which may be large, is read for it.
+_STATISTICS: Final = """
+ALTER TABLE step_results ADD COLUMN step_type TEXT NOT NULL DEFAULT ''; -- '': of a gateway that did not keep it
+ALTER TABLE step_results ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+UPDATE step_results SET tenant = (SELECT tenant FROM missions WHERE id = mission_id);
+CREATE INDEX step_results_by_time ON step_results (tenant, timestamp, step_type, status, duration_ms, error_code);
+CREATE INDEX missions_by_creation ON missions (tenant, created_at);
+"""
+
 # Append only: a database in the field has run the earlier ones.
-MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS, _OBLIGATIONS, _SEALING, _SUBJECTS)
+MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS, _OBLIGATIONS, _SEALING, _SUBJECTS, _STATISTICS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:

@@ -83,6 +83,11 @@ class Store(ApprovalStore):
             os.close(self._lock_descriptor)
             self._lock_descriptor = -1
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Writes and queries that wait."""
+        return self._writer.waiting, self._reader.waiting
+
     async def create_mission(self, mission: NewMission) -> Creation:
         """Record a mission, or return the one that an equal request with this request id had made.
 
@@ -134,10 +139,12 @@ class Store(ApprovalStore):
         """
         return await self._writer.submit(lambda c: writes.reopen_mission(c, self._sealer, mission_id))
 
-    async def save_step_results(self, mission_id: str, results: Sequence[StepResult]) -> None:
-        """Record final results of steps; a step has one result, a second is `store.constraint`."""
+    async def save_step_results(
+        self, mission_id: str, results: Sequence[StepResult], *, kinds: Mapping[str, str] = writes.NO_KINDS
+    ) -> None:
+        """Record final results of steps, with their kinds; a step has one result, a second is `store.constraint`."""
         steps = [(result, orjson.dumps(result.output)) for result in results]
-        await self._writer.submit(lambda c: writes.save_step_results(c, self._sealer, mission_id, steps))
+        await self._writer.submit(lambda c: writes.save_step_results(c, self._sealer, mission_id, steps, kinds))
 
     async def append_events(self, mission_id: str, first_index: int, bodies: Sequence[bytes]) -> None:
         """Record a mission's next events; `first_index` is the number of events before.
@@ -150,7 +157,12 @@ class Store(ApprovalStore):
         await self._writer.submit(lambda c: writes.append_events(c, self._sealer, mission_id, first_index, bodies))
 
     async def finish_mission(
-        self, result: MissionResult, *, step_results: Sequence[StepResult] = (), audit_summary: bytes | None = None
+        self,
+        result: MissionResult,
+        *,
+        step_results: Sequence[StepResult] = (),
+        audit_summary: bytes | None = None,
+        kinds: Mapping[str, str] = writes.NO_KINDS,
     ) -> None:
         """Record the end of a mission together with results that were not saved before, all or nothing.
 
@@ -158,7 +170,7 @@ class Store(ApprovalStore):
             ConflictError: `mission.state`, it has ended before, or is not there.
         """
         steps = [(step, orjson.dumps(step.output)) for step in step_results]
-        await self._writer.submit(lambda c: writes.finish_mission(c, self._sealer, result, steps, audit_summary))
+        await self._writer.submit(lambda c: writes.finish_mission(c, self._sealer, result, steps, audit_summary, kinds))
 
     async def interrupt_mission(self, mission_id: str, reason: StepFailure) -> None:
         """Fail a mission that had not ended, and that no later start of the gateway can take up, for `reason`.

@@ -84,6 +84,11 @@ class GroupCommitWriter:
             self._queue.put(_Task(operation, future, between))
         return future
 
+    @property
+    def waiting(self) -> int:
+        """Operations that wait for the thread."""
+        return self._queue.qsize()
+
     def close(self) -> None:
         """Commit what was submitted, then end; blocks meanwhile."""
         with self._door:

@@ -1,8 +1,10 @@
 """What changes the store: plain functions of a connection inside a transaction; `gateway.store.writer` runs them."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 
 import orjson
 
@@ -15,6 +17,7 @@ from gateway.store.records import Creation, MissionRecord, NewMission, mission_o
 from gateway.store.sealing import Sealer
 
 StepOutput = tuple[StepResult, bytes]  # a result, and its output as JSON
+NO_KINDS: Final[Mapping[str, str]] = MappingProxyType({})  # of steps, by id
 
 
 def create_mission(connection: sqlite3.Connection, sealer: Sealer, mission: NewMission, now: datetime) -> Creation:
@@ -117,16 +120,24 @@ def reopen_mission(connection: sqlite3.Connection, sealer: Sealer, mission_id: s
 
 
 def save_step_results(
-    connection: sqlite3.Connection, sealer: Sealer, mission_id: str, steps: Sequence[StepOutput]
+    connection: sqlite3.Connection,
+    sealer: Sealer,
+    mission_id: str,
+    steps: Sequence[StepOutput],
+    kinds: Mapping[str, str] = NO_KINDS,
 ) -> None:
-    """Insert results."""
+    """Insert results; `kinds` says of what kind each step is, for statistics."""
     if not steps:
         return
     box = sealer.box(connection, mission_id)
+    (tenant,) = connection.execute("SELECT tenant FROM missions WHERE id = ?", (mission_id,)).fetchone()
     connection.executemany(
         "INSERT INTO step_results (mission_id, step_id, status, output, error_code, error_message, duration_ms,"
-        " timestamp, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [sealed_step(box, mission_id, result, output) for result, output in steps],
+        " timestamp, attempts, step_type, tenant) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (*sealed_step(box, mission_id, result, output), kinds.get(result.step_id, ""), tenant)
+            for result, output in steps
+        ],
     )
 
 
@@ -155,9 +166,10 @@ def finish_mission(
     result: MissionResult,
     steps: Sequence[StepOutput],
     audit_summary: bytes | None,
+    kinds: Mapping[str, str] = NO_KINDS,
 ) -> None:
     """Insert the last step results, and end the mission."""
-    save_step_results(connection, sealer, result.mission_id, steps)
+    save_step_results(connection, sealer, result.mission_id, steps, kinds)
     ending = None
     if result.error is not None:
         box = sealer.box(connection, result.mission_id)

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.errors import WorkerError
@@ -28,6 +30,16 @@ _END_SECONDS_MAX = 5.0
 _LOOK_CALLS = 1_024  # answers of a worker between two looks at its memory
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _GROWTH_BYTES_MAX = 64 * 1024 * 1024  # of resident memory, since the first look: a leak, and no guest's 16 MiB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How it stands with a pool."""
+
+    alive: int  # that take calls
+    spare: int
+    waiting: int  # calls that no worker has yet
+    ended: Mapping[str, int]  # workers, by cause
 
 
 class WorkerPool:
@@ -56,6 +68,7 @@ class WorkerPool:
         self._queue: deque[Request] = deque()
         self._replacing: set[asyncio.Task[None]] = set()
         self._deaths = 0  # in a row, without an answer between them
+        self._ended: Counter[str] = Counter()  # all of them, by cause
         self._open = False
         self._idle: asyncio.Event | None = None  # set while draining, once nothing is left
 
@@ -102,6 +115,13 @@ class WorkerPool:
     def waiting(self) -> int:
         """Calls that no worker has yet."""
         return len(self._queue)
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands now."""
+        return Standing(
+            alive=len(self._links), spare=len(self._spares), waiting=len(self._queue), ended=dict(self._ended)
+        )
 
     async def call(self, payload: bytes, *, deadline_ms: int, retries: int = 0) -> bytes:
         """Return a worker's answer to `payload`.
@@ -185,6 +205,7 @@ class WorkerPool:
         replaced = link in self._tired
         self._forget(link)
         requests = link.in_flight
+        self._ended[cause] += 1
         if cause == "retired":
             _LOG.info("worker %d of %s: %s", link.pid, self._spec.entry, cause)
         elif cause != "closed":

@@ -12,6 +12,7 @@ import aiohttp
 from opa_client.opa_async import AsyncOpaClient  # type: ignore[import-untyped]
 from yarl import URL
 
+from gateway.observed import traceparent
 from gateway.policy.opa.settings import OpaSettings
 
 CONNECTIONS_MAX: Final = 64  # what is over it waits, within its deadline
@@ -78,7 +79,9 @@ class Client(AsyncOpaClient):  # type: ignore[misc]
         if self._session is None:
             await self._init_session()
         url = URL(self._root + path, encoded=True)
-        headers = _JSON if body is not None else None
+        headers = dict(_JSON) if body is not None else {}
+        if (position := traceparent()) is not None:
+            headers["traceparent"] = position
         try:
             request = self._request(method, url, data=body, headers=headers, allow_redirects=False)
             async with request as response:

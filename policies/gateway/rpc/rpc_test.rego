@@ -270,6 +270,30 @@ test_only_privacy_erases_people if {
 	}
 }
 
+statistics := "gateway.v1.StatisticsService"
+
+test_readers_of_missions_see_their_tenants_statistics if {
+	every role in ["submitter", "operator", "auditor", "viewer"] {
+		every method in ["GetStatistics", "ListExecutions"] {
+			rpc.decision.allow with input as call(principal([role]), statistics, method, {})
+		}
+	}
+	every role in ["approver", "publisher", "policy_author", "policy_admin", "privacy", "anonymous"] {
+		every method in ["GetStatistics", "ListExecutions", "GetConstraintStatistics"] {
+			not rpc.decision.allow with input as call(principal([role]), statistics, method, {})
+		}
+	}
+}
+
+test_operators_and_auditors_see_what_rules_have_used if {
+	every role in ["operator", "auditor"] {
+		rpc.decision.allow with input as call(principal([role]), statistics, "GetConstraintStatistics", {})
+	}
+	every role in ["submitter", "viewer"] {
+		not rpc.decision.allow with input as call(principal([role]), statistics, "GetConstraintStatistics", {})
+	}
+}
+
 test_others_do_not_touch_policy if {
 	every role in ["submitter", "operator", "approver", "publisher", "viewer", "anonymous"] {
 		not rpc.decision.allow with input as call(principal([role]), policies, "GetPolicyStatus", {})

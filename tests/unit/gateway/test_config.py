@@ -173,9 +173,9 @@ def test_the_documentation_has_every_key_with_its_default() -> None:
         if default is PydanticUndefined
         else "none"
         if default is None
-        else f"`{list(default) if isinstance(default, tuple) else default!r}`".replace("'", '"').replace(
-            "False", "false"
-        )
+        else f"`{list(default) if isinstance(default, tuple) else default!r}`".replace("'", '"')
+        .replace("False", "false")
+        .replace("True", "true")
         for name, default in keys(Config)
     }
     assert {name: default.strip() for name, default in rows} == spelled

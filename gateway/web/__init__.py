@@ -1,0 +1,1 @@
+"""The second port: what operators and their machines read over HTTP. It changes nothing, and shows no tenant's data."""
