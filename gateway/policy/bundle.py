@@ -28,6 +28,7 @@ from gateway.policy.bundle_parts import (
 )
 from gateway.policy.determinism import depends_on_more
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint
+from gateway.policy.rego_ast import Parse, parse_module
 from gateway.policy.vetting import Module, vet
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Bundle:
         engine: EngineName = "regorus",
         keys: "Sequence[BundleKey] | None" = (),
         builtins_allowed: frozenset[str] = frozenset(),
+        parse: Parse = parse_module,
     ) -> Self:
         """Verify and vet the bundle that these files are.
 
@@ -87,6 +89,7 @@ class Bundle:
                 refused, as nothing can be said of it. None looks at no signature: for tools of a policy's author,
                 never for what decides.
             builtins_allowed: names that vetting would refuse, and that the operator answers for.
+            parse: reads one file, for vetting.
 
         Raises:
             PolicyInvalidError: with a code `policy.*`, the file and, for Rego, the line.
@@ -100,7 +103,7 @@ class Bundle:
             message = "the bundle is signed, and no key is configured that it could be verified with"
             raise PolicyInvalidError(message, code="policy.no_key", file=SIGNATURES)
         manifest, data, modules = parts_of(files)
-        return cls._made(manifest, data, modules, files, engine, builtins_allowed, signed_by)
+        return cls._made(manifest, data, modules, files, engine, builtins_allowed, signed_by, parse)
 
     @classmethod
     def build(
@@ -132,6 +135,7 @@ class Bundle:
         engine: EngineName,
         builtins_allowed: frozenset[str],
         signed_by: str | None,
+        parse: Parse = parse_module,
     ) -> Self:
         parsed = manifest_of(manifest)
         if not isinstance(data, dict):
@@ -140,7 +144,7 @@ class Bundle:
         check_roots(data, parsed.roots)
         ordered = tuple(sorted(modules, key=lambda module: module.path))
         if engine == "regorus":
-            vet(ordered, roots=parsed.roots, data=data, builtins_allowed=builtins_allowed)
+            vet(ordered, roots=parsed.roots, data=data, builtins_allowed=builtins_allowed, parse=parse)
         texts = [[module.path, module.text] for module in ordered]
         content = {"revision": parsed.revision, "roots": parsed.roots, "data": data}
         named = {**content, "modules": sorted(module.text for module in ordered)}

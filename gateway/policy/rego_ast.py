@@ -6,7 +6,7 @@ policy for vetting and for decisions, so the two cannot disagree about what a te
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -119,16 +119,22 @@ def children(node: Node) -> Iterator[Node]:
 
 
 def variables(value: Any) -> Iterator[str]:
-    """Yield the name of every variable that stands anywhere in a part of the tree."""
-    if isinstance(value, dict):
-        if "Var" in value:
-            yield str(value["Var"]["value"])
-        else:
-            for part in value.values():
-                yield from variables(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from variables(part)
+    """Yield the name of every variable that stands anywhere in a part of the tree, in no order."""
+    waiting = [value]
+    while waiting:
+        at = waiting.pop()
+        if isinstance(at, list):
+            waiting += at
+        elif isinstance(at, dict):
+            if "Var" in at:
+                yield str(at["Var"]["value"])
+            else:
+                waiting += below(at)
+
+
+def below(node: Node) -> list[Any]:
+    """Return what stands right under an object and has parts of its own; most of a tree is spans, which have none."""
+    return [part for name, part in node.items() if name != "span" and isinstance(part, dict | list)]
 
 
 def is_constant(node: Node) -> bool:
@@ -178,6 +184,10 @@ def parse_module(path: str, text: str) -> ParsedModule:
         raise out.refuse(1, "policy.syntax", "policies are written in Rego v1")
     _imports(out, ast["imports"])
     return ParsedModule(path, text, out.package, out.aliases, tuple(_rule(out, node) for node in ast["rules"]))
+
+
+Parse: TypeAlias = Callable[[str, str], ParsedModule]
+"""`parse_module`, or one that remembers: trees are shared, and nobody changes one."""
 
 
 def compile_modules(modules: Iterable[ParsedModule]) -> None:

@@ -21,7 +21,7 @@ from engine.values import JsonObject, JsonValue
 from gateway.errors import PolicyInvalidError
 from gateway.policy.builtins import ALLOWED
 from gateway.policy.engine import ENTRYPOINTS, rule_of
-from gateway.policy.rego_ast import ParsedModule, Path, compile_modules, has_constant_key, parse_module
+from gateway.policy.rego_ast import Parse, ParsedModule, Path, compile_modules, has_constant_key, parse_module
 from gateway.policy.vetting_data import Stored
 from gateway.policy.vetting_names import RuleTable, Use
 from gateway.policy.vetting_rules import vet_rule
@@ -43,6 +43,7 @@ def vet(
     roots: Collection[str],
     data: JsonObject,
     builtins_allowed: frozenset[str] = frozenset(),
+    parse: Parse = parse_module,
 ) -> None:
     """Return if every module may be loaded.
 
@@ -50,14 +51,15 @@ def vet(
         PolicyInvalidError: the first thing found, by file; `file` and `line` say where.
     """
     try:
-        _vet(modules, roots, data, builtins_allowed)
+        _vet([parse(module.path, module.text) for module in modules], roots, data, builtins_allowed)
     except RecursionError as error:
         message = "an expression, or a chain of names, is too deep: give parts of it rules of their own"
         raise PolicyInvalidError(message, code="policy.too_deep") from error
 
 
-def _vet(modules: Sequence[Module], roots: Collection[str], data: JsonObject, builtins_allowed: frozenset[str]) -> None:
-    parsed = [parse_module(module.path, module.text) for module in modules]
+def _vet(
+    parsed: Sequence[ParsedModule], roots: Collection[str], data: JsonObject, builtins_allowed: frozenset[str]
+) -> None:
     kinds = rule_kinds(parsed, ALLOWED | builtins_allowed)
     for module in parsed:
         check_package(module, roots, data, kinds)

@@ -13,7 +13,7 @@ from typing import Final
 from engine.values import JsonObject
 from gateway.errors import PolicyInvalidError
 from gateway.policy.builtins import ALLOWED
-from gateway.policy.rego_ast import ParsedModule, Path, Rule, compile_modules, parse_module
+from gateway.policy.rego_ast import Parse, ParsedModule, Path, Rule, compile_modules, parse_module
 from gateway.policy.vetting import Module, check_package, check_recursion, rule_kinds, rule_tables
 from gateway.policy.vetting_names import Use
 from gateway.policy.vetting_rules import vet_rule
@@ -31,6 +31,7 @@ def vet_tests(
     roots: Sequence[str],
     *,
     builtins_allowed: frozenset[str] = frozenset(),
+    parse: Parse = parse_module,
 ) -> tuple[PolicyInvalidError, ...]:
     """Return what is wrong with tests: at most one finding a rule.
 
@@ -40,15 +41,16 @@ def vet_tests(
         data: the bundle's data.
         roots: the bundle's roots.
         builtins_allowed: as for `vet`.
+        parse: likewise.
     """
     parsed: list[ParsedModule] = []
     wrong: list[PolicyInvalidError] = []
     for module in tests:
         try:
-            parsed.append(parse_module(module.path, module.text))
+            parsed.append(parse(module.path, module.text))
         except PolicyInvalidError as error:
             wrong.append(error)
-    policy = [parse_module(module.path, module.text) for module in modules]
+    policy = [parse(module.path, module.text) for module in modules]
     try:
         _vet_together(policy, parsed, roots, data, ALLOWED | FOR_TESTS | builtins_allowed, wrong)
     except PolicyInvalidError as error:

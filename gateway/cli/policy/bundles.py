@@ -13,6 +13,7 @@ from gateway.config import load_config
 from gateway.policy.authoring.sources import Sources
 from gateway.policy.bundle import Bundle
 from gateway.policy.bundle_files import read_path
+from gateway.policy.rego_ast import Parse, parse_module
 from gateway.rules import bundled_policies
 
 _T = TypeVar("_T")
@@ -63,13 +64,13 @@ def load_bundle(path: Path) -> Bundle:
     return vetted(read_sources(path))
 
 
-def vetted(sources: Sources) -> Bundle:
+def vetted(sources: Sources, parse: Parse = parse_module) -> Bundle:
     """Return the bundle that files are, vetted.
 
     Raises:
         PolicyInvalidError: it is not accepted.
     """
-    return Bundle.from_files(sources.files, keys=None)
+    return Bundle.from_files(sources.files, keys=None, parse=parse)
 
 
 def made(output: Output, make: Callable[[], _T]) -> _T:

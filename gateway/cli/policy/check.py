@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from gateway.policy.authoring.findings import Finding, finding_of
 from gateway.policy.authoring.findings import check as check_sources
 from gateway.policy.authoring.sources import Sources
 from gateway.policy.bundle import Bundle
+from gateway.policy.rego_ast import parse_module
 from gateway.rules import Site, bundled_policies, refusals_of
 
 _OPA_SECONDS: Final = 60
@@ -54,7 +56,8 @@ def _checked(path: Path) -> tuple[Bundle | None, Sequence[Finding]]:
         sources = read_sources(path)
     except PolicyInvalidError as error:
         return None, [finding_of(error, Sources({}))]
-    return check_sources(sources, lambda: vetted(sources))
+    parse = cache(parse_module)  # the same file is vetted, and searched for what nothing reaches
+    return check_sources(sources, lambda: vetted(sources, parse), parse)
 
 
 def print_findings(findings: Sequence[Finding], console: Console = OUT) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -35,6 +36,7 @@ from gateway.policy.authoring.sources import Sources
 from gateway.policy.authoring.suite import Suite, TestCase, matching, read_suite
 from gateway.policy.authoring.trials import TestResult, run_tests
 from gateway.policy.bundle import Bundle
+from gateway.policy.rego_ast import parse_module
 
 _PERCENT_MAX: Final = 100.0
 
@@ -123,11 +125,12 @@ def _suite(path: Path) -> tuple[Sources, Bundle, Suite]:
         PolicyInvalidError: there is no bundle.
     """
     sources = read_sources(path)
-    bundle, findings = check_sources(sources, lambda: vetted(sources))
+    parse = cache(parse_module)  # until this returns: of each file the tree is asked for three times
+    bundle, findings = check_sources(sources, lambda: vetted(sources, parse), parse)
     if bundle is None:
         print_findings([each for each in findings if each.severity == "error"], ERR)
         raise typer.Exit(TestExit.ERROR)
-    suite, wrong = read_suite(sources, bundle)
+    suite, wrong = read_suite(sources, bundle, parse)
     if wrong:
         print_findings(sorted({finding_of(error, sources) for error in wrong}), ERR)
         ERR.print("  → missiongate policy test --engine opa runs them in OPA itself", style="dim")

@@ -6,7 +6,7 @@ rule is looked at on its own, with the checks that it uses, so that an author se
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from gateway.errors import PolicyInvalidError
 from gateway.policy.authoring.advice import advice
@@ -14,8 +14,8 @@ from gateway.policy.authoring.reach import unreachable, unused_imports
 from gateway.policy.authoring.sources import Sources
 from gateway.policy.builtins import ALLOWED
 from gateway.policy.bundle import Bundle
-from gateway.policy.rego_ast import ParsedModule, Path, parse_module
-from gateway.policy.vetting import rule_tables
+from gateway.policy.rego_ast import Parse, ParsedModule, Path, parse_module
+from gateway.policy.vetting import Module, rule_tables
 from gateway.policy.vetting_rules import vet_rule
 
 FINDINGS_MAX: Final = 200
@@ -47,12 +47,15 @@ class Finding:
         }
 
 
-def check(sources: Sources, load: Callable[[], Bundle]) -> tuple[Bundle | None, tuple[Finding, ...]]:
+def check(
+    sources: Sources, load: Callable[[], Bundle], parse: Parse = parse_module
+) -> tuple[Bundle | None, tuple[Finding, ...]]:
     """Return the bundle, if it is accepted, and what there is to say of its sources.
 
     Args:
         sources: all files of it.
         load: makes the bundle of them, and raises PolicyInvalidError where it is refused.
+        parse: reads one file.
     """
     found: set[Finding] = set()
     bundle = None
@@ -60,8 +63,8 @@ def check(sources: Sources, load: Callable[[], Bundle]) -> tuple[Bundle | None, 
         bundle = load()
     except PolicyInvalidError as error:
         found.add(finding_of(error, sources))
-        found |= {finding_of(each, sources) for each in _all(sources)}
-    parsed = list(_parsed(sources.modules))
+        found |= {finding_of(each, sources) for each in _all(sources, parse)}
+    parsed = list(_parsed(sources.modules, parse))
     if bundle is not None:
         found |= {_warning(each, sources) for each in (*unreachable(parsed), *unused_imports(parsed))}
     return bundle, tuple(sorted(found, key=_place)[:FINDINGS_MAX])
@@ -89,12 +92,12 @@ def _place(finding: Finding) -> tuple[bool, str, int, str]:
     return (finding.severity == "warning", finding.file, finding.line or 0, finding.code)
 
 
-def _all(sources: Sources) -> Iterator[PolicyInvalidError]:
+def _all(sources: Sources, parse: Parse) -> Iterator[PolicyInvalidError]:
     """Yield what is wrong with each file and each rule; a rule has one finding, since what follows may come of it."""
     parsed: list[ParsedModule] = []
     for module in sources.modules:
         try:
-            parsed.append(parse_module(module.path, module.text))
+            parsed.append(parse(module.path, module.text))
         except PolicyInvalidError as error:
             yield error
     whole = len(parsed) == len(sources.modules)
@@ -115,9 +118,9 @@ _DEPENDENT: Final = frozenset({"policy.undeclared", "policy.builtin"})
 """Refusals that a file with broken syntax may be the cause of, since its rules are not known."""
 
 
-def _parsed(modules: Iterable[Any]) -> Iterator[ParsedModule]:
+def _parsed(modules: Iterable[Module], parse: Parse) -> Iterator[ParsedModule]:
     for module in modules:
         try:
-            yield parse_module(module.path, module.text)
+            yield parse(module.path, module.text)
         except PolicyInvalidError:
             continue

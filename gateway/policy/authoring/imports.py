@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.errors import PolicyInvalidError
-from gateway.policy.rego_ast import Node, ParsedModule, Rule, parse_module, split
+from gateway.policy.rego_ast import Node, Parse, ParsedModule, Rule, below, split
 from gateway.policy.vetting import Module
 
 
-def written_out(module: Module) -> Module:
+def written_out(module: Module, parse: Parse) -> Module:
     """Return a file in which no reference goes through an import; a file that cannot be parsed as it is."""
     try:
-        parsed = parse_module(module.path, module.text)
+        parsed = parse(module.path, module.text)
     except PolicyInvalidError:
         return module
     raw = bytearray(module.text.encode())
@@ -37,36 +37,36 @@ def _places(module: ParsedModule, rule: Rule) -> Iterator[tuple[int, int, str]]:
 
 def reference_heads(node: Any) -> Iterator[Node]:
     """Yield the first name of each reference with a path behind it; functions that are called are left out."""
-    if isinstance(node, list):
-        for item in node:
-            yield from reference_heads(item)
-    elif isinstance(node, dict):
+    for at in _dicts(node, called=False):
         for kind in ("RefDot", "RefBrack"):
-            if kind in node and "Var" in node[kind]["refr"]:
-                yield node[kind]["refr"]["Var"]
-        for name, item in node.items():
-            if name != "fcn":
-                yield from reference_heads(item)
+            if kind in at and "Var" in at[kind]["refr"]:
+                yield at[kind]["refr"]["Var"]
 
 
 def declared(node: Any, module: ParsedModule) -> Iterator[str]:
     """Yield every name that is declared somewhere in a rule: arguments, `:=`, `some`, `every`."""
-    if isinstance(node, list):
-        for item in node:
-            yield from declared(item, module)
-        return
-    if not isinstance(node, dict):
-        return
-    if "SomeIn" in node:
-        yield from _names([node["SomeIn"]["key"], node["SomeIn"]["value"]])
-    if "Every" in node:
-        yield from (module.slice(span) for span in (node["Every"]["key"], node["Every"]["value"]) if span)
-    if "AssignExpr" in node and node["AssignExpr"]["op"] == "ColEq":
-        yield from _names([node["AssignExpr"]["lhs"]])
-    if "Func" in node:
-        yield from _names(node["Func"]["args"])
-    for item in node.values():
-        yield from declared(item, module)
+    for at in _dicts(node):
+        if "SomeIn" in at:
+            yield from _names([at["SomeIn"]["key"], at["SomeIn"]["value"]])
+        if "Every" in at:
+            yield from (module.slice(span) for span in (at["Every"]["key"], at["Every"]["value"]) if span)
+        if "AssignExpr" in at and at["AssignExpr"]["op"] == "ColEq":
+            yield from _names([at["AssignExpr"]["lhs"]])
+        if "Func" in at:
+            yield from _names(at["Func"]["args"])
+
+
+def _dicts(node: Any, *, called: bool = True) -> Iterator[Node]:
+    """Yield every object of a tree, in no order; `called` says whether the names of functions that are called, too."""
+    waiting = [node]
+    while waiting:
+        at = waiting.pop()
+        if isinstance(at, list):
+            waiting += at
+        elif isinstance(at, dict):
+            yield at
+            name = None if called else at.get("fcn")
+            waiting += below(at) if name is None else (part for part in below(at) if part is not name)
 
 
 def _names(nodes: list[Node | None]) -> Iterator[str]:

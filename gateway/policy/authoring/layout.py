@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from gateway.policy.authoring.program import SourceText
-from gateway.policy.rego_ast import COMPREHENSIONS, SCALARS, Node, ParsedModule, Path, split
+from gateway.policy.rego_ast import COMPREHENSIONS, SCALARS, Node, ParsedModule, Path, below, split
 from gateway.policy.rego_source import TOKEN
 
 _T = TypeVar("_T")
@@ -266,15 +266,16 @@ class _Layout:
 
 def queries(node: Any) -> Iterator[Node]:
     """Yield the queries right inside a node (comprehensions, `every`), not those inside of these."""
-    if isinstance(node, list):
-        for item in node:
-            yield from queries(item)
-    elif isinstance(node, dict):
-        for name, item in node.items():
-            if name == "query" and item["stmts"]:
-                yield item
+    waiting = [node]
+    while waiting:
+        at = waiting.pop()
+        if isinstance(at, list):
+            waiting += reversed(at)
+        elif isinstance(at, dict):
+            if at.get("stmts") and at is not node:
+                yield at
             else:
-                yield from queries(item)
+                waiting += reversed(below(at))
 
 
 def _tokens(text: str) -> Iterator[tuple[int, int, str]]:

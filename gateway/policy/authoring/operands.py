@@ -12,19 +12,19 @@ from typing import Any
 
 from gateway.errors import PolicyInvalidError
 from gateway.policy.authoring.program import SourceText
-from gateway.policy.rego_ast import COMPREHENSIONS, SCALARS, Node, parse_module, split
+from gateway.policy.rego_ast import COMPREHENSIONS, SCALARS, Node, Parse, below, split
 from gateway.policy.vetting import Module
 
 _NAME = "test__operand"
 
 
-def hoisted(module: Module) -> Module:
+def hoisted(module: Module, parse: Parse) -> Module:
     """Return a file with the operands of each `not` named; a file that cannot be parsed as it is.
 
     Every body has to be in braces, which is how `layout` writes them.
     """
     try:
-        parsed = parse_module(module.path, module.text)
+        parsed = parse(module.path, module.text)
     except PolicyInvalidError:
         return module
     source = SourceText(parsed)
@@ -47,7 +47,7 @@ def _negations(node: Any) -> Iterator[Node]:
         if "literal" in node and "NotExpr" in node["literal"]:
             yield node
             return
-        for item in node.values():
+        for item in below(node):
             yield from _negations(item)
 
 

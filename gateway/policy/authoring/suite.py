@@ -6,7 +6,7 @@ after the first get names of their own in what regorus is given.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.errors import PolicyInvalidError
@@ -15,7 +15,7 @@ from gateway.policy.authoring.layout import Layout, lay_out
 from gateway.policy.authoring.operands import hoisted
 from gateway.policy.authoring.sources import Sources
 from gateway.policy.bundle import Bundle
-from gateway.policy.rego_ast import ParsedModule, parse_module
+from gateway.policy.rego_ast import Parse, ParsedModule, parse_module
 from gateway.policy.vetting import Module
 from gateway.policy.vetting_tests import SKIPPED_PREFIX, test_rules, vet_tests
 
@@ -51,7 +51,9 @@ class Suite:
     layouts: Mapping[str, Layout]
 
 
-def read_suite(sources: Sources, bundle: Bundle) -> tuple[Suite, tuple[PolicyInvalidError, ...]]:
+def read_suite(
+    sources: Sources, bundle: Bundle, parse: Parse = parse_module
+) -> tuple[Suite, tuple[PolicyInvalidError, ...]]:
     """Return the tests of a vetted bundle, and what vetting refuses of them; with any of that none should be run.
 
     Raises:
@@ -61,27 +63,28 @@ def read_suite(sources: Sources, bundle: Bundle) -> tuple[Suite, tuple[PolicyInv
     wrong: list[PolicyInvalidError] = []
     for module in sources.tests:
         try:
-            tests.append(parse_module(module.path, module.text))
+            tests.append(parse(module.path, module.text))
         except PolicyInvalidError as error:
             wrong.append(error)
-    policy = [parse_module(module.path, module.text) for module in bundle.modules]
-    cases, renamed = _cases([*policy, *tests])
+    policy = [parse(module.path, module.text) for module in bundle.modules]
+    cases, renamed = _cases([*policy, *tests], parse)
     if len(cases) > TESTS_MAX:
         raise PolicyInvalidError(f"more than {TESTS_MAX} tests", code="policy.too_large", file=cases[0].file)
     layouts = {module.path: lay_out(module) for module in renamed}
     owned = {module.path for module in policy}
-    modules = tuple(_module(path, layout, policy=path in owned) for path, layout in layouts.items())
+    modules = tuple(_module(path, layout, parse, policy=path in owned) for path, layout in layouts.items())
     given = [module for module in modules if module.path not in owned]
-    wrong += (_placed(error, layouts) for error in vet_tests(bundle.modules, given, bundle.document, bundle.roots))
+    vetted = vet_tests(bundle.modules, given, bundle.document, bundle.roots, parse=parse)
+    wrong += (_placed(error, layouts) for error in vetted)
     if wrong:
         return Suite((), (), {}), tuple(wrong)
     return Suite(tuple(sorted(cases, key=lambda case: (case.file, case.row, case.column))), modules, layouts), ()
 
 
-def _module(path: str, layout: Layout, *, policy: bool) -> Module:
+def _module(path: str, layout: Layout, parse: Parse, *, policy: bool) -> Module:
     """Return what regorus is given for a file: policy as it is, tests so that it understands them as OPA does."""
     module = Module(path, layout.text)
-    return module if policy else written_out(hoisted(module))
+    return module if policy else written_out(hoisted(module, parse), parse)
 
 
 def _placed(error: PolicyInvalidError, layouts: Mapping[str, Layout]) -> PolicyInvalidError:
@@ -104,7 +107,7 @@ def matching(cases: tuple[TestCase, ...], pattern: str) -> tuple[TestCase, ...]:
     return tuple(case for case in cases if compiled.search(case.full_name))
 
 
-def _cases(modules: list[ParsedModule]) -> tuple[list[TestCase], list[ParsedModule]]:
+def _cases(modules: list[ParsedModule], parse: Parse) -> tuple[list[TestCase], list[ParsedModule]]:
     """Return the tests, and the files in which each has a name of its own."""
     cases: list[TestCase] = []
     seen: dict[str, int] = {}
@@ -132,7 +135,7 @@ def _cases(modules: list[ParsedModule]) -> tuple[list[TestCase], list[ParsedModu
                 skipped=rule.name.startswith(SKIPPED_PREFIX),
             )
         )
-    return cases, [_renamed(module, renames[module.path]) for module in modules]
+    return cases, [_renamed(module, renames[module.path], parse) for module in modules]
 
 
 def _name_span(node: dict[str, object]) -> tuple[int, int]:
@@ -141,10 +144,10 @@ def _name_span(node: dict[str, object]) -> tuple[int, int]:
     return span["start"], span["end"]
 
 
-def _renamed(module: ParsedModule, renames: list[tuple[int, int, str]]) -> ParsedModule:
+def _renamed(module: ParsedModule, renames: list[tuple[int, int, str]], parse: Parse) -> ParsedModule:
     if not renames:
         return module
     raw = bytearray(module.text.encode())
     for start, end, name in sorted(renames, reverse=True):
         raw[start:end] = name.encode()
-    return replace(parse_module(module.path, raw.decode()), path=module.path)
+    return parse(module.path, raw.decode())
