@@ -59,8 +59,9 @@ class Refusals:
 
     def count(self, check: str) -> None:
         """Count one."""
-        self._totals[check] += 1
-        self._untold[check] += 1
+        name = str(check)  # plain: the log takes no member of an enumeration for a name
+        self._totals[name] += 1
+        self._untold[name] += 1
 
     def take(self) -> dict[str, int]:
         """Return what was counted since the last time."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
@@ -130,6 +131,21 @@ async def test_a_certificate_names_its_principal(site: Site) -> None:
     assert site.desk.callers == [WORKER]
 
 
+async def test_the_certificates_between_come_with_the_clients(site: Site, tmp_path: Path) -> None:
+    """What a client shows beside its own is what the chain is built of, here as in TLS; their lists count as well."""
+    between = Authority(tmp_path, "between", under=site.authority)
+    certificate, key = between.issue("w", uris=[WORKER_ID])
+    certificate.write_bytes(certificate.read_bytes() + between.file.read_bytes())
+    (tmp_path / "clients.crl").write_bytes(site.authority.revocations() + between.revocations())
+    assert site.files.reload()
+    async with site.client(site.clients_address, shows=(certificate, key)) as stub:
+        await stub.GetMission(GET)
+        (tmp_path / "clients.crl").write_bytes(site.authority.revocations(between.file) + between.revocations())
+        assert site.files.reload()
+        assert await site.no(stub) == "certificate_revoked"
+    assert site.desk.callers == [WORKER]
+
+
 async def test_foreign_and_expired_certificates_get_no_connection(site: Site, tmp_path: Path) -> None:
     """TLS itself refuses them; what it does not look at is in tests/unit/gateway/authn."""
     (tmp_path / "x").mkdir()
@@ -209,12 +225,12 @@ async def test_a_socket_is_its_principals(tmp_path: Path) -> None:
     """Whoever comes through it, with whatever name; with a token beside it, nobody. Health is asked there, too."""
     ann = Principal(subject="ann", tenant="default", roles=("operator",))
     bob = Principal(subject="bob", tenant="default")
-    sockets = [Socket(folder=tmp_path / who.subject, principal=who) for who in (ann, bob)]
+    sockets = [Socket(folder=tmp_path / f"{who.subject} 100%41?#", principal=who) for who in (ann, bob)]
     desk = FakeDesk(missions={"m-1": view()})
     listening = Listening(address="127.0.0.1:0", sockets=sockets)
     async with serving(desk, listening=listening, anonymous=True) as served:
         for socket in sockets:
-            async with grpc.aio.insecure_channel(f"unix:{socket.path}") as channel:
+            async with grpc.aio.insecure_channel(f"unix:{quote(str(socket.path))}") as channel:
                 stub = mission_pb2_grpc.MissionServiceStub(channel)
                 await stub.GetMission(GET)
                 error = await refused(stub.GetMission(GET, metadata=AS_ANN))
