@@ -25,6 +25,7 @@ class Check(StrEnum):
     JWT_LIFETIME = "jwt_lifetime"
     JWT_AUDIENCE = "jwt_audience"
     JWT_CLAIMS = "jwt_claims"  # subject or tenant cannot be had of them
+    CHANGED = "changed"  # under a stream that goes on, the same credential has come to name somebody else
     KEYS_UNAVAILABLE = "keys_unavailable"  # a fault: nobody can say whether the token is good
     CERTIFICATE_FORM = "certificate_form"
     CERTIFICATE_EXPIRED = "certificate_expired"

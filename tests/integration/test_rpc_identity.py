@@ -4,8 +4,9 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,14 +18,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.authn.authenticator import Authenticator
 from gateway.authn.certificates import ClientCertificates
+from gateway.authn.jwt import JwtVerifier
 from gateway.authn.sockets import Socket
 from gateway.authn.tls_files import TlsFiles, TlsPaths
+from gateway.authn.tokens import TokenEntry, TokenTable
 from gateway.identity import Principal
+from gateway.missions.views import MissionEvent
+from gateway.rpc.authenticating import AGAIN_SECONDS
 from gateway.rpc.listeners import Listening
 from gateway.v1 import mission_pb2, mission_pb2_grpc
 from tests.bundle_worlds import ManualClock
 from tests.certificates import Authority
-from tests.fakes import FakeDesk, view
+from tests.fakes import FakeDesk, event, view
 from tests.rpc_server import AS_ANN, Served, details, everything, serving, tokens
 from tests.rpc_world import refused
 from tests.tokens_of_issuers import World
@@ -95,7 +100,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     )
     desk = FakeDesk(missions={"m-1": view()})
     listening = Listening(address="127.0.0.1:0", tls=files, client_address="127.0.0.1:0", plain_address="127.0.0.1:0")
-    async with serving(desk, authenticator=authenticator, listening=listening) as served:
+    async with serving(desk, authenticator=authenticator, listening=listening, clock=clock) as served:
         yield Site(tmp_path, authority, files, clock, issuer, served, desk)
 
 
@@ -209,6 +214,47 @@ async def test_keys_of_an_issuer_rotate_under_a_channel(site: Site) -> None:
         assert await site.no(stub, bearer(site.issuer.token("next", aud="another"))) == "jwt_audience"
         assert await site.no(stub, bearer("wrong")) == "token_unknown"
         assert await site.no(stub, [("authorization", "Basic YTpi")]) == "scheme"
+
+
+class Slow(FakeDesk):
+    """A desk whose watchers see the next event when `more` is said."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.more = asyncio.Semaphore(0)
+
+    async def watch(self, principal: Principal, mission_id: str, from_index: int) -> AsyncIterator[MissionEvent]:
+        self._own(principal, mission_id)
+        for each in self.events[from_index:]:
+            await self.more.acquire()
+            yield each
+
+
+@pytest.mark.parametrize("change", ["ends", "another", "none"])
+async def test_a_stream_does_not_outlive_its_credential(change: str) -> None:
+    """It is looked at again before anything more is sent: a token that has ended, or means another, ends it there."""
+    clock = ManualClock()
+    desk = Slow(missions={"m-1": view()}, events=[event(n) for n in range(3)])
+    ends = clock.now() + timedelta(seconds=AGAIN_SECONDS) if change == "ends" else None
+    entry = TokenEntry(sha256=sha256(b"t").hexdigest(), principal=WORKER, expires=ends)
+    table = TokenTable([entry], clock)
+    authenticator = Authenticator(tokens=table, jwt=JwtVerifier((), clock))
+    async with serving(desk, authenticator=authenticator, clock=clock) as served:
+        call = served.missions.WatchMission(mission_pb2.WatchMissionRequest(mission_id="m-1"), metadata=bearer("t"))
+        desk.more.release()
+        assert (await call.read()).event.index == 0
+        if change == "another":
+            table.adopt([replace(entry, principal=replace(WORKER, roles=("viewer",)))])
+        clock.pass_(AGAIN_SECONDS)
+        for _ in range(3):
+            desk.more.release()
+        if change == "none":
+            assert [(await call.read()).event.index for _ in range(2)] == [1, 2]
+            return
+        error = await refused(call.read())
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+        told = {"ends": "token_expired", "another": "changed"}[change]
+        assert served.server._ports.refusals.totals == {told: 1}
 
 
 async def test_an_issuer_that_is_away_for_too_long_is_a_fault(site: Site) -> None:

@@ -20,9 +20,7 @@ JSON = st.recursive(
 HEADERS = st.fixed_dictionaries(
     {}, optional={"alg": JSON | st.just("ES256"), "kid": JSON | st.just("k-ES256"), "typ": JSON, "crit": JSON}
 )
-CLAIMS = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("iss", "aud", "sub", "exp", "nbf", "iat", "roles"), JSON)
-)
+CLAIMS = st.fixed_dictionaries({}, optional=dict.fromkeys(("iss", "aud", "sub", "exp", "nbf", "iat", "roles"), JSON))
 WORLD = World.of()
 
 
