@@ -75,7 +75,7 @@ async def test_every_credential_comes_in_and_is_counted(tmp_path: Path) -> None:
         assert (await refused(denied.read())).code() is grpc.StatusCode.PERMISSION_DENIED
         kept = path.read_text().partition("[[issuers]]")[0].replace("cara", "carl")
         path.write_text(kept)
-        gateway.entrance.adopt(load_config(made.home))
+        gateway.entrance.prepare(load_config(made.home))()
         await mission_pb2_grpc.MissionServiceStub(mtls).ListMissions(LIST)
         error = await refused(mission_pb2_grpc.MissionServiceStub(tls).ListMissions(LIST, metadata=as_jo))
         assert error.code() is grpc.StatusCode.UNAUTHENTICATED
