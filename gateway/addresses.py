@@ -12,7 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
 from gateway.errors import PolicyInvalidError
@@ -199,3 +199,11 @@ def _port(text: str | None, entry: str) -> int | None:
     if not 0 < port <= PORT_MAX or text[0] == "0":
         raise PolicyInvalidError(f"{entry!r} has no port from 1 to {PORT_MAX}", code="policy.bad_network")
     return port
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether a host, without brackets and port, is this machine alone: what goes there stays here."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,6 +1,6 @@
 """Who comes in, and where: made from the configuration, and changed by a new one while the gateway runs."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -8,12 +8,14 @@ from typing import Any, Self
 from engine.clock import Clock
 from gateway.authn.authenticator import Accepted, Authenticator
 from gateway.authn.certificates import ClientCertificates
+from gateway.authn.issuer_keys import IssuerKeys, KeyTimes
 from gateway.authn.jwt import Issuer, JwtVerifier
+from gateway.authn.key_sources import KeyFile, KeySource, KeyUrl
 from gateway.authn.refusals import Refusals
-from gateway.authn.tls_files import TlsFiles
+from gateway.authn.tls_files import TlsFiles, TlsPaths
 from gateway.authn.tokens import TokenTable
 from gateway.config import Config
-from gateway.identity_config import IssuerConfig
+from gateway.identity_config import IssuerConfig, TlsConfig
 from gateway.rpc.listeners import Listening
 
 
@@ -37,7 +39,7 @@ class Entrance:
         Raises:
             ConfigurationError: `config.tls`, certificates or keys cannot be used.
         """
-        paths = config.tls.paths(home)
+        paths = tls_paths(config.tls, home)
         files = None if paths is None else TlsFiles(paths, clock)
         certificates = None
         if files is not None and files.material.clients is not None:
@@ -64,7 +66,7 @@ class Entrance:
     def adopt(self, config: Config) -> None:
         """From now on let in whom this configuration names: tokens, certificates, issuers, strangers from loopback.
 
-        Where the gateway listens, its sockets, and the paths of TLS files are of the start; the files are read anew.
+        Where the gateway listens, its sockets, and the paths of TLS files are of the start.
         """
         self.authenticator.adopt(
             Accepted(
@@ -75,8 +77,12 @@ class Entrance:
         )
         self._issuers = {entry.issuer: (entry, self._issuer(entry)) for entry in config.issuers}
         self._jwt.adopt([issuer for _, issuer in self._issuers.values()])
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """Read the TLS files anew, which may take a while, and return what adopts the rest at once."""
         if self.listening.tls is not None:
             self.listening.tls.reload()
+        return lambda: self.adopt(config)
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """Return what goes on beside the calls: issuers are asked, and files are followed."""
@@ -90,4 +96,37 @@ class Entrance:
     def _issuer(self, entry: IssuerConfig) -> Issuer:
         """Return an issuer; one of whom nothing has changed keeps its keys."""
         before = self._issuers.get(entry.issuer)
-        return before[1] if before is not None and before[0] == entry else entry.open(self._home, self._clock)
+        return before[1] if before is not None and before[0] == entry else issuer_of(entry, self._home, self._clock)
+
+
+def tls_paths(tls: TlsConfig, home: Path) -> TlsPaths | None:
+    """Return where the TLS files of a home are; None: there is no TLS."""
+    if not tls.cert_file:
+        return None
+    return TlsPaths(
+        certificate=home / tls.cert_file,
+        key=home / tls.key_file,
+        client_authorities=home / tls.client_ca_file if tls.client_ca_file else None,
+        client_revocations=home / tls.client_crl_file if tls.client_crl_file else None,
+    )
+
+
+def issuer_of(entry: IssuerConfig, home: Path, clock: Clock) -> Issuer:
+    """Return an issuer, whose keys nobody has asked for yet."""
+    source: KeySource = (
+        KeyUrl(entry.jwks_url, ca_file=home / entry.ca_file if entry.ca_file else None)
+        if entry.jwks_url
+        else KeyFile(home / entry.jwks_file)
+    )
+    times = KeyTimes(
+        refresh_seconds=entry.refresh_seconds,
+        again_seconds=entry.unknown_key_seconds,
+        stale_seconds_max=entry.stale_seconds_max,
+    )
+    return Issuer(
+        name=entry.issuer,
+        keys=IssuerKeys(source, times, clock),
+        algorithms=frozenset(entry.algorithms),
+        types=frozenset(each.lower().removeprefix("application/") for each in entry.types),
+        claims=entry.rules(),
+    )

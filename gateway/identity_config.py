@@ -3,20 +3,15 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
-from engine.clock import Clock
+from gateway.addresses import is_loopback_host
 from gateway.authn.claims import ClaimRules
-from gateway.authn.issuer_keys import IssuerKeys, KeyTimes
-from gateway.authn.jwt import Issuer
-from gateway.authn.key_sources import KeyFile, KeySource, KeyUrl
 from gateway.authn.sockets import Socket
-from gateway.authn.tls_files import TlsPaths
 from gateway.authn.tokens import TokenEntry
 from gateway.identity import Principal
 from gateway.section import Section
@@ -113,17 +108,6 @@ class TlsConfig(Section):
             raise ValueError("plain_listen must be a loopback address: tokens would travel in the clear")
         return self
 
-    def paths(self, home: Path) -> TlsPaths | None:
-        """Return where the files of a home are; None: there is no TLS."""
-        if not self.cert_file:
-            return None
-        return TlsPaths(
-            certificate=home / self.cert_file,
-            key=home / self.key_file,
-            client_authorities=home / self.client_ca_file if self.client_ca_file else None,
-            client_revocations=home / self.client_crl_file if self.client_crl_file else None,
-        )
-
 
 class IssuerConfig(Section):
     """Somebody whose JSON Web Tokens are accepted, and how they are read."""
@@ -169,27 +153,8 @@ class IssuerConfig(Section):
             raise ValueError("stale_seconds_max is below refresh_seconds: keys would be too old before they are read")
         return self
 
-    def open(self, home: Path, clock: Clock) -> Issuer:
-        """Return the issuer, whose keys nobody has asked for yet."""
-        source: KeySource
-        if self.jwks_url:
-            source = KeyUrl(self.jwks_url, ca_file=home / self.ca_file if self.ca_file else None)
-        else:
-            source = KeyFile(home / self.jwks_file)
-        times = KeyTimes(
-            refresh_seconds=self.refresh_seconds,
-            again_seconds=self.unknown_key_seconds,
-            stale_seconds_max=self.stale_seconds_max,
-        )
-        return Issuer(
-            name=self.issuer,
-            keys=IssuerKeys(source, times, clock),
-            algorithms=frozenset(self.algorithms),
-            types=frozenset(each.lower().removeprefix("application/") for each in self.types),
-            claims=self._rules(),
-        )
-
-    def _rules(self) -> ClaimRules:
+    def rules(self) -> ClaimRules:
+        """Return how claims are read."""
         return ClaimRules(
             audiences=frozenset(self.audiences),
             skew_seconds=self.clock_skew_seconds,
@@ -219,11 +184,7 @@ def require_address(address: str) -> str:
 
 def is_loopback_address(address: str) -> bool:
     """Return whether `host:port` is of this machine alone."""
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback_host(address.rpartition(":")[0].strip("[]"))
 
 
 def require_distinct(values: Sequence[str], what: str) -> None:
@@ -248,4 +209,4 @@ def _is_protected(url: str) -> bool:
         return False
     if not host or port == 0 or parts.username is not None or parts.fragment or not url.isprintable():
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback_address(f"{host}:1"))
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(host))

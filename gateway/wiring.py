@@ -202,6 +202,7 @@ def make_server(
             refusals=entrance.refusals,
             subjects=records.subjects,
             limits=config.limits.mission_limits(),
+            clock=records.clock,
             watch=stages.telemetry.watch,
         ),
         entrance.listening,

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
-from engine.clock import SystemClock
+from engine.clock import Clock, SystemClock
 from engine.mission import MissionLimits
 from gateway.authn.authenticator import Authenticator
 from gateway.authn.jwt import JwtVerifier
@@ -103,6 +103,7 @@ async def serving(
     options: Sequence[tuple[str, int]] = (),
     authenticator: Authenticator | None = None,
     listening: Listening | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Served]:
     """Serve fakes on a free port; `options` are the client channel's."""
     desk, gate, audit = desk or FakeDesk(), gate or FakeGate(), audit or FakeAudit()
@@ -125,6 +126,7 @@ async def serving(
             refusals=Refusals(),
             subjects=FixedSubjects(),
             limits=limits or MissionLimits(),
+            clock=clock or SystemClock(),
             watch=watch,
         ),
         listening or Listening(address="127.0.0.1:0"),

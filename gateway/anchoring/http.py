@@ -13,6 +13,7 @@ import aiohttp
 
 from engine.audit.witness import ANSWER_BYTES_MAX
 from gateway.anchoring.ports import Answer, UnreachableError
+from gateway.outbound import open_session, tls_of
 
 CONNECT_SECONDS_MAX: Final = 5.0
 _TOKEN_BYTES_MAX: Final = 8 * 1024
@@ -64,20 +65,13 @@ class HttpClient:
 
     async def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            tls = await asyncio.to_thread(self._tls) if self._url.startswith("https:") else False
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls, limit=2),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS_MAX),
-                auto_decompress=False,
-                trust_env=False,
-                requote_redirect_url=False,
-            )
+            tls = await asyncio.to_thread(self._tls) if self._url.startswith("https:") else None
+            self._session = open_session(tls, connect_seconds_max=CONNECT_SECONDS_MAX, connections_max=2)
         return self._session
 
     def _tls(self) -> ssl.SSLContext:
         try:
-            return ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+            return tls_of(self._ca_file)
         except OSError as error:
             raise UnreachableError(f"ca_file: {error.strerror or 'is no certificate'}") from error
 

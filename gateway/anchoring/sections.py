@@ -1,12 +1,12 @@
 """`[[audit.witnesses]]` and `[[audit.anchors]]` of the configuration."""
 
-from ipaddress import ip_address
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from engine.audit.witness import WitnessKey
+from gateway.addresses import is_loopback_host
 from gateway.section import Section
 
 
@@ -69,13 +69,6 @@ def checked_url(url: str, why: str) -> str:
         parts, known = urlsplit(""), False
     if not known or parts.username is not None or parts.query or parts.fragment or not url.isascii() or " " in url:
         raise ValueError("must be http(s)://host/path, without a user, a query or a fragment")
-    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme != "https" and not is_loopback_host(parts.hostname or ""):
         raise ValueError(f"must be https, or on this machine: {why}")
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import aiohttp
 
 from gateway.authn.jwks import SET_BYTES_MAX
+from gateway.outbound import open_session, tls_of
 
 FETCH_SECONDS_MAX: Final = 5.0  # from the name to the last byte: a call may be waiting
 CONNECT_SECONDS_MAX: Final = 3.0
@@ -76,16 +77,9 @@ class KeyUrl:
             raise KeySourceError(_kind(error)) from error
 
     async def _get(self) -> bytes:
-        tls = await asyncio.to_thread(self._tls) if self._url.startswith("https:") else False
+        tls = await asyncio.to_thread(tls_of, self._ca_file) if self._url.startswith("https:") else None
         async with (
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls, force_close=True, limit=1),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS_MAX),
-                auto_decompress=False,
-                trust_env=False,
-                requote_redirect_url=False,
-            ) as session,
+            open_session(tls, connect_seconds_max=CONNECT_SECONDS_MAX, kept=False) as session,
             session.get(
                 self._url,
                 headers={"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
@@ -100,9 +94,6 @@ class KeyUrl:
                 if len(out) > SET_BYTES_MAX:
                     raise KeySourceError(f"gives more than {SET_BYTES_MAX} bytes")
             return bytes(out)
-
-    def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
 
 
 def _kind(error: Exception) -> str:

@@ -25,6 +25,7 @@ class Check(StrEnum):
     JWT_LIFETIME = "jwt_lifetime"
     JWT_AUDIENCE = "jwt_audience"
     JWT_CLAIMS = "jwt_claims"  # subject or tenant cannot be had of them
+    CHANGED = "changed"  # under a stream that goes on, the same credential has come to name somebody else
     KEYS_UNAVAILABLE = "keys_unavailable"  # a fault: nobody can say whether the token is good
     CERTIFICATE_FORM = "certificate_form"
     CERTIFICATE_EXPIRED = "certificate_expired"
@@ -59,8 +60,9 @@ class Refusals:
 
     def count(self, check: str) -> None:
         """Count one."""
-        self._totals[check] += 1
-        self._untold[check] += 1
+        name = str(check)  # plain: the log takes no member of an enumeration for a name
+        self._totals[name] += 1
+        self._untold[name] += 1
 
     def take(self) -> dict[str, int]:
         """Return what was counted since the last time."""

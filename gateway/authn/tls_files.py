@@ -7,6 +7,7 @@ what was, and are tried again. Whoever asks for `material` has a whole that fits
 import asyncio
 import logging
 import stat
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -63,6 +64,7 @@ class TlsFiles:
         self._raw = _read(paths)
         self._material = _material(self._raw, clock)
         self._complaint = ""
+        self._turn = threading.Lock()  # whoever follows the files reads in a thread, and others may ask for it
 
     @property
     def material(self) -> TlsMaterial:
@@ -71,6 +73,10 @@ class TlsFiles:
 
     def reload(self) -> bool:
         """Read the files anew and say whether that changed anything; what is no good is logged, once, and not used."""
+        with self._turn:
+            return self._reloaded()
+
+    def _reloaded(self) -> bool:
         try:
             raw = _read(self._paths)
             if raw == self._raw:

@@ -7,15 +7,16 @@ not followed and the environment's proxies are not used: the configuration says 
 import asyncio
 import ssl
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 
+from gateway.addresses import is_loopback_host
 from gateway.bundles.sources import Fetched
 from gateway.errors import BundleSourceError, ConfigurationError, PolicyInvalidError
+from gateway.outbound import open_session, tls_of
 from gateway.policy.bundle_files import ARCHIVE_BYTES_MAX
 
 FETCH_SECONDS_MAX: Final = 30.0  # from the name to the last byte
@@ -43,7 +44,7 @@ class UrlSource:
         if parts is None or not parts.hostname or parts.username is not None or parts.fragment:
             message = "policy.source: must be http(s)://host/path, without a user or a fragment"
             raise ConfigurationError(message, code="config.policy_source")
-        self.protected = parts.scheme == "https" or _is_loopback(parts.hostname)
+        self.protected = parts.scheme == "https" or is_loopback_host(parts.hostname)
         if token_file is not None and not self.protected:
             message = "policy.bundles.token_file: a token is sent over https, or to this machine, and not otherwise"
             raise ConfigurationError(message, code="config.policy_source")
@@ -73,16 +74,9 @@ class UrlSource:
             raise _unavailable(f"{self._name}: {_kind(error)}") from error
 
     async def _get(self, headers: Mapping[str, str], *, asked_for_change: bool) -> Fetched | None:
-        tls = await asyncio.to_thread(self._tls) if self._url.startswith("https:") else False
+        tls = await asyncio.to_thread(self._tls) if self._url.startswith("https:") else None
         async with (
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls, force_close=True, limit=1),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS_MAX, sock_connect=CONNECT_SECONDS_MAX),
-                auto_decompress=False,
-                trust_env=False,
-                requote_redirect_url=False,
-            ) as session,
+            open_session(tls, connect_seconds_max=CONNECT_SECONDS_MAX, kept=False) as session,
             session.get(self._url, headers=headers, allow_redirects=False) as response,
         ):
             if response.status == _NOT_MODIFIED and asked_for_change:
@@ -95,7 +89,7 @@ class UrlSource:
 
     def _tls(self) -> ssl.SSLContext:
         try:
-            return ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+            return tls_of(self._ca_file)
         except OSError as error:
             raise _unavailable(f"policy.bundles.ca_file: {error.strerror or 'is no certificate'}") from error
 
@@ -148,13 +142,6 @@ def _split(url: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if known else None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _unavailable(message: str) -> BundleSourceError:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from engine.clock import Clock
+from gateway.addresses import is_loopback_host
 from gateway.errors import ConfigurationError, SecretError
 from gateway.vault.master import read_private
 
@@ -165,6 +165,6 @@ def is_protected(url: str) -> bool:
     """Return whether nobody can read on its way what is sent there."""
     try:
         parts = urlsplit(url)
-        return parts.scheme == "https" or parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+        return parts.scheme == "https" or is_loopback_host(parts.hostname or "")
     except ValueError:
         return False

@@ -24,6 +24,7 @@ from gateway.identity import Principal
 TOLD_EVERY_SECONDS: Final = 60.0
 ENTRIES_MAX: Final = 16_384  # pairs of principal and method that wait to be told
 CODES_MAX: Final = 16  # of one entry; others are counted together
+CODE_CHARS_MAX: Final = 128
 _OTHERS: Final = "others"
 _STRANGERS: Final = "anonymous"  # actor of calls whose callers nobody knows
 _GATE: Final = "gate"
@@ -63,6 +64,7 @@ class Accounts:
         self._refusals = refusals
         self._refused_since = clock.now()
         self._entries: dict[_Key, _Entry] = {}
+        self._silent = False  # the log takes nothing, and that was said
 
     def allowed(self, principal: Principal, method: str) -> None:
         """Count a call that policy allows."""
@@ -78,7 +80,7 @@ class Accounts:
 
     def failed(self, principal: Principal, method: str, code: str) -> None:
         """Count the failure of a call that was allowed."""
-        codes = self._entry(principal, method).failed
+        codes, code = self._entry(principal, method).failed, code[:CODE_CHARS_MAX]  # policy's own, some of them
         codes[code if code in codes or len(codes) < CODES_MAX else _OTHERS] += 1
 
     def settle(self, actor: str) -> None:
@@ -89,8 +91,7 @@ class Accounts:
     def flush(self) -> None:
         """Tell the log all that it has not heard; what it does not take waits."""
         for key in list(self._entries):
-            if not self._tell(key):
-                return
+            self._tell(key)
         self._tell_refusals()
 
     async def run(self) -> None:
@@ -109,14 +110,12 @@ class Accounts:
             found = self._entries[key] = _Entry(self._clock.now())
         return found
 
-    def _tell(self, key: _Key) -> bool:
-        """Return whether the log has taken one entry, which is forgotten then."""
+    def _tell(self, key: _Key) -> None:
+        """Tell the log of one entry, which is forgotten if that has taken it."""
         actor, tenant, method = key
         details = self._entries[key].document(tenant, self._clock.now())
         if self._append(EventType.RPC_CALLED, actor, method, details):
             del self._entries[key]
-            return True
-        return False
 
     def _tell_refusals(self) -> None:
         counts = self._refusals.take()
@@ -133,6 +132,9 @@ class Accounts:
         try:
             self._audit.append(event, actor=actor, target=target, details=details)
         except EngineError as error:
-            _LOG.warning("the log was not told of calls to %s: %s", target, error.code)
+            if not self._silent:
+                _LOG.warning("the log was not told of calls, which wait: %s", error.code)
+            self._silent = True
             return False
+        self._silent = False
         return True

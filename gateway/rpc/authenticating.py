@@ -1,9 +1,12 @@
 """Reads of a call what it shows of its caller: metadata, the certificate that TLS has taken, the socket, the peer."""
 
+from contextvars import ContextVar
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote
 
+from engine.clock import Clock
 from gateway.authn.authenticator import Authenticator
 from gateway.authn.credential import Credential, ShownCertificate
 from gateway.authn.refusals import Check, Refusals
@@ -18,15 +21,37 @@ _LEAF: Final = "x509_pem_cert"
 _CHAIN: Final = "x509_pem_cert_chain"
 
 
+AGAIN_SECONDS: Final = 30.0
+
+
+@dataclass(slots=True)
+class _Visit:
+    """Who makes the call of this context, and when that was looked at."""
+
+    service: str
+    principal: Principal
+    at: float  # monotonic
+
+
+_VISIT: Final[ContextVar[_Visit]] = ContextVar("_VISIT")
+
+
 class Callers:
     """Says who makes a call that has come through one listener, or through one principal's socket."""
 
     def __init__(
-        self, authenticator: Authenticator, refusals: Refusals, *, socket: Principal | None = None, tls: bool = False
+        self,
+        authenticator: Authenticator,
+        refusals: Refusals,
+        clock: Clock,
+        *,
+        socket: Principal | None = None,
+        tls: bool = False,
     ) -> None:
         """Take what knows credentials; `socket` is whose every call here is, `tls` that some may show certificates."""
         self._authenticator = authenticator
         self._refusals = refusals
+        self._clock = clock
         self._socket = socket
         self._tls = tls
 
@@ -36,6 +61,26 @@ class Callers:
         Raises:
             UnauthenticatedError, KeysUnavailableError: nobody whom the gateway knows; it is counted.
         """
+        principal = await self._found(service, context)
+        _VISIT.set(_Visit(service, principal, self._clock.monotonic()))
+        return principal
+
+    async def renew(self, context: Context) -> None:
+        """Look again who makes a call that goes on, where that was last done `AGAIN_SECONDS` ago.
+
+        Raises:
+            UnauthenticatedError, KeysUnavailableError: nobody any more, or somebody with other rights.
+        """
+        visit, now = _VISIT.get(), self._clock.monotonic()
+        if now - visit.at < AGAIN_SECONDS:
+            return
+        visit.at = now
+        if await self._found(visit.service, context) != visit.principal:
+            self._refusals.count(Check.CHANGED)
+            raise UnauthenticatedError("the credential says something else by now; call again", check=Check.CHANGED)
+
+    async def _found(self, service: str, context: Context) -> Principal:
+        """Return who calls, as far as can be found out now; who is not let in is counted."""
         try:
             return await self._authenticator.authenticate(self._shown(context), stranger_may=service == _HEALTH)
         except UnauthenticatedError as error:

@@ -3,7 +3,8 @@
 grpc.aio sends `str(exception)` of a handler to the client; here every handler is wrapped, so that what leaves is one
 of our own statuses or none. Requests arrive as bytes and are parsed here, after (1): a stranger reaches no parser, and
 a parser's text no client. Order: (1) authenticate, (2) parse, (3) decide the call, (4) the service. A stream may
-outlive the bundle that allowed it: under another one it is decided again, before anything more is sent.
+outlive the bundle that allowed it: under another one it is decided again, before anything more is sent; and so it is
+looked at from time to time who is at its other end.
 """
 
 import inspect
@@ -145,6 +146,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             return
         async with aclosing(inner(request, context)) as responses:
             async for response in responses:
+                await self._callers.renew(context)
                 while bundle != self._gate.bundle:
                     bundle = self._gate.bundle
                     await decide()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
@@ -68,10 +69,10 @@ def bind_sockets(stack: ExitStack, servers: Sequence[tuple[Socket, grpc.aio.Serv
     prepare(stack, [socket for socket, _ in servers])
     for socket, server in servers:
         try:
-            server.add_insecure_port(f"unix:{socket.path}")
-        except RuntimeError as error:
+            server.add_insecure_port(f"unix:{quote(str(socket.path.absolute()))}")  # gRPC reads it as a URI
+            socket.path.chmod(_SOCKET_MODE)
+        except (RuntimeError, OSError) as error:
             raise ConfigurationError(f"cannot listen on {socket.path}", code="config.listen") from error
-        socket.path.chmod(_SOCKET_MODE)
 
 
 def credentials_of(files: TlsFiles, *, clients: bool) -> grpc.ServerCredentials:

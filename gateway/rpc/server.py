@@ -9,6 +9,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from engine.clock import Clock
 from engine.mission import MissionLimits
 from gateway.authn.authenticator import Authenticator
 from gateway.authn.refusals import Refusals
@@ -93,6 +94,7 @@ class Ports:
     refusals: Refusals
     subjects: Pseudonyms
     limits: MissionLimits
+    clock: Clock
     watch: Watch = UNWATCHED
 
 
@@ -148,7 +150,7 @@ class RpcServer:
         """Return a server of all services; `socket` is whose every call is."""
         ports = self._ports
         tls = socket is None and self._listening.tls is not None and ports.authenticator.takes_certificates
-        callers = Callers(ports.authenticator, ports.refusals, socket=socket, tls=tls)
+        callers = Callers(ports.authenticator, ports.refusals, ports.clock, socket=socket, tls=tls)
         interceptor = GatewayInterceptor(
             callers=callers, subjects=ports.subjects, gate=ports.gate, desk=ports.desk, audit=self._access
         )

@@ -4,10 +4,12 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
@@ -16,14 +18,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.authn.authenticator import Authenticator
 from gateway.authn.certificates import ClientCertificates
+from gateway.authn.jwt import JwtVerifier
 from gateway.authn.sockets import Socket
 from gateway.authn.tls_files import TlsFiles, TlsPaths
+from gateway.authn.tokens import TokenEntry, TokenTable
 from gateway.identity import Principal
+from gateway.missions.views import MissionEvent
+from gateway.rpc.authenticating import AGAIN_SECONDS
 from gateway.rpc.listeners import Listening
 from gateway.v1 import mission_pb2, mission_pb2_grpc
 from tests.bundle_worlds import ManualClock
 from tests.certificates import Authority
-from tests.fakes import FakeDesk, view
+from tests.fakes import FakeDesk, event, view
 from tests.rpc_server import AS_ANN, Served, details, everything, serving, tokens
 from tests.rpc_world import refused
 from tests.tokens_of_issuers import World
@@ -94,7 +100,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     )
     desk = FakeDesk(missions={"m-1": view()})
     listening = Listening(address="127.0.0.1:0", tls=files, client_address="127.0.0.1:0", plain_address="127.0.0.1:0")
-    async with serving(desk, authenticator=authenticator, listening=listening) as served:
+    async with serving(desk, authenticator=authenticator, listening=listening, clock=clock) as served:
         yield Site(tmp_path, authority, files, clock, issuer, served, desk)
 
 
@@ -127,6 +133,21 @@ async def test_a_certificate_names_its_principal(site: Site) -> None:
         assert (await refused(stub.GetMission(GET, metadata=AS_ANN))).code() is grpc.StatusCode.UNAVAILABLE
     async with site.client(site.clients_address, shows=site.authority.issue("other")) as stub:
         assert await site.no(stub) == "certificate_unmapped"
+    assert site.desk.callers == [WORKER]
+
+
+async def test_the_certificates_between_come_with_the_clients(site: Site, tmp_path: Path) -> None:
+    """What a client shows beside its own is what the chain is built of, here as in TLS; their lists count as well."""
+    between = Authority(tmp_path, "between", under=site.authority)
+    certificate, key = between.issue("w", uris=[WORKER_ID])
+    certificate.write_bytes(certificate.read_bytes() + between.file.read_bytes())
+    (tmp_path / "clients.crl").write_bytes(site.authority.revocations() + between.revocations())
+    assert site.files.reload()
+    async with site.client(site.clients_address, shows=(certificate, key)) as stub:
+        await stub.GetMission(GET)
+        (tmp_path / "clients.crl").write_bytes(site.authority.revocations(between.file) + between.revocations())
+        assert site.files.reload()
+        assert await site.no(stub) == "certificate_revoked"
     assert site.desk.callers == [WORKER]
 
 
@@ -195,6 +216,47 @@ async def test_keys_of_an_issuer_rotate_under_a_channel(site: Site) -> None:
         assert await site.no(stub, [("authorization", "Basic YTpi")]) == "scheme"
 
 
+class Slow(FakeDesk):
+    """A desk whose watchers see the next event when `more` is said."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.more = asyncio.Semaphore(0)
+
+    async def watch(self, principal: Principal, mission_id: str, from_index: int) -> AsyncIterator[MissionEvent]:
+        self._own(principal, mission_id)
+        for each in self.events[from_index:]:
+            await self.more.acquire()
+            yield each
+
+
+@pytest.mark.parametrize("change", ["ends", "another", "none"])
+async def test_a_stream_does_not_outlive_its_credential(change: str) -> None:
+    """It is looked at again before anything more is sent: a token that has ended, or means another, ends it there."""
+    clock = ManualClock()
+    desk = Slow(missions={"m-1": view()}, events=[event(n) for n in range(3)])
+    ends = clock.now() + timedelta(seconds=AGAIN_SECONDS) if change == "ends" else None
+    entry = TokenEntry(sha256=sha256(b"t").hexdigest(), principal=WORKER, expires=ends)
+    table = TokenTable([entry], clock)
+    authenticator = Authenticator(tokens=table, jwt=JwtVerifier((), clock))
+    async with serving(desk, authenticator=authenticator, clock=clock) as served:
+        call = served.missions.WatchMission(mission_pb2.WatchMissionRequest(mission_id="m-1"), metadata=bearer("t"))
+        desk.more.release()
+        assert (await call.read()).event.index == 0
+        if change == "another":
+            table.adopt([replace(entry, principal=replace(WORKER, roles=("viewer",)))])
+        clock.pass_(AGAIN_SECONDS)
+        for _ in range(3):
+            desk.more.release()
+        if change == "none":
+            assert [(await call.read()).event.index for _ in range(2)] == [1, 2]
+            return
+        error = await refused(call.read())
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+        told = {"ends": "token_expired", "another": "changed"}[change]
+        assert served.server._ports.refusals.totals == {told: 1}
+
+
 async def test_an_issuer_that_is_away_for_too_long_is_a_fault(site: Site) -> None:
     """UNAVAILABLE, so that clients keep their tokens and come again; nothing says whose keys they are."""
     site.issuer.source.fails = True
@@ -209,12 +271,12 @@ async def test_a_socket_is_its_principals(tmp_path: Path) -> None:
     """Whoever comes through it, with whatever name; with a token beside it, nobody. Health is asked there, too."""
     ann = Principal(subject="ann", tenant="default", roles=("operator",))
     bob = Principal(subject="bob", tenant="default")
-    sockets = [Socket(folder=tmp_path / who.subject, principal=who) for who in (ann, bob)]
+    sockets = [Socket(folder=tmp_path / f"{who.subject} 100%41?#", principal=who) for who in (ann, bob)]
     desk = FakeDesk(missions={"m-1": view()})
     listening = Listening(address="127.0.0.1:0", sockets=sockets)
     async with serving(desk, listening=listening, anonymous=True) as served:
         for socket in sockets:
-            async with grpc.aio.insecure_channel(f"unix:{socket.path}") as channel:
+            async with grpc.aio.insecure_channel(f"unix:{quote(str(socket.path))}") as channel:
                 stub = mission_pb2_grpc.MissionServiceStub(channel)
                 await stub.GetMission(GET)
                 error = await refused(stub.GetMission(GET, metadata=AS_ANN))

@@ -1,6 +1,5 @@
 """How an OPA is reached: `[policy.opa]` of the configuration, its files read and every contradiction in it refused."""
 
-import ipaddress
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import SplitResult, urlsplit
 
+from gateway.addresses import is_loopback_host
 from gateway.errors import ConfigurationError
 
 TOKEN_BYTES_MAX: Final = 16 * 1024
@@ -67,7 +67,7 @@ def read_settings(table: OpaTable, home: Path) -> OpaSettings:
         raise _refused("url", "needs a host, and takes no user, query or fragment (token_file has a place for a token)")
     if url.scheme == "http":
         _no_tls_files(table, "plain http")
-        if not _is_loopback(url.hostname):
+        if not is_loopback_host(url.hostname):
             raise _refused("url", "plain http is for loopback only: decisions would travel unprotected; use https")
     return OpaSettings(
         host=_host(url),
@@ -86,15 +86,6 @@ def _refused(name: str, why: str) -> ConfigurationError:
 def _host(url: SplitResult) -> str:
     host = url.hostname or ""
     return f"[{host}]" if ":" in host else host
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _socket(path: str) -> str:

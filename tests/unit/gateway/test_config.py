@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from engine.clock import SystemClock
 from gateway.config import CONFIG_BYTES_MAX, CONFIG_NAME, Config, load_config
+from gateway.entrance import issuer_of, tls_paths
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal
 from gateway.workers.isolation import Isolation, Layer
@@ -267,7 +268,7 @@ def test_credentials_become_what_the_authenticator_takes(tmp_path: Path) -> None
         "[[tokens]]\nsubject = 'a'\nsha256 = '" + "0" * 64 + "'\nexpires = 2027-01-01T02:00:00+02:00"
     )
     config = load_config(written(tmp_path, text))
-    paths = config.tls.paths(tmp_path)
+    paths = tls_paths(config.tls, tmp_path)
     assert paths is not None
     assert (paths.key, paths.client_authorities, paths.client_revocations) == (
         tmp_path / "s.key",
@@ -275,7 +276,7 @@ def test_credentials_become_what_the_authenticator_takes(tmp_path: Path) -> None
         None,
     )
     assert config.tokens[0].entry().expires == datetime(2027, 1, 1, tzinfo=UTC)
-    issuer = config.issuers[0].open(tmp_path, SystemClock())
+    issuer = issuer_of(config.issuers[0], tmp_path, SystemClock())
     assert (issuer.types, issuer.claims.tenant) == (frozenset({"at+jwt"}), "default")
     assert config.sockets[0].socket(tmp_path).path == tmp_path / "s" / "gateway.sock"
-    assert Config().tls.paths(tmp_path) is None
+    assert tls_paths(Config().tls, tmp_path) is None

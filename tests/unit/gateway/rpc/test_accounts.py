@@ -84,6 +84,7 @@ def test_strangers_are_one_event_whoever_they_are() -> None:
         ("rpc.unauthenticated", "anonymous", {"missing": 1}),
     ]
     assert world.refusals.totals == {"jwt_expired": 1, "missing": 3}
+    assert {type(name) for e in world.log.events for name in e["details"]["refused"]} == {str}
 
 
 def test_what_the_log_does_not_take_waits() -> None:
