@@ -43,20 +43,22 @@ def vet(
     roots: Collection[str],
     data: JsonObject,
     builtins_allowed: frozenset[str] = frozenset(),
-) -> None:
-    """Return if every module may be loaded.
+) -> list[ParsedModule]:
+    """Return the modules, parsed, if every one may be loaded.
 
     Raises:
         PolicyInvalidError: the first thing found, by file; `file` and `line` say where.
     """
     try:
-        _vet(modules, roots, data, builtins_allowed)
+        return _vet(modules, roots, data, builtins_allowed)
     except RecursionError as error:
         message = "an expression, or a chain of names, is too deep: give parts of it rules of their own"
         raise PolicyInvalidError(message, code="policy.too_deep") from error
 
 
-def _vet(modules: Sequence[Module], roots: Collection[str], data: JsonObject, builtins_allowed: frozenset[str]) -> None:
+def _vet(
+    modules: Sequence[Module], roots: Collection[str], data: JsonObject, builtins_allowed: frozenset[str]
+) -> list[ParsedModule]:
     parsed = [parse_module(module.path, module.text) for module in modules]
     kinds = rule_kinds(parsed, ALLOWED | builtins_allowed)
     for module in parsed:
@@ -69,6 +71,7 @@ def _vet(modules: Sequence[Module], roots: Collection[str], data: JsonObject, bu
             uses[(*module.package, rule.name)] += vet_rule(table, rule)
     check_recursion(uses, kinds)
     compile_modules(parsed)
+    return parsed
 
 
 def rule_tables(
