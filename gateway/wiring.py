@@ -36,6 +36,7 @@ from gateway.performing import Performing
 from gateway.pipeline import StepPipeline
 from gateway.records import Records
 from gateway.registry.registry import Registry, RegistryParts
+from gateway.registry.visible import VisibleHooks
 from gateway.replay.home import HomeFiles
 from gateway.replay.replays import Replays
 from gateway.rpc.accounts import Accounts
@@ -175,10 +176,12 @@ def make_server(
     """Return the server, which does not listen yet."""
     files = home_files(home, records.verifier_key, config.secrets.source(home))
     folder = home / AUDIT_FOLDER
+    hooks = VisibleHooks(workers.registry, workers.rulebook.current.site_tenants)
+    workers.rulebook.follow(lambda rules: hooks.adopt(rules.site_tenants))
     return RpcServer(
         Ports(
             desk=desks.missions,
-            hooks=workers.registry,
+            hooks=hooks,
             policy=workers.ruling.desk,
             privacy=desks.missions,
             people=desks.people,

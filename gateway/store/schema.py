@@ -255,8 +255,11 @@ CREATE TABLE subjects (
 CREATE INDEX subjects_erasing ON subjects (pseudonym) WHERE erasing IS NOT NULL;
 """
 
+# Whose people published a hook; '': nobody knows any more.
+_HOOK_TENANTS: Final = "ALTER TABLE hooks ADD COLUMN tenant TEXT NOT NULL DEFAULT '';"
+
 # Append only: a database in the field has run the earlier ones.
-MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS, _OBLIGATIONS, _SEALING, _SUBJECTS)
+MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS, _OBLIGATIONS, _SEALING, _SUBJECTS, _HOOK_TENANTS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:
