@@ -41,6 +41,7 @@ from gateway.missions.threshold import Threshold
 from gateway.missions.views import MissionEvent
 from gateway.pipeline import StepPipeline
 from gateway.policy.decision import Decision
+from gateway.reusing import KeptResults
 from gateway.stages import AdmittedMission, SanitizedMission
 from gateway.store.store import Store
 from gateway.subjects.subjects import Subjects
@@ -66,6 +67,7 @@ class Ground:
     limits: MissionLimits
     slots: SharedSlots  # shared fairly by the steps of all tenants
     keys: ExclusiveKeys
+    results: KeptResults | None = None  # of runs, to be used again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
