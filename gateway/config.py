@@ -24,6 +24,7 @@ from gateway.identity_config import (
     require_distinct,
 )
 from gateway.policy_config import PolicyConfig
+from gateway.reuse_config import ReuseConfig
 from gateway.sandbox.routing import Duty
 from gateway.sandbox.signature import RESERVED, Publisher
 from gateway.section import Section
@@ -188,6 +189,7 @@ class Config(Section):
     workers: WorkersConfig = Field(default_factory=WorkersConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     breakers: BreakersConfig = Field(default_factory=BreakersConfig)
+    reuse: ReuseConfig = Field(default_factory=ReuseConfig)
     security: SecurityConfig = Field(default_factory=SecurityConfig)
     secrets: SecretsConfig = Field(default_factory=SecretsConfig)
     audit: AuditConfig = Field(default_factory=AuditConfig)

@@ -22,6 +22,8 @@ log to:
 - a verdict names, in `screens` and `rewrites`, every screen that was asked and every rewrite that ran for it, in order;
   a refused one was refused by the last screen of the list where that says `deny`, and a screen with a `fault` beside an
   `abstain` has failed open, of which `hook.failed_open` tells too, at most once a minute for each hook, with counts;
+- a step whose result was used again has one `step.result_reused`, after its `step.allowed` and before its output is
+  masked or rewritten; no module was run for it, and a run would come to the same;
 - an output that rewrites have passed has one `step.output_rewritten`, after the attempt's verdict and before
   `step.ended`; of the attempt that completes a step, the last digest `after` of `step.output_rewritten` and
   `step.output_redacted` is that of the output in `step.ended`;
@@ -109,6 +111,7 @@ class EventType(StrEnum):
     STEP_REFUSED = "step.refused"
     STEP_HELD = "step.held"  # policy says yes, and wants a person to say so too
     STEP_ALLOWED = "step.allowed"
+    RESULT_REUSED = "step.result_reused"  # no module was run: the same run has come to this before
     OUTPUT_REWRITTEN = "step.output_rewritten"  # before anybody has seen the output
     OUTPUT_REDACTED = "step.output_redacted"  # likewise
     STEP_ENDED = "step.ended"

@@ -36,7 +36,8 @@ from gateway.performing import Performing
 from gateway.policy.decision import Decision
 from gateway.policy.engine import PolicyEngine
 from gateway.policy.redaction import NO_REDACTION, Redaction
-from gateway.sandbox.abi import EffectAsked, StepEffects, StepFault, StepOutput, decode_step_output, encode_step
+from gateway.reusing import Reusing
+from gateway.sandbox.abi import EffectAsked, StepEffects, StepFault, StepOutput
 from gateway.sanitizer.schema import ParameterSchema
 from gateway.screening import Behalf, Screening
 from gateway.stages import AdmittedMission, AllowedEffect, Given, Granted, ReadyStep, secret_claim
@@ -59,6 +60,7 @@ class StepPipeline:
         policy: PolicyEngine,
         sanitizer: ConstrainedSanitizer,
         runs: ConstrainedRuns,
+        reusing: Reusing | None = None,
         screening: Screening,
         observers: Observers,
         performing: Performing,
@@ -75,6 +77,7 @@ class StepPipeline:
         self._policy = policy
         self._sanitizer = sanitizer
         self._runs = runs
+        self._reusing = reusing or Reusing(runs)
         self._screening = screening
         self._observers = observers
         self._performing = performing
@@ -141,6 +144,7 @@ class StepPipeline:
             with self._watch.stage("resolve"):
                 ready = await self._resolve(admitted, index, attempt, given, held, evidence)  # (4) sanitized again
             evidence["parameters"] = Hidden(ready.parameters)
+            evidence |= {"still": True} if ready.still else {}
             self._runs.require(admitted.caller, ready.kind.hook)  # quota left, hook enabled
             granted = await self._authorize(ready, Granted(ready.kind.constraints), evidence)  # (5) Rego: step; screens
         if ready.hooks.at("observe", "step"):
@@ -193,6 +197,7 @@ class StepPipeline:
             attempt=attempt,
             given=given,
             secrets=held,
+            still=self._reusing.is_still(kind, held),
         )
 
     async def _authorize(self, ready: ReadyStep, granted: Granted, evidence: Evidence) -> Granted:
@@ -247,27 +252,15 @@ class StepPipeline:
         one deterministic function of what the log records and the journal. Each round asks for an effect, so there are
         at most `EFFECTS_MAX` and one.
         """
-        given = ready.given.for_run()
         while True:
-            encoded = encode_step(
-                step_id=ready.step.id,
-                name=ready.step.name,
-                step_type=ready.step.step_type,
-                attempt=ready.attempt.number,
-                parameters=ready.parameters,
-                journal=journal.entries,
-                now=ready.given.now,
-                seed=ready.given.seed,
-            )
             # (6) the module, alone
             with self._watch.stage("sandbox", granted.profile):
-                report = await self._runs.run_step(ready.hooks.sandbox, ready, encoded, granted.constraints, given)
-            answer = decode_step_output(report.output)
+                answer, fuel_used = await self._reusing.run(ready, granted, journal.entries)
             if isinstance(answer, StepOutput):
                 return answer.output, granted
             if isinstance(answer, StepFault):
                 raise own_fault(answer)
-            granted = replace(granted, constraints=self._runs.spend(ready, granted.constraints, report.fuel_used))
+            granted = replace(granted, constraints=self._runs.spend(ready, granted.constraints, fuel_used))
             # (7) checked, decided, intended, performed, journalled
             granted = await self._act(ready, granted, answer, journal)
 

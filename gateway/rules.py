@@ -33,6 +33,7 @@ from gateway.policy.bundle import Bundle
 from gateway.policy.regorus_engine import RegorusEngine
 from gateway.policy_data.retention import log_days
 from gateway.policy_data.sections import check_policy_data
+from gateway.policy_data.site import site_tenants
 from gateway.sandbox.hooks import builtin_hooks
 from gateway.sandbox.port import Sandbox
 from gateway.sandbox.profile import profiles_from
@@ -66,6 +67,7 @@ class Rules:
     secrets: Mapping[str, SecretRule]
     limits: LimitTable
     approvals: ApprovalDefaults
+    site_tenants: frozenset[str]  # whose people run the gateway
 
     def compose(self, active: Sequence[ActiveHook], sandbox: Sandbox) -> HookSet:
         """Return what these hooks are together; `sandbox` has their modules.
@@ -146,6 +148,7 @@ def rules_of(bundle: Bundle, site: Site) -> Rules:
         secrets=secret_rules(bundle.data),
         limits=limit_table(bundle.data),
         approvals=approval_defaults(bundle.data),
+        site_tenants=site_tenants(bundle.data),
     )
     rules.compose(site.base, _NO_SANDBOX)
     return rules

@@ -148,7 +148,12 @@ class _Engines:
                 export=self._home / OPA_ARCHIVE,
                 activation_seconds=policy.opa.activation_seconds,
             )
-        return CachedEngine(engine, entries_max=policy.decisions.cache_entries_max, deterministic=bundle.deterministic)
+        return CachedEngine(
+            engine,
+            entries_max=policy.decisions.cache_entries_max,
+            deterministic=bundle.deterministic,
+            rpc_reads=bundle.rpc_reads,
+        )
 
     def candidate(self, bundle: Bundle) -> StartedEngine:
         """Return an engine for a bundle that is not in force: always a worker, since an OPA has one bundle.

@@ -28,7 +28,7 @@ from gateway.journal import MissionJournal
 from gateway.policy import document
 from gateway.policy.decision import Decision
 from gateway.policy.redaction import NO_REDACTION, Redaction
-from gateway.sandbox.abi import EffectAsked
+from gateway.sandbox.abi import EffectAsked, encode_step
 from gateway.sandbox.port import RunGiven
 from gateway.security_levels import SecurityLevel
 from gateway.taint import brought_to
@@ -121,6 +121,10 @@ class Given:
         return RunGiven(since // timedelta(microseconds=1), bytes.fromhex(self.seed))
 
 
+STILL: Final = Given(rfc3339(_EPOCH), "0" * 32)
+"""What the modules of some kinds are given, always the same: results of theirs are used again (`gateway.reusing`)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyStep:
     """A ready step, or an item of one, with its resolved, sanitized inputs: what stages 5 to 7 see of it."""
@@ -135,6 +139,25 @@ class ReadyStep:
     attempt: StepAttempt
     given: Given
     secrets: StepSecrets = NO_STEP_SECRETS
+    still: bool = False  # its module has `STILL` for clock and chance
+
+    @property
+    def module_given(self) -> Given:
+        """What its module has instead of a clock and of chance; hooks and secrets have `given`."""
+        return STILL if self.still else self.given
+
+    def encoded(self, journal: Sequence[JsonObject]) -> bytes:
+        """Return what its module is told, with what came of its effects so far."""
+        return encode_step(
+            step_id=self.step.id,
+            name=self.step.name,
+            step_type=self.step.step_type,
+            attempt=self.attempt.number,
+            parameters=self.parameters,
+            journal=journal,
+            now=self.module_given.now,
+            seed=self.module_given.seed,
+        )
 
     @property
     def target(self) -> str:

@@ -22,6 +22,7 @@ from gateway.effects.commands.runner import CommandRunner
 from gateway.effects.performer import Performer
 from gateway.effects.workspace import WorkspaceLimits
 from gateway.entrance import Entrance
+from gateway.errors import ConfigurationError
 from gateway.folders import AUDIT_FOLDER, STORE_FILE
 from gateway.hook_failures import HookFailures
 from gateway.missions.approvals import Approvals
@@ -36,8 +37,10 @@ from gateway.performing import Performing
 from gateway.pipeline import StepPipeline
 from gateway.records import Records
 from gateway.registry.registry import Registry, RegistryParts
+from gateway.registry.visible import VisibleHooks
 from gateway.replay.home import HomeFiles
 from gateway.replay.replays import Replays
+from gateway.reusing import KeptResults, Reusing
 from gateway.rpc.accounts import Accounts
 from gateway.rpc.gate import PolicyGate
 from gateway.rpc.log_reader import LogReader, SubjectNames
@@ -185,10 +188,12 @@ def make_server(
     """Return the server, which does not listen yet."""
     files = home_files(home, records.verifier_key, config.secrets.source(home))
     folder = home / AUDIT_FOLDER
+    hooks = VisibleHooks(workers.registry, workers.rulebook.current.site_tenants)
+    workers.rulebook.follow(lambda rules: hooks.adopt(rules.site_tenants))
     return RpcServer(
         Ports(
             desk=desks.missions,
-            hooks=workers.registry,
+            hooks=hooks,
             policy=workers.ruling.desk,
             privacy=desks.missions,
             people=desks.people,
@@ -227,8 +232,10 @@ def make_desk(
     consent = Consent(
         stages.held.policy, approvals, records.clock, lambda bundle: workers.rulebook.of(bundle).approvals
     )
-    pipeline = _pipeline(stack, config, rules, workers, stages, records, waits, consent)
-    ground = _ground(config, workers, stages, records, pipeline, approvals, consent)
+    results = _results(config, rules, records)
+    reusing = Reusing(stages.held.runs, results, config.reuse.kinds)
+    pipeline = _pipeline(stack, config, rules, workers, stages, records, waits, consent, reusing)
+    ground = _ground(config, workers, stages, records, pipeline, approvals, consent, results)
     admission = Admission(
         hooks=workers.registry,
         levels=rules.levels,
@@ -266,6 +273,7 @@ def _pipeline(
     records: Records,
     waits: Mapping[str, Performer],
     consent: Consent,
+    reusing: Reusing,
 ) -> StepPipeline:
     """Return stages 4 to 7; `waits` are the operations that wait for people and for other missions."""
     performing = Performing(
@@ -279,6 +287,7 @@ def _pipeline(
         policy=stages.held.policy,
         sanitizer=stages.held.sanitizer,
         runs=stages.held.runs,
+        reusing=reusing,
         screening=stages.screening,
         observers=stages.observers,
         performing=performing,
@@ -303,6 +312,7 @@ def _ground(
     pipeline: StepPipeline,
     approvals: Approvals,
     consent: Consent,
+    results: KeptResults | None,
 ) -> Ground:
     """Return what every mission stands on."""
     records.workspaces.adopt(WorkspaceLimits.of(workers.rulebook.current.limits.default))
@@ -321,6 +331,30 @@ def _ground(
         slots=SharedSlots(config.limits.steps_running_max, members_max=MEMBERS_MAX),
         keys=ExclusiveKeys(waiting_max=MEMBERS_MAX),
         watch=stages.telemetry.watch,
+        results=results,
+    )
+
+
+def _results(config: Config, rules: Rules, records: Records) -> KeptResults | None:
+    """Return where results of pure steps are kept; None where the configuration names no kind.
+
+    Raises:
+        ConfigurationError: `config.reuse`, a kind acts on the world: what it did would not be done again.
+    """
+    reuse = config.reuse
+    for active in rules.base:
+        if active.hook.name in reuse.kinds and (active.hook.kind != "step" or active.hook.effects):
+            message = f"reuse.kinds: {active.hook.name} is no step kind without effects"
+            raise ConfigurationError(message, code="config.reuse")
+    if not reuse.kinds:
+        return None
+    return KeptResults(
+        now=records.clock.monotonic,
+        ttl_seconds=reuse.ttl_seconds,
+        entries_max=reuse.entries_max,
+        bytes_max=reuse.bytes_max,
+        tenants_max=reuse.tenants_max,
+        by_use=reuse.eviction == "used",
     )
 
 

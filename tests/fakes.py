@@ -311,6 +311,7 @@ class FakeHooks:
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
+        self.callers: list[Principal] = []  # of what is looked at
         self.view = hook_view()
         self.pages: list[tuple[HookView, ...]] = []
         self.error: Exception | None = None
@@ -319,13 +320,17 @@ class FakeHooks:
         self._called("publish", principal.subject, files)
         return Published(view=self.view, created=True)
 
-    async def list_hooks(self, *, page_size: int, page_token: str) -> tuple[tuple[HookView, ...], str]:
+    async def list_hooks(
+        self, principal: Principal, *, page_size: int, page_token: str
+    ) -> tuple[tuple[HookView, ...], str]:
+        self.callers.append(principal)
         self._called("list", page_size, page_token)
         pages = self.pages or [(self.view,)]
         at = int(page_token or 0)
         return pages[at], str(at + 1) if at + 1 < len(pages) else ""
 
-    async def get(self, name: str, version: str) -> HookDetail:
+    async def get(self, principal: Principal, name: str, version: str) -> HookDetail:
+        self.callers.append(principal)
         self._called("get", name, version)
         return HookDetail(view=self.view, manifest=b"manifest", schema=b"schema")
 

@@ -44,6 +44,7 @@ from gateway.observing import Observers
 from gateway.performing import Performing
 from gateway.pipeline import StepPipeline
 from gateway.policy.decision import Decision
+from gateway.reusing import KeptResults, Reusing
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.port import NO_GIVEN, RunGiven, RunReport
 from gateway.sandbox.profile import profiles_from
@@ -354,6 +355,7 @@ class World:
     chance: float = 0.5  # what the samples of observers are drawn from
     violations_max: int = 1_000
     quota: Quota = field(default_factory=Quota)
+    reuse: tuple[str, ...] = ()  # step kinds of which results are used again
     cpu_us_each: int = 0  # of every look at the CPU time: what each rule in this process takes
     watch: Watch = UNWATCHED
 
@@ -422,12 +424,16 @@ class World:
                 "mission.run": self.children,
             }
         )
+        self.results = KeptResults(
+            now=self.clock.monotonic, ttl_seconds=60, entries_max=100, bytes_max=1_000_000, tenants_max=10
+        )
         self.pipeline = CountingPipeline(
             hooks=self.hooks,
             profiles=lambda _bundle: profiles_from({}),
             policy=self.held.policy,
             sanitizer=self.held.sanitizer,
             runs=self.held.runs,
+            reusing=Reusing(self.held.runs, self.results, self.reuse),
             screening=self.screening,
             observers=self.observers,
             performing=Performing(self.effects, self.log),
@@ -452,6 +458,7 @@ class World:
             slots=SharedSlots(self.steps_running_max),
             keys=ExclusiveKeys(),
             watch=self.watch,
+            results=self.results,
         )
         self.decisions = FakeDecisions()
         self.desk = Desk(
@@ -503,7 +510,7 @@ class World:
 
 VERDICTS = {"step.allowed", "step.refused"}
 BEGINNINGS = {
-    *(*VERDICTS, "step.held", "step.output_rewritten", "step.output_redacted"),
+    *(*VERDICTS, "step.held", "step.result_reused", "step.output_rewritten", "step.output_redacted"),
     *("effect.allowed", "effect.refused", "effect.held", "effect.intended"),
 }
 ENDS = {"mission.ended", "mission.interrupted", "mission.suspended"}

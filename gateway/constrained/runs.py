@@ -81,6 +81,10 @@ class ConstrainedRuns:
         finally:
             self._quotas.charge((caller.tenant, caller.subject), cpu_us=run.used_us, runs=int(run.begun))
 
+    def reused(self, caller: Principal) -> None:
+        """Charge a principal for a run that was spared: one run, and no time. A quota does not tell what was kept."""
+        self._quotas.charge((caller.tenant, caller.subject), cpu_us=0)
+
     async def run_hook(
         self,
         sandbox: Sandbox,

@@ -154,6 +154,7 @@ ROWS: Final[Mapping[str, Row]] = {
     EventType.STEP_HELD: _other("Hold", "step.run", "step", status=_pending),
     EventType.STEP_ALLOWED: _other("Authorize", "step.run", "step", action=_allowed),
     EventType.OUTPUT_REWRITTEN: _done(_UPDATE, "step.output", "step", action=_modified),
+    EventType.RESULT_REUSED: _done(_READ, "step.result", "step"),
     EventType.OUTPUT_REDACTED: _done(_UPDATE, "step.output", "step", action=_modified),
     EventType.STEP_ENDED: _other("End", "step.run", "step", status=_ended, severity_failed=Severity.LOW),
     EventType.STEP_SKIPPED: _other("Skip", "step.run", "mission", status=_failure, severity=Severity.LOW),

@@ -128,6 +128,8 @@ class Erasure:
             await self._tell(erasing)
         named = await asyncio.to_thread(_decisions_of, self._log, frozenset(erasing.missions))
         await ground.store.erasures.mission(erasing)
+        if ground.results is not None:
+            ground.results.forget(frozenset(erasing.missions))
         for mission_id in erasing.missions:
             await asyncio.to_thread(ground.workspaces.remove, mission_id)
         decisions = await self._decisions.erase(erasing.missions, named)

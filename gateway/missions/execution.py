@@ -43,6 +43,7 @@ from gateway.missions.views import MissionEvent
 from gateway.observed import UNWATCHED, Position, Watch
 from gateway.pipeline import StepPipeline
 from gateway.policy.decision import Decision
+from gateway.reusing import KeptResults
 from gateway.stages import AdmittedMission, SanitizedMission
 from gateway.store.store import Store
 from gateway.subjects.subjects import Subjects
@@ -69,6 +70,7 @@ class Ground:
     slots: SharedSlots  # shared fairly by the steps of all tenants
     keys: ExclusiveKeys
     watch: Watch = UNWATCHED
+    results: KeptResults | None = None  # of runs, to be used again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from gateway.policy.bundle_parts import (
 )
 from gateway.policy.determinism import depends_on_more
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint
+from gateway.policy.reads import EVERYTHING, InputReads, Reads
 from gateway.policy.rego_ast import Parse, parse_module
 from gateway.policy.vetting import Module, vet
 
@@ -54,6 +55,7 @@ class Bundle:
     files: Mapping[str, bytes] = field(repr=False, compare=False)  # all of them, tests and schemas too; not in `digest`
     sequence: int | None = None  # metadata.missiongate.sequence of the manifest; higher is newer
     signed_by: str | None = None  # id of the key that it was verified with
+    rpc_reads: Reads = field(default=EVERYTHING, repr=False, compare=False)  # what its answers about calls depend on
 
     @classmethod
     def load(
@@ -143,8 +145,10 @@ class Bundle:
         check_value(data, "data.json")
         check_roots(data, parsed.roots)
         ordered = tuple(sorted(modules, key=lambda module: module.path))
+        reads = EVERYTHING
         if engine == "regorus":
-            vet(ordered, roots=parsed.roots, data=data, builtins_allowed=builtins_allowed, parse=parse)
+            vetted = vet(ordered, roots=parsed.roots, data=data, builtins_allowed=builtins_allowed, parse=parse)
+            reads = InputReads(vetted, data).of("rpc")
         texts = [[module.path, module.text] for module in ordered]
         content = {"revision": parsed.revision, "roots": parsed.roots, "data": data}
         named = {**content, "modules": sorted(module.text for module in ordered)}
@@ -158,6 +162,7 @@ class Bundle:
             files=MappingProxyType(dict(files)),
             sequence=parsed.sequence,
             signed_by=signed_by,
+            rpc_reads=reads,
         )
 
     @property

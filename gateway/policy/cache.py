@@ -2,6 +2,14 @@
 
 `input.time` has the resolution of a minute and stands in the document, so whoever asks a minute later asks something
 else. The key is the bundle's digest, the entrypoint and BLAKE2b-256 of the document under a random key of this process.
+
+Of a call (`rpc`) the key is that of what the bundle reads of its document (`gateway.policy.reads`): where no rule looks
+at the time or at the mission's id, the answer holds for another minute and another mission as well. Who asks, with
+which roles, is in the document, and what roles mean is in the bundle: a change of either is another key. The documents
+of the other entry points are taken whole: a number of theirs that OPA may spell otherwise changes what some builtins
+say of another number (`gateway.policy.supplied.jsontext`), so no part of them is without effect. Those of calls have
+no such numbers.
+
 A client writes much of a document: with a digest that it could compute it would look for two documents of one digest,
 have the harmless one allowed, and be answered for the other from here. 256 bits make that 2^128 tries; the key takes
 even those away, since nobody outside can compute the digest at all.
@@ -18,9 +26,13 @@ from typing import Final
 from engine.lru import LruCache
 from gateway.policy.decision import Decision
 from gateway.policy.engine import ENTRYPOINTS, Entrypoint, PolicyEngine, StartedEngine
+from gateway.policy.projection import projected
+from gateway.policy.reads import EVERYTHING, Reads
 
 BYTES_MAX: Final = 64 * 1024 * 1024
+PROJECTED_BYTES_MAX: Final = 64 * 1024  # of a document: a longer one is hashed sooner than it is read
 _DIGEST_BYTES: Final = 32
+_PROJECTED: Final = b"projected"
 _ENTRY_BYTES: Final = 1_024  # of a plain yes with its key and its place
 _TEXT_BYTES: Final = 96  # of a text's object and of its place, its characters not counted
 _CHAR_BYTES: Final = 4  # of one, where any is beyond the first 65,536
@@ -32,7 +44,13 @@ class CachedPolicy:
     """Implements `gateway.policy.engine.PolicyEngine` around another one. Used on one event loop."""
 
     def __init__(
-        self, inner: PolicyEngine, *, entries_max: int, deterministic: bool, bytes_max: int = BYTES_MAX
+        self,
+        inner: PolicyEngine,
+        *,
+        entries_max: int,
+        deterministic: bool,
+        rpc_reads: Reads = EVERYTHING,
+        bytes_max: int = BYTES_MAX,
     ) -> None:
         """Prepare.
 
@@ -41,6 +59,7 @@ class CachedPolicy:
             entries_max: answers that are kept; 0: none, every document is asked.
             deterministic: whether an answer depends on the document alone (`Bundle.deterministic`); where not, every
                 document is asked.
+            rpc_reads: what the answers about calls depend on.
             bytes_max: memory that answers may take, roughly.
         """
         self._inner = inner
@@ -51,6 +70,8 @@ class CachedPolicy:
         self._of = inner.digest
         secret = os.urandom(_DIGEST_BYTES)
         self._hashers = {name: hashlib.blake2b(digest_size=_DIGEST_BYTES, key=secret) for name in ENTRYPOINTS}
+        self._reads = None if rpc_reads == EVERYTHING else rpc_reads
+        self._projected = hashlib.blake2b(digest_size=_DIGEST_BYTES, key=secret, person=_PROJECTED)
         self.hits = 0
         self.misses = 0
         self.shared = 0  # hits that waited for an evaluation which was under way
@@ -74,14 +95,23 @@ class CachedPolicy:
         if bundle != self._of:
             kept.clear()
             self._of = bundle
-        hasher = self._hashers[entrypoint].copy()
-        hasher.update(document)
-        key = (bundle, entrypoint, hasher.digest())
+        key = (bundle, entrypoint, self._digest(entrypoint, document))
         decision = kept.get(key)
         if decision is not None:
             self.hits += 1
             return decision
         return await self._decide(kept, key, document)
+
+    def _digest(self, entrypoint: Entrypoint, document: bytes) -> bytes:
+        """Return what stands for all that an answer depends on."""
+        hasher, told = self._hashers[entrypoint], document
+        if entrypoint == "rpc" and self._reads is not None and len(document) <= PROJECTED_BYTES_MAX:
+            parts = projected(document, self._reads)
+            if parts is not None:
+                hasher, told = self._projected, parts
+        hasher = hasher.copy()
+        hasher.update(told)
+        return hasher.digest()
 
     async def _decide(self, kept: LruCache[Key, Decision], key: Key, document: bytes) -> Decision:
         """Wait for the evaluation of this key that is under way, or be it.
@@ -125,9 +155,11 @@ def _cost(decision: Decision) -> int:
 class CachedEngine(CachedPolicy):
     """An engine and its cache, which begin and end together."""
 
-    def __init__(self, engine: StartedEngine, *, entries_max: int, deterministic: bool) -> None:
+    def __init__(
+        self, engine: StartedEngine, *, entries_max: int, deterministic: bool, rpc_reads: Reads = EVERYTHING
+    ) -> None:
         """Prepare; the arguments are those of `CachedPolicy`."""
-        super().__init__(engine, entries_max=entries_max, deterministic=deterministic)
+        super().__init__(engine, entries_max=entries_max, deterministic=deterministic, rpc_reads=rpc_reads)
         self._engine = engine
 
     @property

@@ -44,14 +44,14 @@ def vet(
     data: JsonObject,
     builtins_allowed: frozenset[str] = frozenset(),
     parse: Parse = parse_module,
-) -> None:
-    """Return if every module may be loaded.
+) -> Sequence[ParsedModule]:
+    """Return the modules, parsed, if every one may be loaded.
 
     Raises:
         PolicyInvalidError: the first thing found, by file; `file` and `line` say where.
     """
     try:
-        _vet([parse(module.path, module.text) for module in modules], roots, data, builtins_allowed)
+        return _vet([parse(module.path, module.text) for module in modules], roots, data, builtins_allowed)
     except RecursionError as error:
         message = "an expression, or a chain of names, is too deep: give parts of it rules of their own"
         raise PolicyInvalidError(message, code="policy.too_deep") from error
@@ -59,7 +59,7 @@ def vet(
 
 def _vet(
     parsed: Sequence[ParsedModule], roots: Collection[str], data: JsonObject, builtins_allowed: frozenset[str]
-) -> None:
+) -> Sequence[ParsedModule]:
     kinds = rule_kinds(parsed, ALLOWED | builtins_allowed)
     for module in parsed:
         check_package(module, roots, data, kinds)
@@ -71,6 +71,7 @@ def _vet(
             uses[(*module.package, rule.name)] += vet_rule(table, rule)
     check_recursion(uses, kinds)
     compile_modules(parsed)
+    return parsed
 
 
 def rule_tables(

@@ -17,6 +17,7 @@ from gateway.policy_data.fields import (
     read_object,
     read_text,
 )
+from gateway.policy_data.site import site_tenants
 from gateway.policy_data.windows import check_closings, check_windows
 from gateway.taint import CLIENT, COMMAND, NETWORK, WORKSPACE
 
@@ -41,6 +42,7 @@ KEYS: Final = (
     "rules",
     "secrets",
     "security",
+    "site",
     "taint",
     "timer",
     "windows",
@@ -68,6 +70,7 @@ def check_policy_data(data: JsonObject) -> None:
     _check_approvals(data)
     _check_audit(data)
     _check_taint(data, operations)
+    site_tenants(data)
 
 
 def _check_keys(data: JsonObject) -> None:

@@ -1,9 +1,10 @@
 """The registry: what is published, what of it is in force, and how that changes while missions run.
 
-Hooks belong to the gateway, not to a tenant. A change is made in an order that leaves no gap: (1) the hook is verified
-as if it came from outside, (2) its workers are started, (3) the change is in the store, (4) it is in the log under a
-signed checkpoint, (5) the next step sees it. What fails before (5) leaves the set in force as it is. A gateway that is
-killed between (3) and (5) starts with the change, and `gateway.started` says so before anything runs.
+What is in force is so for all tenants; what each sees of it, `gateway.registry.visible` says. A change is made in an
+order that leaves no gap: (1) the hook is verified as if it came from outside, (2) its workers are started, (3) the
+change is in the store, (4) it is in the log under a signed checkpoint, (5) the next step sees it. What fails before (5)
+leaves the set in force as it is. A gateway that is killed between (3) and (5) starts with the change, and
+`gateway.started` says so before anything runs.
 """
 
 import asyncio
@@ -32,10 +33,7 @@ from gateway.sandbox.routing import RoutedSandbox
 from gateway.sandbox.signature import Publisher, publisher_of
 from gateway.store.hook_records import Activation, NewActivation, NewHook, StoredHook
 from gateway.store.hook_store import HookStore
-from gateway.store.paging import invalid_token, mission_before, token_after
 
-PAGE_SIZE_DEFAULT: Final = 50
-PAGE_SIZE_MAX: Final = 200
 _NO_SANDBOX: Final = RoutedSandbox({})
 
 
@@ -110,9 +108,9 @@ class Registry:
             OverloadedError: there is no room.
             FaultError: no jail, no store or no log.
         """
-        return await self._calls.run(self._publish(actor(principal), files))
+        return await self._calls.run(self._publish(actor(principal), principal.tenant, files))
 
-    async def _publish(self, by: str, files: HookFiles) -> Published:
+    async def _publish(self, by: str, tenant: str, files: HookFiles) -> Published:
         try:
             async with self._publishing:
                 hook = self._verified(files)
@@ -122,7 +120,7 @@ class Registry:
                     )
                 self._ground.compose((*self._ground.base, ActiveHook(hook=hook)), _NO_SANDBOX)
                 await self._ground.fleet.check(hook)
-                publication = await self._store.publish(_new_hook(hook, files, by))
+                publication = await self._store.publish(_new_hook(hook, files, by, tenant))
         except EngineError as error:
             await self._record(EventType.HOOK_PUBLISH_REFUSED, by, _target(files), code_document(error))
             raise
@@ -271,21 +269,10 @@ class Registry:
 
     # --- questions ---
 
-    async def list_hooks(self, *, page_size: int, page_token: str) -> tuple[tuple[HookView, ...], str]:
-        """Return a page of all versions, by name, the newest publication first, and the next page's token or "".
-
-        Raises:
-            SanitizationError: `page_token.invalid`.
-        """
-        after = mission_before(page_token) if page_token else None
+    async def views(self) -> list[HookView]:
+        """Return all versions, by name, the newest publication first."""
         published = [view_of(record, self._active.get(record.name)) for record in await self._store.list()]
-        views = sorted([*map(base_view, self._ground.base), *published], key=lambda view: view.name)  # is stable
-        start = next((i for i, view in enumerate(views, start=1) if view.key == after), 0)
-        if after is not None and not start:
-            raise invalid_token()
-        count = min(page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
-        page = tuple(views[start : start + count])
-        return page, token_after(page[-1].key) if start + count < len(views) else ""
+        return sorted([*map(base_view, self._ground.base), *published], key=lambda view: view.name)  # is stable
 
     async def get(self, name: str, version: str) -> HookDetail:
         """Return one version; "" is the one in force, or else the newest.
@@ -359,7 +346,7 @@ def _placement(activation: Activation) -> Placement:
     return Placement(order=activation.order, step_types=activation.step_types, labels=activation.labels)
 
 
-def _new_hook(hook: Hook, files: HookFiles, by: str) -> NewHook:
+def _new_hook(hook: Hook, files: HookFiles, by: str, tenant: str) -> NewHook:
     return NewHook(
         name=hook.name,
         version=hook.version,
@@ -371,6 +358,7 @@ def _new_hook(hook: Hook, files: HookFiles, by: str) -> NewHook:
         schema=files.schema,
         signature=files.signature or b"",
         published_by=by,
+        tenant=tenant,
     )
 
 

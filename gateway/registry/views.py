@@ -1,11 +1,16 @@
 """What the registry tells of hooks, as values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from gateway.hookset import ActiveHook
 from gateway.store.hook_records import Activation, HookRecord
+from gateway.store.paging import invalid_token, mission_before, token_after
+
+PAGE_SIZE_DEFAULT: Final = 50
+PAGE_SIZE_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,7 @@ class HookView:
     labels: Mapping[str, str]
     published_at: datetime | None = None
     published_by: str = ""
+    tenant: str | None = None  # whose people published it; None: the package or the configuration brings it
 
     @property
     def key(self) -> str:
@@ -63,6 +69,7 @@ def view_of(record: HookRecord, active: ActiveHook | None) -> HookView:
         labels=enabled.labels if enabled else {},
         published_at=record.published_at,
         published_by=record.published_by,
+        tenant=record.tenant,
     )
 
 
@@ -80,3 +87,18 @@ def base_view(active: ActiveHook) -> HookView:
         step_types=tuple(sorted(active.step_types)),
         labels=active.labels,
     )
+
+
+def page_of(views: Sequence[HookView], page_size: int, page_token: str) -> tuple[tuple[HookView, ...], str]:
+    """Return a page of views that have an order, and the next page's token or "".
+
+    Raises:
+        SanitizationError: `page_token.invalid`, also where what it names is not among them.
+    """
+    after = mission_before(page_token) if page_token else None
+    start = next((i for i, view in enumerate(views, start=1) if view.key == after), 0)
+    if after is not None and not start:
+        raise invalid_token()
+    count = min(page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+    page = tuple(views[start : start + count])
+    return page, token_after(page[-1].key) if start + count < len(views) else ""

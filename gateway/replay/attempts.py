@@ -19,7 +19,7 @@ from gateway.replay.rewrites import Source, rewritten
 from gateway.replay.rounds import Ended, Output, Rounds
 from gateway.replay.trace import AttemptTrace, MissionTrace
 from gateway.sandbox.abi import encode_step
-from gateway.stages import Given
+from gateway.stages import STILL, Given
 from gateway.store.records import MissionRecord
 from gateway.vault.reader import Attempt
 from gateway.vault.step_secrets import NO_STEP_SECRETS, StepSecrets, declared_secrets
@@ -60,6 +60,7 @@ async def replay_attempt(
         raise NotReproducible("the log is of an earlier version, which recorded too little")
     number = int(details.get("attempt", 1))
     given = Given(details["now"], details["seed"])
+    told = STILL if details.get("still") else given  # the module; hooks and secrets have the other
     facts = _facts(step, number, item)
     parameters = await _parameters(ground, index, attempt, item, value, given, facts)
     if not isinstance(parameters, dict):
@@ -73,8 +74,8 @@ async def replay_attempt(
             attempt=number,
             parameters=parameters,
             journal=entries,
-            now=given.now,
-            seed=given.seed,
+            now=told.now,
+            seed=told.seed,
         )
 
     try:
@@ -82,7 +83,7 @@ async def replay_attempt(
     except (ValueError, TypeError) as error:
         raise DifferenceFound(Reason.JOURNAL, "what the store has of its effects cannot be understood") from error
     journal = RecordedJournal(attempt, effects, ground.trace.kept_effects, ground.digests)
-    rounds = Rounds(ground.modules, attempt, journal, document, given.for_run(), ground.digests)
+    rounds = Rounds(ground.modules, attempt, journal, document, told.for_run(), ground.digests)
     ended = await rounds.run()
     if isinstance(ended, Output):
         redaction = Redaction.of(attempt.masked)

@@ -19,6 +19,7 @@ from gateway.rpc.ports import ActorNames, AuditReader, EventFinder, MissionDesk
 from gateway.v1 import audit_pb2
 
 EVENT_ID_CHARS: Final = 32
+SEQ_MAX: Final = 2**53 - 1  # of an event that a call may name: more than any log will have
 _HEX: Final = frozenset("0123456789abcdef")
 _ID: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of decisions, of missions
 
@@ -54,7 +55,7 @@ class AuditAccess:
         """
         if isinstance(request, audit_pb2.ReadEventsRequest):
             end = request.start + request.count if request.count else self._log.size
-            return {"audit_scope": "log"}, {"first": request.start, "end": min(end, self._log.size)}
+            return {"audit_scope": "log"}, {"first": _place(request.start), "end": _place(min(end, self._log.size))}
         if isinstance(request, audit_pb2.QueryEventsRequest):
             return await self._about_query(principal, request, mission)
         if isinstance(request, audit_pb2.ProveInclusionRequest):
@@ -114,7 +115,7 @@ class AuditAccess:
             told["decision_id"] = _told(request.filter.decision_id)
         whole = request.scope == audit_pb2.AUDIT_SCOPE_LOG
         reading: Evidence = {"filter": told, "scope": "log" if whole else "tenant"}
-        reading["first"] = request.after_seq + 1 if request.HasField("after_seq") else self._log.first
+        reading["first"] = _place(request.after_seq + 1) if request.HasField("after_seq") else self._log.first
         reading["end"] = self._log.size
         if request.limit:
             reading["limit"] = request.limit
@@ -153,6 +154,11 @@ def _mission_told(mission: JsonObject) -> str | Hidden:
     """Return a mission's id as the log is told of it."""
     text = str(mission["mission_id"])
     return text if "tenant" in mission else _told(text)
+
+
+def _place(seq: int) -> int:
+    """Return a place that somebody asks for as the log is told of it: one that no log has is the next that may be."""
+    return max(0, min(seq, SEQ_MAX))
 
 
 def _told(text: str) -> str | Hidden:

@@ -12,7 +12,7 @@ from gateway.auditing.folder import checkpoint_size
 from gateway.auditing.queries import Query
 from gateway.errors import ConflictError, LogPrunedError, NotFoundError
 from gateway.replay.outcome import StepOutcome
-from gateway.rpc.audit_access import AuditAccess
+from gateway.rpc.audit_access import SEQ_MAX, AuditAccess
 from gateway.rpc.bad_request import out_of_range
 from gateway.rpc.interceptor import CALLER
 from gateway.rpc.ports import AuditReader, EventFinder, MissionReplays
@@ -139,8 +139,8 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         if request.proof_size and request.follow:
             raise out_of_range("follow", "cannot go on beyond the tree that the proofs are of")
         after = request.after_seq if request.HasField("after_seq") else None
-        if after is not None and after < -1:
-            raise out_of_range("after_seq", "must not be less than -1")
+        if after is not None and not -1 <= after <= SEQ_MAX:
+            raise out_of_range("after_seq", f"must be from -1 to {SEQ_MAX}")
         return Query(
             wanted=await self._access.filter_of(CALLER.get(), request),
             tenant=None if request.scope == audit_pb2.AUDIT_SCOPE_LOG else CALLER.get().tenant,

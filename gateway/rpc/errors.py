@@ -48,6 +48,7 @@ from gateway.errors import (
     SecretRefusedError,
     StoreError,
     UnauthenticatedError,
+    UnimplementedError,
     WorkerError,
 )
 
@@ -73,6 +74,7 @@ STATUSES: Final[Mapping[type[EngineError], grpc.StatusCode]] = {
     AuditPrunedError: grpc.StatusCode.OUT_OF_RANGE,
     PolicyDeniedError: grpc.StatusCode.PERMISSION_DENIED,
     UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    UnimplementedError: grpc.StatusCode.UNIMPLEMENTED,
     NotFoundError: grpc.StatusCode.NOT_FOUND,
     ErasedError: grpc.StatusCode.FAILED_PRECONDITION,
     ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -126,6 +128,8 @@ def shown(error: Exception, method: str) -> EngineError:
         return error
     if isinstance(error, KeysUnavailableError):  # a stranger can cause it: it is counted, and logged where it begins
         return KeysUnavailableError("who calls cannot be found out now")
+    if isinstance(error, NotImplementedError):  # of a servicer that is not ours, such as health's `List`
+        return UnimplementedError("this gateway does not have the method")
     reference = secrets.token_hex(8)
     _LOG.error("%s failed; reference %s", method, reference, exc_info=error)
     if isinstance(error, FaultError):

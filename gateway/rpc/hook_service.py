@@ -49,17 +49,19 @@ class HookService(hook_pb2_grpc.HookServiceServicer):
         return hook_pb2.PublishHookResponse(hook=hook_message(published.view), created=published.created)
 
     async def ListHooks(self, request: hook_pb2.ListHooksRequest, _context: Context) -> hook_pb2.ListHooksResponse:
-        """List all versions."""
+        """List the versions that the caller sees."""
         if request.page_size < 0:
             raise out_of_range("page_size", "must not be negative")
-        views, token = await self._hooks.list_hooks(page_size=request.page_size, page_token=request.page_token)
+        views, token = await self._hooks.list_hooks(
+            CALLER.get(), page_size=request.page_size, page_token=request.page_token
+        )
         return hook_pb2.ListHooksResponse(hooks=[hook_message(view) for view in views], next_page_token=token)
 
     async def GetHook(self, request: hook_pb2.GetHookRequest, _context: Context) -> hook_pb2.GetHookResponse:
         """Return one version."""
         _name(request.name)
         _version(request.version, least=0)
-        return detail_message(await self._hooks.get(request.name, request.version))
+        return detail_message(await self._hooks.get(CALLER.get(), request.name, request.version))
 
     async def EnableHook(self, request: hook_pb2.EnableHookRequest, _context: Context) -> hook_pb2.EnableHookResponse:
         """Put a version in force."""

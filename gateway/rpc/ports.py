@@ -136,16 +136,18 @@ class PeopleDesk(Protocol):
 
 
 class HookDesk(Protocol):
-    """The registry of hooks; `gateway.registry.registry.Registry` is one, and says what each call raises."""
+    """The registry of hooks; `gateway.registry.visible.VisibleHooks` is one, and says what each call raises."""
 
     async def publish(self, principal: Principal, files: HookFiles) -> Published:
         """Take a hook into the registry; what was taken is not cancelled with the call."""
 
-    async def list_hooks(self, *, page_size: int, page_token: str) -> tuple[tuple[HookView, ...], str]:
-        """Return a page of all versions, and the next page's token or ""."""
+    async def list_hooks(
+        self, principal: Principal, *, page_size: int, page_token: str
+    ) -> tuple[tuple[HookView, ...], str]:
+        """Return a page of the versions that the caller sees, and the next page's token or ""."""
 
-    async def get(self, name: str, version: str) -> HookDetail:
-        """Return one version; "" is the one in force, or else the newest."""
+    async def get(self, principal: Principal, name: str, version: str) -> HookDetail:
+        """Return one version; "" is the one in force, or else the newest that the caller sees."""
 
     async def enable(self, principal: Principal, name: str, version: str, placement: Placement) -> HookView:
         """Put a published version in force."""

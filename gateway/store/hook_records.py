@@ -19,6 +19,7 @@ class NewHook:
     schema: bytes | None
     signature: bytes
     published_by: str
+    tenant: str  # of who publishes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class HookRecord:
     sha256: str
     published_at: datetime
     published_by: str
+    tenant: str  # of who published it; "": before there was such a thing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ VERSIONS_MAX: Final = 100  # of one name
 MODULES_BYTES_MAX: Final = 512 * 1024 * 1024  # of all modules that are kept
 ACTIVATIONS_MAX: Final = 100  # of one name that are remembered
 
-_RECORD: Final = "name, version, kind, publisher, sha256, published_at, published_by"
+_RECORD: Final = "name, version, kind, publisher, sha256, published_at, published_by, tenant"
 _STACK: Final = "SELECT * FROM hook_activations WHERE name = ? AND undone_at IS NULL ORDER BY seq DESC LIMIT ?"
 
 
@@ -35,6 +35,7 @@ def publish(connection: sqlite3.Connection, hook: NewHook, now: datetime) -> Pub
     """Insert a version, or return the one that is the same; see `HookStore.publish`."""
     known = _stored(connection, hook.name, hook.version)
     if known is not None:
+        _check_tenant(hook, known.record.tenant)
         same = (known.manifest, known.module, known.schema) == (hook.manifest, hook.module, hook.schema)
         if not same or known.record.publisher != hook.publisher:
             message = f"{hook.name} {hook.version} is published already, and is another hook: a version never changes"
@@ -48,7 +49,7 @@ def publish(connection: sqlite3.Connection, hook: NewHook, now: datetime) -> Pub
     )
     row = connection.execute(
         "INSERT INTO hooks (name, version, kind, publisher, sha256, manifest, schema, signature, published_at,"
-        " published_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+        " published_by, tenant) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
         (
             hook.name,
             hook.version,
@@ -60,6 +61,7 @@ def publish(connection: sqlite3.Connection, hook: NewHook, now: datetime) -> Pub
             hook.signature,
             rfc3339(now),
             hook.published_by,
+            hook.tenant,
         ),
     ).fetchall()[0]
     return Publication(record=_record_of(row), created=True)
@@ -68,16 +70,23 @@ def publish(connection: sqlite3.Connection, hook: NewHook, now: datetime) -> Pub
 def _check_owner(connection: sqlite3.Connection, hook: NewHook) -> None:
     """A name belongs to who published it first: nobody's next version is somebody else's module, or another kind."""
     row = connection.execute(
-        "SELECT publisher, kind FROM hooks WHERE name = ? ORDER BY seq LIMIT 1", (hook.name,)
+        "SELECT publisher, kind, tenant FROM hooks WHERE name = ? ORDER BY seq LIMIT 1", (hook.name,)
     ).fetchone()
     if row is None:
         return
+    _check_tenant(hook, row["tenant"])
     if row["publisher"] != hook.publisher:
         message = f"name: {hook.name} is a hook of {row['publisher']}"
         raise HookRefusedError(message, code="hook.name_taken", field="name")
     if row["kind"] != hook.kind:
         message = f"kind: {hook.name} is a {row['kind']}; another kind needs another name"
         raise HookRefusedError(message, code="hook.kind_changed", field="kind")
+
+
+def _check_tenant(hook: NewHook, tenant: str) -> None:
+    """A name is the tenant's whose people published it first; others learn that it is taken, and not by whom."""
+    if tenant not in {"", hook.tenant}:
+        raise HookRefusedError(f"name: {hook.name} is taken", code="hook.name_taken", field="name")
 
 
 def _check_room(connection: sqlite3.Connection, hook: NewHook) -> None:
@@ -238,6 +247,7 @@ def _record_of(row: sqlite3.Row) -> HookRecord:
         sha256=row["sha256"],
         published_at=datetime.fromisoformat(row["published_at"]),
         published_by=row["published_by"],
+        tenant=row["tenant"],
     )
 
 

@@ -265,8 +265,20 @@ CREATE INDEX step_results_by_time ON step_results (tenant, timestamp, step_type,
 CREATE INDEX missions_by_creation ON missions (tenant, created_at);
 """
 
+# Whose people published a hook; '': nobody knows any more.
+_HOOK_TENANTS: Final = "ALTER TABLE hooks ADD COLUMN tenant TEXT NOT NULL DEFAULT '';"
+
 # Append only: a database in the field has run the earlier ones.
-MIGRATIONS: Final[tuple[str, ...]] = (_MISSIONS, _DURABILITY, _HOOKS, _OBLIGATIONS, _SEALING, _SUBJECTS, _STATISTICS)
+MIGRATIONS: Final[tuple[str, ...]] = (
+    _MISSIONS,
+    _DURABILITY,
+    _HOOKS,
+    _OBLIGATIONS,
+    _SEALING,
+    _SUBJECTS,
+    _STATISTICS,
+    _HOOK_TENANTS,
+)
 
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:

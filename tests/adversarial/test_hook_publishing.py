@@ -219,7 +219,7 @@ async def test_a_hostile_publisher_gets_nowhere_and_the_log_has_it(tmp_path: Pat
         assert await refusal(gateway, "publisher-token", lambda c: c.publish_hook(unsigned)) == "hook.bad_value"
         unicode_name = replace(files_of(), manifest=files_of().manifest.replace(b"resize", "rеsize".encode()))  # noqa: RUF001
         assert await refusal(gateway, "publisher-token", lambda c: c.publish_hook(unicode_name)) == "hook.bad_value"
-        hooks, _ = await gateway.registry.list_hooks(page_size=200, page_token="")
+        hooks = await gateway.registry.views()
         assert [view.key for view in hooks if view.publisher != "builtin"] == ["resize@1.0.0"]
     events = [event for event in events_of(made) if event.event_type == "hook.publish_refused"]
     assert [event.details["code"] for event in events] == [*(code for _, _, code in REFUSED), *["hook.bad_value"] * 2]

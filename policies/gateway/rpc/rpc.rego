@@ -89,6 +89,26 @@ deny contains {
 	input.resource.tenant != input.principal.tenant
 }
 
+# What all tenants share: hooks are put in force, and policy is looked at and changed, by
+# the people of these tenants alone, whatever their roles list.
+shared := {
+	"gateway.v1.HookService": ["EnableHook", "DisableHook", "RollbackHook"],
+	"gateway.v1.PolicyService": ["*"],
+}
+
+default of_site := false
+
+of_site if input.principal.tenant in config.site.tenants
+
+deny contains {
+	"code": "rpc.site_only",
+	"message": "all tenants share this, and yours does not run the gateway; see site.tenants in data.gateway.config",
+	"rule": "data.gateway.rpc.deny",
+} if {
+	listed(shared, input.rpc.service, input.rpc.method)
+	not of_site
+}
+
 # What a call would show of the audit log: the events of a mission, which `granted` has
 # looked at; those of a tenant; or the whole log, which holds every tenant's.
 shows_events := {"ReadEvents", "QueryEvents", "ProveInclusion"}

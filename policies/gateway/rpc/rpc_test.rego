@@ -210,7 +210,7 @@ test_publisher_publishes_and_reads if {
 
 test_publisher_puts_nothing_in_force if {
 	every method in in_force {
-		decision := rpc.decision with input as call(principal(["publisher"]), hooks, method, {})
+		decision := rpc.decision with input as call(of_default(["publisher"]), hooks, method, {})
 		not decision.allow
 		codes(decision) == {"rpc.method_not_granted"}
 	}
@@ -222,20 +222,20 @@ policies := "gateway.v1.PolicyService"
 
 test_policy_author_publishes_and_reads if {
 	every method in ["Evaluate", "PublishBundle", "ListBundles", "GetPolicyStatus"] {
-		rpc.decision.allow with input as call(principal(["policy_author"]), policies, method, {})
+		rpc.decision.allow with input as call(of_default(["policy_author"]), policies, method, {})
 	}
 }
 
 test_policy_author_puts_nothing_in_force if {
 	every method in ["ActivateBundle", "RollbackBundle", "FollowSource", "ReplayDecisions"] {
-		decision := rpc.decision with input as call(principal(["policy_author"]), policies, method, {})
+		decision := rpc.decision with input as call(of_default(["policy_author"]), policies, method, {})
 		codes(decision) == {"rpc.method_not_granted"}
 	}
 }
 
 test_policy_admin_puts_in_force if {
 	every method in ["ActivateBundle", "RollbackBundle", "FollowSource", "ReplayDecisions"] {
-		rpc.decision.allow with input as call(principal(["policy_admin"]), policies, method, {})
+		rpc.decision.allow with input as call(of_default(["policy_admin"]), policies, method, {})
 	}
 }
 
@@ -296,14 +296,14 @@ test_operators_and_auditors_see_what_rules_have_used if {
 
 test_others_do_not_touch_policy if {
 	every role in ["submitter", "operator", "approver", "publisher", "viewer", "anonymous"] {
-		not rpc.decision.allow with input as call(principal([role]), policies, "GetPolicyStatus", {})
+		not rpc.decision.allow with input as call(of_default([role]), policies, "GetPolicyStatus", {})
 	}
 }
 
 test_nobody_else_publishes_or_changes_hooks if {
 	every role in {"submitter", "operator", "approver", "auditor", "viewer"} {
 		every method in in_force | {"PublishHook"} {
-			not rpc.decision.allow with input as call(principal([role]), hooks, method, {})
+			not rpc.decision.allow with input as call(of_default([role]), hooks, method, {})
 		}
 	}
 }
@@ -312,8 +312,34 @@ test_stranger_publishes_nothing if not rpc.decision.allow with input as call(str
 
 test_admin_puts_hooks_in_force if {
 	every method in in_force {
-		rpc.decision.allow with input as call(principal(["admin"]), hooks, method, {})
+		rpc.decision.allow with input as call(of_default(["admin"]), hooks, method, {})
 	}
+}
+
+# What all tenants share is for who runs the gateway.
+
+test_another_tenant_changes_nothing_that_all_share if {
+	every role in ["admin", "policy_admin", "policy_author", "auditor"] {
+		every method in ["Evaluate", "PublishBundle", "ListBundles", "GetPolicyStatus", "ActivateBundle", "RollbackBundle", "FollowSource", "ReplayDecisions"] {
+			not rpc.decision.allow with input as call(principal([role]), policies, method, {})
+		}
+	}
+	every method in in_force {
+		decision := rpc.decision with input as call(principal(["admin"]), hooks, method, {})
+		codes(decision) == {"rpc.site_only"}
+	}
+}
+
+test_another_tenant_publishes_and_looks_at_hooks if {
+	every method in ["PublishHook", "ListHooks", "GetHook"] {
+		rpc.decision.allow with input as call(principal(["publisher"]), hooks, method, {})
+	}
+}
+
+test_without_site_tenants_nobody_changes_what_all_share if {
+	config := object.remove(data.gateway.config, ["site"])
+	decision := rpc.decision with input as call(of_default(["admin"]), policies, "ActivateBundle", {}) with data.gateway.config as config
+	codes(decision) == {"rpc.site_only"}
 }
 
 test_health_is_open if rpc.decision.allow with input as call(stranger, "grpc.health.v1.Health", "Check", {})

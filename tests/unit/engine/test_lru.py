@@ -63,3 +63,23 @@ def test_everything_can_be_let_go() -> None:
     cache.get("a")
     cache.clear()
     assert (len(cache), cache.cost, cache.hits, cache.get("a")) == (0, 0, 1, None)
+
+
+def test_what_was_kept_first_goes_first_where_use_does_not_count() -> None:
+    """A value that is asked for all the time leaves in its turn."""
+    cache: LruCache[str, int] = LruCache(2, 10, by_use=False)
+    cache.put("a", 1, 1)
+    cache.put("b", 2, 1)
+    assert cache.get("a") == 1
+    cache.put("c", 3, 1)
+    assert (cache.get("a"), cache.get("b"), cache.get("c")) == (None, 2, 3)
+
+
+def test_some_can_be_let_go() -> None:
+    """Those that are named, with what they cost; the others stay in their order."""
+    cache: LruCache[str, int] = LruCache(10, 10)
+    for number, key in enumerate("abcd"):
+        cache.put(key, number, 2)
+    assert cache.drop(lambda key, value: key == "a" or value == 2) == 2
+    assert (list(cache._entries), cache.cost) == (["b", "d"], 4)
+    assert cache.drop(lambda _key, _value: False) == 0

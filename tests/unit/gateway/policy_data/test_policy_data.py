@@ -102,6 +102,8 @@ ACCEPTED: Mapping[str, dict[str, Any]] = {
     ),
     "taint": site(taint={"effects": {"http.request": ["workspace", "command"]}}),
     "nobody sees the whole log": site(audit={"log_tenants": []}),
+    "nobody runs it": site(site={"tenants": []}),
+    "two tenants run it": site(site={"tenants": ["red", "blue"]}),
     "scopes of the log": site(audit={"log_tenants": ["red"]}, roles={"a": {"audit_scope": "tenant"}, "b": {}}),
 }
 
@@ -111,6 +113,10 @@ REFUSED: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "one tenant for a list": (site(audit={"log_tenants": "red"}), "audit.log_tenants", "must be a list"),
     "a tenant twice": (site(audit={"log_tenants": ["a", "a"]}), "audit.log_tenants", "names something twice"),
     "a scope like ours": (site(roles={"r": {"audit_scope": "logs"}}), "roles.r.audit_scope", "must be one of"),
+    # who runs the gateway
+    "tenants that are none": (site(site={"tenants": "red"}), "site.tenants", "must be a list"),
+    "one of them twice": (site(site={"tenants": ["a", "a"]}), "site.tenants", "names something twice"),
+    "a site by another name": (site(site={"tenant": ["a"]}), "site", "has no field 'tenant'"),
     # the whole
     "a key like ours": (site(capabilites={}), "capabilites", "'capabilities' has"),
     "another": (site(closing=[]), "closing", "'closings' has"),

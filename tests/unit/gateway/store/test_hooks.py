@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from engine.errors import EngineError
-from gateway.errors import NotFoundError, StoreError
+from gateway.errors import HookRefusedError, NotFoundError, StoreError
 from gateway.store import hooks as hooks_module
 from gateway.store.hook_records import NewActivation, NewHook
 from gateway.store.store import Store
@@ -26,6 +26,7 @@ def hook(name: str = "resize", version: str = "1.0.0", **changes: object) -> New
         "schema": b"{}",
         "signature": b"note",
         "published_by": "default/ann",
+        "tenant": "default",
         **changes,
     }
     return NewHook(sha256=hashlib.sha256(fields["module"]).hexdigest(), **fields)
@@ -55,6 +56,15 @@ async def test_what_is_published_comes_back_as_it_was(store: Store) -> None:
             new.schema,
             new.signature,
         )
+
+
+async def test_a_name_is_the_tenants_that_published_it_first(store: Store) -> None:
+    """Another tenant learns that it is taken: not by whom, not which versions, not whether it has the same bytes."""
+    await store.hooks.publish(hook())
+    for new in (hook(tenant="other"), hook(tenant="other", version="2.0.0"), hook(tenant="other", module=b"x")):
+        with pytest.raises(HookRefusedError) as caught:
+            await store.hooks.publish(new)
+        assert (caught.value.code, caught.value.message) == ("hook.name_taken", "name: resize is taken")
 
 
 @pytest.mark.parametrize("field", ["manifest", "module", "schema", "publisher"])
