@@ -148,7 +148,7 @@ async def running_gateway(
         await desks.people.resume()
         follower = IndexFollower(home / AUDIT_FOLDER, records.audit)
         server = make_server(home, config, desks, workers, stages, records, follower, entrance, accounts)
-        web = await open_web(stack, home, config, desks, ground, workers, stages, records)
+        web = await open_web(stack, home, config, desks, ground, workers, stages, records, entrance)
         await server.start()
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
         works = (_retention(ground, rules, workers).run(), log_retention.run(), follower.run(), accounts.run())

@@ -84,6 +84,12 @@ class Entrance:
             self.listening.tls.reload()
         return lambda: self.adopt(config)
 
+    @property
+    def certificate_ends(self) -> float | None:
+        """When the gateway's certificate ends, Unix seconds; None: there is no TLS."""
+        tls = self.listening.tls
+        return None if tls is None else tls.material.ends.timestamp()
+
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """Return what goes on beside the calls: issuers are asked, and files are followed."""
         tls = self.listening.tls

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.clock import Clock
 from gateway.config import Config
+from gateway.entrance import Entrance
 from gateway.folders import STORE_FILE
 from gateway.missions.execution import Ground
 from gateway.policy.cache import CachedEngine
@@ -63,6 +64,7 @@ async def open_web(
     workers: Workers,
     stages: Stages,
     records: Records,
+    entrance: Entrance,
 ) -> SecondPort:
     """Start the second port, where one is wanted.
 
@@ -75,7 +77,7 @@ async def open_web(
     from gateway.telemetry.exposition import expositor  # noqa: PLC0415 - no start without metrics waits for it
     from gateway.web.server import WebServer  # noqa: PLC0415 - aiohttp takes long to import
 
-    readings = _readings(home, desks, ground, workers, stages, records, readiness)
+    readings = _readings(home, desks, ground, workers, stages, records, entrance, readiness)
     expose = expositor(stages.telemetry.meters, readings)
     web = WebServer(expose, readiness, records.clock, names=config.web.names)
     stack.push_async_callback(web.close)
@@ -90,6 +92,7 @@ def _readings(
     workers: Workers,
     stages: Stages,
     records: Records,
+    entrance: Entrance,
     health: HealthSource,
 ) -> Readings:
     """Return where each number of a gateway is read."""
@@ -108,6 +111,8 @@ def _readings(
             "gateway": health.serving,
             **{str(state.component): state.serving for state in health.states},
         },
+        refused=lambda: entrance.refusals.totals,
+        certificate_ends=lambda: entrance.certificate_ends,
         traces=stages.telemetry.traces,
     )
 

@@ -57,6 +57,8 @@ def readings(**changes: Any) -> Readings:
         "store": lambda: StoreReading(writes_waiting=1, reads_waiting=2, bytes=4_096),
         "observers": lambda: {"ended": 6, "dropped": 1},
         "statistics": statistics,
+        "refused": lambda: {"missing": 4, "jwt_expired": 1},
+        "certificate_ends": lambda: 1_800_000_000.0,
         "serving": lambda: {"gateway": True, "audit": False},
         **changes,
     }

@@ -9,6 +9,7 @@ import logging
 import stat
 import threading
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -47,6 +48,7 @@ class TlsMaterial:
 
     certificate_pem: bytes
     key_pem: bytes = field(repr=False)
+    ends: datetime  # of the certificate
     clients: ClientTrust | None  # None: nobody is asked for a certificate
 
 
@@ -154,7 +156,8 @@ def _material(raw: _Raw, clock: Clock) -> TlsMaterial:
     if not _is_for_servers(chain[0]):
         raise _refused("tls.cert_file", "the first certificate is not for servers (extended key usage)")
     clients = None if ca_pem is None else read_trust(ca_pem, crl_pem)
-    return TlsMaterial(certificate_pem=certificate_pem, key_pem=key_pem, clients=clients)
+    ends = chain[0].not_valid_after_utc
+    return TlsMaterial(certificate_pem=certificate_pem, key_pem=key_pem, ends=ends, clients=clients)
 
 
 def _is_for_servers(certificate: x509.Certificate) -> bool:

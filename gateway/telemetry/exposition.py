@@ -43,6 +43,7 @@ class GatewayCollector(Collector):
         """Yield every family."""
         yield InfoMetricFamily("missiongate_build", "The version that runs.", {"version": self._readings.version})
         yield from self._counted()
+        yield from self._callers()
         yield from self._work()
         yield from self._log_and_store()
         yield from self._policy()
@@ -57,6 +58,14 @@ class GatewayCollector(Collector):
         yield _times("missiongate_mission_duration_seconds", "A mission, from its first step.", meters.missions)
         yield _times("missiongate_loop_lag_seconds", "How late the event loop was.", meters.loop_lag)
         yield _gauge("missiongate_rpcs_under_way", "Calls and streams now.", meters.calls_under_way)
+
+    def _callers(self) -> Iterator[Metric]:
+        refused = CounterMetricFamily("missiongate_callers_refused", "Calls of strangers.", labels=["check"])
+        for check, count in sorted(self._readings.refused().items()):
+            refused.add_metric([check], count)
+        yield refused
+        if (ends := self._readings.certificate_ends()) is not None:
+            yield _gauge("missiongate_tls_certificate_end_seconds", "When the certificate ends, Unix time.", ends)
 
     def _work(self) -> Iterator[Metric]:
         readings = self._readings

@@ -73,4 +73,6 @@ class Readings:
     observers: Callable[[], Gauges]  # runs of observers, by what came of them
     statistics: Statistics  # of constraints, by rule
     serving: Callable[[], Mapping[str, bool]] = field(default=dict)  # by component
+    refused: Callable[[], Gauges] = field(default=dict)  # callers whom nobody knows, by what they failed at
+    certificate_ends: Callable[[], float | None] = field(default=lambda: None)  # Unix seconds; None: there is no TLS
     traces: Callable[[], TracesReading | None] = field(default=lambda: None)

@@ -19,7 +19,21 @@ from tests.telemetry import readings
 ROOT = Path(__file__).resolve().parents[4]
 DASHBOARD = json.loads((ROOT / "deploy/grafana/missiongate.json").read_text())
 ALERTS = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())
-BOUNDED = {"stage", "outcome", "profile", "method", "type", "code", "kind", "status", "state", "workers", "cause", "le"}
+BOUNDED = {
+    "stage",
+    "outcome",
+    "profile",
+    "method",
+    "type",
+    "code",
+    "kind",
+    "status",
+    "state",
+    "workers",
+    "cause",
+    "check",
+    "le",
+}
 LABELS = BOUNDED | {"rule", "violation", "name", "result", "component", "why", "version"}
 _NAME = re.compile(r"\b(?:missiongate|process)_[a-z0-9_]+")
 _SELECTOR = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)\s*\"")
