@@ -42,6 +42,7 @@ SECTIONS: Final = (
     "boundary",
     "hooks",
     "constraints",
+    "telemetry",
     "effects",
     "store",
     "audit",

@@ -106,9 +106,10 @@ class Logs:
         self._root.addHandler(self._handler)
         self.adopt(level)
 
-    def adopt(self, level: Level) -> None:
-        """From now on show messages from this level on."""
-        self._root.setLevel(level.upper())
+    @staticmethod
+    def adopt(level: Level) -> None:
+        """From now on show messages from this level on, wherever they go."""
+        logging.getLogger().setLevel(level.upper())
 
     def close(self) -> None:
         """Leave logging as it was."""

@@ -70,6 +70,11 @@ class Telemetry:
         works = [self._look_at_the_loop()] if self.watch.on else []
         return works if self.exporter is None else [*works, self.exporter.run()]
 
+    def adopt(self, ratio: float) -> None:
+        """From now on sample so many of the traces that begin here."""
+        if self.tracer is not None:
+            self.tracer.adopt(ratio)
+
     async def close(self) -> None:
         """Send the last spans, if the collector takes them at once."""
         if self.exporter is not None:

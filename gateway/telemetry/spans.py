@@ -94,10 +94,14 @@ class Tracer:
         """
         self._clock = clock
         self._entropy = entropy
-        self._bound = round(ratio * 256**_RATIO_BYTES)
+        self.adopt(ratio)
         self._queue: deque[Ended] = deque(maxlen=queue_max)
         self.dropped = 0
         self.ended = 0
+
+    def adopt(self, ratio: float) -> None:
+        """From now on sample so many of the traces that begin here; what is under way stays as it is."""
+        self._bound = round(ratio * 256**_RATIO_BYTES)
 
     def begin(
         self, name: str, parent: Position | None, kind: Kind = "internal", attributes: Mapping[str, str] = NOTHING

@@ -24,6 +24,7 @@ from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.resolver import Resolver, SystemResolver
 from gateway.effects.workspace import Workspace, Workspaces
 from gateway.errors import EffectError
+from gateway.observed import Outgoing, nothing_outgoing
 from gateway.vault.opened import EffectSecrets
 from gateway.vault.rules import SecretRule
 
@@ -103,9 +104,11 @@ class Client:
         self.resolver: Resolver = FakeResolver("127.0.0.1")
         self.networks: list[str] = ["127.0.0.1"]
         self.timeout_seconds = 5.0
+        self.outgoing: Outgoing = nothing_outgoing
 
     async def __call__(self, url: str, **args: JsonValue) -> JsonObject:
-        performer = HttpRequest(AddressPolicy.parse(self.networks), self.resolver, self.tls, self.limits)
+        networks = AddressPolicy.parse(self.networks)
+        performer = HttpRequest(networks, self.resolver, self.tls, self.limits, self.outgoing)
         effects = Effects({"http.request": performer})
         request = EffectRequest(
             op="http.request", args={"url": url, **args}, key=KEY, timeout_seconds=self.timeout_seconds
@@ -156,6 +159,19 @@ async def test_bytes_that_are_no_text_come_as_base64_and_nothing_is_decompressed
         outcome = await client(f"http://service.test:{port}/")
     assert outcome["body_base64"] == "H4sI"
     assert "body" not in outcome
+
+
+async def test_where_a_request_is_in_a_trace_is_told_to_some_hosts_only(client: Client) -> None:
+    """To those that the configuration names, once; a guest's own header stays as it is."""
+    seen: list[bytes] = []
+    client.resolver = FakeResolver("127.0.0.1")
+    client.outgoing = lambda host: "00-" + "1" * 32 + "-" + "2" * 16 + "-01" if host == "traced.example" else None
+    async with serving(answering(OK, seen)) as port:
+        await client(f"http://traced.example:{port}/")
+        await client(f"http://other.example:{port}/")
+        await client(f"http://traced.example:{port}/", headers={"TraceParent": "guest"})
+    told = [[line for line in head.lower().split(b"\r\n") if line.startswith(b"traceparent")] for head in seen]
+    assert told == [[b"traceparent: 00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01"], [], [b"traceparent: guest"]]
 
 
 async def test_a_redirect_is_an_outcome(client: Client) -> None:

@@ -100,6 +100,14 @@ def test_the_ratio_is_of_the_random_part_of_the_id(ratio: float, trace_id: bytes
     assert place.sampled is (int.from_bytes(trace_id[-7:]) < round(ratio * 256**7))
 
 
+def test_the_ratio_can_change() -> None:
+    """For what begins from then on."""
+    under, _ = tracer(ratio=0.0)
+    assert under.begin("before", None)[1] is None
+    under.adopt(1.0)
+    assert under.begin("after", None)[1] is not None
+
+
 def test_the_queue_has_a_maximum() -> None:
     """The oldest go, and are counted."""
     under, _ = tracer(queue_max=2)

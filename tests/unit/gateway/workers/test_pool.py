@@ -214,6 +214,21 @@ async def test_an_idle_worker_that_is_killed_costs_no_call(zygote: Zygote, echo:
     await pool.close()
 
 
+async def test_what_became_of_workers_is_counted(zygote: Zygote, echo: WorkerSpec) -> None:
+    """By why they ended; the pool is as large as before."""
+    pool = WorkerPool(zygote, echo, 1, spares=1)
+    await pool.start()
+    try:
+        os.kill(pool.pids[0], signal.SIGKILL)
+        while not pool.standing.ended:  # noqa: ASYNC110 - it is about another process, which sets no event here
+            await asyncio.sleep(0.005)
+        assert await pool.call(b"again", deadline_ms=DEADLINE_MS) == b">again"
+        standing = pool.standing
+    finally:
+        await pool.close()
+    assert (standing.alive, standing.waiting, standing.ended) == (1, 0, {"crashed": 1})
+
+
 async def test_a_worker_has_nothing_of_the_gateway(zygote: Zygote, look: WorkerSpec) -> None:
     """No environment, no descriptor but its socket and /dev/null, no privileges to gain, dead with its parent."""
     os.environ["MISSIONGATE_TEST"] = "visible"
