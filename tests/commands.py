@@ -83,12 +83,16 @@ class World:
 
 @asynccontextmanager
 async def world(
-    home: Path, commands: Mapping[str, Any] | None = None, limits: WorkspaceLimits | None = None
+    home: Path,
+    commands: Mapping[str, Any] | None = None,
+    limits: WorkspaceLimits | None = None,
+    *,
+    shared: Zygote | None = None,
 ) -> AsyncIterator[World]:
-    """Open a world; by default there is Python with one process, and with sixteen."""
+    """Open a world; by default there is Python with one process, and with sixteen, and a zygote of its own."""
     need_kernel()
     entries = commands or {"python": python(), "forking": python(processes_max=16, wall_ms=20_000)}
-    zygote = await Zygote.start(PRELOAD)
+    zygote = shared or await Zygote.start(PRELOAD)
     disk = BlockingPool("test-disk", threads=2, waiting_max=64)
     workspaces = Workspaces.open(home, limits=limits)
     runner = CommandRunner(zygote)
@@ -102,4 +106,5 @@ async def world(
         workspace.close()
         workspaces.close()
         disk.close()
-        await zygote.close()
+        if shared is None:
+            await zygote.close()

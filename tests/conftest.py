@@ -1,6 +1,7 @@
 """What holds for every test, whatever the machine is busy with, and however the tests were started."""
 
 import gc
+import os
 import signal
 from collections.abc import Generator
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.depth import times
+from tests.made_once import share
 
 # Hypothesis looks at what happens, not at how long it takes. Its examples are others in each run.
 settings.register_profile("untimed", deadline=None, max_examples=times(50, 100))
@@ -25,6 +27,13 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let the workers of one run share what they make; each has its own folder in that of the run."""
+    own = tmp_path_factory.getbasetemp()
+    share((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "made-once")
 
 
 @pytest.hookimpl(wrapper=True)

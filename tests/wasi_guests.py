@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.made_once import made_once
+
 SOURCES = Path(__file__).resolve().parent / "guests"
 _BUILD_SECONDS_MAX = 300
 _STACK_BYTES = 65_536  # Zig's own default of 16 MiB is more than a worker has
@@ -17,7 +19,11 @@ _STACK_BYTES = 65_536  # Zig's own default of 16 MiB is more than a worker has
 
 @cache
 def guest(language: str) -> bytes:
-    """Return the module of a language; skip where its toolchain is missing, and fail there in CI."""
+    """Return the module of a language, built once a run; skip where its toolchain is missing, and fail there in CI."""
+    return made_once(f"guest {language}", lambda: _built(language))
+
+
+def _built(language: str) -> bytes:
     with TemporaryDirectory(prefix="guest-") as temporary:
         output = Path(temporary) / "module.wasm"
         command, folder, environment = _BUILDS[language](output)

@@ -24,6 +24,7 @@ from tests.audit_logs import (
     signed,
     split_segments,
 )
+from tests.depth import some, times
 
 EVENTS = 40
 THIEF = Ed25519Signer(NAME, bytes(32))
@@ -301,12 +302,15 @@ def test_writer_and_verifier_agree_on_what_no_crash_leaves(directory: Path, tail
 
 
 def test_every_flipped_bit_is_seen(tmp_path: Path) -> None:
-    """Each single bit of a small log, lines and checkpoint: none can be turned without being seen."""
+    """Each single bit of a small log, lines and checkpoint: none can be turned without being seen.
+
+    In `make test` one bit of each byte, another one than in the byte before.
+    """
     directory = make_log(tmp_path / "log", 2)
     for path in (segment(directory), directory / "checkpoint"):
         good = path.read_bytes()
         for at in range(len(good)):
-            for bit in range(8):
+            for bit in some([at % 8], range(8)):
                 raw = bytearray(good)
                 raw[at] ^= 1 << bit
                 path.write_bytes(raw)
@@ -316,11 +320,11 @@ def test_every_flipped_bit_is_seen(tmp_path: Path) -> None:
 
 
 def test_every_dropped_or_doubled_byte_is_seen(tmp_path: Path) -> None:
-    """Each byte of a small log taken out, or written twice: seen."""
+    """Each byte of a small log taken out, or written twice: seen; in `make test` every third one, and the last."""
     directory = make_log(tmp_path / "log", 3)
     for path in (segment(directory), directory / "checkpoint"):
         good = path.read_bytes()
-        for at in range(len(good)):
+        for at in range(len(good) - 1, -1, -times(3, 1)):
             for raw in (good[:at] + good[at + 1 :], good[: at + 1] + good[at:]):
                 path.write_bytes(raw)
                 report = verify_log(directory, VKEY)

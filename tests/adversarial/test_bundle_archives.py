@@ -22,6 +22,7 @@ from gateway.policy.bundle_files import (
     write_archive,
 )
 from tests.bundle_archives import END, header, member, pax, sealed, tar_gz
+from tests.depth import times
 
 POLICIES = Path(__file__).parents[2] / "policies"
 GOOD = [member(b".manifest", b"{}"), member(b"data.json", b"{}")]
@@ -172,10 +173,11 @@ def test_an_archive_ends_where_it_says(end: bytes) -> None:
     assert refusal(tar_gz(GOOD, end)).code == "policy.bad_archive"
 
 
-@pytest.mark.parametrize("at", range(len(PACKED)))
-def test_an_archive_that_is_cut_anywhere_is_refused(at: int) -> None:
+def test_an_archive_that_is_cut_anywhere_is_refused() -> None:
     """Every beginning of a good archive is refused as truncated or as none."""
-    assert refusal(PACKED[:at]).code == "policy.bad_archive"
+    assert {at: refusal(PACKED[:at]).code for at in range(len(PACKED))} == dict.fromkeys(
+        range(len(PACKED)), "policy.bad_archive"
+    )
 
 
 def test_something_after_the_gzip_is_refused() -> None:
@@ -186,10 +188,13 @@ def test_something_after_the_gzip_is_refused() -> None:
 
 
 def test_every_flipped_bit_is_refused_or_changes_nothing() -> None:
-    """Of a damaged archive either nothing is read, or what was in it (some bits of gzip's header mean nothing)."""
+    """Of a damaged archive either nothing is read, or what was in it (some bits of gzip's header mean nothing).
+
+    In `make test` three bits of each byte.
+    """
     want = read_archive(PACKED)
     survivors = 0
-    for bit in range(8 * len(PACKED)):
+    for bit in range(0, 8 * len(PACKED), times(3, 1)):
         damaged = bytearray(PACKED)
         damaged[bit // 8] ^= 1 << bit % 8
         try:
@@ -204,8 +209,9 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     """A gigabyte of zeros in a megabyte: no more of it is unpacked than a bundle may have."""
     packer = zlib.compressobj(9, wbits=31)
     chunk = bytes(1 << 20)
-    bomb = packer.compress(header(b"data.json", 1 << 30))
-    bomb += b"".join(packer.compress(chunk) for _ in range(1024)) + packer.flush()
+    bomb = packer.compress(header(b"data.json", 1 << 30)) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(chunk) + packer.flush(zlib.Z_FULL_FLUSH)  # which is the same each time: it is made once
+    bomb += again * 1024 + packer.flush()
     assert len(bomb) < ARCHIVE_BYTES_MAX
     assert refusal(bomb).code == "policy.too_large"
 
@@ -234,7 +240,7 @@ def test_what_is_no_archive_is_refused(archive: bytes) -> None:
 
 
 def test_damaged_archives_of_the_real_bundle_end_in_a_typed_refusal() -> None:
-    """2,000 archives with bytes changed, cut out or doubled behind a good checksum: none crashes the reader."""
+    """Archives with bytes changed, cut out or doubled behind a good checksum: none crashes the reader."""
     files = read_folder(POLICIES)
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -244,7 +250,8 @@ def test_damaged_archives_of_the_real_bundle_end_in_a_typed_refusal() -> None:
             tar.addfile(entry, io.BytesIO(content))
     chance = random.Random(5)  # noqa: S311 - damage, not secrets
     refused = 0
-    for _ in range(2_000):
+    count = times(200, 2_000)
+    for _ in range(count):
         damaged = bytearray(plain.getvalue())
         for _ in range(chance.randint(1, 4)):
             at = chance.randrange(len(damaged) // 512) * 512 + chance.choice([0, 124, 130, 148, 156, 257, 345, 400])
@@ -254,7 +261,7 @@ def test_damaged_archives_of_the_real_bundle_end_in_a_typed_refusal() -> None:
         except PolicyInvalidError as error:
             assert error.code in {"policy.bad_archive", "policy.bad_file", "policy.too_large"}  # noqa: PT017
             refused += 1
-    assert refused > 1_000
+    assert refused > count // 2
 
 
 def test_an_archive_is_read_as_its_folder_is() -> None:

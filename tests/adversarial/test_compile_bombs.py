@@ -28,6 +28,7 @@ from tests.adversarial.wasm_bytes import (
     section,
     vector,
 )
+from tests.depth import some, times
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # the zygote's
 
@@ -79,6 +80,8 @@ ACCEPTED = {
     "as many exports as may be": hook(exports=[name(b"%d" % n) + b"\0\0" for n in range(EXPORTS_MAX - 4)]),
 }
 
+TWICE = ("nothing", "a number of five bytes", "many locals", "a large data segment")  # in `make test`
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def zygote() -> AsyncIterator[Zygote]:
@@ -92,9 +95,9 @@ async def zygote() -> AsyncIterator[Zygote]:
     "bomb", [pytest.param(bomb, marks=pytest.mark.long) if bomb == "nested loops" else bomb for bomb in REFUSED]
 )
 async def test_a_bomb_is_refused_with_its_code(bomb: str, zygote: Zygote) -> None:
-    """Twice, and the next module compiles: the jail that met its bounds was that module's own."""
+    """And the next module compiles: the jail that met its bounds was that module's own. In `make fuzz`, twice."""
     wasm, expected = REFUSED[bomb]
-    for _ in range(2):
+    for _ in range(times(1, 2)):
         with pytest.raises(HookRefusedError) as caught:
             await compile_module(zygote, wasm)
         assert caught.value.code == expected
@@ -104,5 +107,7 @@ async def test_a_bomb_is_refused_with_its_code(bomb: str, zygote: Zygote) -> Non
 @pytest.mark.parametrize("module", ACCEPTED)
 async def test_what_is_large_and_sound_is_accepted(module: str, zygote: Zygote) -> None:
     """The bounds are those of hooks: a large module within them compiles, to the same machine code each time."""
-    first, second = [await compile_module(zygote, ACCEPTED[module]) for _ in range(2)]
-    assert first == second
+    first = await compile_module(zygote, ACCEPTED[module])
+    assert first.code
+    if module in some(TWICE, list(ACCEPTED)):
+        assert await compile_module(zygote, ACCEPTED[module]) == first

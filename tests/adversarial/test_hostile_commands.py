@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from engine.values import JsonObject
 from gateway.effects.blocking import BlockingPool
@@ -21,16 +22,28 @@ from gateway.effects.files import FileLimits, FileRead, FileWrite
 from gateway.effects.performer import EffectRequest, EffectScope
 from gateway.effects.workspace import WorkspaceLimits
 from gateway.errors import EffectError
-from tests.commands import World, absent, program, python, world
+from gateway.workers.supervisor import Zygote
+from tests.commands import PRELOAD, World, absent, program, python, world
 from tests.gateways import alive
 from tests.payload_keys import KEY
 
 MARK = f"missiongate-hostile-{os.getpid()}"  # of this run of the tests alone
 
 
-@pytest.fixture
-async def held(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as opened:
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # the zygote's
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def zygote() -> AsyncIterator[Zygote]:
+    """Start one for all: whatever a program does, the next is started by the same zygote."""
+    zygote = await Zygote.start(PRELOAD)
+    yield zygote
+    await zygote.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def held(tmp_path: Path, zygote: Zygote) -> AsyncIterator[World]:
+    async with world(tmp_path, shared=zygote) as opened:
         yield opened
 
 
@@ -269,12 +282,12 @@ attempt(lambda: os.execv("/usr/bin/su", ["su"]))
     assert exited(await held.script(text)) == "held\nheld\nheld\n"
 
 
-async def test_a_set_id_program_is_no_command(tmp_path: Path) -> None:
+async def test_a_set_id_program_is_no_command(tmp_path: Path, zygote: Zygote) -> None:
     """Policy cannot open one, were it named there."""
     suid = tmp_path / "suid"
     shutil.copy("/bin/true", suid)
     suid.chmod(0o4755)
-    async with world(tmp_path, {"su": {"executable": str(suid)}}) as opened:
+    async with world(tmp_path, {"su": {"executable": str(suid)}}, shared=zygote) as opened:
         with pytest.raises(EffectError) as refused:
             await opened.perform("su")
     assert (refused.value.code, refused.value.in_doubt) == ("effect.command_failed", False)
@@ -357,15 +370,15 @@ SMALL = WorkspaceLimits(entries_max=200, bytes_max=32 * 1024 * 1024)
 
 
 @pytest.mark.parametrize("name", sorted(BOMBS))
-async def test_what_is_too_much_ends_it(tmp_path: Path, name: str) -> None:
+async def test_what_is_too_much_ends_it(tmp_path: Path, zygote: Zygote, name: str) -> None:
     """A bomb of any kind ends with the name of its limit, nobody is left, and the next command is served."""
     how, text = BOMBS[name]
-    wall_ms = 2_000 if how == "timeout" else 30_000
+    wall_ms = 500 if how == "timeout" else 30_000
     entries = {
         "bomb": python(processes_max=16, wall_ms=wall_ms, cpu_seconds=1, memory_bytes=1 << 28),
         "python": python(),
     }
-    async with world(tmp_path, entries, SMALL) as opened:
+    async with world(tmp_path, entries, SMALL, shared=zygote) as opened:
         outcome = await opened.perform("bomb", MARK, stdin=text)
         assert (outcome["ended"], outcome["exit_code"]) == (how, None), outcome
         assert descendants() == []
@@ -385,9 +398,9 @@ async def test_memory_has_an_end_for_one_process(held: World) -> None:
     assert exited(await held.script(text)) == "held\n"
 
 
-async def test_a_file_has_an_end(tmp_path: Path) -> None:
+async def test_a_file_has_an_end(tmp_path: Path, zygote: Zygote) -> None:
     """Beyond the limit of one file a write fails, and ends a program that has not asked to hear of it."""
-    async with world(tmp_path, {"python": python(file_bytes=1000)}) as opened:
+    async with world(tmp_path, {"python": python(file_bytes=1000)}, shared=zygote) as opened:
         outcome = await opened.script(
             "import os, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
             "fd = os.open('x', os.O_CREAT | os.O_WRONLY)\nprint(os.write(fd, bytes(2000)), flush=True)\n"
@@ -443,10 +456,10 @@ async def test_links_that_a_command_makes_lead_no_file_effect_out(held: World, o
     assert text_of(outside) == "kept outside"
 
 
-async def test_a_folder_that_shuts_its_owner_out_hides_nothing(tmp_path: Path) -> None:
+async def test_a_folder_that_shuts_its_owner_out_hides_nothing(tmp_path: Path, zygote: Zygote) -> None:
     """Made without rights, it is opened again and counted; and the workspace can be removed."""
     limits = WorkspaceLimits(entries_max=100, bytes_max=1000)
-    async with world(tmp_path, limits=limits) as opened:
+    async with world(tmp_path, limits=limits, shared=zygote) as opened:
         text = "import os\nos.mkdir('d')\nopen('d/x', 'w').write('x' * 900)\nos.mkdir('e', 0)"
         assert exited(await opened.script(text)) == ""
         assert (opened.workspace.usage.entries, opened.workspace.usage.bytes) == (3, 900)
@@ -455,12 +468,12 @@ async def test_a_folder_that_shuts_its_owner_out_hides_nothing(tmp_path: Path) -
         assert opened.workspaces.names() == []
 
 
-async def test_a_program_that_is_exchanged_is_not_run(tmp_path: Path) -> None:
+async def test_a_program_that_is_exchanged_is_not_run(tmp_path: Path, zygote: Zygote) -> None:
     """What is pinned is checked on the very descriptor that is executed, at each run."""
     path = tmp_path / "tool"
     shutil.copy("/bin/true", path)
     digest = hashlib.sha256(Path("/bin/true").read_bytes()).hexdigest()  # noqa: ASYNC240 - before anything runs
-    async with world(tmp_path, {"tool": {"executable": str(path), "sha256": digest}}) as opened:
+    async with world(tmp_path, {"tool": {"executable": str(path), "sha256": digest}}, shared=zygote) as opened:
         assert (await opened.perform("tool"))["exit_code"] == 0
         path.unlink()
         shutil.copy("/bin/false", path)
@@ -471,7 +484,7 @@ async def test_a_program_that_is_exchanged_is_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["script", "writable", "missing", "folder"])
-async def test_a_program_that_is_none_is_not_run(tmp_path: Path, fault: str) -> None:
+async def test_a_program_that_is_none_is_not_run(tmp_path: Path, zygote: Zygote, fault: str) -> None:
     """A script, a file that everybody may write, a folder, nothing: the same typed refusal, and nothing in doubt."""
     path = tmp_path / "tool"
     match fault:
@@ -483,16 +496,16 @@ async def test_a_program_that_is_none_is_not_run(tmp_path: Path, fault: str) -> 
             path.chmod(0o777)
         case "folder":
             path.mkdir()
-    async with world(tmp_path, {"tool": {"executable": str(path)}}) as opened:
+    async with world(tmp_path, {"tool": {"executable": str(path)}}, shared=zygote) as opened:
         with pytest.raises(EffectError) as refused:
             await opened.perform("tool")
     assert (refused.value.code, refused.value.in_doubt) == ("effect.command_failed", False)
 
 
-async def test_many_at_once_are_held_at_once(tmp_path: Path) -> None:
+async def test_many_at_once_are_held_at_once(tmp_path: Path, zygote: Zygote) -> None:
     """Bombs side by side, each in its own workspace, all end with their own limit, and the loop goes on turning."""
     text, turns = "import os\nwhile True:\n    os.fork()\n", 0
-    async with world(tmp_path) as opened:
+    async with world(tmp_path, shared=zygote) as opened:
 
         async def one(name: str) -> JsonObject:
             workspace = opened.workspaces.create(name, KEY)
@@ -513,9 +526,9 @@ async def test_many_at_once_are_held_at_once(tmp_path: Path) -> None:
     assert descendants() == []
 
 
-async def test_programs_of_the_machine_are_held_as_well(tmp_path: Path, outside: Path) -> None:
+async def test_programs_of_the_machine_are_held_as_well(tmp_path: Path, zygote: Zygote, outside: Path) -> None:
     """Without an interpreter: cat of a file outside fails, with the same permission error."""
-    async with world(tmp_path, {"cat": program("cat", rest=".*")}) as opened:
+    async with world(tmp_path, {"cat": program("cat", rest=".*")}, shared=zygote) as opened:
         outcome = await opened.perform("cat", str(outside))
     assert (outcome["ended"], outcome["exit_code"], outcome["stdout"]) == ("exited", 1, "")
     assert "Permission denied" in str(outcome["stderr"])

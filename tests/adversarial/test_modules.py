@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import AsyncIterator
+from functools import cache
 
 import pytest
 import pytest_asyncio
@@ -9,6 +10,7 @@ from wasmtime import wat2wasm
 
 from engine.constraints.limits import FUEL_CEILING, MEMORY_BYTES_CEILING
 from gateway.errors import HookRefusedError, SandboxError
+from gateway.sandbox.artefact import Artefact
 from gateway.sandbox.compile import MODULE_BYTES_MAX, compile_module
 from gateway.sandbox.jail import compile_here
 from gateway.sandbox.native import NativeCaller
@@ -18,6 +20,7 @@ from gateway.sandbox.public import PublicCaller
 from gateway.sandbox.runtime import Runtime
 from gateway.workers.supervisor import Zygote
 from tests.adversarial.hostile_modules import BULK, GROW_REFUSED, RUNS, bulk, compile_bomb
+from tests.depth import times
 from tests.unit.gateway.sandbox.modules import ECHO, LOOP, module
 
 ON_ITS_LOOP = pytest.mark.asyncio(loop_scope="module")  # the zygote's
@@ -27,6 +30,12 @@ MARKER = '(func (export "mission_abi_v1"))'
 ALLOC = '(func (export "mission_alloc") (param i32) (result i32) (i32.const 8))'
 RUN = '(func (export "mission_run") (param i32 i32) (result i64) (i64.const 0))'
 MEMORY = '(memory (export "memory") 1)'
+
+
+@cache
+def compiled(wasm: bytes) -> Artefact:
+    """Return a module, compiled once for all its runs."""
+    return compile_here(wasm)
 
 
 def wat(*parts: str) -> bytes:
@@ -165,8 +174,8 @@ def caller(request: pytest.FixtureRequest) -> type[NativeCaller | PublicCaller]:
 def test_a_hostile_run_is_stopped_with_its_code(name: str, caller: type[NativeCaller | PublicCaller]) -> None:
     """Whichever way the call is made, the end has the same name; and the next call is served."""
     wasm, code = RUNS[name]
-    runtime = Runtime({"hostile": compile_here(wasm).code, "echo": compile_here(ECHO).code}, caller=caller)
-    for _ in range(3):
+    runtime = Runtime({"hostile": compiled(wasm).code, "echo": compiled(ECHO).code}, caller=caller)
+    for _ in range(times(1, 3)):
         with pytest.raises(SandboxError) as caught:
             runtime.run("hostile", b"{}", PATIENT)
         assert caught.value.code == code
@@ -210,7 +219,7 @@ def test_nothing_is_left_for_the_next_run(caller: type[NativeCaller | PublicCall
 @ON_ITS_LOOP
 async def test_hostile_modules_do_not_disturb_their_neighbours(zygote: Zygote) -> None:
     """In a worker as in process: every hostile run has its code, and no worker is lost."""
-    hostile = {name: compile_here(wasm) for name, (wasm, _) in RUNS.items()}
+    hostile = {name: compiled(wasm) for name, (wasm, _) in RUNS.items()}
     sandbox = PooledSandbox(zygote, {**hostile, "echo": compile_here(ECHO), "loop": compile_here(LOOP)}, 1)
     await sandbox.start()
     pids = sandbox.pids

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.calling import CallError
 from gateway.demo.scenario import ACTS, stage, verify
+from tests.depth import IS_FUZZ
 from tests.gateways import add_hook, alive, calling, events_of, new_home, serving, submitted, until, verified
 from tests.subjects import own_in
 from tests.worlds import Event, laws_hold, mission
@@ -117,10 +118,10 @@ async def test_real_graphs_plan_run_and_verify(tmp_path: Path) -> None:
 
 @pytest.mark.long
 async def test_graphs_of_ten_thousand_steps_plan_run_and_verify(tmp_path: Path) -> None:
-    """The same for the largest graphs that one mission may have."""
+    """The same for the largest graphs that one mission may have; in `make test` for one of them."""
     graphs = graphs_of(lambda n: n >= LARGE)
-    assert graphs
-    await run_dags(tmp_path, graphs)
+    assert len(graphs) > 1
+    await run_dags(tmp_path, graphs if IS_FUZZ else graphs[-1:])
 
 
 async def test_a_killed_sandbox_worker_is_another_ones_work(tmp_path: Path) -> None:

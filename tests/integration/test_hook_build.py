@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import hatch_build
+from tests.depth import some
 from tests.step_modules import SOURCES, hooks
 
 
@@ -16,26 +17,29 @@ def copy_of(path: Path, *kept: str) -> Path:
     return path
 
 
-def test_the_bytes_do_not_depend_on_the_place(tmp_path: Path) -> None:
-    """Built in two other folders, with fresh caches, a module has the digest of the one that is installed."""
-    first = copy_of(tmp_path / "a", "steps/delay", "demo/spin")
-    second = copy_of(tmp_path / "another folder" / "deeper", "steps/delay", "demo/spin")
-    for sources in (first, second):
-        hatch_build.build_hooks(sources, sources / "built")
-        for group, kind in (("steps", "delay"), ("demo", "spin")):
-            assert (sources / "built" / group / kind / "module.wasm").read_bytes() == hooks()[kind].module
-
-
-def test_a_build_leaves_modules_manifests_and_schemas_only(tmp_path: Path) -> None:
-    """Sources, test cases and caches are not shipped, and what an earlier build left is gone."""
-    sources = copy_of(tmp_path / "a", "steps/delay")
-    target = tmp_path / "built"
+def built(path: Path, *kept: str) -> Path:
+    """Build the named modules in the folder `path` with fresh caches, over an older build; return what it made."""
+    sources, target = copy_of(path / "sources", *kept), path / "built"
     (target / "steps" / "old").mkdir(parents=True)
     hatch_build.build_hooks(sources, target)
-    files = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
-    assert files == [f"steps/delay/{name}" for name in ("hook.toml", "module.wasm", "parameters.schema.json")]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "built"]
-    assert not (target / "steps" / "old").exists()
+    return target
+
+
+def test_the_bytes_do_not_depend_on_the_place(tmp_path: Path) -> None:
+    """Built in two other folders, with fresh caches, a module has the digest of the one that is installed.
+
+    In `make test`, one module in one other folder. And sources, test cases and caches are not shipped, and what an
+    earlier build left is gone.
+    """
+    modules = some(["steps/delay"], ["steps/delay", "demo/spin"])
+    for place in some(["another folder/deeper"], ["a", "another folder/deeper"]):
+        target = built(tmp_path / place, *modules)
+        for module in modules:
+            assert (target / module / "module.wasm").read_bytes() == hooks()[module.partition("/")[2]].module
+        files = sorted(str(path.relative_to(target / "steps")) for path in (target / "steps").rglob("*.*"))
+        assert files == [f"delay/{name}" for name in ("hook.toml", "module.wasm", "parameters.schema.json")]
+        assert sorted(path.name for path in (tmp_path / place).iterdir()) == ["built", "sources"]
+        assert not (target / "steps" / "old").exists()
 
 
 def test_a_source_that_does_not_compile_says_where(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from engine.mission import MissionConfig, MissionStep, Strategy
 from engine.plan import Plan
 from engine.result import MissionResult, StepState
 from engine.values import JsonValue
+from tests.depth import some
 from tests.schedules import RecordingObserver, check_consistent, plan_of, run_of
 from tests.virtual_time import run
 
@@ -25,6 +26,16 @@ CONFIGS = {
     "parallel, four at a time": MissionConfig(strategy=Strategy.PARALLEL, parallel_limit=4, timeout_seconds=1e9),
     "levels": MissionConfig(strategy=Strategy.LEVELS, parallel_limit=1_000_000, timeout_seconds=1e9),
 }
+
+
+LARGE = 5_000  # steps, from which on a run takes seconds
+
+
+def configs_of(graph: dict[str, Any]) -> dict[str, MissionConfig]:
+    """Return the strategies to run a graph under: all; in `make test` two of four for each of the largest."""
+    names = list(CONFIGS)
+    usual = names if graph["n"] < LARGE else names[bool("genome" in graph["name"]) :: 2]
+    return {name: CONFIGS[name] for name in some(usual, names)}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -82,7 +93,7 @@ def seconds_expected(plan: Plan, config: MissionConfig) -> float:
 def test_a_real_graph_runs_alike_under_every_strategy(path: Path) -> None:
     """The levels are those of the file, every output is its level's number, and no place was idle for nothing."""
     graph = read(path)
-    for name, config in CONFIGS.items():
+    for name, config in configs_of(graph).items():
         plan = plan_of(edges_of(graph), config=config)
         levels = plan.level_ids()
         assert len(levels) == graph["levels"]
@@ -103,10 +114,11 @@ def test_failures_in_a_real_graph_have_the_same_consequences_under_every_strateg
 
     Of several dependencies that failed, a Skipped step names the one that failed first, which does.
     """
-    edges = edges_of(read(path))
+    graph = read(path)
+    edges = edges_of(graph)
     tolerant = [step_id for step_id in edges if int(step_id[1:]) % 6 == 5]
     found = []
-    for config in CONFIGS.values():
+    for config in configs_of(graph).values():
         mission = MissionConfig(
             strategy=config.strategy, parallel_limit=config.parallel_limit, timeout_seconds=1e9, fail_fast=False
         )

@@ -9,13 +9,15 @@ from gateway.sandbox.hooks import load_hook
 from gateway.sandbox.shape import read_shape
 from gateway.sanitizer.schema import ParameterSchema
 from tests.cli_runner import run
-from tests.toolchains import EXAMPLES, ROOT, built_example, environment, need
+from tests.toolchains import EXAMPLES, ROOT, built_example, built_once, environment, need
 
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/hook.toml"))
 
 
 @pytest.fixture(autouse=True)
 def compilers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile the same source once a run: the tests here are about what becomes of it."""
+    monkeypatch.setattr("gateway.cli.hook.authoring.build_module", built_once)
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
 
