@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.assembly import Gateway
-from gateway.calling import CallError
-from gateway.client import Client, Server
+from gateway.client import CallError, Client, Server
 from gateway.config import CONFIG_NAME
 from gateway.home import NewHome
 from gateway.sandbox.files import HookFiles
@@ -53,16 +52,18 @@ async def refusal(gateway: Gateway, token: str, call: Callable[[Client], object]
     try:
         await asked(gateway, token, call)
     except CallError as error:
-        return error.errors[0]["code"]
+        return error.code
     raise AssertionError("the call was not refused")
 
 
 async def published(gateway: Gateway, made: NewHome, files: HookFiles) -> dict[str, Any]:
-    return await asked(gateway, made.token, lambda client: client.publish_hook(files))
+    hook = {"schema": files.schema, "signature": files.signature or b""}
+    answer = await asked(gateway, made.token, lambda c: c.hooks.publish(files.manifest, files.module, **hook))
+    return answer.document()
 
 
 async def enabled(gateway: Gateway, made: NewHome, name: str, version: str, **place: Any) -> dict[str, Any]:
-    return await asked(gateway, made.token, lambda c: c.enable_hook(name, version, **{"labels": {}, **place}))
+    return (await asked(gateway, made.token, lambda c: c.hooks.enable(name, version, **place))).document()
 
 
 def mission_of(*kinds: str, count: int = 1) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.demo.scenario import ACTS, stage, verify
 from tests.gateways import add_hook, alive, calling, events_of, new_home, serving, submitted, until, verified
 from tests.subjects import own_in

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from gateway.assembly import Gateway
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.home import NewHome
 from gateway.sandbox.signature import BUILTIN
 from tests.gateways import events_of, serving, submitted, until, verified
@@ -38,10 +38,10 @@ async def test_a_hook_is_published_enabled_replaced_and_rolled_back_in_one_run(m
         assert await said(gateway, made, "b") == ["1.0.0"]
         await enabled(gateway, made, "resize", "1.1.0")
         assert await said(gateway, made, "c") == ["1.1.0"]
-        assert (await asked(gateway, made.token, lambda c: c.rollback_hook("resize")))["version"] == "1.0.0"
+        assert (await asked(gateway, made.token, lambda c: c.hooks.rollback("resize"))).version == "1.0.0"
         assert await said(gateway, made, "d") == ["1.0.0"]
-        detail = await asked(gateway, made.token, lambda c: c.get_hook("resize"))
-        assert [(each["version"], each["undone_at"] is None) for each in detail["history"]] == [
+        detail = await asked(gateway, made.token, lambda c: c.hooks.get("resize"))
+        assert [(each.version, each.undone_at is None) for each in detail.history] == [
             ("1.1.0", False),
             ("1.0.0", True),
         ]
@@ -198,7 +198,7 @@ async def test_the_list_is_whole_in_pages(made: NewHome) -> None:
     async with serving(made, sandbox=1) as gateway:
         for version in ("2.0.0", "1.0.0", "1.5.0"):
             await published(gateway, made, files_of(version=version))
-        hooks = await asked(gateway, made.token, lambda c: c.list_hooks())
+        hooks = await asked(gateway, made.token, lambda c: [hook.document() for hook in c.hooks.all_hooks()])
         names = [hook["name"] for hook in hooks]
         assert names == sorted(names)
         assert [hook["version"] for hook in hooks if hook["name"] == "resize"] == ["1.5.0", "1.0.0", "2.0.0"]
@@ -206,7 +206,7 @@ async def test_the_list_is_whole_in_pages(made: NewHome) -> None:
         first, token = await gateway.registry.list_hooks(page_size=4, page_token="")
         rest, end = await gateway.registry.list_hooks(page_size=200, page_token=token)
         assert ([v.key for v in first + rest], end) == ([f"{h['name']}@{h['version']}" for h in hooks], "")
-        assert await asked(gateway, made.token, lambda c: c.get_hook("resize"))
+        assert await asked(gateway, made.token, lambda c: c.hooks.get("resize"))
 
 
 async def test_what_the_package_brings_is_not_changed_over_grpc(made: NewHome) -> None:
