@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.assembly import Gateway
-from gateway.client import CallError, Client, Server
+from gateway.client import CallError, Client, PublishedHook, Server
 from gateway.config import CONFIG_NAME
 from gateway.home import NewHome
 from gateway.sandbox.files import HookFiles
@@ -56,10 +56,14 @@ async def refusal(gateway: Gateway, token: str, call: Callable[[Client], object]
     raise AssertionError("the call was not refused")
 
 
+def publishing(files: HookFiles) -> Callable[[Client], PublishedHook]:
+    """Return the call that publishes a hook."""
+    signature = files.signature or b""
+    return lambda client: client.hooks.publish(files.manifest, files.module, schema=files.schema, signature=signature)
+
+
 async def published(gateway: Gateway, made: NewHome, files: HookFiles) -> dict[str, Any]:
-    hook = {"schema": files.schema, "signature": files.signature or b""}
-    answer = await asked(gateway, made.token, lambda c: c.hooks.publish(files.manifest, files.module, **hook))
-    return answer.document()
+    return (await asked(gateway, made.token, publishing(files))).document()
 
 
 async def enabled(gateway: Gateway, made: NewHome, name: str, version: str, **place: Any) -> dict[str, Any]:

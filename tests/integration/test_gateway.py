@@ -90,9 +90,9 @@ async def run_dags(tmp_path: Path, graphs: list[dict[str, Any]]) -> None:
         for graph in graphs:
             form = dag_mission(graph)
             with calling(gateway.address, made) as client:
-                preview = await asyncio.to_thread(client.plan, orjson.dumps(form))
-            assert len(preview["levels"]) == graph["levels"]
-            assert sum(map(len, preview["levels"])) == graph["n"]
+                preview = await asyncio.to_thread(client.plan, form)
+            assert len(preview.levels) == graph["levels"]
+            assert sum(map(len, preview.levels)) == graph["n"]
             views[graph["name"]] = await submitted(gateway, made, form, graph["name"])
     verified(made)
     events = events_of(made)

@@ -219,13 +219,13 @@ async def test_a_shadow_is_asked_and_decides_nothing(tmp_path: Path) -> None:
             assert await ended(gateway, made, name) == "Success"
         for _ in range(100):
             status = await asking(gateway, made, lambda policy: policy.status())
-            if status["shadow"]["disagreed"] >= 4:
+            if status.shadow.disagreed >= 4:
                 break
             await asyncio.sleep(0.05)
-    shadow = status["shadow"]
-    assert (shadow["disagreed"], shadow["missed"]) == (4, 0)
-    assert shadow["compared"] > 4
-    assert {each["entrypoint"] for each in shadow["latest"]} == {"step", "effect"}
+    shadow = status.shadow
+    assert (shadow.disagreed, shadow.missed) == (4, 0)
+    assert shadow.compared > 4
+    assert {each.entrypoint for each in shadow.latest} == {"step", "effect"}
     told = [e for e in events_of(made) if e.event_type == "policy.shadow_disagreed"]
     assert sorted(e.details["entrypoint"] for e in told) == ["effect", "step"]
     assert orjson.dumps(told[0].details)  # plain JSON

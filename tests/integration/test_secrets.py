@@ -365,7 +365,7 @@ async def killed_in_the_act(made: NewHome, echo: Echo) -> str:
     program = await asyncio.to_thread(Program.start, made)
     with calling(program.address, made) as client:
         form = json.dumps(mission(call("a", echo.port))).encode()
-        mission_id: str = (await asyncio.to_thread(client.submit, form, "r"))["mission_id"]
+        mission_id = (await asyncio.to_thread(client.submit, form, "r")).mission_id
         await until(lambda: len(echo.seen) == 1)
     await asyncio.to_thread(program.kill)
     echo.hold.set()
