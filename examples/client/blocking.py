@@ -42,7 +42,7 @@ def main() -> int:
             print(f"{error.code}: {error}", file=sys.stderr)
             return 4
     print(f"{result.overall_status}: {result.steps_completed} steps")
-    print(result.step_results["read"].output)
+    print(f"total: {result.step_results['total'].output}")
     return 0 if result.succeeded else 1
 
 

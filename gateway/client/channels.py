@@ -13,6 +13,8 @@ OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),  # a proxy of the environment has no business with the token
     ("grpc.keepalive_time_ms", 60_000),  # a gateway whose machine vanished is noticed; it takes no more than this
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),  # also of a watch on which nothing happens
+    ("grpc.service_config_disable_resolution", 1),  # no record of the DNS makes gRPC repeat what is made once
     ("grpc.initial_reconnect_backoff_ms", 100),  # beneath our own waits, which would else find nothing tried
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
