@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from gateway.cli.app import app
+from gateway.cli.tree import LazyCommand
 from gateway.v1 import audit_pb2, mission_pb2
 from tests.certificates import Authority
 from tests.cli_runner import run
@@ -24,10 +25,10 @@ def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tu
     """Yield every command with the words that name it."""
     group = group or typer.main.get_command(app)
     for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, (*path, name))
+        if isinstance(command, LazyCommand):
+            yield (*path, name), command.load()
         else:
-            yield (*path, name), command
+            yield from commands(command, (*path, name))
 
 
 def options_of(command: click.Command) -> set[str]:
