@@ -1,6 +1,7 @@
 """A gRPC server that answers as it is told, call after call: with messages, with failures, or with both."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -61,8 +62,11 @@ class Asked:
 class Script(grpc.GenericRpcHandler):
     """Answers each call of a method with its next turn; the last turn is that of all that follow."""
 
-    def __init__(self, turns: dict[str, list[Turn] | Callable[[bytes], Turn]]) -> None:
+    def __init__(
+        self, turns: dict[str, list[Turn] | Callable[[bytes], Turn]], begins: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self.turns = turns
+        self.begins = begins
         self.asked: list[Asked] = []
         self.lock = threading.Lock()
 
@@ -85,6 +89,9 @@ class Script(grpc.GenericRpcHandler):
             turns = self.turns[name]
             following = turns if callable(turns) else lambda _: turns.pop(0) if len(turns) > 1 else turns[0]
             turn = following(messages[0])
+        if self.begins:
+            context.send_initial_metadata(self.begins)
+            time.sleep(0.02)  # a status right behind them may overtake them on a loop; what lasts has them long before
         for each in turn:
             if isinstance(each, Fails):
                 context.set_trailing_metadata(each.metadata())
@@ -98,9 +105,10 @@ def scripted(
     *,
     listen: str = "127.0.0.1:0",
     credentials: grpc.ServerCredentials | None = None,
+    begins: Sequence[tuple[str, str]] = (),
 ) -> Iterator[tuple[str, Script]]:
-    """Serve a script; yield the address and the script."""
-    script = Script(turns)
+    """Serve a script, each call of which `begins` with this metadata; yield the address and the script."""
+    script = Script(turns, begins)
     server = grpc.server(ThreadPoolExecutor(4), handlers=[script], options=(("grpc.so_reuseport", 0),))
     port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     server.start()

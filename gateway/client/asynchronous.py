@@ -12,7 +12,7 @@ import grpc.aio
 
 from engine.clock import Clock, SystemClock
 from gateway.client.call import PAGES_MAX, Call, Cursor, Turning, UnreadableError
-from gateway.client.channels import OPTIONS, credentials, metadata, target
+from gateway.client.channels import OPTIONS, credentials, is_opened, metadata, target
 from gateway.client.errors import CallError
 from gateway.client.failures import ended_early, failure_of, unreadable
 from gateway.client.patience import NO_RETRY, CallOptions, Patience
@@ -135,6 +135,10 @@ class Asynchronous:
                 patience.answered()
                 for each in new:
                     yield each
+        except grpc.RpcError:
+            if is_opened(await answers.initial_metadata()):
+                patience.opened()
+            raise
         finally:
             answers.cancel()
 

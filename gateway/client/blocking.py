@@ -10,7 +10,7 @@ import grpc
 
 from engine.clock import Clock, SystemClock
 from gateway.client.call import PAGES_MAX, Call, Cursor, Turning, UnreadableError
-from gateway.client.channels import OPTIONS, credentials, metadata, target
+from gateway.client.channels import OPTIONS, credentials, is_opened, metadata, target
 from gateway.client.errors import CallError
 from gateway.client.failures import ended_early, failure_of, unreadable
 from gateway.client.patience import NO_RETRY, CallOptions, Patience
@@ -130,6 +130,10 @@ class Blocking:
                 found = cursor.take(raw)
                 patience.answered()
                 yield from found
+        except grpc.RpcError:
+            if is_opened(answers.initial_metadata()):
+                patience.opened()
+            raise
         finally:
             answers.cancel()
 

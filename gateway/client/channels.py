@@ -1,11 +1,13 @@
 """What both kinds of channels have in common: target, credentials, options, and what goes with each call."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import grpc
 
 from gateway.client.patience import CallOptions
 from gateway.client.server import Server, Tls
+from gateway.rpc.opened import STREAM_OPENED
 
 MESSAGE_BYTES_MAX: Final = 128 * 1024 * 1024  # a result of 10,000 steps, each with some output
 OPTIONS: Final = (
@@ -30,6 +32,11 @@ def credentials(tls: Tls) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(
         root_certificates=tls.ca, private_key=tls.key, certificate_chain=tls.certificate
     )
+
+
+def is_opened(initial: Iterable[tuple[str, str | bytes]] | None) -> bool:
+    """Return whether a stream was let in by the gateway, be it that nothing came of it."""
+    return STREAM_OPENED[0] in {(key, value) for key, value in initial or ()}
 
 
 def metadata(token: str | None, options: CallOptions) -> tuple[tuple[str, str], ...]:

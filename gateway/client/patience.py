@@ -13,7 +13,7 @@ from gateway.client.errors import CallError
 from gateway.client.failures import TOO_LARGE, late
 from gateway.errors import ConfigurationError
 
-LASTED_SECONDS: Final = 10.0  # a stream that was open for so long was answered, although nothing came
+LASTED_SECONDS: Final = 10.0
 _AGAIN: Final = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED}
 )
@@ -100,21 +100,26 @@ class Patience:
         if whole is None and attempt_seconds is not None:
             whole = 2 * attempt_seconds
         self._ends = None if whole is None else clock.monotonic() + whole
-        self._opened = clock.monotonic()
+        self._began = clock.monotonic()
         self._answered = False
 
     def timeout_seconds(self) -> float | None:
         """Begin an attempt, and return what it may take."""
-        self._opened = self._clock.monotonic()
+        self._began = self._clock.monotonic()
         if self._ends is None:
             return self._attempt_seconds
-        left = max(0.0, self._ends - self._opened)
+        left = max(0.0, self._ends - self._began)
         return left if self._attempt_seconds is None else min(left, self._attempt_seconds)
 
     def answered(self) -> None:
         """Note that something new has come of a stream."""
         self._answered = True
         self._backoff.reset()
+
+    def opened(self) -> None:
+        """Note that the gateway had let a stream in that broke: one that lasted was answered, be it by nothing."""
+        if self._clock.monotonic() - self._began >= LASTED_SECONDS:
+            self.answered()
 
     def wait_seconds(self, failure: CallError) -> float:
         """Return how long to wait before the next attempt.
@@ -123,8 +128,6 @@ class Patience:
             CallError: `failure`, where there is none.
         """
         now = self._clock.monotonic()
-        if self._attempt_seconds is None and now - self._opened >= LASTED_SECONDS:
-            self.answered()
         going_on = self._answered and self._resumes
         failures_max = self._options.retry.reconnects_max if going_on else self._attempts_max - 1
         if self._answered and not self._resumes:

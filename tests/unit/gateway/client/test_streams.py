@@ -22,6 +22,7 @@ from gateway.client.call import Cursor
 from gateway.client.log import LoggedEvent
 from gateway.client.patience import LASTED_SECONDS
 from gateway.client.streams import EventsOfLog, EventsOfMission, LinesOfLog, ResultsOfMission
+from gateway.rpc.opened import STREAM_OPENED
 from gateway.v1 import audit_pb2, mission_pb2, policy_pb2
 from tests.driven_clients import KINDS, Waits, do
 from tests.scripted_server import Fails, Turn, scripted
@@ -86,17 +87,22 @@ def test_who_was_there_is_waited_for_longer_than_who_never_was(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stream_that_was_open_for_long_was_answered(kind: str) -> None:
-    """A mission may be quiet for longer than there are reconnects: each that lasted begins the count anew."""
+    """A mission may be quiet for longer than there are reconnects; but who was never let in may be slow as well."""
     waits = Waits()
-    answer = torn([0] * 20)
+    answer = torn([0] * 5)
 
     def lasting(raw: bytes) -> Turn:
         waits.moment += LASTED_SECONDS
         return answer(raw)
 
     options = CallOptions(retry=Retry(attempts_max=1, reconnects_max=1))
-    with scripted({"WatchMission": lasting}) as (address, _):
+    with scripted({"WatchMission": lasting}, begins=STREAM_OPENED) as (address, script):
         assert len(do(kind, address, lambda client: client.watch("m"), options, waits=waits)) == COUNT
+    assert len(script.asked) == 6
+    answer = torn([0] * 5)
+    with scripted({"WatchMission": lasting}) as (address, script), pytest.raises(UnavailableCallError):
+        do(kind, address, lambda client: client.watch("m"), options, waits=waits)
+    assert len(script.asked) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
