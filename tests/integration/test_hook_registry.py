@@ -185,7 +185,7 @@ async def test_only_who_may_changes_hooks(made: NewHome) -> None:
         for role in ("submitter", "viewer"):
             for call in calls.values():
                 assert await refusal(gateway, f"{role}-token", call) == "rpc.method_not_granted"
-        assert (await asked(gateway, "publisher-token", calls.pop("PublishHook")))["created"]
+        assert (await asked(gateway, "publisher-token", calls.pop("PublishHook"))).created
         for call in calls.values():
             assert await refusal(gateway, "publisher-token", call) == "rpc.method_not_granted"
         assert await refusal(gateway, "", publishing(files_of())) == "auth.unauthenticated"

@@ -26,7 +26,7 @@ async def test_who_may_not_look_people_up_cannot_by_a_filter(tmp_path: Path) -> 
     made = peopled(tmp_path)
     async with serving(made) as gateway:
         submitted = await asked(gateway, ANN, lambda client: client.submit(FORM, "one"))
-        mine = str(submitted["mission_id"])
+        mine = submitted.mission_id
         await asked(gateway, ANN, lambda client: list(client.watch(mine)))
         await asked(gateway, AUD, lambda client: client.people.look_up_subject(ANN))
         who = {name: pseudonym for pseudonym, name in names_in(made.home).items()}
