@@ -30,9 +30,7 @@ class Status(StrEnum):
 @connected
 def stats(
     *,
-    since: PAGE_SIZE: Final = 200  # as many as a gateway gives
-
-SinceOption = "24h",
+    since: SinceOption = "24h",
     until: UntilOption = "",
     interval: Annotated[int, typer.Option(help="Minutes of one bar of the trend; 0: a 24th.", min=0)] = 0,
     rules: Annotated[
@@ -69,9 +67,7 @@ def history(
     *,
     kind: Annotated[str, typer.Option(help="Only steps of this kind.")] = "",
     status: Annotated[Status | None, typer.Option(help="Only steps that ended so.")] = None,
-    since: PAGE_SIZE: Final = 200  # as many as a gateway gives
-
-SinceOption = "7d",
+    since: SinceOption = "7d",
     until: UntilOption = "",
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=10_000)] = 50,
     gateway: Connection,

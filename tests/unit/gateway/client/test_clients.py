@@ -20,17 +20,18 @@ from gateway.client.methods import Method, Pages, Stream
 from gateway.client.mission_methods import MissionMethods
 from gateway.client.people_methods import PeopleMethods
 from gateway.client.policy_methods import PolicyMethods
-from gateway.v1 import audit_pb2, hook_pb2, mission_pb2, policy_pb2, privacy_pb2
+from gateway.client.statistics_methods import StatisticsMethods
+from gateway.v1 import audit_pb2, hook_pb2, mission_pb2, policy_pb2, privacy_pb2, statistics_pb2
 from tests.driven_clients import KINDS, do
 from tests.scripted_server import Fails, scripted
 
 PACKAGE = Path(gateway.client.__file__).parent
 SERVICES = [
     service
-    for file in (mission_pb2, audit_pb2, hook_pb2, policy_pb2, privacy_pb2)
+    for file in (mission_pb2, audit_pb2, hook_pb2, policy_pb2, privacy_pb2, statistics_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 ]
-GROUPS = (MissionMethods, HookMethods, PolicyMethods, LogMethods, PeopleMethods)
+GROUPS = (MissionMethods, HookMethods, PolicyMethods, LogMethods, PeopleMethods, StatisticsMethods)
 METHODS = [
     (group.__name__, name, method)
     for group in GROUPS
