@@ -41,7 +41,7 @@ async def asked(gateway: Gateway, token: str, call: Callable[[Client], _T]) -> _
     """Return what a call over gRPC returns, made in a thread as a command would."""
 
     def work() -> _T:
-        with Client(Server(gateway.address, token)) as client:
+        with Client(Server(gateway.address, token or None)) as client:
             return call(client)
 
     return await asyncio.to_thread(work)

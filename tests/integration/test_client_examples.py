@@ -1,6 +1,5 @@
 """The examples for clients, as their readers run them, against one gateway: Python, Go, and grpcurl's commands."""
 
-import json
 import os
 import re
 import shutil
@@ -86,13 +85,13 @@ def test_the_commands_for_grpcurl(env: dict[str, str]) -> None:
         answers = {command[-1]: _ask(intercepted, command) for command in commands}
     assert {"gateway.v1.MissionService", "grpc.health.v1.Health"} <= set(answers["list"])
     assert answers["gateway.v1.MissionService/SubmitMission"] == [
-        {"missionId": mission_id, "digest": answers["gateway.v1.MissionService/PlanMission"][0]["digest"]}
+        {"mission_id": mission_id, "digest": answers["gateway.v1.MissionService/PlanMission"][0]["digest"]}
     ]
     watched = answers["gateway.v1.MissionService/WatchMission"]
     assert watched[-1]["event"]["kind"] == "mission.completed"
     if GRPCURL.exists():
         path = f"{GRPCURL.parent}:{env['PATH']}"
-        assert '"missionId": "' + mission_id in "\n".join(ran({**env, "PATH": path}, "bash", "-euc", script))
+        assert f'"mission_id": "{mission_id}"' in "\n".join(ran({**env, "PATH": path}, "bash", "-euc", script))
 
 
 class _Token(grpc.UnaryStreamClientInterceptor, grpc.StreamStreamClientInterceptor):
@@ -126,4 +125,7 @@ def _ask(channel: grpc.Channel, command: list[str]) -> list[object]:
     request = json_format.Parse(text, message_factory.GetMessageClass(method.input_type)(), descriptor_pool=pool)
     answer = message_factory.GetMessageClass(method.output_type)
     asked = channel.unary_stream(f"/{what}", lambda sent: sent.SerializeToString(), answer.FromString)
-    return [json.loads(json_format.MessageToJson(each, descriptor_pool=pool)) for each in asked(request)]
+    return [
+        json_format.MessageToDict(each, preserving_proto_field_name=True, descriptor_pool=pool)
+        for each in asked(request)
+    ]
