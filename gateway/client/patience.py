@@ -101,11 +101,11 @@ class Patience:
             whole = 2 * attempt_seconds
         self._ends = None if whole is None else clock.monotonic() + whole
         self._began = clock.monotonic()
-        self._answered = False
+        self._answered = self._let_in = False
 
     def timeout_seconds(self) -> float | None:
         """Begin an attempt, and return what it may take."""
-        self._began = self._clock.monotonic()
+        self._began, self._let_in = self._clock.monotonic(), False
         if self._ends is None:
             return self._attempt_seconds
         left = max(0.0, self._ends - self._began)
@@ -113,11 +113,12 @@ class Patience:
 
     def answered(self) -> None:
         """Note that something new has come of a stream."""
-        self._answered = True
+        self._answered = self._let_in = True
         self._backoff.reset()
 
     def opened(self) -> None:
         """Note that the gateway had let a stream in that broke: one that lasted was answered, be it by nothing."""
+        self._let_in = True
         if self._clock.monotonic() - self._began >= LASTED_SECONDS:
             self.answered()
 
@@ -132,8 +133,11 @@ class Patience:
         failures_max = self._options.retry.reconnects_max if going_on else self._attempts_max - 1
         if self._answered and not self._resumes:
             failures_max = 0
-        statuses = _TORN if self._attempt_seconds is None else _AGAIN
-        if failure.status not in statuses or failure.code == TOO_LARGE or self._backoff.failures >= failures_max:
+        if (
+            failure.status not in self._statuses()
+            or failure.code == TOO_LARGE
+            or self._backoff.failures >= failures_max
+        ):
             raise failure
         seconds = max(self._backoff.next_seconds(), failure.retry_after_seconds or 0.0)
         if self._ends is not None and now + seconds >= self._ends:
@@ -144,6 +148,12 @@ class Patience:
             )
             self._options.on_retry(told)
         return seconds
+
+    def _statuses(self) -> frozenset[grpc.StatusCode]:
+        """Return what is worth another attempt; one that is let in shows its credential anew, as it is by now."""
+        if self._attempt_seconds is not None:
+            return _AGAIN
+        return _TORN | {grpc.StatusCode.UNAUTHENTICATED} if self._let_in else _TORN
 
 
 class Deadline:

@@ -16,6 +16,8 @@ from gateway.client import (
     EventQuery,
     LateCallError,
     Retry,
+    Server,
+    UnauthenticatedCallError,
     UnavailableCallError,
 )
 from gateway.client.call import Cursor
@@ -126,6 +128,21 @@ def test_a_no_is_no_torn_stream(kind: str, no: grpc.StatusCode) -> None:
     with scripted({"WatchMission": torn([2, 9], refused)}) as (address, script), pytest.raises(errors) as caught:
         do(kind, address, lambda client: client.watch("m"))
     assert (caught.value.status, len(script.asked)) == (no, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_credential_that_has_ended_is_shown_anew(kind: str) -> None:
+    """A gateway ends the streams of a token that is over: who has a new one goes on, and who has none is told."""
+    over = Fails(grpc.StatusCode.UNAUTHENTICATED, "auth.unauthenticated", "call again")
+    tokens = iter("abc")
+    with scripted({"WatchMission": torn([2], over)}) as (address, script):
+        server = Server(address, lambda: next(tokens))
+        assert len(do(kind, server, lambda client: client.watch("m"))) == COUNT
+    assert [each.metadata["authorization"] for each in script.asked] == ["Bearer a", "Bearer b"]
+    with scripted({"WatchMission": torn([2, 0, 0], over)}) as (address, script):
+        with pytest.raises(UnauthenticatedCallError):
+            do(kind, address, lambda client: client.watch("m"))
+        assert len(script.asked) == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
