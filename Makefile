@@ -27,6 +27,7 @@ check: $(VENV)/.ready ## format, lint, types, import contracts, protocol
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples/client tests/client_types.py
 	$(BIN)/lint-imports
 	$(BIN)/buf lint proto
 

@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 from gateway.cli.app import app
 from gateway.cli.output import ERR, OUT
 
-FOREIGN = ("MISSIONGATE_HOME", "MISSIONGATE_SERVER", "MISSIONGATE_TOKEN", "MISSIONGATE_DEBUG", "FORCE_COLOR")
+FOREIGN = (
+    *(f"MISSIONGATE_{name}" for name in ("HOME", "SERVER", "TOKEN", "CA", "CERT", "CERT_KEY", "DEBUG")),
+    "FORCE_COLOR",
+)
 CLEAN: dict[str, str | None] = dict.fromkeys(FOREIGN)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.assembly import Gateway
-from gateway.calling import CallError
-from gateway.client import Client, Server
+from gateway.client import CallError, Client, PublishedHook, Server
 from gateway.config import CONFIG_NAME
 from gateway.home import NewHome
 from gateway.sandbox.files import HookFiles
@@ -42,7 +41,7 @@ async def asked(gateway: Gateway, token: str, call: Callable[[Client], _T]) -> _
     """Return what a call over gRPC returns, made in a thread as a command would."""
 
     def work() -> _T:
-        with Client(Server(gateway.address, token)) as client:
+        with Client(Server(gateway.address, token or None)) as client:
             return call(client)
 
     return await asyncio.to_thread(work)
@@ -53,16 +52,22 @@ async def refusal(gateway: Gateway, token: str, call: Callable[[Client], object]
     try:
         await asked(gateway, token, call)
     except CallError as error:
-        return error.errors[0]["code"]
+        return error.code
     raise AssertionError("the call was not refused")
 
 
+def publishing(files: HookFiles) -> Callable[[Client], PublishedHook]:
+    """Return the call that publishes a hook."""
+    signature = files.signature or b""
+    return lambda client: client.hooks.publish(files.manifest, files.module, schema=files.schema, signature=signature)
+
+
 async def published(gateway: Gateway, made: NewHome, files: HookFiles) -> dict[str, Any]:
-    return await asked(gateway, made.token, lambda client: client.publish_hook(files))
+    return (await asked(gateway, made.token, publishing(files))).document()
 
 
 async def enabled(gateway: Gateway, made: NewHome, name: str, version: str, **place: Any) -> dict[str, Any]:
-    return await asked(gateway, made.token, lambda c: c.enable_hook(name, version, **{"labels": {}, **place}))
+    return (await asked(gateway, made.token, lambda c: c.hooks.enable(name, version, **place))).document()
 
 
 def mission_of(*kinds: str, count: int = 1) -> dict[str, Any]:

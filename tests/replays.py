@@ -147,7 +147,7 @@ def ended(client: Client, mission_id: str) -> Any:
     """Follow a mission to its end, and return its view."""
     for _ in client.watch(mission_id):
         pass
-    return client.get(mission_id)
+    return client.get(mission_id).document()
 
 
 def replayed(home: Path, mission_id: str, *options: object) -> tuple[int, dict[str, Any]]:

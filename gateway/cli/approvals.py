@@ -7,24 +7,24 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.text import Text
 
-from gateway.cli.options import DEFAULT_SERVER, MissionArgument, OutputOption, ServerOption, TokenOption, calling
+from gateway.cli.options import Connection, MissionArgument, OutputOption, calling, connected
 from gateway.cli.output import OUT, Exit, Output, fail, print_facts, print_json, said, styled
 from gateway.errors import ConfigurationError, ConflictError, NotFoundError
 
 
+@connected
 def approvals(
     mission_id: Annotated[
         str, typer.Argument(help="Only those of this mission.", metavar="[MISSION]", show_default=False)
     ] = "",
     *,
     everything: Annotated[bool, typer.Option("--all", help="Also those that are decided or over.")] = False,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """List what waits for a decision, oldest first."""
-    with calling(server, token_file, output, mission=mission_id) as client:
-        page = client.list_approvals(mission_id, pending_only=not everything)
+    with calling(gateway, output, mission=mission_id) as client:
+        page = client.list_approvals(mission_id, pending_only=not everything).document()
     if output is Output.JSON:
         print_json(page)
         return
@@ -36,6 +36,7 @@ def approvals(
         OUT.print(f"and {page['omitted']} younger ones; name a mission to see its own", style="dim")
 
 
+@connected
 def approve(
     mission_id: MissionArgument,
     approval_id: Annotated[
@@ -49,13 +50,12 @@ def approve(
         str, typer.Option(help="What was looked at: anything else is not decided.", metavar="DIGEST")
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether this is meant.")] = False,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Decide what a step or policy asks, after showing it; a decision cannot be taken back."""
-    with calling(server, token_file, output, mission=mission_id) as client:
-        page = client.list_approvals(mission_id)
+    with calling(gateway, output, mission=mission_id) as client:
+        page = client.list_approvals(mission_id).document()
         approval = _chosen(page["approvals"], mission_id, approval_id, output)
         if digest and digest != approval["digest"]:
             message = f"it is about something else by now: {approval['digest']}"
@@ -66,7 +66,7 @@ def approve(
             _confirm(deny=deny, output=output)
         decided = client.decide_approval(
             mission_id, approval["approval_id"], approve=not deny, digest=approval["digest"], comment=comment
-        )
+        ).document()
     if output is Output.JSON:
         print_json(decided)
     else:

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from engine.audit.export import ExportedEvent, Selection, write_bundle
 from engine.clock import SystemClock
-from gateway.audit_client import EventQuery
 from gateway.auditing.facts import facts_of
 from gateway.auditing.folder import checkpoint_size
 from gateway.cli.audit import verifier_key
@@ -23,7 +22,6 @@ from gateway.cli.audit_source import (
     LogOption,
     MissionChoice,
     PrincipalChoice,
-    ServerChoice,
     SinceChoice,
     TypeChoice,
     UntilChoice,
@@ -32,20 +30,21 @@ from gateway.cli.audit_source import (
     query_of,
     reading,
 )
-from gateway.cli.options import HomeOption, OutputOption, TokenOption, default_home
+from gateway.cli.options import Connection, HomeOption, OutputOption, connected, default_home
 from gateway.cli.output import OUT, Output, counted, print_json, said
+from gateway.client import EventQuery
 from gateway.errors import ConfigurationError
 
 _NOBODY: Final = "nobody"  # as a filter: the actor of no event
 
 
+@connected
 def export(
     *,
     out: Annotated[Path, typer.Option(help="The folder to make; it must not be there.", metavar="DIR")],
     home: HomeOption = default_home(),  # noqa: B008 - typer calls it, and --help shows the answer
     log: LogOption = None,
-    server: ServerChoice = None,
-    token_file: TokenOption = None,
+    gateway: Connection | None,
     key: Annotated[
         str, typer.Option(help="The log's verifier key, or a file that holds it; else what home or gateway has.")
     ] = "",
@@ -61,7 +60,7 @@ def export(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Write events, a proof for each, and the signed checkpoint to a new folder, to be checked offline by anybody."""
-    with reading(Where(log=log, server=server, token_file=token_file, home=home), output) as source:
+    with reading(Where(log=log, gateway=gateway, home=home), output) as source:
         query = query_of(
             mission=mission,
             principal=principal,
@@ -76,7 +75,7 @@ def export(
         keys = (verifier_key(key),) if key else source.keys()
         if not keys:
             raise ConfigurationError("--key: which key has signed this log?", code="usage.key")
-        written = write_bundle(out, _selection(source, query, note, keys[0], complete=_is_all(query, server, log)))
+        written = write_bundle(out, _selection(source, query, note, keys[0], complete=_is_all(query, gateway, log)))
     if output is Output.JSON:
         print_json({"directory": str(written.directory), "events": written.events, "size": written.size})
         return
@@ -112,6 +111,6 @@ def _selection(source: AuditSource, query: EventQuery, note: bytes, key: str, *,
     )
 
 
-def _is_all(query: EventQuery, server: str | None, log: Path | None) -> bool:
+def _is_all(query: EventQuery, gateway: Connection | None, log: Path | None) -> bool:
     """Return whether nothing of the log is left out: no filter, and not one tenant's events only."""
-    return not filter_of(query).document() and (query.whole_log or server is None or log is not None)
+    return not filter_of(query).document() and (query.whole_log or gateway is None or log is not None)

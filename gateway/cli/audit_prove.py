@@ -8,12 +8,12 @@ import orjson
 import typer
 from rich.text import Text
 
-from gateway.audit_client import Consistency, Inclusion
 from gateway.cli.audit_show import write_out
-from gateway.cli.audit_source import LogOption, ServerChoice, Where, is_seq, reading
+from gateway.cli.audit_source import LogOption, Where, is_seq, reading
 from gateway.cli.audit_view import event_text
-from gateway.cli.options import HomeOption, OutputOption, TokenOption, default_home
+from gateway.cli.options import Connection, HomeOption, OutputOption, connected, default_home
 from gateway.cli.output import OUT, Output, counted, print_json, said
+from gateway.client import Consistency, Inclusion
 from gateway.errors import ConfigurationError
 
 PROOF_SUFFIX: Final = ".tlog-proof"
@@ -22,6 +22,7 @@ EVENT_SUFFIX: Final = ".event"  # of the line that a proof is about, beside it
 WitnessedOption = Annotated[bool, typer.Option("--witnessed", help="Under the newest checkpoint of the witnesses.")]
 
 
+@connected
 def prove(
     event: Annotated[
         str | None,
@@ -40,12 +41,11 @@ def prove(
     witnessed: WitnessedOption = False,
     home: HomeOption = default_home(),  # noqa: B008 - typer calls it, and --help shows the answer
     log: LogOption = None,
-    server: ServerChoice = None,
-    token_file: TokenOption = None,
+    gateway: Connection | None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Prove that an event is in the signed log, or that the log only grew."""
-    with reading(Where(log=log, server=server, token_file=token_file, home=home), output) as source:
+    with reading(Where(log=log, gateway=gateway, home=home), output) as source:
         if consistency is not None:
             later = _size(event)
             proof = source.prove_consistency(consistency, later)
@@ -62,18 +62,18 @@ def prove(
         _show_inclusion(found, out, output)
 
 
+@connected
 def checkpoint(
     *,
     out: Annotated[Path | None, typer.Option(help="Write it to FILE, which must not be there.", metavar="FILE")] = None,
     witnessed: WitnessedOption = False,
     home: HomeOption = default_home(),  # noqa: B008 - as above
     log: LogOption = None,
-    server: ServerChoice = None,
-    token_file: TokenOption = None,
+    gateway: Connection | None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Print the newest signed checkpoint, to be kept elsewhere: it shows later what was rolled back or rewritten."""
-    with reading(Where(log=log, server=server, token_file=token_file, home=home), output) as source:
+    with reading(Where(log=log, gateway=gateway, home=home), output) as source:
         note = source.checkpoint(witnessed=witnessed)
         if out is not None:
             _write(out, note)

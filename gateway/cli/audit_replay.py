@@ -11,7 +11,15 @@ from rich.text import Text
 
 from engine.errors import EngineError
 from gateway.cli.audit import print_report, report_document, verifier_key
-from gateway.cli.options import HomeOption, MissionArgument, OutputOption, TokenOption, calling, default_home
+from gateway.cli.options import (
+    Connection,
+    HomeOption,
+    MissionArgument,
+    OutputOption,
+    calling,
+    connected,
+    default_home,
+)
 from gateway.cli.output import OUT, Exit, Output, counted, fail, print_json, said
 from gateway.config import load_config
 from gateway.errors import ConfigurationError
@@ -32,6 +40,7 @@ _MARKS: Final[Mapping[str, tuple[str, str]]] = {
 _DOCUMENT: Final = "(document)"  # no step id has parentheses
 
 
+@connected
 def replay(
     mission: MissionArgument,
     *,
@@ -40,10 +49,7 @@ def replay(
         str, typer.Option(help="The log's verifier key, or a file that holds it; else the home's own copy.")
     ] = "",
     step: Annotated[list[str] | None, typer.Option(help="Only this step; may be repeated.", metavar="ID")] = None,
-    server: Annotated[
-        str | None, typer.Option(help="Let the gateway at host:port do it, instead of this home.", metavar="ADDRESS")
-    ] = None,
-    token_file: TokenOption = None,
+    gateway: Connection | None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Run a recorded mission again, step by step, and compare each digest with the log; exit 1 where one differs."""
@@ -54,10 +60,10 @@ def replay(
         if output is Output.TEXT:
             print_outcome(outcome)
 
-    if server is not None:
-        with calling(server, token_file, output, mission=mission) as client:
-            for outcome in client.replay(mission, step or []):
-                show(outcome)
+    if gateway is not None:
+        with calling(gateway, output, mission=mission) as client:
+            for outcome in client.audit.replay(mission, step or []):
+                show(outcome.document())
         finish(mission, seen, output)
         return
     try:

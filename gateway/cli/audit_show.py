@@ -6,7 +6,6 @@ from typing import Annotated, Final
 import orjson
 import typer
 
-from gateway.audit_client import Event
 from gateway.auditing.facts import facts_of
 from gateway.cli.audit_source import (
     AllChoice,
@@ -15,7 +14,6 @@ from gateway.cli.audit_source import (
     LogOption,
     MissionChoice,
     PrincipalChoice,
-    ServerChoice,
     SinceChoice,
     TypeChoice,
     UntilChoice,
@@ -25,8 +23,9 @@ from gateway.cli.audit_source import (
     reading,
 )
 from gateway.cli.audit_view import EventLines
-from gateway.cli.options import HomeOption, TokenOption, default_home
+from gateway.cli.options import Connection, HomeOption, connected, default_home
 from gateway.cli.output import ERR, Output, said
+from gateway.client import LoggedEvent
 
 _OUTPUT_HELP: Final = "text for people, json for programs, lines for the log's own bytes."
 
@@ -39,12 +38,12 @@ class EventOutput(StrEnum):
     LINES = "lines"
 
 
+@connected
 def show(
     *,
     home: HomeOption = default_home(),  # noqa: B008 - typer calls it, and --help shows the answer
     log: LogOption = None,
-    server: ServerChoice = None,
-    token_file: TokenOption = None,
+    gateway: Connection | None,
     mission: MissionChoice = "",
     principal: PrincipalChoice = "",
     event_type: TypeChoice = None,
@@ -60,7 +59,7 @@ def show(
 ) -> None:
     """Show events of the audit log, one a line. It does not verify them: audit verify does."""
     form = Output.TEXT if output is EventOutput.TEXT else Output.JSON  # of errors
-    with reading(Where(log=log, server=server, token_file=token_file, home=home), form) as source:
+    with reading(Where(log=log, gateway=gateway, home=home), form) as source:
         query = query_of(
             mission=mission,
             principal=principal,
@@ -83,7 +82,7 @@ class _Printer:
         self._output = output
         self._lines = EventLines()
 
-    def print(self, event: Event) -> None:
+    def print(self, event: LoggedEvent) -> None:
         """Print one event."""
         if self._output is EventOutput.TEXT:
             self._lines.show(event.line)

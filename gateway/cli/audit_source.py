@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Protocol
 
-import grpc
 import orjson
 import typer
 
@@ -15,13 +14,21 @@ from engine.audit.export import proof_bytes
 from engine.audit.stored import StoredLog
 from engine.clock import SystemClock
 from engine.errors import EngineError
-from gateway.audit_client import AuditClient, Consistency, Event, EventQuery, Inclusion
 from gateway.auditing.filters import EventFilter
 from gateway.auditing.folder import LogFolder, checkpoint_size
-from gateway.calling import CallError
-from gateway.cli.options import calling
+from gateway.cli.options import Connection, calling
 from gateway.cli.output import Output, fail, fail_call
 from gateway.cli.times import moment_of
+from gateway.client import (
+    CallError,
+    Client,
+    Consistency,
+    DeniedCallError,
+    EventQuery,
+    Inclusion,
+    LoggedEvent,
+    Retrying,
+)
 from gateway.errors import ConfigurationError, ConflictError, LogPrunedError, NotFoundError
 from gateway.folders import AUDIT_FOLDER
 
@@ -29,9 +36,6 @@ POLL_SECONDS: Final = 0.5  # between looks at the checkpoint of a folder that is
 
 LogOption = Annotated[
     Path | None, typer.Option("--log", help="A log folder by itself, such as a copy: holds checkpoint and segments/.")
-]
-ServerChoice = Annotated[
-    str | None, typer.Option("--server", help="Ask the gateway at host:port, instead of a folder.", metavar="ADDRESS")
 ]
 MissionChoice = Annotated[str, typer.Option("--mission", help="Only events about this mission.", metavar="ID")]
 PrincipalChoice = Annotated[
@@ -62,15 +66,14 @@ class Where:
     """What a command was told of where to read, in the order in which it counts."""
 
     log: Path | None
-    server: str | None
-    token_file: Path | None
+    gateway: Connection | None
     home: Path
 
 
 class AuditSource(Protocol):
     """A log that can be read."""
 
-    def events(self, query: EventQuery, told: Callable[[str], None]) -> Iterator[Event]:
+    def events(self, query: EventQuery, told: Callable[[str], None]) -> Iterator[LoggedEvent]:
         """Yield events that match, in the order of the log; `told` hears of what is to be waited for."""
 
     def checkpoint(self, *, witnessed: bool = False) -> bytes:
@@ -97,7 +100,7 @@ class FolderSource:
         self._keys = keys
         self._proofs: StoredLog | None = None
 
-    def events(self, query: EventQuery, told: Callable[[str], None]) -> Iterator[Event]:
+    def events(self, query: EventQuery, told: Callable[[str], None]) -> Iterator[LoggedEvent]:
         """Yield what matches; with follow, look at the folder again and again."""
         wanted = filter_of(query)
         start = self._folder.first if query.after_seq is None else query.after_seq + 1
@@ -108,7 +111,7 @@ class FolderSource:
             stop = proof_size or self._folder.size()
             for seq, line in self._folder.find(wanted, start, stop):
                 hashes = self._proofs_of(proof_size).prove_inclusion(seq, proof_size) if proof_size else ()
-                yield Event(seq, line, hashes)
+                yield LoggedEvent(seq, line, hashes)
                 left -= 1
                 if left == 0:
                     return
@@ -145,7 +148,7 @@ class FolderSource:
             raise LogPrunedError(self._folder.first)
         hashes, line = self._proofs_of(size).prove_inclusion(seq, size), self._folder.line(seq)
         proof = proof_bytes(seq, hashes, note)
-        return Inclusion(event=Event(seq, line), size=size, hashes=hashes, checkpoint=note, tlog_proof=proof)
+        return Inclusion(event=LoggedEvent(seq, line), size=size, hashes=hashes, checkpoint=note, tlog_proof=proof)
 
     def prove_consistency(self, old_size: int, new_size: int) -> Consistency:
         """Return a proof, from the files."""
@@ -168,52 +171,55 @@ class FolderSource:
 class ServerSource:
     """A gateway's log."""
 
-    def __init__(self, client: AuditClient) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
+        self._log = client.audit
 
-    def events(self, query: EventQuery, told: Callable[[str], None]) -> Iterator[Event]:
+    def events(self, query: EventQuery, told: Callable[[str], None]) -> Iterator[LoggedEvent]:
         """Yield what the gateway finds, and go on where the stream breaks."""
-        return self._client.events(query, told=told)
+
+        def gone(retrying: Retrying) -> None:
+            told(f"the gateway has gone; trying again ({retrying.failures} of {retrying.failures_max})")
+
+        return self._client.having(on_retry=gone).audit.events(query)
 
     def checkpoint(self, *, witnessed: bool = False) -> bytes:
         """Return a signed note of the gateway."""
-        found = self._client.checkpoints()
+        found = self._log.checkpoints()
         if witnessed and not found.witnessed:
             raise ConflictError("no quorum of witnesses has cosigned a checkpoint", code="audit.not_witnessed")
         return found.witnessed if witnessed else found.checkpoint
 
     def keys(self) -> tuple[str, ...]:
         """Return the gateway's keys."""
-        return self._client.keys()
+        return self._log.keys()
 
     def rotations(self) -> Mapping[int, bytes]:
         """Return what the log says of them, to who may see all of it."""
         query = EventQuery(event_types=("audit.key_rotated",), whole_log=True)
         try:
-            events = [orjson.loads(event.line) for event in self._client.events(query)]
-        except CallError as error:
-            if error.status is grpc.StatusCode.PERMISSION_DENIED:  # one key is enough for who has the newest
-                return {}
-            raise
+            events = [orjson.loads(event.line) for event in self._log.events(query)]
+        except DeniedCallError:  # one key is enough for who has the newest
+            return {}
         return {event["seq"]: str(event["details"].get("statement", "")).encode() for event in events}
 
     def prove_inclusion(self, event: str, *, witnessed: bool) -> Inclusion:
         """Ask the gateway."""
         if is_seq(event):
-            return self._client.prove_inclusion(seq=int(event), witnessed=witnessed)
-        return self._client.prove_inclusion(event_id=event, witnessed=witnessed)
+            return self._log.prove_inclusion(seq=int(event), witnessed=witnessed)
+        return self._log.prove_inclusion(event_id=event, witnessed=witnessed)
 
     def prove_consistency(self, old_size: int, new_size: int) -> Consistency:
         """Ask the gateway."""
-        return self._client.prove_consistency(old_size, new_size)
+        return self._log.prove_consistency(old_size, new_size)
 
 
 @contextmanager
 def reading(where: Where, output: Output) -> Iterator[AuditSource]:
     """Open what is to be read; whatever goes wrong in the block is printed, and the command left with its exit code."""
-    if where.log is None and where.server is not None:
-        with calling(where.server, where.token_file, output) as client:
-            yield ServerSource(client.audit)
+    if where.log is None and where.gateway is not None:
+        with calling(where.gateway, output) as client:
+            yield ServerSource(client)
         return
     try:
         yield _folder_of(where)

@@ -1,56 +1,57 @@
 """cancel, pause, resume, retry: what people do to a mission from outside."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gateway.cli.following import follow as follow_mission
-from gateway.cli.options import DEFAULT_SERVER, MissionArgument, OutputOption, ServerOption, TokenOption, calling
+from gateway.cli.options import Connection, MissionArgument, OutputOption, calling, connected
 from gateway.cli.output import Output, print_json
 from gateway.cli.views import print_view
+from gateway.client import Mission
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Is recorded.")]
 
 
+@connected
 def cancel(
     mission_id: MissionArgument,
     *,
     reason: ReasonOption = "",
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Cancel a mission."""
-    with calling(server, token_file, output, mission=mission_id) as client:
+    with calling(gateway, output, mission=mission_id) as client:
         _show(client.cancel(mission_id, reason), output)
 
 
+@connected
 def pause(
     mission_id: MissionArgument,
     *,
     reason: ReasonOption = "",
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Pause a mission: what runs goes on, nothing else starts."""
-    with calling(server, token_file, output, mission=mission_id) as client:
+    with calling(gateway, output, mission=mission_id) as client:
         _show(client.pause(mission_id, reason), output)
 
 
+@connected
 def resume(
     mission_id: MissionArgument,
     *,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Let a paused mission go on."""
-    with calling(server, token_file, output, mission=mission_id) as client:
+    with calling(gateway, output, mission=mission_id) as client:
         _show(client.resume(mission_id), output)
 
 
+@connected
 def retry(
     mission_id: MissionArgument,
     *,
@@ -59,19 +60,18 @@ def retry(
         typer.Option("--repeat-in-doubt", help="Repeat effects of which nobody knows whether they took place."),
     ] = False,
     follow: Annotated[bool, typer.Option("--watch", help="Follow the mission to its end.")] = False,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Begin an ended mission anew, keeping what it has completed; with --watch, exit 1 where it did not succeed."""
-    with calling(server, token_file, output, mission=mission_id) as client:
+    with calling(gateway, output, mission=mission_id) as client:
         _show(client.retry(mission_id, repeat_in_doubt=repeat_in_doubt), output)
         if follow:
             follow_mission(client, mission_id, 0, output)
 
 
-def _show(view: Mapping[str, Any], output: Output) -> None:
+def _show(mission: Mission, output: Output) -> None:
     if output is Output.JSON:
-        print_json(view)
+        print_json(mission.document())
     else:
-        print_view(view)
+        print_view(mission.document())

@@ -10,9 +10,9 @@ from rich.rule import Rule
 from rich.text import Text
 
 from engine.errors import EngineError
-from gateway.calling import CallError
 from gateway.cli.audit import print_report
 from gateway.cli.output import OUT, Exit, Output, fail, fail_call, print_errors, said, steps_table, styled
+from gateway.client import CallError
 from gateway.demo.scenario import ACTS, Outcome, Stage, stage, verify
 from gateway.workers.isolation import Isolation
 

@@ -7,26 +7,26 @@ import typer
 from rich.text import Text
 
 from gateway.cli.control import ReasonOption
-from gateway.cli.options import DEFAULT_SERVER, MissionArgument, OutputOption, ServerOption, TokenOption, calling
+from gateway.cli.options import Connection, MissionArgument, OutputOption, calling, connected
 from gateway.cli.output import OUT, Output, counted, fail, print_json, said
 from gateway.errors import ConfigurationError
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")]
 
 
+@connected
 def mission(
     mission_id: MissionArgument,
     *,
     reason: ReasonOption = "",
     yes: YesOption = False,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Erase what is kept of an ended mission and of its parts: all but ids, times and counts."""
     require_meant(f"everything that mission {mission_id} held", output, yes=yes)
-    with calling(server, token_file, output, mission=mission_id) as client:
-        erased = client.erase_mission(mission_id, reason)
+    with calling(gateway, output, mission=mission_id) as client:
+        erased = client.people.erase_mission(mission_id, reason).document()
     if output is Output.JSON:
         print_json(erased)
         return

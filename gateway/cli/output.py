@@ -15,7 +15,7 @@ from rich.text import Text
 
 from engine.audit.errors import KeyFileError
 from engine.errors import EngineError, FaultError, MissionInvalidError, Violation
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.errors import ConfigurationError, PolicyDeniedError, SanitizationError
 
 

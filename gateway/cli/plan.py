@@ -8,7 +8,7 @@ import typer
 
 from engine.errors import EngineError
 from gateway.admission import Admission
-from gateway.cli.options import DocumentArgument, OutputOption, TokenOption, calling, read_document
+from gateway.cli.options import Connection, DocumentArgument, OutputOption, calling, connected, read_document
 from gateway.cli.output import Exit, Output, error_document, fail, print_errors, print_json
 from gateway.cli.plan_view import print_draft, print_plan
 from gateway.config import Config, load_config
@@ -17,13 +17,11 @@ from gateway.missions.views import PlanPreview
 from gateway.rules import local_admission
 
 
+@connected
 def plan(
     document: DocumentArgument,
     *,
-    server: Annotated[
-        str | None, typer.Option(help="Ask this gateway instead of planning here.", metavar="ADDRESS")
-    ] = None,
-    token_file: TokenOption = None,
+    gateway: Connection | None,
     home: Annotated[
         Path | None, typer.Option(envvar="MISSIONGATE_HOME", help="Take limits and policy from this gateway's home.")
     ] = None,
@@ -36,11 +34,11 @@ def plan(
     """Check a mission, order its steps and ask policy about it; nothing runs."""
     raw = read_document(document, output)
     if partial:
-        _check_draft(raw, server, token_file, home, output, source=document)
+        _check_draft(raw, gateway, home, output, source=document)
         return
-    if server is not None:
-        with calling(server, token_file, output, source=document) as client:
-            preview = client.plan(raw)
+    if gateway is not None:
+        with calling(gateway, output, source=document) as client:
+            preview = client.plan(raw).document()
     else:
         try:
             preview = _plan_here(raw, home, tuple(role or ("submitter",)))
@@ -56,13 +54,11 @@ def plan(
         raise typer.Exit(Exit.REFUSED)
 
 
-def _check_draft(
-    raw: bytes, server: str | None, token_file: Path | None, home: Path | None, output: Output, *, source: str
-) -> None:
+def _check_draft(raw: bytes, gateway: Connection | None, home: Path | None, output: Output, *, source: str) -> None:
     """Print what is wrong in a draft and what is not there yet; only the former is a failure."""
-    if server is not None:
-        with calling(server, token_file, output, source=source) as client:
-            draft = client.check_draft(raw)
+    if gateway is not None:
+        with calling(gateway, output, source=source) as client:
+            draft = client.check_draft(raw).document()
     else:
         try:
             draft = _admission(home).draft(raw).document()

@@ -156,11 +156,6 @@ def waited_for(what: str) -> str:
     return "an approval" if what == "approval" else f"its {what.replace('_', ' ')}"
 
 
-def is_end(event: Mapping[str, Any]) -> bool:
-    """Return whether nothing comes after the event, unless the mission is retried."""
-    return event["kind"] in _ENDS
-
-
 def note_of(event: Mapping[str, Any]) -> str:
     """Return what an event has to say beside its kind and its step."""
     details = event["details"]

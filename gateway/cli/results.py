@@ -23,7 +23,7 @@ def value_of(client: Client, mission_id: str, step_id: str | None) -> JsonValue:
         CallError: the gateway says no.
         NotFoundError: the mission has no result yet, or the step has none, or there is no such step.
     """
-    view = client.get(mission_id, document=step_id is None)
+    view = client.get(mission_id, document=step_id is None).document()
     if step_id is None:
         if view["result"] is None:
             message = f"the mission has not ended; missiongate watch {mission_id} waits for it"
@@ -31,7 +31,7 @@ def value_of(client: Client, mission_id: str, step_id: str | None) -> JsonValue:
         return with_metadata(view)
     results: dict[str, Any] = (view["result"] or {}).get("step_results", {})
     if view["result"] is None:
-        results = {result["step_id"]: result for result in client.results(mission_id) if result["step_id"] == step_id}
+        results = {each.step_id: each.document() for each in client.results(mission_id) if each.step_id == step_id}
     if step_id not in results:
         message = f"there is no result of a step {step_id!r}; missiongate get {mission_id} shows the mission"
         raise NotFoundError(message, code="step.no_result")

@@ -14,8 +14,7 @@ from typing import Any, Final
 from engine.audit.verify import VerificationReport, verify_log
 from engine.clock import SystemClock
 from gateway.assembly import Gateway, running_gateway
-from gateway.calling import CallError
-from gateway.client import Client, Server
+from gateway.client import CallError, Client, Server
 from gateway.config import CONFIG_NAME, Config, load_config
 from gateway.demo.service import rate_service
 from gateway.folders import AUDIT_FOLDER
@@ -136,13 +135,13 @@ class Stage:
         name = document.partition("\nname: ")[2].partition("\n")[0]
         with Client(Server(self.gateway.address, self.home.token)) as client:
             try:
-                mission_id = client.submit(document.encode(), act.file)["mission_id"]
+                mission_id = client.submit(document, act.file).mission_id
             except CallError as refusal:
                 return Outcome(act=act, name=name, status="Refused", refusals=refusal.errors)
             for event in client.watch(mission_id):
-                if event["kind"] == "step.waiting":
-                    self._approve(mission_id, event["details"])
-            result = client.get(mission_id)["result"]
+                if event.kind == "step.waiting":
+                    self._approve(mission_id, event.details)
+            result = client.wait(mission_id).document()
         return Outcome(
             act=act,
             name=name,

@@ -25,6 +25,7 @@ from gateway.rpc.authenticating import Callers
 from gateway.rpc.bad_request import bad_request, out_of_range
 from gateway.rpc.details import DETAILS_KEY, rich_status
 from gateway.rpc.errors import shown, status_of
+from gateway.rpc.opened import STREAM_OPENED
 from gateway.rpc.ports import MissionDesk, Pseudonyms, RpcGate
 from gateway.rpc.types import Context, Handler
 
@@ -144,6 +145,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                 request, context
             )  # sends by itself, as health's Watch does, and reflection: nothing of missions
             return
+        await context.send_initial_metadata(STREAM_OPENED)
         async with aclosing(inner(request, context)) as responses:
             async for response in responses:
                 await self._callers.renew(context)

@@ -72,6 +72,7 @@ _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 60_000),  # a watcher whose machine vanished is noticed, and its stream ended
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),  # clients look after us, too (gateway.client)
 )
 
 

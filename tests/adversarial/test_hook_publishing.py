@@ -18,7 +18,7 @@ from gateway.sandbox.manifest import MANIFEST_BYTES_MAX
 from gateway.v1 import hook_pb2, hook_pb2_grpc
 from tests.gateways import events_of, serving
 from tests.hook_folders import ACME, OTHER, STRANGER, files_of, manifest_of, signed
-from tests.registry_worlds import published, refusal, trusting_home
+from tests.registry_worlds import published, publishing, refusal, trusting_home
 from tests.rpc_server import AS_ANN, Served, details
 from tests.rpc_server import serving as serving_fakes
 from tests.subjects import names_in
@@ -212,13 +212,13 @@ async def test_a_hostile_publisher_gets_nowhere_and_the_log_has_it(tmp_path: Pat
     async with serving(made, sandbox=1) as gateway:
         await published(gateway, made, files_of())
         for name, files, code in REFUSED:
-            found = await refusal(gateway, "publisher-token", lambda c, files=files: c.publish_hook(files))
+            found = await refusal(gateway, "publisher-token", publishing(files))
             assert (name, found) == (name, code)
         path = files_of().manifest.replace(b"parameters.schema.json", b"../../etc/passwd")
         unsigned = replace(files_of(), manifest=path)
-        assert await refusal(gateway, "publisher-token", lambda c: c.publish_hook(unsigned)) == "hook.bad_value"
+        assert await refusal(gateway, "publisher-token", publishing(unsigned)) == "hook.bad_value"
         unicode_name = replace(files_of(), manifest=files_of().manifest.replace(b"resize", "rеsize".encode()))  # noqa: RUF001
-        assert await refusal(gateway, "publisher-token", lambda c: c.publish_hook(unicode_name)) == "hook.bad_value"
+        assert await refusal(gateway, "publisher-token", publishing(unicode_name)) == "hook.bad_value"
         hooks = await gateway.registry.views()
         assert [view.key for view in hooks if view.publisher != "builtin"] == ["resize@1.0.0"]
     events = [event for event in events_of(made) if event.event_type == "hook.publish_refused"]

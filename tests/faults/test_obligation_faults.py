@@ -53,11 +53,11 @@ def asking_home(folder: Path, port: int, entrypoint: str) -> NewHome:
 def asked(client: Client, mission_id: str) -> dict[str, Any]:
     """Return what the mission asks people for, once it does."""
     until = time.monotonic() + WAIT_SECONDS_MAX
-    while not (found := client.list_approvals(mission_id)["approvals"]):
+    while not (found := client.list_approvals(mission_id).approvals):
         assert time.monotonic() < until, "nobody is asked"
         time.sleep(0.01)
     [approval] = found
-    return dict(approval)
+    return approval.document()
 
 
 @pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
@@ -73,7 +73,7 @@ def test_a_gateway_that_is_killed_around_a_yes_acts_once(tmp_path: Path, entrypo
         fields["headers"] = {"authorization": "Bearer ${secrets.TOKEN}"}
         program = Program.start(made)
         with calling(program.address, made) as client:
-            mission_id = client.submit(orjson.dumps(mission(step("order", **fields))), "r")["mission_id"]
+            mission_id = client.submit(orjson.dumps(mission(step("order", **fields))), "r").mission_id
             first = asked(client, mission_id)
         program.kill()
         program = Program.start(made)
@@ -87,7 +87,7 @@ def test_a_gateway_that_is_killed_around_a_yes_acts_once(tmp_path: Path, entrypo
         with calling(program.address, made) as client:
             for _ in client.watch(mission_id):
                 pass
-            view = client.get(mission_id)
+            view = client.get(mission_id).document()
         assert program.terminate() == 0
     assert view["result"]["overall_status"] == "Success", view
     assert set(orders.values()) <= {1, 2}  # 2: killed in the middle of one that may be repeated

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.assembly import Gateway
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.config import CONFIG_NAME
 from gateway.errors import BundleSourceError, PolicyInvalidError
 from gateway.home import NewHome

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.assembly import Gateway
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.errors import HookRefusedError, PolicyInvalidError
 from gateway.home import NewHome
 from gateway.policy.bundle import Bundle

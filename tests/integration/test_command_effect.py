@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.effects.commands.proc import descendants
 from tests.commands import need_kernel, program, python
 from tests.gateways import (
@@ -139,7 +139,7 @@ async def test_data_of_the_network_reaches_no_command(tmp_path: Path) -> None:
 
             def plan(document: Any = document) -> Any:
                 with calling(gateway.address, made) as client:
-                    return client.plan(json.dumps(document).encode())
+                    return client.plan(document).document()
 
             preview = await asyncio.to_thread(plan)
             said = json.dumps(preview)
@@ -198,11 +198,7 @@ async def test_a_gateway_that_is_killed_leaves_no_command(tmp_path: Path) -> Non
 
     def submit() -> str:
         with calling(running.address, made) as client:
-            return str(
-                client.submit(json.dumps(commanding(step("run", argv=["long"], stdin=script))).encode(), "r")[
-                    "mission_id"
-                ]
-            )
+            return client.submit(commanding(step("run", argv=["long"], stdin=script)), "r").mission_id
 
     try:
         mission_id = await asyncio.to_thread(submit)
@@ -219,7 +215,7 @@ async def test_a_gateway_that_is_killed_leaves_no_command(tmp_path: Path) -> Non
             with calling(gateway.address, made) as client:
                 for _ in client.watch(mission_id):
                     pass
-                return client.get(mission_id)
+                return client.get(mission_id).document()
 
         view = await asyncio.to_thread(follow)
     assert view["result"]["step_results"]["run"]["error"]["code"] == "effect.in_doubt"

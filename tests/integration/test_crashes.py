@@ -18,8 +18,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.calling import CallError
-from gateway.client import Client
+from gateway.client import CallError, Client
 from gateway.home import NewHome
 from tests.depth import times
 from tests.gateways import Program, calling, change_policy_data, events_of, new_home, verified
@@ -107,7 +106,7 @@ class Submitting(threading.Thread):
     def run(self) -> None:
         with calling(self._program.address, self._program.made) as client, contextlib.suppress(CallError):
             for n in range(10_000):
-                self.acknowledged.add(client.submit(self._document, f"{self.name}-{n}")["mission_id"])
+                self.acknowledged.add(client.submit(self._document, f"{self.name}-{n}").mission_id)
                 for _ in range(2):
                     time.sleep(0.03)
 
@@ -124,10 +123,10 @@ def let_work(callers: Sequence[Submitting], missions: int) -> None:
 def ended(client: Client, mission_id: str) -> Any:
     """Return a mission once it has ended."""
     deadline = time.monotonic() + ENDING_SECONDS_MAX
-    while (view := client.get(mission_id))["ended_at"] is None:
+    while (view := client.get(mission_id)).ended_at is None:
         assert time.monotonic() < deadline, f"mission {mission_id} does not end"
         time.sleep(0.05)
-    return view
+    return view.document()
 
 
 def open_service(made: NewHome, port: int) -> None:

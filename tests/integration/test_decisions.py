@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from engine.clock import SystemClock
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.config import CONFIG_NAME, load_config
 from gateway.decisions.keys import KEY_FILE
 from gateway.decisions.records import Filter, Recorded, Records
@@ -174,7 +174,7 @@ async def test_a_disk_that_is_full_denies_and_a_later_start_reads_what_there_was
     def poll() -> None:
         with calling(program.address, made) as client:
             try:
-                client.list_missions(None, 10, "")
+                client.list_missions()
             except CallError as error:
                 refused.append(error.errors[0]["code"])
 
@@ -196,6 +196,6 @@ async def test_a_disk_that_is_full_denies_and_a_later_start_reads_what_there_was
 
         def again() -> None:
             with calling(gateway.address, made) as client:
-                client.list_missions(None, 10, "")
+                client.list_missions()
 
         await asyncio.to_thread(again)

@@ -67,8 +67,8 @@ async def test_of_an_erased_mission_nothing_is_left(tmp_path: Path) -> None:
         with calling(gateway.address, made) as client:
             view = await asyncio.to_thread(client.get, mission_id)
             other = await asyncio.to_thread(client.get, kept["mission_id"])
-        assert (view["erased_at"] is not None, view["name"], view["result"]["steps_failed"]) == (True, "", 1)
-        assert other["result"] == kept["result"]
+        assert (view.erased_at is not None, view.name, view.result.steps_failed) == (True, "", 1)
+        assert other.document()["result"] == kept["result"]
         assert not (made.home / "workspaces" / mission_id).exists()
     told = events_of(made)  # which verifies the log
     assert verified(made).ok
@@ -97,7 +97,7 @@ async def test_keys_are_rotated_between_two_starts(tmp_path: Path) -> None:
     assert (made.home / KEY_FILE).read_bytes() != old
     async with serving(made) as gateway:
         with calling(gateway.address, made) as client:
-            assert await asyncio.to_thread(client.get, view["mission_id"]) == view
+            assert (await asyncio.to_thread(client.get, view["mission_id"])).document() == view
     shutil.copy(made.home / KEY_FILE, copy / KEY_FILE)
     said = await asyncio.to_thread(run, "audit", "replay", view["mission_id"], "--home", copy)
     assert "store.other_key" in said.out + said.err

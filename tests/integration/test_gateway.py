@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.demo.scenario import ACTS, stage, verify
 from tests.depth import IS_FUZZ
 from tests.gateways import add_hook, alive, calling, events_of, new_home, serving, submitted, until, verified
@@ -91,9 +91,9 @@ async def run_dags(tmp_path: Path, graphs: list[dict[str, Any]]) -> None:
         for graph in graphs:
             form = dag_mission(graph)
             with calling(gateway.address, made) as client:
-                preview = await asyncio.to_thread(client.plan, orjson.dumps(form))
-            assert len(preview["levels"]) == graph["levels"]
-            assert sum(map(len, preview["levels"])) == graph["n"]
+                preview = await asyncio.to_thread(client.plan, form)
+            assert len(preview.levels) == graph["levels"]
+            assert sum(map(len, preview.levels)) == graph["n"]
             views[graph["name"]] = await submitted(gateway, made, form, graph["name"])
     verified(made)
     events = events_of(made)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.folders import AUDIT_FOLDER
 from gateway.home import NewHome
 from gateway.signing.signers import KEY_FILE
@@ -44,8 +44,8 @@ def test_sigterm_drains_and_exits_0(tmp_path: Path) -> None:
     add_hook(made, "busy", iterations=200_000_000)
     program = Program.start(made)
     with calling(program.address, made) as client:
-        quick = client.submit(orjson.dumps(mission(step("work", kind="busy"))), "quick")["mission_id"]
-        next(event for event in client.watch(quick) if event["kind"] == "step.executing")
+        quick = client.submit(orjson.dumps(mission(step("work", kind="busy"))), "quick").mission_id
+        next(event for event in client.watch(quick) if event.kind == "step.executing")
     assert program.terminate() == 0
     events = events_of(made)
     assert events[-1].event_type == "gateway.stopped"
@@ -61,16 +61,16 @@ def test_what_only_waits_goes_on_after_the_next_start(tmp_path: Path) -> None:
     form = mission(step("before"), step("wait", "before", kind="delay", ms=2_000), step("after", "wait"))
     form["steps"][0]["parameters"] = {"input": 1}
     with calling(program.address, made) as client:
-        waiting = client.submit(orjson.dumps(form), "waiting")["mission_id"]
-        seen = [next(event for event in client.watch(waiting) if event["step_id"] == "wait")]
+        waiting = client.submit(orjson.dumps(form), "waiting").mission_id
+        seen = [next(event for event in client.watch(waiting) if event.step_id == "wait")]
     assert program.terminate() == 0
     program = Program.start(made)
     assert program.facts["resumed"] == [waiting]
     with calling(program.address, made) as client:
-        seen += list(client.watch(waiting, seen[-1]["index"] + 1))
-        assert client.get(waiting)["result"]["overall_status"] == "Success"
+        seen += list(client.watch(waiting, seen[-1].index + 1))
+        assert client.wait(waiting).succeeded
     assert program.terminate() == 0
-    indices = [event["index"] for event in seen]
+    indices = [event.index for event in seen]
     assert indices == list(range(indices[0], indices[0] + len(indices)))
     assert [event.target for event in events_of(made) if event.event_type == "mission.suspended"] == [waiting]
     laws_hold(events_of(made))
@@ -177,7 +177,7 @@ def test_a_full_disk_stops_the_work_and_says_so(tmp_path: Path) -> None:
     ]
     restarted = Program.start(made)
     with calling(restarted.address, made) as client:
-        assert client.submit(ACTING, "now")["created"]
+        assert client.submit(ACTING, "now").created
     assert restarted.terminate() == 0
     verified(made)
 

@@ -7,14 +7,14 @@ import orjson
 import pytest
 
 from gateway.assembly import Gateway
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.home import NewHome
 from gateway.registry.views import page_of
 from gateway.sandbox.signature import BUILTIN
 from tests.gateways import events_of, serving, submitted, until, verified
 from tests.hook_folders import ACME, OTHER, STRANGER, files_of
 from tests.registry_modules import sleeping
-from tests.registry_worlds import asked, enabled, mission_of, outputs, published, refusal, trusting_home
+from tests.registry_worlds import asked, enabled, mission_of, outputs, published, publishing, refusal, trusting_home
 from tests.subjects import names_in
 
 
@@ -39,10 +39,10 @@ async def test_a_hook_is_published_enabled_replaced_and_rolled_back_in_one_run(m
         assert await said(gateway, made, "b") == ["1.0.0"]
         await enabled(gateway, made, "resize", "1.1.0")
         assert await said(gateway, made, "c") == ["1.1.0"]
-        assert (await asked(gateway, made.token, lambda c: c.rollback_hook("resize")))["version"] == "1.0.0"
+        assert (await asked(gateway, made.token, lambda c: c.hooks.rollback("resize"))).version == "1.0.0"
         assert await said(gateway, made, "d") == ["1.0.0"]
-        detail = await asked(gateway, made.token, lambda c: c.get_hook("resize"))
-        assert [(each["version"], each["undone_at"] is None) for each in detail["history"]] == [
+        detail = await asked(gateway, made.token, lambda c: c.hooks.get("resize"))
+        assert [(each.version, each.undone_at is None) for each in detail.history] == [
             ("1.1.0", False),
             ("1.0.0", True),
         ]
@@ -67,7 +67,7 @@ async def test_versions_change_under_running_missions_and_none_fails(made: NewHo
         missions = [asyncio.create_task(said(gateway, made, f"r{n}", count=150)) for n in range(12)]
         for _ in range(4):
             await enabled(gateway, made, "resize", "1.1.0")
-            await asked(gateway, made.token, lambda c: c.rollback_hook("resize"))
+            await asked(gateway, made.token, lambda c: c.hooks.rollback("resize"))
             await enabled(gateway, made, "resize", "1.0.0")
         heard = [version for mission in await asyncio.gather(*missions) for version in mission]
         assert len(heard) == 12 * 150
@@ -89,12 +89,12 @@ async def test_a_restart_keeps_what_is_in_force(made: NewHome) -> None:
         for name, version in (("resize", "1.0.0"), ("resize", "1.1.0"), ("stamp", "1.0.0")):
             await published(gateway, made, files_of(name, version))
             await enabled(gateway, made, name, version)
-        await asked(gateway, made.token, lambda c: c.rollback_hook("resize"))
-        await asked(gateway, made.token, lambda c: c.disable_hook("stamp"))
+        await asked(gateway, made.token, lambda c: c.hooks.rollback("resize"))
+        await asked(gateway, made.token, lambda c: c.hooks.disable("stamp"))
     async with serving(made, sandbox=1) as gateway:
         assert await said(gateway, made, "after") == ["1.0.0"]
         assert "stamp" not in gateway.registry.current.kinds
-        assert (await asked(gateway, made.token, lambda c: c.rollback_hook("stamp")))["version"] == "1.0.0"
+        assert (await asked(gateway, made.token, lambda c: c.hooks.rollback("stamp"))).version == "1.0.0"
         [pin] = [hook.sha256 for hook in gateway.hooks if hook.name == "resize"]
     last = [e for e in events_of(made) if e.event_type == "gateway.started"][-1]
     assert last.details["hooks"]["resize"] == pin
@@ -126,7 +126,7 @@ async def test_a_step_whose_kind_was_disabled_meanwhile_fails_with_a_code(made: 
         form = {"version": "1.0", "name": "m", "steps": [delay, after]}
         running = asyncio.create_task(submitted(gateway, made, form))
         await until(lambda: any(e.event_type == "effect.intended" for e in events_of(made)))
-        await asked(gateway, made.token, lambda c: c.disable_hook("resize"))
+        await asked(gateway, made.token, lambda c: c.hooks.disable("resize"))
         view = await running
         assert view["result"]["step_results"]["b"]["error"]["code"] == "hook.disabled"
         form = orjson.dumps(mission_of("resize"))
@@ -143,12 +143,12 @@ async def test_a_mission_of_an_earlier_process_ends_where_its_hook_is_gone(made:
     async with serving(made, drain_seconds=0.1, sandbox=1) as gateway:
         await published(gateway, made, files_of())
         await enabled(gateway, made, "resize", "1.0.0")
-        mission_id = (await asked(gateway, made.token, lambda c: c.submit(form, "r")))["mission_id"]
+        mission_id = (await asked(gateway, made.token, lambda c: c.submit(form, "r"))).mission_id
         await until(lambda: any(e.event_type == "effect.intended" for e in events_of(made)))
-        await asked(gateway, made.token, lambda c: c.disable_hook("resize"))
+        await asked(gateway, made.token, lambda c: c.hooks.disable("resize"))
     async with serving(made, sandbox=1) as gateway:
         assert gateway.recovered.interrupted == (mission_id,)
-        view = await asked(gateway, made.token, lambda c: c.get(mission_id))
+        view = (await asked(gateway, made.token, lambda c: c.get(mission_id))).document()
         assert view["result"]["error"]["code"] == "mission.unknown_step_type"
     [interrupted] = [e for e in events_of(made) if e.event_type == "mission.interrupted"]
     assert interrupted.details["code"] == "mission.unknown_step_type"
@@ -178,18 +178,18 @@ async def test_only_who_may_changes_hooks(made: NewHome) -> None:
     """A publisher publishes and enables nothing, everybody else not even that; the log has each denial."""
     async with serving(made, sandbox=1) as gateway:
         calls = {
-            "PublishHook": lambda c: c.publish_hook(files_of()),
-            "EnableHook": lambda c: c.enable_hook("resize", "1.0.0", labels={}),
-            "DisableHook": lambda c: c.disable_hook("resize"),
-            "RollbackHook": lambda c: c.rollback_hook("resize"),
+            "PublishHook": publishing(files_of()),
+            "EnableHook": lambda c: c.hooks.enable("resize", "1.0.0"),
+            "DisableHook": lambda c: c.hooks.disable("resize"),
+            "RollbackHook": lambda c: c.hooks.rollback("resize"),
         }
         for role in ("submitter", "viewer"):
             for call in calls.values():
                 assert await refusal(gateway, f"{role}-token", call) == "rpc.method_not_granted"
-        assert (await asked(gateway, "publisher-token", calls.pop("PublishHook")))["created"]
+        assert (await asked(gateway, "publisher-token", calls.pop("PublishHook"))).created
         for call in calls.values():
             assert await refusal(gateway, "publisher-token", call) == "rpc.method_not_granted"
-        assert await refusal(gateway, "", lambda c: c.publish_hook(files_of())) == "auth.unauthenticated"
+        assert await refusal(gateway, "", publishing(files_of())) == "auth.unauthenticated"
     denied = [e.target for e in events_of(made) if e.event_type == "rpc.denied"]
     assert denied.count("gateway.v1.HookService/PublishHook") == 2
 
@@ -199,7 +199,7 @@ async def test_the_list_is_whole_in_pages(made: NewHome) -> None:
     async with serving(made, sandbox=1) as gateway:
         for version in ("2.0.0", "1.0.0", "1.5.0"):
             await published(gateway, made, files_of(version=version))
-        hooks = await asked(gateway, made.token, lambda c: c.list_hooks())
+        hooks = await asked(gateway, made.token, lambda c: [hook.document() for hook in c.hooks.all_hooks()])
         names = [hook["name"] for hook in hooks]
         assert names == sorted(names)
         assert [hook["version"] for hook in hooks if hook["name"] == "resize"] == ["1.5.0", "1.0.0", "2.0.0"]
@@ -208,22 +208,22 @@ async def test_the_list_is_whole_in_pages(made: NewHome) -> None:
         first, token = page_of(views, 4, "")
         rest, end = page_of(views, 200, token)
         assert ([v.key for v in first + rest], end) == ([f"{h['name']}@{h['version']}" for h in hooks], "")
-        assert await asked(gateway, made.token, lambda c: c.get_hook("resize"))
+        assert await asked(gateway, made.token, lambda c: c.hooks.get("resize"))
 
 
 async def test_what_the_package_brings_is_not_changed_over_grpc(made: NewHome) -> None:
     """Neither disabled, rolled back nor replaced by a publisher who takes its name, in either spelling."""
     async with serving(made, sandbox=1) as gateway:
         for call in (
-            lambda c: c.disable_hook("http"),
-            lambda c: c.rollback_hook("http"),
-            lambda c: c.enable_hook("http", "1.0.0", labels={}),
+            lambda c: c.hooks.disable("http"),
+            lambda c: c.hooks.rollback("http"),
+            lambda c: c.hooks.enable("http", "1.0.0"),
         ):
             assert await refusal(gateway, made.token, call) == "hook.not_published"
-        assert await refusal(gateway, made.token, lambda c: c.publish_hook(files_of("http"))) == "hook.name_taken"
+        assert await refusal(gateway, made.token, publishing(files_of("http"))) == "hook.name_taken"
         for name in ("create__file", "create_file_", "read__file"):
             files = files_of(name)
-            assert await refusal(gateway, made.token, lambda c, files=files: c.publish_hook(files)) == "hook.duplicate"
+            assert await refusal(gateway, made.token, publishing(files)) == "hook.duplicate"
 
 
 async def test_a_publisher_that_is_not_trusted_any_more_stops_the_start(made: NewHome) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.config import CONFIG_NAME
 from gateway.errors import HookRefusedError
 from gateway.home import NewHome
@@ -112,9 +112,9 @@ def test_a_killed_gateway_keeps_rewritten_outputs(tmp_path: Path) -> None:
     )
     program = Program.start(made)
     with calling(program.address, made) as client:
-        mission_id = client.submit(orjson.dumps(form), "r")["mission_id"]
+        mission_id = client.submit(orjson.dumps(form), "r").mission_id
         for event in client.watch(mission_id):
-            if event["kind"] == "step.completed":
+            if event.kind == "step.completed":
                 break
         time.sleep(0.5)  # the store hears of a result a moment late
     program.kill()
@@ -122,7 +122,7 @@ def test_a_killed_gateway_keeps_rewritten_outputs(tmp_path: Path) -> None:
     with calling(program.address, made) as client:
         for _ in client.watch(mission_id):
             pass
-        results = client.get(mission_id)["result"]["step_results"]
+        results = client.get(mission_id).document()["result"]["step_results"]
     assert program.terminate() == 0
     assert results["a"]["output"] == results["b"]["output"] == {"n": 1}
     events = events_of(made)

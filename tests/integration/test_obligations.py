@@ -238,11 +238,11 @@ async def test_a_large_content_that_nobody_sees_is_not_kept_as_a_blob(tmp_path: 
 
         def call() -> Any:
             with calling(gateway.address, made) as client:
-                mission_id = client.submit(orjson.dumps(mission(wait, read)), "big")["mission_id"]
+                mission_id = client.submit(orjson.dumps(mission(wait, read)), "big").mission_id
                 for event in client.watch(mission_id):
-                    if event["kind"] == "step.executing":
+                    if event.kind == "step.executing":
                         (made.home / "workspaces" / mission_id / "big.txt").write_bytes(secret)
-                return client.get(mission_id)
+                return client.get(mission_id).document()
 
         view = await asyncio.to_thread(call)
     assert view["result"]["step_results"]["read"]["output"]["content"] == MASK

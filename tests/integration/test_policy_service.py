@@ -12,12 +12,11 @@ import pytest
 
 from engine.clock import SystemClock
 from gateway.assembly import Gateway
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.config import CONFIG_NAME
 from gateway.decisions.records import Filter, Recorded, Records
 from gateway.home import NewHome
 from gateway.policy.bundle_files import read_folder, write_archive
-from gateway.policy_client import PolicyClient
 from gateway.vault.master import MasterSource
 from tests import policy_documents
 from tests.gateways import calling, change_data, change_policy_data, events_of, new_home, serving, submitted, verified
@@ -39,7 +38,7 @@ def closing(config: dict[str, Any]) -> None:
     config["files"]["write"]["closed_prefixes"] = ["out/"]
 
 
-async def asking(gateway: Gateway, made: NewHome, ask: Callable[[PolicyClient], Any]) -> Any:
+async def asking(gateway: Gateway, made: NewHome, ask: Callable[[Any], Any]) -> Any:
     """Call the service, away from the gateway's own loop."""
 
     def call() -> Any:
@@ -69,20 +68,20 @@ async def test_a_bundle_is_published_put_in_force_and_taken_back(tmp_path: Path)
         first = gateway.bundle.digest
         published = await asking(gateway, made, lambda policy: policy.publish(archive))
         again = await asking(gateway, made, lambda policy: policy.publish(archive))
-        assert (published["created"], again["created"]) == (True, False)
+        assert (published.created, again.created) == (True, False)
         assert await ended(gateway, made, "before") == "Success"
         active = await asking(gateway, made, lambda policy: policy.activate("next"))
-        assert (active["digest"], active["active"]) == (published["bundle"]["digest"], True)
-        assert names_in(made.home)[active["by"]] == "default/admin"
+        assert (active.digest, active.active) == (published.bundle.digest, True)
+        assert names_in(made.home)[active.by] == "default/admin"
         assert await ended(gateway, made, "closed") == "step.path_closed"
         status = await asking(gateway, made, lambda policy: policy.status())
-        assert (status["pinned"], status["mode"], status["engine"]) == (True, "enforce", "regorus")
-        back = await asking(gateway, made, lambda policy: policy.rollback(published["bundle"]["digest"]))
-        assert back["digest"] == first
+        assert (status.pinned, status.mode, status.engine) == (True, "enforce", "regorus")
+        back = await asking(gateway, made, lambda policy: policy.rollback(published.bundle.digest))
+        assert back.digest == first
         assert await ended(gateway, made, "after") == "Success"
         kept = await asking(gateway, made, lambda policy: policy.bundles())
-        assert [(each["digest"], each["active"]) for each in kept] == [
-            (published["bundle"]["digest"], False),
+        assert [(each.digest, each.active) for each in kept] == [
+            (published.bundle.digest, False),
             (first, True),
         ]
     verified(made)
@@ -105,14 +104,14 @@ async def test_what_a_person_has_chosen_outlives_a_restart_until_the_source_is_f
     archive = variant(made, tmp_path / "next", closing)
     async with serving(made) as gateway:
         first = gateway.bundle.digest
-        chosen = (await asking(gateway, made, lambda policy: policy.publish(archive)))["bundle"]["digest"]
+        chosen = (await asking(gateway, made, lambda policy: policy.publish(archive))).bundle.digest
         await asking(gateway, made, lambda policy: policy.activate(chosen[:16]))
     async with serving(made) as gateway:
         assert gateway.bundle.digest == chosen
         assert await ended(gateway, made, "closed") == "step.path_closed"
         followed = await asking(gateway, made, lambda policy: policy.follow_source())
-        assert followed["digest"] == gateway.bundle.digest == first
-        assert (await asking(gateway, made, lambda policy: policy.status()))["pinned"] is False
+        assert followed.digest == gateway.bundle.digest == first
+        assert (await asking(gateway, made, lambda policy: policy.status())).pinned is False
 
 
 async def test_a_bundle_is_tried_before_it_is_in_force(tmp_path: Path) -> None:
@@ -126,11 +125,11 @@ async def test_a_bundle_is_tried_before_it_is_in_force(tmp_path: Path) -> None:
         then = await asking(
             gateway, made, lambda policy: policy.evaluate("step", document, bundle="next", explain=True)
         )
-    assert (now["decision"]["allow"], now["explanation"]) == (True, None)
-    assert then["decision"]["allow"] is False
-    assert [reason["code"] for reason in then["decision"]["reasons"]] == ["step.path_closed"]
-    assert [reason["code"] for reason in then["explanation"]["reasons"]] == ["step.path_closed"]
-    assert then["explanation"]["would_be_allowed"]
+    assert (now.decision["allow"], now.explanation) == (True, None)
+    assert then.decision["allow"] is False
+    assert [reason["code"] for reason in then.decision["reasons"]] == ["step.path_closed"]
+    assert [reason["code"] for reason in then.explanation["reasons"]] == ["step.path_closed"]
+    assert then.explanation["would_be_allowed"]
 
 
 async def test_recorded_decisions_are_decided_again(tmp_path: Path) -> None:
@@ -143,12 +142,12 @@ async def test_recorded_decisions_are_decided_again(tmp_path: Path) -> None:
         await asyncio.sleep(0.1)  # the records are written some hundredths of a second later
         told = await asking(gateway, made, lambda policy: list(policy.replay("next")))
         same = await asking(gateway, made, lambda policy: list(policy.replay(gateway.bundle.digest)))
-    changes = [each["change"] for each in told if "change" in each]
-    assert {(each["kind"], each["entrypoint"]) for each in changes} == {("denied", "step"), ("denied", "effect")}
-    assert all("written" in each["what"] and each["before"]["allow"] for each in changes)
-    assert told[-1]["summary"]["denied"] == len(changes) == 2
+    changes = told[:-1]
+    assert {(each.kind, each.entrypoint) for each in changes} == {("denied", "step"), ("denied", "effect")}
+    assert all("written" in each.what and each.before["allow"] for each in changes)
+    assert told[-1].counts["denied"] == len(changes) == 2
     assert [*same[:-1]] == []
-    assert same[-1]["summary"]["same"] == same[-1]["summary"]["asked"] >= 4
+    assert same[-1].same == same[-1].asked >= 4
     assert [e.target for e in events_of(made) if e.event_type == "audit.read"] == [
         "gateway.v1.PolicyService/ReplayDecisions"
     ] * 2
@@ -169,16 +168,14 @@ async def test_recorded_decisions_are_decided_again(tmp_path: Path) -> None:
         (lambda policy: list(policy.replay("default-1", entrypoint="x")), "request.out_of_range"),
     ],
 )
-async def test_bad_requests_get_a_code_and_change_nothing(
-    tmp_path: Path, ask: Callable[[PolicyClient], Any], code: str
-) -> None:
+async def test_bad_requests_get_a_code_and_change_nothing(tmp_path: Path, ask: Callable[[Any], Any], code: str) -> None:
     """Each names its rule; the bundle in force stays."""
     made = new_home(tmp_path)
     async with serving(made) as gateway:
         before = gateway.bundle.digest
         with pytest.raises(CallError) as refused:
             await asking(gateway, made, ask)
-        assert refused.value.errors[0]["code"].startswith(code)
+        assert refused.value.code.startswith(code)
         assert gateway.bundle.digest == before
 
 
@@ -188,7 +185,7 @@ async def test_garbage_is_evaluated_to_a_no(tmp_path: Path) -> None:
     async with serving(made) as gateway:
         for document in (b"", b"{", b"\xff", b'{"a":1e999}', b"[" * 300):
             answer = await asking(gateway, made, lambda policy, d=document: policy.evaluate("step", d))  # type: ignore[misc]
-            assert answer["decision"]["allow"] is False
+            assert answer.decision["allow"] is False
 
 
 async def test_a_dry_run_lets_through_what_rules_refuse_and_says_so(tmp_path: Path) -> None:
@@ -199,7 +196,7 @@ async def test_a_dry_run_lets_through_what_rules_refuse_and_says_so(tmp_path: Pa
     config.write_text(config.read_text().replace('source = "policies"', 'source = "policies"\nmode = "dry_run"'))
     async with serving(made) as gateway:
         assert await ended(gateway, made, "through") == "Success"
-        assert (await asking(gateway, made, lambda policy: policy.status()))["mode"] == "dry_run"
+        assert (await asking(gateway, made, lambda policy: policy.status())).mode == "dry_run"
     marked = [e for e in events_of(made) if e.details.get("would_deny")]
     assert {e.event_type for e in marked} == {"step.allowed", "effect.allowed"}
     assert {reason["code"] for e in marked for reason in e.details["reasons"]} == {
@@ -222,13 +219,13 @@ async def test_a_shadow_is_asked_and_decides_nothing(tmp_path: Path) -> None:
             assert await ended(gateway, made, name) == "Success"
         for _ in range(100):
             status = await asking(gateway, made, lambda policy: policy.status())
-            if status["shadow"]["disagreed"] >= 4:
+            if status.shadow.disagreed >= 4:
                 break
             await asyncio.sleep(0.05)
-    shadow = status["shadow"]
-    assert (shadow["disagreed"], shadow["missed"]) == (4, 0)
-    assert shadow["compared"] > 4
-    assert {each["entrypoint"] for each in shadow["latest"]} == {"step", "effect"}
+    shadow = status.shadow
+    assert (shadow.disagreed, shadow.missed) == (4, 0)
+    assert shadow.compared > 4
+    assert {each.entrypoint for each in shadow.latest} == {"step", "effect"}
     told = [e for e in events_of(made) if e.event_type == "policy.shadow_disagreed"]
     assert sorted(e.details["entrypoint"] for e in told) == ["effect", "step"]
     assert orjson.dumps(told[0].details)  # plain JSON

@@ -51,7 +51,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         made = everything_home(tmp_path_factory.mktemp("replay"), port)
         program = Program.start(made)
         with calling(program.address, made) as client:
-            mission_id = client.submit(everything(port), "r")["mission_id"]
+            mission_id = client.submit(everything(port), "r").mission_id
             view = ended(client, mission_id)
         assert program.terminate() == 0
         verified(made)
@@ -259,7 +259,7 @@ def test_after_a_kill_and_a_recovery_it_is_the_same(tmp_path: Path) -> None:
         made = everything_home(tmp_path, port)
         program = Program.start(made)
         with calling(program.address, made) as client:
-            mission_id = client.submit(everything(port), "r")["mission_id"]
+            mission_id = client.submit(everything(port), "r").mission_id
         for pause in (0.05, 0.15, 0.4):
             time.sleep(pause)
             program.kill()

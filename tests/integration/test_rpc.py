@@ -19,6 +19,7 @@ from engine.values import JsonObject
 from gateway.errors import ConfigurationError, PolicyDeniedError, Reason, SanitizationError, StoreError
 from gateway.identity import ANONYMOUS, Principal
 from gateway.rpc.listeners import Listening
+from gateway.rpc.opened import STREAM_OPENED
 from gateway.rpc.server import RpcServer
 from gateway.v1 import audit_pb2, mission_pb2
 from tests.fakes import (
@@ -408,6 +409,18 @@ async def test_a_watch_from_a_negative_index_is_refused(served: Served) -> None:
 
 
 # --- watching ---
+
+
+async def test_a_stream_says_that_it_is_open_before_anything_has_come_of_it() -> None:
+    """A watcher of a quiet mission knows that it was let in; one that was not is told by the status alone."""
+    desk = FakeDesk(missions={"m-1": view()}, idle=True)
+    async with serving(desk) as served:
+        call = served.missions.WatchMission(WATCH, metadata=AS_ANN)
+        assert tuple(await call.initial_metadata()) == STREAM_OPENED
+        call.cancel()
+        stranger = served.missions.WatchMission(WATCH)
+        assert tuple(await stranger.initial_metadata()) == ()
+        assert (await refused(stranger)).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_a_resumed_watch_yields_exactly_the_missing_events() -> None:

@@ -10,8 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from gateway.calling import CallError
-from gateway.client import Client, Server
+from gateway.client import CallError, Client, Server
 from gateway.v1 import mission_pb2
 from tests.cli_runner import run
 from tests.rpc_server import details
@@ -404,7 +403,7 @@ async def test_a_watch_of_the_command_line_goes_on_through_a_restart(tmp_path: P
 
 
 async def test_the_client_reads_results_while_the_mission_runs(tmp_path: Path) -> None:
-    """Plain values, as the command line's get --step uses them."""
+    """Values, as the command line's get --step uses them."""
     async with world(tmp_path) as w:
         mission_id, asked = await asking(w)
         found: list[Any] = []
@@ -419,4 +418,4 @@ async def test_the_client_reads_results_while_the_mission_runs(tmp_path: Path) -
         thread.start()
         await decided(w, asked)
         await asyncio.to_thread(thread.join)
-        assert [result["step_id"] for result in found] == ["ask", "write"]
+        assert [result.step_id for result in found] == ["ask", "write"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.assembly import Gateway
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.folders import STORE_FILE
 from gateway.home import NewHome
 from gateway.policy.pool import WorkerPolicy
@@ -185,7 +185,7 @@ async def test_a_secret_reaches_the_service_and_nobody_else(
 async def _watched(gateway: Gateway, made: NewHome, mission_id: str) -> list[Any]:
     def events() -> list[Any]:
         with calling(gateway.address, made) as client:
-            return [event["details"] for event in client.watch(mission_id)]
+            return [event.details for event in client.watch(mission_id)]
 
     return await asyncio.to_thread(events)
 
@@ -365,7 +365,7 @@ async def killed_in_the_act(made: NewHome, echo: Echo) -> str:
     program = await asyncio.to_thread(Program.start, made)
     with calling(program.address, made) as client:
         form = json.dumps(mission(call("a", echo.port))).encode()
-        mission_id: str = (await asyncio.to_thread(client.submit, form, "r"))["mission_id"]
+        mission_id = (await asyncio.to_thread(client.submit, form, "r")).mission_id
         await until(lambda: len(echo.seen) == 1)
     await asyncio.to_thread(program.kill)
     echo.hold.set()
@@ -379,7 +379,7 @@ async def end_of(gateway: Gateway, made: NewHome, mission_id: str) -> Any:
         with calling(gateway.address, made) as client:
             for _ in client.watch(mission_id):
                 pass
-            return client.get(mission_id)["result"]["step_results"]["a"]
+            return client.wait(mission_id).document()["step_results"]["a"]
 
     return await asyncio.to_thread(follow)
 

@@ -26,7 +26,7 @@ def waiting(seconds: int) -> bytes:
 async def submit(gateway: Gateway, made: NewHome, seconds: int, request_id: str) -> str:
     def call() -> str:
         with calling(gateway.address, made) as client:
-            return str(client.submit(waiting(seconds), request_id)["mission_id"])
+            return client.submit(waiting(seconds), request_id).mission_id
 
     return await asyncio.to_thread(call)
 

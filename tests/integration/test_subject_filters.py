@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from gateway.assembly import Gateway
-from gateway.audit_client import EventQuery
+from gateway.client import EventQuery
 from tests.cli_runner import run
 from tests.gateways import events_of, serving
 from tests.integration.test_subjects import ANN, AUD, FAR, ROOT, asked, assert_nowhere, code_of, lines_of, peopled
@@ -26,9 +26,9 @@ async def test_who_may_not_look_people_up_cannot_by_a_filter(tmp_path: Path) -> 
     made = peopled(tmp_path)
     async with serving(made) as gateway:
         submitted = await asked(gateway, ANN, lambda client: client.submit(FORM, "one"))
-        mine = str(submitted["mission_id"])
+        mine = submitted.mission_id
         await asked(gateway, ANN, lambda client: list(client.watch(mine)))
-        await asked(gateway, AUD, lambda client: client.look_up_subject(ANN, ""))
+        await asked(gateway, AUD, lambda client: client.people.look_up_subject(ANN))
         who = {name: pseudonym for pseudonym, name in names_in(made.home).items()}
         query = EventQuery(mission_id=mine, principal=f"default/{AUD}")
         assert await code_of(gateway, ANN, lambda client: list(client.audit.events(query))) == "rpc.method_not_granted"
@@ -45,7 +45,7 @@ async def test_a_name_that_is_asked_for_is_not_in_the_log(tmp_path: Path) -> Non
     made = peopled(tmp_path)
     async with serving(made) as gateway:
         await code_of(gateway, ANN, lambda client: client.submit(b"{", "one"))
-        await asked(gateway, ROOT, lambda client: client.erase_subject(ANN, "", ""))
+        await asked(gateway, ROOT, lambda client: client.people.erase_subject(ANN))
         for query in (
             EventQuery(principal=f"default/{ANN}"),
             EventQuery(principal=ANN),
@@ -54,7 +54,7 @@ async def test_a_name_that_is_asked_for_is_not_in_the_log(tmp_path: Path) -> Non
             EventQuery(decision_id=STRANGER),
         ):
             assert {event["event_type"] for event in await found(gateway, AUD, query)} <= {"audit.read"}
-        await code_of(gateway, AUD, lambda client: list(client.replay(STRANGER, [])))
+        await code_of(gateway, AUD, lambda client: list(client.audit.replay(STRANGER)))
     assert b"canary" not in lines_of(made)
     assert_nowhere(made, ANN, STRANGER)
 

@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from gateway.assembly import Gateway
-from gateway.calling import CallError
-from gateway.client import Client, Server
+from gateway.client import CallError, Client, Server, Subject
 from gateway.config import CONFIG_NAME
 from gateway.folders import AUDIT_FOLDER
 from gateway.home import NewHome
@@ -71,19 +70,19 @@ async def code_of(gateway: Gateway, who: str, call: Callable[[Client], Any]) -> 
     """Return with which code a call is refused."""
     with pytest.raises(CallError) as refused:
         await asked(gateway, who, call)
-    return str(refused.value.errors[0]["code"])
+    return refused.value.code
 
 
 async def ran(gateway: Gateway, request_id: str) -> str:
     """Let ann submit a mission and bo agree to it; return its id, once it has ended."""
     submitted = await asked(gateway, ANN, lambda client: client.submit(FORM, request_id))
-    mission_id = str(submitted["mission_id"])
-    await asked(gateway, ANN, lambda client: next(e for e in client.watch(mission_id) if e["kind"] == "step.waiting"))
+    mission_id = submitted.mission_id
+    await asked(gateway, ANN, lambda client: next(e for e in client.watch(mission_id) if e.kind == "step.waiting"))
 
     def decide(client: Client) -> None:
-        [approval] = client.list_approvals(mission_id)["approvals"]
+        [approval] = client.list_approvals(mission_id).approvals
         client.decide_approval(
-            mission_id, approval["approval_id"], approve=True, digest=approval["digest"], comment=f"{BO} trusts {ANN}"
+            mission_id, approval.approval_id, approve=True, digest=approval.digest, comment=f"{BO} trusts {ANN}"
         )
 
     await asked(gateway, BO, decide)
@@ -95,14 +94,14 @@ async def everything(gateway: Gateway) -> list[str]:
     """Let every kind of event happen that speaks of people, and return the missions that have ended."""
     missions = [await ran(gateway, f"{ANN}/{number}") for number in range(2)]
     slow = json.dumps(mission(step("slow", kind="delay", ms=60_000))).encode()
-    stopped = str((await asked(gateway, ANN, lambda client: client.submit(slow, "slow")))["mission_id"])
+    stopped = (await asked(gateway, ANN, lambda client: client.submit(slow, "slow"))).mission_id
     await asked(gateway, ROOT, lambda client: client.pause(stopped, f"{ANN} has lunch"))
     await asked(gateway, ROOT, lambda client: client.resume(stopped))
     await asked(gateway, ROOT, lambda client: client.cancel(stopped, f"{ANN} is ill"))
     await code_of(gateway, ANN, lambda client: client.submit(f"{ANN}: [".encode(), f"bad {ANN}"))
     await code_of(gateway, ANN, lambda client: client.cancel(missions[0], ANN))
     await code_of(gateway, BO, lambda client: client.cancel(ANN, BO))
-    replayed = await asked(gateway, AUD, lambda client: [each["verdict"] for each in client.replay(missions[0], [])])
+    replayed = await asked(gateway, AUD, lambda client: [each.verdict for each in client.audit.replay(missions[0])])
     assert replayed == ["same"] * 3 + ["not_reproducible"]
     return [*missions, stopped]
 
@@ -146,10 +145,10 @@ async def test_people_in_the_log_and_out_of_it(tmp_path: Path) -> None:
         await assert_lookups(gateway, who)
         assert await code_of(gateway, ANN, lambda client: client.submit(b"{", "again")) == "document.syntax"
         assert events_of(made)[-1].actor == who[f"default/{ANN}"]  # as before the restart
-        erased = await asked(gateway, ROOT, lambda client: client.erase_subject(ANN, "", "asked for"))
-        assert (erased["pseudonym"], erased["missions"]) == (who[f"default/{ANN}"], 3)
-        assert erased["decisions"] > 0
-        await asked(gateway, ROOT, lambda client: client.erase_subject(BO, "default", ""))
+        erased = await asked(gateway, ROOT, lambda client: client.people.erase_subject(ANN, "", "asked for"))
+        assert (erased.pseudonym, erased.missions) == (who[f"default/{ANN}"], 3)
+        assert erased.decisions > 0
+        await asked(gateway, ROOT, lambda client: client.people.erase_subject(BO, "default", ""))
         await assert_erased(gateway, made, who, missions)
     laws_hold(events_of(made))
     assert_nowhere(made, ANN, BO, SALARY)
@@ -181,24 +180,33 @@ def assert_values_are_committed_to(made: NewHome, events: list[Event], missions:
 async def assert_lookups(gateway: Gateway, who: dict[str, str]) -> None:
     """Both ways, for who may; each is recorded; nobody of another tenant is there."""
     ann = who[f"default/{ANN}"]
-    found = {"pseudonym": ann, "tenant": "default", "subject": ANN}
-    assert await asked(gateway, AUD, lambda client: client.look_up_pseudonym(ann)) == found
-    assert await asked(gateway, AUD, lambda client: client.look_up_subject(ANN, "")) == found
-    assert await code_of(gateway, AUD, lambda client: client.look_up_subject("nobody", "")) == "subject.not_found"
-    assert await code_of(gateway, FAR, lambda client: client.look_up_pseudonym(ann)) == "subject.not_found"
-    assert await code_of(gateway, FAR, lambda client: client.look_up_subject(ANN, "default")) == "subject.not_found"
-    assert await code_of(gateway, FAR, lambda client: client.erase_subject(ANN, "default", "")) == "subject.not_found"
-    refused = await code_of(gateway, ANN, lambda client: client.look_up_pseudonym(ann))
+    found = Subject(pseudonym=ann, tenant="default", subject=ANN)
+    assert await asked(gateway, AUD, lambda client: client.people.look_up_pseudonym(ann)) == found
+    assert await asked(gateway, AUD, lambda client: client.people.look_up_subject(ANN, "")) == found
+    assert (
+        await code_of(gateway, AUD, lambda client: client.people.look_up_subject("nobody", "")) == "subject.not_found"
+    )
+    assert await code_of(gateway, FAR, lambda client: client.people.look_up_pseudonym(ann)) == "subject.not_found"
+    assert (
+        await code_of(gateway, FAR, lambda client: client.people.look_up_subject(ANN, "default")) == "subject.not_found"
+    )
+    assert (
+        await code_of(gateway, FAR, lambda client: client.people.erase_subject(ANN, "default", ""))
+        == "subject.not_found"
+    )
+    refused = await code_of(gateway, ANN, lambda client: client.people.look_up_pseudonym(ann))
     assert refused == "rpc.method_not_granted"
-    assert await code_of(gateway, AUD, lambda client: client.erase_subject(ANN, "", "")) == "rpc.method_not_granted"
+    assert (
+        await code_of(gateway, AUD, lambda client: client.people.erase_subject(ANN, "", "")) == "rpc.method_not_granted"
+    )
 
 
 async def assert_erased(gateway: Gateway, made: NewHome, who: dict[str, str], missions: list[str]) -> None:
     """Nobody stands behind the pseudonym, the missions are empty, and the name comes again as somebody new."""
     ann = who[f"default/{ANN}"]
     assert ann not in names_in(made.home)
-    assert await code_of(gateway, AUD, lambda client: client.look_up_pseudonym(ann)) == "subject.not_found"
-    assert await code_of(gateway, ROOT, lambda client: client.erase_subject(ANN, "", "")) == "subject.not_found"
+    assert await code_of(gateway, AUD, lambda client: client.people.look_up_pseudonym(ann)) == "subject.not_found"
+    assert await code_of(gateway, ROOT, lambda client: client.people.erase_subject(ANN, "", "")) == "subject.not_found"
     told = [e for e in events_of(made) if e.target == ann]
     looked_up = [e.details["asked"] for e in told if e.event_type == "subject.looked_up"]
     assert looked_up == ["pseudonym", "name"]
@@ -208,8 +216,8 @@ async def assert_erased(gateway: Gateway, made: NewHome, who: dict[str, str], mi
     ]
     for mission_id in missions:
         view = await asked(gateway, AUD, lambda client, mission_id=mission_id: client.get(mission_id))
-        assert (view["name"], view["submitter"]) == ("", ann)
-        assert view["erased_at"] is not None
+        assert (view.name, view.submitter) == ("", ann)
+        assert view.erased_at is not None
     assert await code_of(gateway, ANN, lambda client: client.submit(b"{", "new")) == "document.syntax"
     again = events_of(made)[-1].actor
     assert PSEUDONYM.fullmatch(again)

@@ -21,7 +21,7 @@ from engine.clock import SystemClock
 from gateway.anchoring.anchoring import Anchoring
 from gateway.anchoring.sections import AnchorSection, WitnessSection
 from gateway.anchoring.settings import AnchoringSettings
-from gateway.calling import CallError
+from gateway.client import CallError
 from gateway.config import CONFIG_NAME
 from gateway.folders import AUDIT_FOLDER
 from tests.audit_logs import NAME, SIGNER, VKEY, append, lines

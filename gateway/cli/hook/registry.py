@@ -10,15 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.errors import EngineError
-from gateway.cli.options import (
-    DEFAULT_SERVER,
-    OutputOption,
-    PassphraseFileOption,
-    ServerOption,
-    TokenOption,
-    asked_for,
-    calling,
-)
+from gateway.cli.options import Connection, OutputOption, PassphraseFileOption, asked_for, calling, connected
 from gateway.cli.output import OUT, Output, fail, print_facts, print_json, said, styled
 from gateway.client import Client
 from gateway.errors import ConfigurationError, HookRefusedError, NotFoundError
@@ -75,6 +67,7 @@ def sign(
     print_facts({"signature": facts["signature"], "verifier key": facts["verifier_key"]})
 
 
+@connected
 def push(
     folder: FolderArgument,
     *,
@@ -82,8 +75,7 @@ def push(
     order: OrderOption = None,
     step_type: StepTypeOption = None,
     label: LabelOption = None,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Publish a signed hook; the same once more changes nothing."""
@@ -92,11 +84,14 @@ def push(
         message = "--order, --step-type and --label say where it is in force: they need --enable"
         fail(ConfigurationError(message, code="hook.not_to_be_enabled"), output)
     files = _read(folder, output)
-    with calling(server, token_file, output) as client:
-        answer = client.publish_hook(files)
-        hook = answer["hook"]
+    with calling(gateway, output) as client:
+        published = client.hooks.publish(
+            files.manifest, files.module, schema=files.schema, signature=files.signature or b""
+        )
+        answer = published.document()
         if enabled:
-            answer["hook"] = client.enable_hook(hook["name"], hook["version"], **placement)
+            hook = client.hooks.enable(published.hook.name, published.hook.version, **placement)
+            answer["hook"] = hook.document()
     if output is Output.JSON:
         print_json(answer)
         return
@@ -110,36 +105,36 @@ def push(
         OUT.print(said(f"  missiongate hook enable {hook['name']}@{hook['version']}"))
 
 
+@connected
 def list_hooks(
     *,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """List all versions of all hooks, the newest of a name first."""
-    with calling(server, token_file, output) as client:
-        hooks = client.list_hooks()
+    with calling(gateway, output) as client:
+        hooks = [hook.document() for hook in client.hooks.all_hooks()]
     if output is Output.JSON:
         print_json({"hooks": hooks})
     else:
         OUT.print(_table(hooks))
 
 
+@connected
 def enable(
     hook: VersionArgument,
     *,
     order: OrderOption = None,
     step_type: StepTypeOption = None,
     label: LabelOption = None,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Put a version in force, in the place of the one that is; without a version, the newest."""
     placement = _placement(order, step_type, label, output)
     name, version = _split(hook)
-    with calling(server, token_file, output) as client:
-        enabled = client.enable_hook(name, version or _newest(client, name), **placement)
+    with calling(gateway, output) as client:
+        enabled = client.hooks.enable(name, version or _newest(client, name), **placement).document()
     if output is Output.JSON:
         print_json(enabled)
         return
@@ -148,40 +143,40 @@ def enable(
         print_facts({"runs": _place(enabled["placement"])})
 
 
+@connected
 def disable(
     hook: VersionArgument,
     *,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Take a hook out of force; with a version, only if that one is. Its steps that have begun go on."""
     name, version = _split(hook)
-    with calling(server, token_file, output) as client:
-        client.disable_hook(name, version)
+    with calling(gateway, output) as client:
+        client.hooks.disable(name, version)
     if output is Output.JSON:
         print_json({"name": name, "enabled": False})
     else:
         _done(f"{name} is not in force any more")
 
 
+@connected
 def rollback(
     hook: VersionArgument,
     *,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Take back the last change of a hook; with a version, only if that one is in force."""
     name, version = _split(hook)
-    with calling(server, token_file, output) as client:
-        now = client.rollback_hook(name, version)
+    with calling(gateway, output) as client:
+        now = client.hooks.rollback(name, version)
     if output is Output.JSON:
-        print_json({"name": name, "hook": now})
+        print_json({"name": name, "hook": None if now is None else now.document()})
     elif now is None:
         _done(f"{name} is not in force any more, as before")
     else:
-        _done(f"{name} {now['version']} is in force again")
+        _done(f"{name} {now.version} is in force again")
 
 
 def _read(folder: Path, output: Output) -> HookFiles:
@@ -224,10 +219,9 @@ def _split(hook: str) -> tuple[str, str]:
 
 
 def _newest(client: Client, name: str) -> str:
-    for hook in client.list_hooks():
-        if hook["name"] == name:
-            version: str = hook["version"]
-            return version
+    for hook in client.hooks.all_hooks():
+        if hook.name == name:
+            return hook.version
     raise NotFoundError(f"there is no hook {name}", code="hook.not_found")
 
 

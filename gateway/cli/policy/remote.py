@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.options import DEFAULT_SERVER, OutputOption, ServerOption, TokenOption, calling
+from gateway.cli.options import Connection, OutputOption, calling, connected
 from gateway.cli.output import OUT, Output, print_facts, print_json, said
 from gateway.cli.policy.bundles import made
 from gateway.policy.bundle_files import read_archive_file, read_folder, write_archive
@@ -21,22 +21,23 @@ NameArgument = Annotated[
 ]
 
 
+@connected
 def push(
     bundle: Annotated[
         Path, typer.Argument(help="The bundle: a folder or a .tar.gz.", metavar="BUNDLE", show_default=False)
     ],
     *,
     activated: Annotated[bool, typer.Option("--activate", help="Put it in force as well.")] = False,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Publish a bundle; the same once more changes nothing."""
     archive = made(output, lambda: _archive(bundle))
-    with calling(server, token_file, output) as client:
-        answer = client.policy.publish(archive)
+    with calling(gateway, output) as client:
+        published = client.policy.publish(archive)
+        answer = published.document()
         if activated:
-            answer["bundle"] = client.policy.activate(answer["bundle"]["digest"])
+            answer["bundle"] = client.policy.activate(published.bundle.digest).document()
     if output is Output.JSON:
         print_json(answer)
         return
@@ -52,30 +53,30 @@ def push(
         OUT.print(said(f"  missiongate policy activate {short}"))
 
 
+@connected
 def list_bundles(
     *,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """List the bundles that a gateway keeps, the newest first."""
-    with calling(server, token_file, output) as client:
-        bundles = client.policy.bundles()
+    with calling(gateway, output) as client:
+        bundles = [bundle.document() for bundle in client.policy.bundles()]
     if output is Output.JSON:
         print_json({"bundles": bundles})
     else:
         OUT.print(_table(bundles))
 
 
+@connected
 def status(
     *,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Say which bundle is in force, where it comes from, and what a shadow bundle would decide otherwise."""
-    with calling(server, token_file, output) as client:
-        found = client.policy.status()
+    with calling(gateway, output) as client:
+        found = client.policy.status().document()
     if output is Output.JSON:
         print_json(found)
         return
@@ -100,42 +101,42 @@ def status(
         _print_shadow(found["shadow"])
 
 
+@connected
 def activate(
     bundle: NameArgument,
     *,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Put a kept bundle in force; the gateway's source changes nothing then, until `policy follow`."""
-    with calling(server, token_file, output) as client:
-        _print_in_force(client.policy.activate(bundle), output)
+    with calling(gateway, output) as client:
+        _print_in_force(client.policy.activate(bundle).document(), output)
 
 
+@connected
 def rollback(
     *,
     only: Annotated[str, typer.Option("--from", help="Only where this digest is in force.", metavar="DIGEST")] = "",
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Put in force what was so before."""
-    with calling(server, token_file, output) as client:
-        _print_in_force(client.policy.rollback(only), output)
+    with calling(gateway, output) as client:
+        _print_in_force(client.policy.rollback(only).document(), output)
 
 
+@connected
 def follow(
     *,
     allow_older: Annotated[
         bool, typer.Option("--allow-older", help="Also where the source is behind what was in force.")
     ] = False,
-    server: ServerOption = DEFAULT_SERVER,
-    token_file: TokenOption = None,
+    gateway: Connection,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Let the gateway's source decide again which bundle is in force."""
-    with calling(server, token_file, output) as client:
-        _print_in_force(client.policy.follow_source(allow_older=allow_older), output)
+    with calling(gateway, output) as client:
+        _print_in_force(client.policy.follow_source(allow_older=allow_older).document(), output)
 
 
 def _archive(bundle: Path) -> bytes:

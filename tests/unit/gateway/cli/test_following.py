@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from engine.errors import FaultError
-from gateway.cli import following
+from gateway.cli import options
+from gateway.client import Retry
 from tests.cli_runner import run
 from tests.fakes import FakeDesk, ended, event, view
 from tests.rpc_server import served_aside
@@ -23,7 +24,7 @@ def desk() -> FakeDesk:
 
 @pytest.fixture
 def env(desk: FakeDesk, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    monkeypatch.setattr(following, "DELAY_SECONDS", 0)
+    monkeypatch.setattr(options, "RETRY", Retry(attempts_max=1, reconnects_max=8, first_seconds=0))
     with served_aside(desk) as address:
         yield {"MISSIONGATE_SERVER": address, "MISSIONGATE_TOKEN": "ann-token"}
 

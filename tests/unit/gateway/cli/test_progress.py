@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.clock import rfc3339
-from gateway.cli.progress import Progress, is_end, note_of
+from gateway.cli.progress import Progress, note_of
 from tests.fakes import MOMENT
 
 FAILURE = {"code": "effect.connect_failed", "message": "no connection"}
@@ -186,13 +186,6 @@ def test_steps_of_an_unknown_mission_are_learnt_from_events() -> None:
 def test_an_event_in_a_line_says_what_it_has_to_say(kind: str, details: dict[str, Any], note: str) -> None:
     """For watchers without a table."""
     assert note_of(event(kind, "a", **details)) == note
-
-
-def test_only_an_end_is_an_end() -> None:
-    """Three kinds of events end a watch, until the mission is retried."""
-    ends = {f"mission.{word}" for word in ("completed", "failed", "cancelled")}
-    others = {"mission.executing", "mission.paused", "mission.retried", "mission.waiting", "step.completed"}
-    assert {kind for kind in ends | others if is_end(event(kind))} == ends
 
 
 KINDS = st.sampled_from(["executing", "completed", "failed", "skipped", "retrying", "waiting", "item"])

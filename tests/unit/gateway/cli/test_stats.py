@@ -74,8 +74,8 @@ def test_history(desk: FakeStatistics, env: dict[str, str]) -> None:
     assert "[effect.timeout]  3 attempts" in done.out
     assert [(kind, status, size, token) for _, _, _, kind, status, size, token in desk.asked] == [
         ("http", "Failed", 3, ""),
-        ("http", "Failed", 2, "more"),
-        ("http", "Failed", 1, "more"),
+        ("http", "Failed", 3, "more"),
+        ("http", "Failed", 3, "more"),
     ]
     found = run("history", "-o", "json", env=env).json["executions"]
     assert found[0]["ended_at"] == (NOW - timedelta(minutes=1)).isoformat(timespec="microseconds")[:-6] + "Z"
