@@ -1,6 +1,6 @@
 """How statistics look to people: a line of what matters, a table by kind, errors, and the trend as bars."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from rich.table import Table
@@ -13,6 +13,7 @@ _BAD: Final = frozenset({"Failed", "Partial"})
 _WELL: Final = 0.99  # a success rate from here on is green
 _FAIR: Final = 0.9
 _MIB: Final = 1024 * 1024
+WIDE: Final = 110  # columns from which on a list of rules has room for all that is known
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
@@ -42,26 +43,17 @@ def print_executions(executions: Sequence[Mapping[str, Any]]) -> None:
     if not executions:
         OUT.print("no steps have ended in this time")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("ended", "mission", "step", "kind"):
-        table.add_column(title, no_wrap=True, overflow="fold")
-    table.add_column("took", justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
+    rows = [_titles("mission", "ended", "took", "status", "kind", "step")]
     for each in executions:
         status = styled(each["status"])
         if each["error_code"]:
             status.append_text(said(f"  [{each['error_code']}]", "dim"))
         if each["attempts"] > 1:
             status.append_text(said(f"  {each['attempts']} attempts", "dim"))
-        table.add_row(
-            said(each["ended_at"][:19].replace("T", " "), "dim"),
-            said(each["mission_id"]),
-            said(each["step_id"]),
-            said(each["kind"] or "-"),
-            span(each["duration_ms"] / 1e3),
-            status,
-        )
-    OUT.print(table)
+        moment, took = each["ended_at"][:19].replace("T", " "), span(each["duration_ms"] / 1e3)
+        kind = said(each["kind"] or "(not kept)")
+        rows.append([said(each["mission_id"]), said(moment, "dim"), Text(took), status, kind, said(each["step_id"])])
+    _print_rows(rows, right={2})
 
 
 def print_rules(rules: Sequence[Mapping[str, Any]]) -> None:
@@ -69,22 +61,36 @@ def print_rules(rules: Sequence[Mapping[str, Any]]) -> None:
     if not rules:
         OUT.print("no rule has run")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("rule", no_wrap=True)
-    for title in ("runs", "faults", "p50", "p95", "p99", "longest", "CPU", "memory"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("violations", overflow="fold")
+    wide = OUT.width >= WIDE
+    times = {"p50": "p50_us", **({"p95": "p95_us"} if wide else {}), "p99": "p99_us", "longest": "max_us"}
+    rest = ("CPU", "memory") if wide else ()
+    rows = [_titles("rule", "runs", "faults", *times, *rest, "violations")]
     for rule in rules:
         broken = ", ".join(f"{code} {count}" for code, count in rule["violations"].items())
-        table.add_row(
-            said(rule["rule"]),
-            f"{rule['runs']:,}",
-            Text(f"{rule['faults']:,}", style="red" if rule["faults"] else "dim"),
-            *(_micro(rule[name]) for name in ("p50_us", "p95_us", "p99_us", "max_us", "cpu_us")),
-            f"{rule['memory_bytes_peak'] / _MIB:.1f} MiB" if rule["memory_bytes_peak"] else "-",
-            said(broken or "-", "red" if broken else "dim"),
-        )
-    OUT.print(table)
+        row = [said(rule["rule"]), Text(f"{rule['runs']:,}")]
+        row.append(Text(f"{rule['faults']:,}", style="red" if rule["faults"] else "dim"))
+        row += [Text(_micro(rule[name])) for name in times.values()]
+        if wide:
+            peak = rule["memory_bytes_peak"]
+            row += [Text(_micro(rule["cpu_us"])), Text(f"{peak / _MIB:.1f} MiB" if peak else "-")]
+        rows.append([*row, said(broken or "-", "red" if broken else "dim")])
+    _print_rows(rows, right=set(range(1, len(rows[0]) - 1)))
+
+
+def _titles(*titles: str) -> list[Text]:
+    return [Text(title, style="bold") for title in titles]
+
+
+def _print_rows(rows: Sequence[Sequence[Text]], *, right: Collection[int]) -> None:
+    """Print rows below each other, the columns `right` to the right; what does not fit is cut at its end."""
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        for place, (cell, width) in enumerate(zip(row[:-1], widths, strict=False)):
+            pad = cell.pad_left if place in right else cell.pad_right
+            pad(width - cell.cell_len)
+        line = Text("  ").join(row)
+        line.truncate(OUT.width, overflow="ellipsis")
+        OUT.print(line)
 
 
 def _print_line(title: str, noun: str, summary: Mapping[str, Any]) -> None:

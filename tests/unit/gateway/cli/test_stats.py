@@ -61,6 +61,8 @@ def test_rules(env: dict[str, str]) -> None:
     done = run("stats", "--rules", width=140, env=env)
     assert done.out.splitlines()[1].split()[:2] == ["http@1.0.0", "1"]
     assert "constraint.cpu_exceeded 2" in done.out
+    narrow = run("stats", "--rules", width=80, env=env)
+    assert narrow.out.splitlines()[0].split()[:5] == ["rule", "runs", "faults", "p50", "p99"]
     rules = run("stats", "--rules", "--prefix", "sanitizer.", "-o", "json", env=env).json["rules"]
     assert [rule["rule"] for rule in rules] == ["sanitizer.step"]
 
@@ -70,6 +72,7 @@ def test_history(desk: FakeStatistics, env: dict[str, str]) -> None:
     desk.pages = 3
     done = run("history", "--kind", "http", "--status", "Failed", "--limit", "3", width=160, env=env)
     assert (done.code, len(done.out.splitlines())) == (0, 4)
+    assert done.out.splitlines()[1].split()[-2:] == ["http", "fetch"]
     assert "00000000-0000-4000-8000-000000000001" in done.out
     assert "[effect.timeout]  3 attempts" in done.out
     assert [(kind, status, size, token) for _, _, _, kind, status, size, token in desk.asked] == [
@@ -79,6 +82,13 @@ def test_history(desk: FakeStatistics, env: dict[str, str]) -> None:
     ]
     found = run("history", "-o", "json", env=env).json["executions"]
     assert found[0]["ended_at"] == (NOW - timedelta(minutes=1)).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def test_an_id_is_never_cut(env: dict[str, str]) -> None:
+    """Also on a narrow terminal: it is what the next command needs."""
+    lines = run("history", width=60, env=env).out.splitlines()
+    assert lines[1].startswith("00000000-0000-4000-8000-000000000001  2026-11-26")
+    assert {len(line) for line in lines} <= set(range(61))
 
 
 @pytest.mark.parametrize("command", ["stats", "history"])
