@@ -106,6 +106,9 @@ def _announce(gateway: Gateway, output: Output) -> None:
     facts = {
         "address": gateway.address,
         "web_address": gateway.web_address,
+        "client_address": gateway.bound.client_address,
+        "plain_address": gateway.bound.plain_address,
+        "sockets": list(gateway.bound.sockets),
         "verifier_key": gateway.verifier_key,
         "bundle": gateway.bundle.digest,
         "kinds": [hook.name for hook in gateway.hooks],
@@ -123,6 +126,12 @@ def _announce(gateway: Gateway, output: Output) -> None:
         "workers": ", ".join(gateway.isolation.in_force),
         "log key": gateway.verifier_key,
     }
+    if gateway.bound.client_address:
+        shown["certificates"] = f"wanted on {gateway.bound.client_address}"
+    if gateway.bound.plain_address:
+        shown["without TLS"] = gateway.bound.plain_address
+    if gateway.bound.sockets:
+        shown["sockets"] = ", ".join(gateway.bound.sockets)
     if gateway.web_address:
         shown["metrics"] = f"http://{gateway.web_address}/metrics"
     if resumed := gateway.recovered.resumed:

@@ -39,17 +39,19 @@ class Bound:
     address: str = ""
     client_address: str = ""
     plain_address: str = ""
+    sockets: tuple[str, ...] = ()  # paths
 
 
 def bind(server: grpc.aio.Server, listening: Listening) -> Bound:
-    """Let a server listen on the addresses, and return them with their ports.
+    """Let a server listen on the addresses, and return them with their ports, and the paths of sockets to come.
 
     Raises:
         ConfigurationError: `config.listen`, one cannot be had.
     """
     tls = listening.tls
+    sockets = tuple(str(socket.path) for socket in listening.sockets)
     if tls is None:
-        return Bound(address=_port(server, listening.address, None))
+        return Bound(address=_port(server, listening.address, None), sockets=sockets)
     everywhere = tls.material.clients is not None and not listening.client_address
     return Bound(
         address=_port(server, listening.address, credentials_of(tls, clients=everywhere)),
@@ -57,6 +59,7 @@ def bind(server: grpc.aio.Server, listening: Listening) -> Bound:
         if listening.client_address
         else "",
         plain_address=_port(server, listening.plain_address, None) if listening.plain_address else "",
+        sockets=sockets,
     )
 
 

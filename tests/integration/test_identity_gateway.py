@@ -68,6 +68,7 @@ async def test_every_credential_comes_in_and_is_counted(tmp_path: Path) -> None:
         grpc.aio.insecure_channel(f"unix:{made.home / 'sock/gateway.sock'}") as socket,
         grpc.aio.insecure_channel(gateway.bound.plain_address) as beside,
     ):
+        assert gateway.bound.sockets == (str(made.home / "sock/gateway.sock"),)
         calls = [(tls, as_jo), (tls, as_jo), (tls, as_admin), (beside, as_admin), (mtls, ()), (socket, ())]
         for channel, metadata in calls:
             await mission_pb2_grpc.MissionServiceStub(channel).ListMissions(LIST, metadata=metadata)
