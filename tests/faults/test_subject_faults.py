@@ -327,3 +327,22 @@ def test_a_name_in_a_decision_on_an_approval_goes_too() -> None:
         assert view.decided_by == decided.actor
 
     run(main())
+
+
+def test_what_is_counted_of_a_person_is_told_before_they_are_erased() -> None:
+    """The log hears of their calls while somebody is behind the name, and then of those that came meanwhile."""
+
+    async def main() -> None:
+        people = People()
+        await people.ran(PERSON, "r1")
+        pseudonym = actor(await people.subjects.known(PERSON))
+        world, told = people.world, []
+
+        def settle(who: str) -> None:
+            told.append((who, len(world.log.of("subject.erased"))))
+
+        ports = (world.store.subjects, world.log, world.desk, people.decisions)
+        await SubjectErasure(people.subjects, *ports, settle).erase(NAME, "gateway", "")  # type: ignore[arg-type]
+        assert told == [(pseudonym, 0), (pseudonym, 1)]
+
+    run(main())
