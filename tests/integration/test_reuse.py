@@ -34,7 +34,7 @@ async def test_a_result_is_used_again_and_replayed(tmp_path: Path) -> None:
 
         def replayed() -> list[str]:
             with calling(gateway.address, made) as client:
-                return [step["verdict"] for view in views for step in client.replay(view["mission_id"])]
+                return [step.verdict for view in views for step in client.audit.replay(view["mission_id"])]
 
         assert await asyncio.to_thread(replayed) == ["same", "same"]
     verified(made)
