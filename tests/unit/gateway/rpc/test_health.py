@@ -12,7 +12,7 @@ from tests.bundle_worlds import START
 from tests.fakes import FakeGate
 from tests.rpc_server import AS_ANN, Served, serving
 
-SERVICES = ("Mission", "Hook", "Policy", "Audit", "Privacy")
+SERVICES = ("Mission", "Hook", "Policy", "Audit", "Privacy", "Statistics")
 NAMES = ("", *(f"gateway.v1.{name}Service" for name in SERVICES), *Component)
 
 
