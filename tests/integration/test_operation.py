@@ -40,10 +40,10 @@ def serving(address: str, name: str) -> bool:
 
 def succeeds(address: str, made: NewHome, request_id: str) -> None:
     with calling(address, made) as client:
-        submitted = client.submit(FORM, request_id)["mission_id"]
+        submitted = client.submit(FORM, request_id).mission_id
         for _ in client.watch(submitted):
             pass
-        assert client.get(submitted)["result"]["overall_status"] == "Success"
+        assert client.get(submitted).document()["result"]["overall_status"] == "Success"
 
 
 def add_token(made: NewHome, token: str) -> None:
@@ -60,41 +60,44 @@ def test_a_gateway_is_operated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         manager.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         program = Program.start(made)
-        told(manager, "READY=1")
-        succeeds(program.address, made, "first")
+        try:
+            told(manager, "READY=1")
+            succeeds(program.address, made, "first")
 
-        add_token(made, "bobs-token")
-        program.process.send_signal(signal.SIGHUP)
-        told(manager, "RELOADING=1")
-        told(manager, "READY=1")
-        with Client(Server(program.address, "bobs-token")) as bob:
-            assert bob.submit(FORM, "bobs")["created"]
-        good = (made.home / CONFIG_NAME).read_text()
-        (made.home / CONFIG_NAME).write_text("colour = 'red'\n" + good)
-        program.process.send_signal(signal.SIGHUP)
-        told(manager, "RELOADING=1")
-        told(manager, "READY=1")
-        (made.home / CONFIG_NAME).write_text(good)
+            add_token(made, "bobs-token")
+            program.process.send_signal(signal.SIGHUP)
+            told(manager, "RELOADING=1")
+            told(manager, "READY=1")
+            with Client(Server(program.address, "bobs-token")) as bob:
+                assert bob.submit(FORM, "bobs").created
+            good = (made.home / CONFIG_NAME).read_text()
+            (made.home / CONFIG_NAME).write_text("colour = 'red'\n" + good)
+            program.process.send_signal(signal.SIGHUP)
+            told(manager, "RELOADING=1")
+            told(manager, "READY=1")
+            (made.home / CONFIG_NAME).write_text(good)
 
-        copy, restored = tmp_path / "copy", tmp_path / "restored"
-        phrase = tmp_path / "phrase"
-        phrase.write_text("a passphrase of some length")
-        phrase.chmod(0o600)
-        backup = run("backup", "--home", made.home, "--to", copy, "--keys-passphrase-file", phrase, "-o", "json")
-        assert (backup.code, backup.json["keys"]) == (0, "sealed"), backup
-        assert run("restore", copy, "--check", "--key", made.verifier_key).code == 0
-        succeeds(program.address, made, "after the copy")
-        checkpoint = made.home / AUDIT_FOLDER / "checkpoint"
-        rolled = run("restore", copy, "--check", "--checkpoint", checkpoint, "-o", "json")
-        assert (rolled.code, rolled.json["errors"][0]["code"]) == (1, "backup.rollback")
-        done = run("restore", copy, "--home", restored, "--keys-passphrase-file", phrase, "-o", "json")
-        assert done.code == 0, done
-        assert run("restore", copy, "--home", restored).code == 2
+            copy, restored = tmp_path / "copy", tmp_path / "restored"
+            phrase = tmp_path / "phrase"
+            phrase.write_text("a passphrase of some length")
+            phrase.chmod(0o600)
+            backup = run("backup", "--home", made.home, "--to", copy, "--keys-passphrase-file", phrase, "-o", "json")
+            assert (backup.code, backup.json["keys"]) == (0, "sealed"), backup
+            assert run("restore", copy, "--check", "--key", made.verifier_key).code == 0
+            succeeds(program.address, made, "after the copy")
+            checkpoint = made.home / AUDIT_FOLDER / "checkpoint"
+            rolled = run("restore", copy, "--check", "--checkpoint", checkpoint, "-o", "json")
+            assert (rolled.code, rolled.json["errors"][0]["code"]) == (1, "backup.rollback")
+            done = run("restore", copy, "--home", restored, "--keys-passphrase-file", phrase, "-o", "json")
+            assert done.code == 0, done
+            assert run("restore", copy, "--home", restored).code == 2
 
-        unwell(program, made)
-        program.process.send_signal(signal.SIGTERM)
-        told(manager, "STOPPING=1")
-        program.process.communicate(timeout=60)
+            unwell(program, made)
+            program.process.send_signal(signal.SIGTERM)
+            told(manager, "STOPPING=1")
+            program.process.communicate(timeout=60)
+        finally:
+            program.kill()
     types = [event.event_type for event in events_of(made)]
     assert [each for each in types if each.startswith("gateway.")][:3] == [
         "gateway.started",
@@ -124,7 +127,7 @@ def goes_on(made: NewHome) -> None:
     program = Program.start(made)
     succeeds(program.address, made, "restored")
     with calling(program.address, made) as client:
-        assert not client.submit(FORM, "first")["created"]  # what was there before is known
+        assert not client.submit(FORM, "first").created  # what was there before is known
     assert program.terminate() == 0
     assert verified(made).events > before
 
