@@ -1,13 +1,13 @@
 """The files for service managers and containers: what the documentation says of them is there."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from gateway.config import Config
+from tests.outside_tools import need
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "deploy/systemd/missiongate.service"
@@ -75,12 +75,12 @@ def test_the_unit_leaves_what_the_lockdown_of_workers_takes() -> None:
     assert "AF_UNIX" in unit()["RestrictAddressFamilies"][0]
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd-analyze")
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     """As far as `systemd-analyze verify` goes; the programs that it names are installed elsewhere."""
+    analyze = need("systemd-analyze", "of systemd (tools/install_debian.sh installs it)")
     copy = tmp_path / UNIT.name
     copy.write_text(UNIT.read_text().replace("/opt/missiongate/bin/missiongate", "/bin/true"))
-    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
+    done = subprocess.run([analyze, "verify", copy], capture_output=True, text=True, check=False)
     told = [line for line in done.stderr.splitlines() if UNIT.name in line]
     assert told == [], done.stderr
 
