@@ -41,7 +41,8 @@ class SecretFiles:
     """Knows which files are secret: those under keys/, those that the configuration names so, and private keys."""
 
     def __init__(self, home: Path, config: Section) -> None:
-        named = {Path(os.path.normpath(home / name)) for name in _named(config)}
+        paths = [home / name for name in _named(config)]
+        named = {Path(os.path.normpath(path)) for path in paths} | {path.resolve() for path in paths}
         inside = [path.relative_to(home) for path in named if path.is_relative_to(home)]
         self._named = frozenset(os.fsencode(path) for path in inside)
 

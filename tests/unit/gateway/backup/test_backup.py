@@ -160,8 +160,11 @@ async def test_what_a_copy_has_and_what_it_leaves_out(made: NewHome, tmp_path: P
     (made.home / "tls" / "server.pem").write_text(PRIVATE)
     (made.home / "tls" / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     (made.home / "opa.tok").write_text("token-secret")
+    (made.home / "by-link").symlink_to("tls")
+    (made.home / "tls" / "shipper").write_text("shipper-secret")
     with (made.home / CONFIG_NAME).open("a") as config:
         config.write('\n[policy.opa]\ntoken_file = "opa.tok"\n')
+        config.write('[policy.decisions.log]\nurl = "https://c.example/"\ntoken_file = "by-link/shipper"\n')
     CursorFile(made.home / AUDIT_FOLDER, "siem").write(Cursor(3, "0" * 64))
     done = taken(made, tmp_path / "copy")
     found = contents(done.folder)
@@ -174,7 +177,8 @@ async def test_what_a_copy_has_and_what_it_leaves_out(made: NewHome, tmp_path: P
     assert b"secret" not in found["home/tls/ca.pem"]
     assert b"private-key-secret" not in everything
     assert b"token-secret" not in everything
-    assert {entry.path for entry in read_manifest(done.folder).files} == {
+    assert b"shipper-secret" not in everything
+    assert {entry.path for entry in read_manifest(done.folder).files if entry.link is None} == {
         name.removeprefix("home/").encode() for name in found if name != "manifest.json"
     }
 
