@@ -2,24 +2,27 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.audit.errors import AuditUnwitnessedError
+from engine.audit.files import SystemFiles
 from engine.audit.keys import Signer
 from engine.audit.log import AuditLog
 from engine.clock import Clock, SystemClock
 from engine.values import JsonObject
 from gateway.auditing.follower import IndexFollower
-from gateway.config import Config
+from gateway.config import Config, load_config
 from gateway.constrained.holding import Holding
+from gateway.doctor.examination import self_test
 from gateway.entrance import Entrance
 from gateway.events import EventType
 from gateway.exporting.exports import Exports
 from gateway.folders import AUDIT_FOLDER
+from gateway.health import Health
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
 from gateway.missions.recovery import Recovered
@@ -27,6 +30,7 @@ from gateway.missions.retention import Retention
 from gateway.policy.bundle import Bundle
 from gateway.records import Records, make_log_retention, open_records
 from gateway.registry.registry import Registry
+from gateway.reloading import Reloader
 from gateway.rpc.accounts import Accounts
 from gateway.rpc.listeners import Bound
 from gateway.rpc.server import RpcServer
@@ -38,16 +42,26 @@ from gateway.sandbox.hooks import Hook
 from gateway.sandbox.version import engine_version
 from gateway.subjects.subjects import Subjects
 from gateway.watched import SecondPort, open_telemetry, open_web
-from gateway.wiring import OBSERVERS_DRAIN_SECONDS, Stages, Workers, make_desk, make_server, make_stages, start_workers
+from gateway.wiring import (
+    OBSERVERS_DRAIN_SECONDS,
+    Desks,
+    Stages,
+    Workers,
+    make_desk,
+    make_health,
+    make_server,
+    make_stages,
+    start_workers,
+)
 from gateway.workers.isolation import Isolation, of_this_kernel
 
 if TYPE_CHECKING:
     from gateway.anchoring.anchoring import Anchoring
 
-DRAIN_SECONDS: Final = 10.0
 _STOP_GRACE_SECONDS: Final = 2.0
 _SWITCH_SECONDS: Final = 1e-4
 _ACTOR: Final = "gateway"
+_CLOCK: Final = SystemClock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +72,13 @@ class Gateway:
     web_address: str  # of the second port; "" where there is none
     entrance: Entrance  # who is let in; `adopt` changes that
     desk: Desk
-    sandbox: Fleet
-    ruling: Ruling
-    registry: Registry
+    workers: Workers
     isolation: Isolation  # what binds every worker
     records: Records  # what survives it
     constraints: Holding  # its `document` says what every rule has used
     recovered: Recovered  # missions that an earlier process left unfinished
+    health: Health  # of its parts
+    reloader: Reloader  # reads the configuration anew
 
     @property
     def address(self) -> str:
@@ -97,6 +111,21 @@ class Gateway:
         return self.records.verifier_key
 
     @property
+    def sandbox(self) -> Fleet:
+        """The workers of modules."""
+        return self.workers.sandbox
+
+    @property
+    def ruling(self) -> Ruling:
+        """Policy."""
+        return self.workers.ruling
+
+    @property
+    def registry(self) -> Registry:
+        """The hooks that were published."""
+        return self.workers.registry
+
+    @property
     def hooks(self) -> tuple[Hook, ...]:
         """The hooks in force."""
         return self.registry.hooks
@@ -117,65 +146,66 @@ async def running_gateway(
     home: Path,
     config: Config,
     *,
-    clock: Clock | None = None,
-    drain_seconds: float = DRAIN_SECONDS,
+    clock: Clock = _CLOCK,
+    drain_seconds: float | None = None,
     signer: Signer | None = None,
+    load: Callable[[], Config] | None = None,
+    cut: asyncio.Event | None = None,
 ) -> AsyncIterator[Gateway]:
     """Start everything, yield the serving gateway, and stop it in the opposite order.
 
-    Without `signer` the configured one signs the log, and nobody is asked for a passphrase.
+    Without `signer` the configured one signs the log, and nobody is asked for a passphrase; without `drain_seconds` a
+    stop takes as long as is configured, and `cut` ends that early. `load` reads the configuration anew.
 
     Raises:
         EngineError: it cannot start; what had been started is stopped again.
     """
-    isolation = _prepared(config)
+    isolation = await _prepared(home, config, clock)
     async with AsyncExitStack() as stack:
         site = Site.of(home, config)
-        telemetry = open_telemetry(stack, home, config, clock or SystemClock())
-        entrance = _entrance(stack, home, config, clock or SystemClock())
-        records = await open_records(stack, home, config, clock or SystemClock(), signer)
+        telemetry = open_telemetry(stack, home, config, clock)
+        entrance = _entrance(stack, home, config, clock)
+        records = await open_records(stack, home, config, clock, signer)
+        reloader = _reloader(load or (lambda: load_config(home)), config, records, entrance)
         bundles = open_bundles(home, site, records.audit, records.clock)
         rules = await first_rules(bundles, site)
         workers = await start_workers(stack, home, site, rules, bundles, records)
         await _record_start(records.audit, rules, workers, isolation)
         stages = make_stages(stack, home, config, rules, workers, records, telemetry)
         accounts = _accounts(config, records, entrance)
-        desks, ground = make_desk(stack, config, rules, workers, stages, records, accounts)
-        desk = desks.missions
-        stack.push_async_callback(desks.people.close)
-        stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
-        recovered = await desk.recover()
-        await desks.people.resume()
+        desks, ground = make_desk(stack, config, rules, workers, stages, records, accounts, reloader)
+        recovered = await _going_on(stack, desks)
         follower = IndexFollower(home / AUDIT_FOLDER, records.audit)
         server = make_server(home, config, desks, workers, stages, records, follower, entrance, accounts)
-        web = await open_web(stack, home, config, desks, ground, workers, stages, records, entrance)
+        health = make_health(workers, records)
+        web = await open_web(stack, home, config, desks, ground, workers, stages, records, entrance, health)
         await server.start()
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
-        works = (_retention(ground, rules, workers).run(), log_retention.run(), follower.run(), accounts.run())
+        works = (log_retention.run(), follower.run(), accounts.run(), health.run(server.health.tell))
         others = (*workers.ruling.works(), *entrance.works(), *telemetry.works())
-        tasks = [asyncio.create_task(each) for each in (*works, *others)]
+        tasks = _begun(_retention(ground, rules, workers).run(), *works, *others)
         try:
             yield Gateway(
                 bound=server.bound,
                 web_address=web.address,
                 entrance=entrance,
-                desk=desk,
-                sandbox=workers.sandbox,
-                ruling=workers.ruling,
-                registry=workers.registry,
+                desk=desks.missions,
+                workers=workers,
                 isolation=isolation,
                 records=records,
                 constraints=stages.held,
                 recovered=recovered,
+                health=health,
+                reloader=reloader,
             )
         finally:
-            await _stop(tasks, server, web, desk, stages, accounts, drain_seconds)
+            await _stop(tasks, server, web, desks.missions, stages, accounts, _Drain.of(config, drain_seconds, cut))
             with suppress(AuditUnwitnessedError):  # it is signed, and a stop waits for no witness that is not there
                 await _record(records.audit, EventType.GATEWAY_STOPPED, {})
 
 
-def _prepared(config: Config) -> Isolation:
-    """Return what will bind every worker, where configuration and kernel let a gateway run at all.
+async def _prepared(home: Path, config: Config, clock: Clock) -> Isolation:
+    """Return what will bind every worker, where configuration, kernel and disk let a gateway run at all.
 
     Raises:
         ConfigurationError: they do not.
@@ -186,6 +216,7 @@ def _prepared(config: Config) -> Isolation:
     # An event loop that never idles gives the interpreter up only every switch interval; at the default of 5 ms the
     # audit writer's thread starves, and with it everything that waits for a checkpoint (docs/adr/0004).
     sys.setswitchinterval(_SWITCH_SECONDS)
+    await self_test(home, config, clock, SystemFiles())
     return isolation
 
 
@@ -196,10 +227,31 @@ def _entrance(stack: AsyncExitStack, home: Path, config: Config, clock: Clock) -
     return entrance
 
 
+def _reloader(load: Callable[[], Config], config: Config, records: Records, entrance: Entrance) -> Reloader:
+    """Return what reads the configuration anew; each part that can take over some of it says so where it is made."""
+    reloader = Reloader(load, config, records.audit)
+    reloader.preparing("tokens", "certificates", "issuers", "anonymous", prepare=entrance.prepare)
+    return reloader
+
+
 def _accounts(config: Config, records: Records, entrance: Entrance) -> Accounts:
     """Return what counts calls for the log."""
     per_minute = config.audit.principal_events_per_minute_max
     return Accounts(records.audit, records.clock, entrance.refusals, events_per_minute=per_minute)
+
+
+async def _going_on(stack: AsyncExitStack, desks: Desks) -> Recovered:
+    """Let go on what an earlier process left unfinished."""
+    stack.push_async_callback(desks.people.close)
+    stack.push_async_callback(desks.missions.close, 0.0)  # where what follows fails: missions need what they use
+    recovered = await desks.missions.recover()
+    await desks.people.resume()
+    return recovered
+
+
+def _begun(*works: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
+    """Begin what goes on beside the calls."""
+    return [asyncio.create_task(each) for each in works]
 
 
 def _retention(ground: Ground, rules: Rules, workers: Workers) -> Retention:
@@ -216,18 +268,41 @@ async def _stop(
     desk: Desk,
     stages: Stages,
     accounts: Accounts,
-    drain_seconds: float,
+    drain: "_Drain",
 ) -> None:
-    """Take nothing new, let what is at work come to an end, and go away."""
+    """Take nothing new, let what is at work come to an end, and go away. Balancers hear of it first."""
     web.readiness.stopping = True
+    await server.not_serving()
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    await server.not_serving()
-    await desk.close(drain_seconds)
+    await drain.close(desk)
     await stages.observers.close(OBSERVERS_DRAIN_SECONDS)
     await server.stop(_STOP_GRACE_SECONDS)
     accounts.flush()  # calls that have ended by now
+
+
+@dataclass(frozen=True, slots=True)
+class _Drain:
+    """How long steps at work have, and what ends that early."""
+
+    seconds: float
+    cut: asyncio.Event
+
+    @classmethod
+    def of(cls, config: Config, seconds: float | None, cut: asyncio.Event | None) -> "_Drain":
+        """Return what was asked for; as configured, where nothing was."""
+        return cls(config.operation.drain_seconds if seconds is None else seconds, cut or asyncio.Event())
+
+    async def close(self, desk: Desk) -> None:
+        """Close the desk; a second close, which waits for nothing, ends the wait of the first."""
+        closing = asyncio.create_task(desk.close(self.seconds))
+        cutting = asyncio.create_task(self.cut.wait())
+        await asyncio.wait((closing, cutting), return_when=asyncio.FIRST_COMPLETED)
+        cutting.cancel()
+        if not closing.done():
+            await desk.close(0.0)
+        await closing
 
 
 async def _record_start(audit: AuditLog, rules: Rules, workers: Workers, isolation: Isolation) -> None:

@@ -1,17 +1,19 @@
 """The gateway's configuration: one TOML file in the home directory, parsed into one frozen, typed value."""
 
 import json
-import tomllib
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from engine.audit.keys import VerifierKey
 from engine.breaker import BreakerSettings
 from engine.mission import MissionLimits
 from gateway.audit_config import AuditConfig
 from gateway.authn.sockets import SOCKETS_MAX
+from gateway.config_sources import Layers, read_layers, validated
 from gateway.errors import ConfigurationError
 from gateway.identity_config import (
     CertificateConfig,
@@ -23,6 +25,7 @@ from gateway.identity_config import (
     require_address,
     require_distinct,
 )
+from gateway.operation_config import OperationConfig
 from gateway.policy_config import PolicyConfig
 from gateway.reuse_config import ReuseConfig
 from gateway.sandbox.routing import Duty
@@ -34,7 +37,6 @@ from gateway.vault.master import MasterSource
 from gateway.workers.isolation import Isolation
 
 CONFIG_NAME: Final = "missiongate.toml"
-CONFIG_BYTES_MAX: Final = 1024 * 1024
 
 _Level = Literal["strict", "balanced", "relaxed", "none"]
 _HookName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -54,7 +56,7 @@ class HookConfig(Section):
     order: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
     step_types: Annotated[list[_HookName], Field(max_length=64)] = Field(default_factory=list)
     labels: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     @field_validator("builtin")
     @classmethod
@@ -193,6 +195,7 @@ class Config(Section):
     security: SecurityConfig = Field(default_factory=SecurityConfig)
     secrets: SecretsConfig = Field(default_factory=SecretsConfig)
     audit: AuditConfig = Field(default_factory=AuditConfig)
+    operation: OperationConfig = Field(default_factory=OperationConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     web: WebConfig = Field(default_factory=WebConfig)
     tracing: TracingConfig = Field(default_factory=TracingConfig)
@@ -255,32 +258,36 @@ class Config(Section):
         return publishers
 
 
-def load_config(home: Path, *, listen: str | None = None, anonymous: bool | None = None) -> Config:
-    """Read `missiongate.toml` of a home directory; `listen` and `anonymous` go before what it says.
+def load_config(
+    home: Path,
+    *,
+    listen: str | None = None,
+    anonymous: bool | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Config:
+    """Read `missiongate.toml` of a home directory, with what flags and the environment put before it.
 
     Raises:
-        ConfigurationError: the file is missing, unreadable, no TOML, or breaks a rule; the message names the field.
+        ConfigurationError: the file is missing, unreadable, no TOML, or something breaks a rule; `problems` has all.
     """
-    path = home / CONFIG_NAME
-    try:
-        with path.open("rb") as file:
-            raw = file.read(CONFIG_BYTES_MAX + 1)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}: cannot be read ({error.strerror}); `missiongate init` makes one", code="config.unreadable"
-        ) from error
-    if len(raw) > CONFIG_BYTES_MAX:
-        raise ConfigurationError(f"{path}: larger than {CONFIG_BYTES_MAX} bytes", code="config.too_large")
-    options = {name: v for name, v in (("listen", listen), ("anonymous", anonymous)) if v is not None}
-    try:
-        return Config.model_validate({**tomllib.loads(raw.decode("utf-8")), **options})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}", code="config.syntax") from error
-    except RecursionError as error:
-        raise ConfigurationError(f"{path}: nested too deeply", code="config.syntax") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        rule = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-        place = f"--{where}" if where in options else f"{path}: {where}"
-        raise ConfigurationError(f"{place}: {rule}", code="config.invalid") from error
+    return validated(Config, config_layers(home, listen=listen, anonymous=anonymous, environ=environ))
+
+
+def config_layers(
+    home: Path,
+    *,
+    listen: str | None = None,
+    anonymous: bool | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Layers:
+    """Return what each place says of a home's configuration.
+
+    Raises:
+        ConfigurationError: the file is missing, unreadable or no TOML.
+    """
+    return read_layers(
+        Config,
+        home / CONFIG_NAME,
+        environ=environ,
+        flags={"listen": listen, "anonymous": anonymous},
+    )

@@ -79,9 +79,14 @@ class Entrance:
         self._jwt.adopt([issuer for _, issuer in self._issuers.values()])
 
     def prepare(self, config: Config) -> Callable[[], None]:
-        """Read the TLS files anew, which may take a while, and return what adopts the rest at once."""
+        """Read the TLS files anew, which may take a while, and return what adopts the rest at once.
+
+        Raises:
+            ConfigurationError: `config.tls`, they cannot be used as they are now; nothing has changed.
+        """
         if self.listening.tls is not None:
-            self.listening.tls.reload()
+            self.listening.tls.check()
+            self.listening.tls.reload()  # as it does by itself, sooner or later: it follows the disk
         return lambda: self.adopt(config)
 
     @property

@@ -21,6 +21,7 @@ FaultError
 ├── StoreError               the store could not answer
 ├── KeysUnavailableError     nobody can say now whether a token is good
 ├── SecretError              a secret cannot be had: none of that name, a damaged vault, another key
+├── BackupError              a backup is not whole, or cannot be taken or restored
 ├── EffectError              an effect was not performed, or (`in_doubt`) nobody knows whether it was
 └── ConfigurationError       the gateway cannot start as configured
 """
@@ -193,10 +194,29 @@ class SecretError(FaultError):
     default_code = "secret.unavailable"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigProblem:
+    """A rule that the configuration breaks. It never repeats a value."""
+
+    field: str  # dotted, such as `limits.steps_max`
+    rule: str
+    place: str  # where it was said: the file, a variable, an option
+
+
 class ConfigurationError(FaultError):
-    """The gateway cannot start as configured."""
+    """The gateway cannot start as configured. `problems` has every broken rule, where it is about rules of keys."""
 
     default_code = "config.invalid"
+
+    def __init__(self, message: str, *, code: str | None = None, problems: Sequence[ConfigProblem] = ()) -> None:
+        super().__init__(message, code=code)
+        self.problems = tuple(problems)
+
+
+class BackupError(FaultError):
+    """A backup cannot be taken, is not whole, or cannot be restored; `backup.*`."""
+
+    default_code = "backup.failed"
 
 
 class EffectError(FaultError):

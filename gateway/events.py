@@ -80,6 +80,8 @@ class EventType(StrEnum):
 
     GATEWAY_STARTED = "gateway.started"
     GATEWAY_STOPPED = "gateway.stopped"
+    GATEWAY_RELOADED = "gateway.reloaded"  # the configuration was read anew
+    RELOAD_REFUSED = "gateway.reload_refused"  # it was to be, and breaks a rule: nothing has changed
     DECISION_LOG_DROPPED = "policy.decision_log_dropped"  # events that its collector will never get
     RPC_DENIED = "rpc.denied"
     RPC_CALLED = "rpc.called"  # how often, in about a minute: calls that have no event of their own

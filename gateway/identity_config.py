@@ -40,7 +40,7 @@ class PrincipalSection(Section):
 class TokenConfig(PrincipalSection):
     """A static bearer token, by its SHA-256: the token itself is in no file of the gateway."""
 
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", repr=False)]  # of a token that a person chose it tells much
     expires: AwareDatetime | None = None  # RFC 3339, with its offset
 
     def entry(self) -> TokenEntry:

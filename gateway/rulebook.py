@@ -107,6 +107,11 @@ class Rulebook:
         """Process ids of the workers of the engine in force."""
         return self._reign.engine.pids
 
+    @property
+    def able(self) -> bool:
+        """Whether the engine in force could answer now."""
+        return self._reign.engine.able
+
     def of(self, bundle: str) -> Rules:
         """Return the rules of the bundle that gave a decision; those in force, where it is not known any more."""
         return self._past.get(bundle, self._reign.rules) if bundle != self.digest else self._reign.rules

@@ -54,6 +54,14 @@ class Ruling:
     desk: PolicyDesk
     shadow: ShadowedPolicy | None
     erasure: DecisionErasure  # of what is recorded of decisions
+    records: DecisionRecords | None  # where anything is recorded
+
+    @property
+    def unable(self) -> str:
+        """Why nothing can be decided now, as a code; "" where it can, as far as that is known without asking."""
+        if not self.rulebook.able:
+            return "policy.unavailable"
+        return "policy.unrecorded" if self.records is not None and self.records.recorder.broken else ""
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """Return what goes on until it is cancelled, each apart: a shadow that broke would end no questions."""
@@ -212,7 +220,15 @@ async def start_ruling(stack: AsyncExitStack, rules: Rules, parts: RulingParts) 
         )
     )
     erasure = DecisionErasure(parts.home, records, lambda: _decisions(parts, _decision_settings(parts)))
-    return Ruling(bundles=parts.bundles, rulebook=rulebook, policy=policy, desk=desk, shadow=shadow, erasure=erasure)
+    return Ruling(
+        bundles=parts.bundles,
+        rulebook=rulebook,
+        policy=policy,
+        desk=desk,
+        shadow=shadow,
+        erasure=erasure,
+        records=records,
+    )
 
 
 def _server(stack: AsyncExitStack, parts: RulingParts) -> "OpaServer | None":

@@ -65,13 +65,14 @@ async def open_web(
     stages: Stages,
     records: Records,
     entrance: Entrance,
+    health: HealthSource,
 ) -> SecondPort:
     """Start the second port, where one is wanted.
 
     Raises:
         ConfigurationError: `config.listen`, the address cannot be had.
     """
-    readiness = Readiness()
+    readiness = Readiness(health)
     if not config.web.listen:
         return SecondPort(address="", readiness=readiness)
     from gateway.telemetry.exposition import expositor  # noqa: PLC0415 - no start without metrics waits for it

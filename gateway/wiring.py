@@ -24,6 +24,7 @@ from gateway.effects.workspace import WorkspaceLimits
 from gateway.entrance import Entrance
 from gateway.errors import ConfigurationError
 from gateway.folders import AUDIT_FOLDER, STORE_FILE
+from gateway.health import Component, Health
 from gateway.hook_failures import HookFailures
 from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
@@ -38,6 +39,7 @@ from gateway.pipeline import StepPipeline
 from gateway.records import Records
 from gateway.registry.registry import Registry, RegistryParts
 from gateway.registry.visible import VisibleHooks
+from gateway.reloading import Reloader
 from gateway.replay.home import HomeFiles
 from gateway.replay.replays import Replays
 from gateway.reusing import KeptResults, Reusing
@@ -222,6 +224,7 @@ def make_desk(
     stages: Stages,
     records: Records,
     accounts: Accounts,
+    reloader: Reloader,
 ) -> tuple[Desks, Ground]:
     """Return the desks, of which that of missions runs nothing yet, and what missions stand on."""
     approvals, children = (
@@ -257,6 +260,9 @@ def make_desk(
         running_max=running_max,
         decisions=workers.ruling.erasure,
         log=records.audit,
+    )
+    reloader.adopting(
+        "limits.missions_running_max", adopt=lambda config: desk.adopt(config.limits.missions_running_max)
     )
     erasure = SubjectErasure(
         records.subjects, records.store.subjects, records.audit, desk, workers.ruling.erasure, accounts.settle
@@ -361,3 +367,16 @@ def _results(config: Config, rules: Rules, records: Records) -> KeptResults | No
 def home_files(home: Path, verifier_key: str, vault: MasterSource) -> HomeFiles:
     """Return what of a home a replay reads."""
     return HomeFiles(store=home / STORE_FILE, log=home / AUDIT_FOLDER, verifier_key=verifier_key, vault=vault)
+
+
+def make_health(workers: Workers, records: Records) -> Health:
+    """Return what looks at the parts without which nothing can be done."""
+    return Health(
+        {
+            Component.AUDIT: lambda: "" if records.audit.alive else "audit.dead",
+            Component.STORE: lambda: "store.dead" if records.store.dead else "",
+            Component.POLICY: lambda: workers.ruling.unable,
+            Component.SANDBOX: lambda: "" if workers.sandbox.able else "sandbox.unavailable",
+        },
+        records.clock,
+    )

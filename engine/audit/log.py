@@ -202,6 +202,11 @@ class AuditLog:
         self._closed = True
 
     @property
+    def alive(self) -> bool:
+        """Whether it takes events; where not, it has to be opened, and thereby verified, again."""
+        return self._writer.alive
+
+    @property
     def size(self) -> int:
         """Number of events that the latest checkpoint covers."""
         return self._writer.covered.size

@@ -92,6 +92,11 @@ class Writer:
         """Start the thread."""
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether lines are taken; where not, that is for good. Any thread may ask."""
+        return self._failure is None and not self._closing
+
     def check_open(self) -> None:
         """Raise unless one more line may be queued. Called under `lock`.
 

@@ -73,6 +73,14 @@ class TlsFiles:
         """What new connections are made with, and clients checked by."""
         return self._material
 
+    def check(self) -> None:
+        """Read the files anew, and use nothing of it.
+
+        Raises:
+            ConfigurationError: `config.tls`, they could not be used.
+        """
+        _material(_read(self._paths), self._clock)
+
     def reload(self) -> bool:
         """Read the files anew and say whether that changed anything; what is no good is logged, once, and not used."""
         with self._turn:

@@ -28,8 +28,24 @@ COMMANDS: Final[Mapping[str, Group | Row]] = {
     "demo": Row(
         "demo:demo", "Start a gateway in a temporary home, run nine missions, explain what happened, verify the log."
     ),
+    "config": Group("The configuration: file, environment and flags."),
+    "config check": Row(
+        "config:check", "Check every rule, and say all that is broken: key, rule, and the place where it was said."
+    ),
+    "config show": Row(
+        "config:show", "Show what is in force, and who has said so: flag, env, file or default. Secrets are not shown."
+    ),
+    "doctor": Row(
+        "doctor:doctor",
+        "Look at everything that a gateway needs; also beside one that runs. Exit 1 where something fails.",
+    ),
+    "backup": Row(
+        "backup:backup",
+        "Copy a home, also while its gateway runs, and verify the copied log. Without an option, keys are left out.",
+    ),
+    "restore": Row("backup:restore", "Verify a backup, and make a new home of it."),
     "init": Row("home:init", "Make the gateway's home: signing key, policy bundle, configuration, first token."),
-    "serve": Row("home:serve", "Run the gateway until SIGTERM or SIGINT."),
+    "serve": Row("home:serve", "Run the gateway until SIGTERM or SIGINT; SIGHUP reads the configuration anew."),
     "plan": Row("plan:plan", "Check a mission, order its steps and ask policy about it; nothing runs."),
     "submit": Row("missions:submit", "Submit a mission; with --watch, exit 1 where it did not succeed."),
     "get": Row(

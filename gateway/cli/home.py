@@ -2,7 +2,8 @@
 
 import asyncio
 import resource
-import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -13,9 +14,11 @@ from rich.text import Text
 from engine.audit.keys import Signer
 from engine.clock import SystemClock
 from engine.errors import EngineError
-from gateway.assembly import DRAIN_SECONDS, Gateway, running_gateway
+from gateway.assembly import Gateway, running_gateway
+from gateway.cli.notify import READY, STOPPING, ServiceManager
 from gateway.cli.options import HomeOption, OutputOption, PassphraseFileOption, asked_for, default_home
 from gateway.cli.output import OUT, Output, counted, fail, print_facts, print_json, said
+from gateway.cli.signals import Signals
 from gateway.config import Config, load_config
 from gateway.errors import ConfigurationError
 from gateway.home import make_home
@@ -61,13 +64,14 @@ def serve(
     ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Run the gateway until SIGTERM or SIGINT."""
+    """Run the gateway until SIGTERM or SIGINT; SIGHUP reads the configuration anew."""
     try:
-        config = load_config(home, listen=listen, anonymous=anonymous)
-        Logs(SystemClock(), config.log.level, config.log.format)  # until the process ends
+        load = partial(load_config, home, listen=listen, anonymous=anonymous)
+        config = load()
+        logs = Logs(SystemClock(), config.log.level, config.log.format)  # until the process ends
         _prepare_process()
         signer = config.audit.choice(home, terminal=True).open()
-        asyncio.run(_serve(home, config, signer, output))
+        asyncio.run(_serve(home, config, signer, load, logs, output))
     except EngineError as error:
         fail(error, output)
 
@@ -86,18 +90,31 @@ def _prepare_process() -> None:
         raise ConfigurationError(f"the kernel refuses: {error.strerror}", code="config.kernel") from error
 
 
-async def _serve(home: Path, config: Config, signer: Signer, output: Output) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    async with running_gateway(home, config, signer=signer) as gateway:
+async def _serve(
+    home: Path, config: Config, signer: Signer, load: Callable[[], Config], logs: Logs, output: Output
+) -> None:
+    signals, manager = Signals(), ServiceManager()
+    signals.install()
+    async with running_gateway(home, config, signer=signer, load=load, cut=signals.cut) as gateway:
+        gateway.reloader.adopting("log.level", adopt=lambda config: logs.adopt(config.log.level))
         _announce(gateway, output)
-        await stopping.wait()
+        manager.tell(READY, status=f"serving on {gateway.address}")
+
+        async def reload() -> None:
+            manager.reloading()
+            try:
+                await gateway.reloader.reload()
+            finally:
+                manager.tell(READY)
+
+        reloads = asyncio.create_task(signals.follow_reloads(reload))
+        await signals.stop.wait()
+        reloads.cancel()
+        manager.tell(STOPPING, status="steps at work come to an end")
         if output is Output.TEXT:
-            OUT.print(
-                f"stopping: steps at work have {DRAIN_SECONDS:g} s; the next start goes on with the rest", style="dim"
-            )
+            seconds = config.operation.drain_seconds
+            told = f"stopping: steps at work have {seconds:g} s (a second signal ends that); the next start goes on"
+            OUT.print(told, style="dim")
     if output is Output.TEXT:
         OUT.print("stopped")
 

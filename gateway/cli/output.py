@@ -16,7 +16,7 @@ from rich.text import Text
 from engine.audit.errors import KeyFileError
 from engine.errors import EngineError, FaultError, MissionInvalidError, Violation
 from gateway.client import CallError
-from gateway.errors import ConfigurationError, PolicyDeniedError, SanitizationError
+from gateway.errors import BackupError, ConfigurationError, PolicyDeniedError, SanitizationError
 
 
 class Exit(IntEnum):
@@ -50,6 +50,7 @@ _CALL_EXITS: Final[Mapping[grpc.StatusCode, Exit]] = {
     grpc.StatusCode.NOT_FOUND: Exit.USAGE,
     grpc.StatusCode.FAILED_PRECONDITION: Exit.USAGE,
 }
+_NOT_WHOLE: Final = frozenset({"backup.changed", "backup.database", "backup.log_damaged", "backup.rollback"})
 _STATE_STYLE: Final[Mapping[str, str]] = {
     "Completed": "green",
     "Success": "green",
@@ -158,6 +159,8 @@ def exit_of(error: EngineError) -> Exit:
         return Exit.USAGE if error.malformed else Exit.REFUSED
     if isinstance(error, SanitizationError | PolicyDeniedError):
         return Exit.REFUSED
+    if isinstance(error, BackupError):
+        return Exit.FAILED if error.code in _NOT_WHOLE else Exit.USAGE
     if isinstance(error, ConfigurationError | KeyFileError):
         return Exit.USAGE
     return Exit.UNAVAILABLE if isinstance(error, FaultError) else Exit.USAGE

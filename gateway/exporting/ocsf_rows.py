@@ -124,6 +124,8 @@ ROWS: Final[Mapping[str, Row]] = {
     # --- the gateway ---
     EventType.GATEWAY_STARTED: Row(event_class=LIFECYCLE, activity=3, kind="gateway"),
     EventType.GATEWAY_STOPPED: Row(event_class=LIFECYCLE, activity=4, kind="gateway"),
+    EventType.GATEWAY_RELOADED: _entity("configuration", _UPDATE, severity=Severity.LOW),
+    EventType.RELOAD_REFUSED: _entity("configuration", _UPDATE, "", **_NOT_TAKEN),
     EventType.RPC_DENIED: _refused(_UPDATE, "", "method"),  # the activity is the method's, in this and the next
     EventType.RPC_CALLED: _done(_UPDATE, "", "method"),
     EventType.RPC_UNAUTHENTICATED: _refused(OTHER, "rpc", "gate"),

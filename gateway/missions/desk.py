@@ -313,6 +313,10 @@ class Desk:
         self._recovered.set()
         return recovered
 
+    def adopt(self, running_max: int) -> None:
+        """Let so many missions run at once from now on; those that run go on."""
+        self._floor.adopt(running_max)
+
     async def close(self, drain_seconds: float) -> None:
         """Take nothing more; let steps at work end within `drain_seconds`, then suspend what is left.
 

@@ -19,11 +19,15 @@ class Floor:
     def __init__(self, *, running_max: int, on_ended: Callable[[Execution], None]) -> None:
         """Prepare; `on_ended` hears of each execution that has ended, suspended ones not among them."""
         self.suspending = False  # missions are being stopped so that the next start of the gateway goes on with them
-        self._running_max: Final = running_max
+        self._running_max = running_max
         self._on_ended = on_ended
         self._running: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
         self._starting = 0  # missions that have a place reserved
         self._closing = False
+
+    def adopt(self, running_max: int) -> None:
+        """Let so many run from now on; of those that run none is stopped."""
+        self._running_max = running_max
 
     def __len__(self) -> int:
         return len(self._running)

@@ -172,6 +172,11 @@ class CachedEngine(CachedPolicy):
         """What answers where the cache does not."""
         return self._engine
 
+    @property
+    def able(self) -> bool:
+        """Whether the engine could answer what is not here."""
+        return self._engine.able
+
     async def start(self) -> None:
         """Return once the engine can answer.
 

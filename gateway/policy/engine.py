@@ -32,6 +32,10 @@ class StartedEngine(PolicyEngine, Protocol):
     def pids(self) -> tuple[int, ...]:
         """Process ids of the workers that evaluate; none where they are not ours."""
 
+    @property
+    def able(self) -> bool:
+        """Whether it could answer now, as far as can be told without asking it."""
+
     async def start(self) -> None:
         """Return once it can answer.
 

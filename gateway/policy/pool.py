@@ -74,6 +74,11 @@ class WorkerPolicy:
         """How it stands with the workers."""
         return self._pool.standing
 
+    @property
+    def able(self) -> bool:
+        """Whether a worker is ready."""
+        return bool(self.pids)
+
     async def start(self) -> None:
         """Start the workers; return once each has prepared the bundle.
 

@@ -14,7 +14,7 @@ from gateway.errors import KeysUnavailableError, UnauthenticatedError
 from gateway.identity import Principal
 from gateway.rpc.types import Context
 
-_HEALTH: Final = "grpc.health.v1.Health"
+HEALTH_SERVICE: Final = "grpc.health.v1.Health"
 _KEY: Final = "authorization"
 # GRPC_X509_PEM_CERT_PROPERTY_NAME and its neighbour, grpc/grpc_security_constants.h.
 _LEAF: Final = "x509_pem_cert"
@@ -82,7 +82,7 @@ class Callers:
     async def _found(self, service: str, context: Context) -> Principal:
         """Return who calls, as far as can be found out now; who is not let in is counted."""
         try:
-            return await self._authenticator.authenticate(self._shown(context), stranger_may=service == _HEALTH)
+            return await self._authenticator.authenticate(self._shown(context), stranger_may=service == HEALTH_SERVICE)
         except UnauthenticatedError as error:
             self._refusals.count(error.check)
             raise

@@ -29,6 +29,7 @@ from engine.constraints.errors import (
 )
 from engine.errors import EngineError, FaultError, MissionInvalidError, RefusalError, StepError, SuspendedError
 from gateway.errors import (
+    BackupError,
     BundleSourceError,
     ConfigurationError,
     ConflictError,
@@ -87,6 +88,7 @@ STATUSES: Final[Mapping[type[EngineError], grpc.StatusCode]] = {
     BundleSourceError: grpc.StatusCode.UNAVAILABLE,
     SandboxError: grpc.StatusCode.UNAVAILABLE,
     StoreError: grpc.StatusCode.UNAVAILABLE,
+    BackupError: grpc.StatusCode.UNAVAILABLE,
     KeysUnavailableError: grpc.StatusCode.UNAVAILABLE,
     EffectError: grpc.StatusCode.UNAVAILABLE,
     ConfigurationError: grpc.StatusCode.UNAVAILABLE,

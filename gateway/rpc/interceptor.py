@@ -17,11 +17,13 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from engine.errors import FaultError
 from engine.values import JsonObject, JsonValue
 from gateway.commitments import Evidence
+from gateway.errors import HOST_RULE, PolicyDeniedError
 from gateway.identity import Principal
 from gateway.rpc.audit_access import AuditAccess
-from gateway.rpc.authenticating import Callers
+from gateway.rpc.authenticating import HEALTH_SERVICE, Callers
 from gateway.rpc.bad_request import bad_request, out_of_range
 from gateway.rpc.details import DETAILS_KEY, rich_status
 from gateway.rpc.errors import shown, status_of
@@ -35,6 +37,7 @@ APPROVED_BY: Final[ContextVar[tuple[str, ...] | None]] = ContextVar("APPROVED_BY
 MISSION_ID_CHARS_MAX: Final = 128
 AUDIT_SERVICE: Final = "gateway.v1.AuditService"
 _PRIVACY_SERVICE: Final = "gateway.v1.PrivacyService"
+_UNDECIDED: Final = frozenset({"policy.crashed", "policy.timeout", "policy.unavailable", "policy.unrecorded"})
 
 
 class GatewayInterceptor(grpc.aio.ServerInterceptor):
@@ -134,7 +137,12 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             if self._audit.asks_who(principal, request):  # a question to PrivacyService, in other words
                 await self._gate.authorize(principal, _PRIVACY_SERVICE, "LookupSubject", {})
             resource, reading = await self._audit.about(principal, request, resource)
-        await self._gate.authorize(principal, service, method, resource, reading)
+        try:
+            await self._gate.authorize(principal, service, method, resource, reading)
+        except (FaultError, PolicyDeniedError) as error:
+            # That nothing can be decided is what health is asked about: it answers, and says so.
+            if service != HEALTH_SERVICE or not _is_undecided(error):
+                raise
 
     async def _respond(
         self, inner: Any, request: Any, context: Context, decide: Callable[[], Awaitable[None]], bundle: str
@@ -171,6 +179,14 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             APPROVED_BY.set(others)
             about |= {} if others is None else {"approved_by": list(others)}
         return about
+
+
+def _is_undecided(error: FaultError | PolicyDeniedError) -> bool:
+    """Return whether no rule has said anything, because none could be asked."""
+    if isinstance(error, FaultError):
+        return True
+    codes = {reason.code for reason in error.reasons if reason.rule == HOST_RULE}
+    return len(error.reasons) == len(codes) == 1 and codes <= _UNDECIDED
 
 
 def _parsed(handler: Handler, raw: bytes) -> Any:

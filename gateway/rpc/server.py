@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from engine.clock import Clock
@@ -18,6 +18,7 @@ from gateway.observed import UNWATCHED, Watch
 from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.audit_service import AuditService
 from gateway.rpc.authenticating import Callers
+from gateway.rpc.health import ComponentHealthService
 from gateway.rpc.hook_service import HookService
 from gateway.rpc.interceptor import GatewayInterceptor
 from gateway.rpc.listeners import Bound, Listening, bind, bind_sockets
@@ -105,7 +106,7 @@ class RpcServer:
     def __init__(self, ports: Ports, listening: Listening) -> None:
         self._ports = ports
         self._listening = listening
-        self._health = health.aio.HealthServicer()
+        self.health = ComponentHealthService(_SERVICES)
         self._access = AuditAccess(ports.desk, ports.audit, ports.events, ports.names)
         self._server = self._serving()
         self._sockets = [(socket, self._serving(socket.principal)) for socket in listening.sockets]
@@ -131,12 +132,11 @@ class RpcServer:
         except BaseException:
             self._held.close()
             raise
-        for name in ("", *_SERVICES):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self.health.serve()
 
     async def not_serving(self) -> None:
         """Tell balancers to go elsewhere; calls still work."""
-        await self._health.enter_graceful_shutdown()
+        await self.health.shut_down()
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, let those under way end, then cut them."""
@@ -166,7 +166,7 @@ class RpcServer:
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(ports.policy), server)
         privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(PrivacyService(ports.privacy, ports.people), server)
         statistics_pb2_grpc.add_StatisticsServiceServicer_to_server(StatisticsService(ports.statistics), server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, server)
         names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server

@@ -76,6 +76,11 @@ class Fleet:
         found = {name: squad.workers.standing for name, squad in self._formation.squads.items()}
         return {name: standing for name, standing in found.items() if standing is not None}
 
+    @property
+    def able(self) -> bool:
+        """Whether every trust class in force has a worker that is ready."""
+        return all(squad.workers.pids for squad in self._formation.squads.values())
+
     async def check(self, hook: Hook) -> None:
         """Compile a hook in the jail, and throw the result away.
 

@@ -21,9 +21,9 @@ class SigningSection(Section):
     passphrase_file: str = ""
     passphrase_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,127})?$")] = ""
     signer: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")] = FILE_SIGNER
-    signer_settings: dict[str, Any] = Field(default_factory=dict)
+    signer_settings: dict[str, Any] = Field(default_factory=dict, repr=False)  # a PIN, say
     next_signer: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_-]{0,63})?$")] = ""
-    next_signer_settings: dict[str, Any] = Field(default_factory=dict)
+    next_signer_settings: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     @field_validator("passphrase_env")
     @classmethod

@@ -22,6 +22,11 @@ class ApprovalStore:
         self._sealer = Sealer(masters)  # of the writer's thread
         self._opener = Sealer(masters)  # of the reader's
 
+    @property
+    def dead(self) -> bool:
+        """Whether it has to be opened anew before it takes anything."""
+        return self._writer.dead
+
     async def create_approval(self, approval: NewApproval) -> ApprovalRecord:
         """Record a request, or return the one that has its effect key, whatever became of it."""
         return await self._writer.submit(lambda c: approvals.create_approval(c, self._sealer, approval))

@@ -61,6 +61,11 @@ class GroupCommitWriter:
         self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
         self._thread.start()
 
+    @property
+    def dead(self) -> bool:
+        """Whether every operation is refused, because of an error after which the file has to be opened anew."""
+        return self._dead
+
     def submit(self, operation: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
         """Queue `operation`; the future gives its result once it is durable.
 

@@ -17,6 +17,7 @@ from typing import Final
 
 import orjson
 
+from engine.breaker import BreakerState
 from gateway.detached import Detached
 from gateway.errors import PolicyInvalidError, PolicyUnavailableError
 from gateway.policy.bundle import Bundle
@@ -81,6 +82,11 @@ class OpaPolicy:
     def pids(self) -> tuple[int, ...]:
         """None: OPA is nobody's worker."""
         return ()
+
+    @property
+    def able(self) -> bool:
+        """Whether OPA is spoken to, and has the bundle as far as we know."""
+        return self._open and not self._differs and self._server.state is not BreakerState.OPEN
 
     async def start(self) -> None:
         """Give OPA the bundle; return once it has it, byte for byte. After an error OPA is given what it had before.

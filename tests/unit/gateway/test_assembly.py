@@ -1,11 +1,13 @@
-"""What a home must have before anything of it starts."""
+"""What a home must have before anything of it starts, and how a stop waits for what is at work."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
 import pytest
 
 from engine.errors import EngineError
+from gateway import assembly
 from gateway.config import CONFIG_NAME, load_config
 from gateway.demo.scenario import prepare
 from gateway.errors import HookRefusedError, PolicyInvalidError
@@ -56,3 +58,33 @@ def test_a_rule_that_is_no_rego_names_file_and_line(home: Path) -> None:
     assert isinstance(error, PolicyInvalidError)
     assert error.file == "gateway/step/bad.rego"
     assert error.line is not None
+
+
+class BusyDesk:
+    """Is at work until it is closed without any time left."""
+
+    def __init__(self) -> None:
+        self.given: list[float] = []
+        self._at_work = asyncio.Event()
+
+    async def close(self, drain_seconds: float) -> None:
+        self.given.append(drain_seconds)
+        if not drain_seconds:
+            self._at_work.set()
+        await self._at_work.wait()
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_what_is_at_work_has_its_time_until_somebody_cuts_it(before: bool) -> None:
+    """A second signal ends the wait, whether it comes while the gateway drains or was there already."""
+    desk, cut = BusyDesk(), asyncio.Event()
+    if before:
+        cut.set()
+    closing = asyncio.create_task(assembly._Drain(3_600, cut).close(desk))  # type: ignore[arg-type] - one of its calls
+    if not before:
+        await asyncio.sleep(0)
+        assert not closing.done()
+        cut.set()
+    async with asyncio.timeout(10):
+        await closing
+    assert desk.given == [3_600, 0.0]

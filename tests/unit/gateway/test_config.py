@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from engine.clock import SystemClock
-from gateway.config import CONFIG_BYTES_MAX, CONFIG_NAME, Config, load_config
+from gateway.config import CONFIG_NAME, Config, load_config
+from gateway.config_sources import FILE_BYTES_MAX
 from gateway.entrance import issuer_of, tls_paths
 from gateway.errors import ConfigurationError
 from gateway.identity import Principal
@@ -142,7 +143,7 @@ def test_a_missing_and_a_large_file_are_told_apart(tmp_path: Path) -> None:
     missing = refusal(tmp_path)
     assert missing.code == "config.unreadable"
     assert "missiongate init" in missing.message
-    assert refusal(written(tmp_path, "#" * (CONFIG_BYTES_MAX + 1))).code == "config.too_large"
+    assert refusal(written(tmp_path, "#" * (FILE_BYTES_MAX + 1))).code == "config.too_large"
 
 
 def test_options_go_before_the_file_and_obey_its_rules(tmp_path: Path) -> None:

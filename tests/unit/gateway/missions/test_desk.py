@@ -539,3 +539,22 @@ class TestStarting:
             assert view.result["error"]["code"] == "mission.timeout"
 
         run(story)
+
+
+def test_how_many_run_at_once_may_change() -> None:
+    """The next mission is held against the new number; one that runs is not stopped by a smaller one."""
+
+    async def story(world: World) -> None:
+        world.faults.put("sandbox.run", hang)
+        await world.submit(ONE, "first")
+        with pytest.raises(OverloadedError):
+            await world.submit(ONE, "second")
+        world.desk.adopt(2)
+        await world.submit(ONE, "second")
+        world.desk.adopt(1)
+        with pytest.raises(OverloadedError):
+            await world.submit(ONE, "third")
+        assert world.desk.running == 2
+        await world.desk.close(0)
+
+    run(story, running_max=1)
