@@ -83,14 +83,8 @@ def document(*steps: dict[str, object]) -> bytes:
 SLOW = step("slow", "delay", parameters={"ms": 60_000})
 
 
-@asynccontextmanager
-async def world(
-    tmp_path: Path, *, listen: str = "", config: Callable[[Any], Any] | None = None, **options: Any
-) -> AsyncIterator[World]:
-    """Run a gateway on the home in `tmp_path`, which is made the first time; on `listen`, or on a free port.
-
-    `config` makes the configuration that it runs with of that which the home has.
-    """
+def home_with_people(tmp_path: Path) -> Path:
+    """Return the home in `tmp_path`, which is made the first time, with a token for everyone."""
     home = tmp_path / "home"
     if not home.exists():
         make_home(home, listen="127.0.0.1:0")
@@ -100,6 +94,18 @@ async def world(
                 file.write(
                     f'\n[[tokens]]\nsubject = "{who}"\ntenant = "{tenant}"\nroles = {roles}\nsha256 = "{digest}"\n'
                 )
+    return home
+
+
+@asynccontextmanager
+async def world(
+    tmp_path: Path, *, listen: str = "", config: Callable[[Any], Any] | None = None, **options: Any
+) -> AsyncIterator[World]:
+    """Run a gateway on the home in `tmp_path`, which is made the first time; on `listen`, or on a free port.
+
+    `config` makes the configuration that it runs with of that which the home has.
+    """
+    home = home_with_people(tmp_path)
     found = load_config(home)
     if listen:
         found = found.model_copy(update={"listen": listen})

@@ -38,6 +38,18 @@ SWELLING = "\n".join(
 )
 
 
+@pytest.fixture(scope="module")
+def default() -> Bundle:
+    """The bundled policies, which no test changes."""
+    return Bundle.load(POLICIES)
+
+
+@pytest.fixture(scope="module")
+def engine(default: Bundle) -> RegorusEngine:
+    """An engine that every test's documents go through: one that breaks it shows in the next test at the latest."""
+    return RegorusEngine(default)
+
+
 def bundle(body: str) -> Bundle:
     text = f"package gateway.step\n\nimport rego.v1\n\n{body}\n"
     return Bundle.build(manifest=MANIFEST, data={}, modules=[Module("step.rego", text)])
@@ -116,10 +128,8 @@ async def test_after_the_workers_are_gone_everything_is_denied() -> None:
         assert codes(await policy.decide("step", b"{}")) == ["policy.unavailable"]
 
 
-async def test_workers_answer_as_the_engine_in_process_does() -> None:
+async def test_workers_answer_as_the_engine_in_process_does(default: Bundle, engine: RegorusEngine) -> None:
     """The same decisions, reasons and digest, whichever way a document takes."""
-    loaded = Bundle.load(POLICIES)
-    engine = RegorusEngine(loaded)
     asked = [
         ("rpc", rpc("gateway.v1.MissionService", "SubmitMission")),
         ("rpc", rpc("gateway.v1.AuditService", "ReadEvents")),
@@ -128,7 +138,7 @@ async def test_workers_answer_as_the_engine_in_process_does() -> None:
         ("mission", mission(2_000)),
         ("effect", b"{}"),
     ]
-    async with workers(loaded, 2) as policy:
+    async with workers(default, 2) as policy:
         answers = await asyncio.gather(*(policy.decide(name, document) for name, document in asked))  # type: ignore[arg-type]
     assert list(answers) == [await engine.decide(name, document) for name, document in asked]  # type: ignore[arg-type]
     assert [decision.allow for decision in answers] == [True, False, False, True, True, False]
@@ -157,9 +167,8 @@ HOSTILE_DOCUMENTS = [
 
 
 @pytest.mark.parametrize("document", HOSTILE_DOCUMENTS, ids=lambda raw: repr(raw[:24]))
-async def test_no_hostile_document_is_a_yes(document: bytes) -> None:
+async def test_no_hostile_document_is_a_yes(engine: RegorusEngine, document: bytes) -> None:
     """Nonsense, depth, size, huge numbers and false types are all denied by the bundled policies, without a crash."""
-    engine = RegorusEngine(Bundle.load(POLICIES))
     for entrypoint in ("rpc", "mission", "step", "effect"):
         decision = await engine.decide(entrypoint, document)  # type: ignore[arg-type]
         assert decision.allow is False
@@ -167,9 +176,8 @@ async def test_no_hostile_document_is_a_yes(document: bytes) -> None:
 
 
 @pytest.mark.parametrize("role", ["admin\0", "admin\0evil", " admin", "Admin", "\u0430dmin", "admin\u200b", "*", ""])
-async def test_no_spelling_of_a_role_is_taken_for_it(role: str) -> None:
+async def test_no_spelling_of_a_role_is_taken_for_it(engine: RegorusEngine, role: str) -> None:
     """Names are compared whole: NUL does not end one, and nothing is folded."""
-    engine = RegorusEngine(Bundle.load(POLICIES))
     assert (await engine.decide("rpc", rpc("gateway.v1.AuditService", "GetCheckpoint", roles=("admin",)))).allow is True
     assert (await engine.decide("rpc", rpc("gateway.v1.AuditService", "GetCheckpoint", roles=(role,)))).allow is False
 

@@ -20,7 +20,7 @@ from tests.obliging import oblige
 from tests.opened_homes import opened_payloads
 from tests.replays import TOKEN, replayed, service, verdicts
 from tests.rpc_server import details
-from tests.rpc_world import World, refused, step, world
+from tests.rpc_world import World, home_with_people, refused, step, world
 from tests.subjects import commitments_in
 from tests.worlds import laws_hold, mission
 from tests.worlds import step as form_step
@@ -33,9 +33,7 @@ ASKING = {"require_approval": True}
 @asynccontextmanager
 async def obliged(tmp_path: Path, **obligations: Any) -> AsyncIterator[World]:
     """Run a gateway whose policy asks for these."""
-    async with world(tmp_path) as w:  # which makes the home, with its people
-        await w.stop()
-    oblige(SimpleNamespace(home=tmp_path / "home"), **obligations)
+    oblige(SimpleNamespace(home=home_with_people(tmp_path)), **obligations)
     async with world(tmp_path) as w:
         yield w
 

@@ -104,15 +104,25 @@ def engines(
         beside.kill()
 
 
+@pytest.fixture(scope="module")
+def digest() -> str:
+    """The digest of the bundled policies, by which decisions name them."""
+    return Bundle.load(POLICIES).digest
+
+
 @pytest.mark.parametrize(("entrypoint", "document"), PLAIN)
 def test_plain_documents_get_the_decision_that_regorus_gives(
-    engines: tuple[OpaPolicy, RegorusEngine], runner: asyncio.Runner, entrypoint: Entrypoint, document: bytes
+    engines: tuple[OpaPolicy, RegorusEngine],
+    runner: asyncio.Runner,
+    digest: str,
+    entrypoint: Entrypoint,
+    document: bytes,
 ) -> None:
     """Reasons, constraints, labels and the bundle's digest included."""
     opa_engine, regorus_engine = engines
     decision = runner.run(opa_engine.decide(entrypoint, document))
     assert decision == runner.run(regorus_engine.decide(entrypoint, document))
-    assert decision.bundle == Bundle.load(POLICIES).digest
+    assert decision.bundle == digest
 
 
 @pytest.mark.parametrize("entrypoint", DOCUMENTS)

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.config import load_config
 from gateway.v1 import mission_pb2
-from tests.rpc_world import World, as_, refused, step, world
+from tests.rpc_world import World, as_, home_with_people, refused, step, world
 
 FIRST, SECOND = (step(name, "approval", parameters={"message": f"{name}?"}) for name in ("first", "second"))
 
@@ -22,11 +22,9 @@ def merged(base: Any, part: Any) -> Any:
     return {**base, **{key: merged(base.get(key), value) for key, value in part.items()}}
 
 
-async def configured(tmp_path: Path, part: dict[str, Any]) -> None:
+def configured(tmp_path: Path, part: dict[str, Any]) -> None:
     """Make a home whose policy data has this part."""
-    async with world(tmp_path):
-        pass
-    home = tmp_path / "home"
+    home = home_with_people(tmp_path)
     path = home / load_config(home).policy.source / "data.json"
     data = json.loads(path.read_text())
     path.write_text(json.dumps(merged(data, {"gateway": {"config": part}})))
@@ -54,7 +52,7 @@ def codes(error: grpc.aio.AioRpcError) -> str:
 
 async def test_two_approvals_are_two_people(tmp_path: Path) -> None:
     """`distinct_approvers`: the first approver is refused for the second question, another one is not."""
-    await configured(tmp_path, {"approvals": {"separation": {"distinct_approvers": True}}})
+    configured(tmp_path, {"approvals": {"separation": {"distinct_approvers": True}}})
     async with world(tmp_path) as w:
         mission_id = (await w.submit("r", FIRST, {**SECOND, "depends_on": ["first"]})).mission_id
         await w.seen(mission_id, "step.waiting", of="first")
@@ -74,7 +72,7 @@ async def test_two_approvals_are_two_people(tmp_path: Path) -> None:
 
 async def test_two_yeses_at_once_are_not_one_person(tmp_path: Path) -> None:
     """Both questions are open, and one person answers both in the same moment: one yes is taken."""
-    await configured(tmp_path, {"approvals": {"separation": {"distinct_approvers": True}}})
+    configured(tmp_path, {"approvals": {"separation": {"distinct_approvers": True}}})
     async with world(tmp_path) as w:
         mission_id = (await w.submit("r", FIRST, SECOND)).mission_id
         for name in ("first", "second"):
@@ -89,7 +87,7 @@ async def test_two_yeses_at_once_are_not_one_person(tmp_path: Path) -> None:
 
 async def test_who_may_submit_does_not_approve(tmp_path: Path) -> None:
     """`excluded_roles`: max has both roles, and may not decide even what ann has asked for."""
-    await configured(tmp_path, {"approvals": {"separation": {"excluded_roles": ["submitter"]}}})
+    configured(tmp_path, {"approvals": {"separation": {"excluded_roles": ["submitter"]}}})
     async with world(tmp_path) as w:
         mission_id = (await w.submit("r", FIRST)).mission_id
         await w.seen(mission_id, "step.waiting")
@@ -100,7 +98,7 @@ async def test_who_may_submit_does_not_approve(tmp_path: Path) -> None:
 
 async def test_an_approval_of_another_mission_is_nobodys_to_decide(tmp_path: Path) -> None:
     """The id of an approval under the id of another mission: policy is not told who approved there."""
-    await configured(tmp_path, {"approvals": {"separation": {"distinct_approvers": True}}})
+    configured(tmp_path, {"approvals": {"separation": {"distinct_approvers": True}}})
     async with world(tmp_path) as w:
         missions = [(await w.submit(f"r{i}", FIRST)).mission_id for i in range(2)]
         for each in missions:
@@ -116,7 +114,7 @@ async def test_what_is_closed_now_is_refused_where_it_is_asked(tmp_path: Path, p
     chosen = {"methods": ["gateway.v1.MissionService/SubmitMission"]} if place == "rpc" else {"kinds": ["create_file"]}
     closing = {"name": "always", "at": [place], "closed_in": ["century"], "message": "not in this century", **chosen}
     windows = {"century": {"starts": "2000-01-01T00:00:00Z", "ends": "2100-01-01T00:00:00Z"}}
-    await configured(tmp_path, {"windows": windows, "closings": [closing]})
+    configured(tmp_path, {"windows": windows, "closings": [closing]})
     write = step("write", "create_file", parameters={"path": "out/x", "content": "x"})
     async with world(tmp_path) as w:
         if not kind:
@@ -130,7 +128,7 @@ async def test_what_is_closed_now_is_refused_where_it_is_asked(tmp_path: Path, p
 
 async def test_a_tenant_is_held_to_its_grants_and_limits(tmp_path: Path) -> None:
     """The tenant of ann may write under out/ and has small files; bob's has no grant, and hears so with its plan."""
-    await configured(
+    configured(
         tmp_path,
         {
             "capabilities": {
