@@ -20,6 +20,7 @@ from gateway.entrance import Entrance
 from gateway.events import EventType
 from gateway.exporting.exports import Exports
 from gateway.folders import AUDIT_FOLDER
+from gateway.limits.holding import Limits
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
 from gateway.missions.recovery import Recovered
@@ -64,6 +65,7 @@ class Gateway:
     isolation: Isolation  # what binds every worker
     records: Records  # what survives it
     constraints: Holding  # its `document` says what every rule has used
+    limits: Limits  # its `document` says how far they are used; `adopt` changes them
     recovered: Recovered  # missions that an earlier process left unfinished
 
     @property
@@ -142,7 +144,6 @@ async def running_gateway(
         accounts = _accounts(config, records, entrance)
         desks, ground = make_desk(stack, config, rules, workers, stages, records, accounts)
         desk = desks.missions
-        stack.push_async_callback(desks.people.close)
         stack.push_async_callback(desk.close, 0.0)  # where what follows fails: missions that go on need what they use
         recovered = await desk.recover()
         await desks.people.resume()
@@ -152,7 +153,7 @@ async def running_gateway(
         await server.start()
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
         works = (_retention(ground, rules, workers).run(), log_retention.run(), follower.run(), accounts.run())
-        others = (*workers.ruling.works(), *entrance.works(), *telemetry.works())
+        others = (stages.limits.meter.run(), *workers.ruling.works(), *entrance.works(), *telemetry.works())
         tasks = [asyncio.create_task(each) for each in (*works, *others)]
         try:
             yield Gateway(
@@ -166,6 +167,7 @@ async def running_gateway(
                 isolation=isolation,
                 records=records,
                 constraints=stages.held,
+                limits=stages.limits,
                 recovered=recovered,
             )
         finally:
