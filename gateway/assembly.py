@@ -23,6 +23,7 @@ from gateway.events import EventType
 from gateway.exporting.exports import Exports
 from gateway.folders import AUDIT_FOLDER
 from gateway.health import Health
+from gateway.limits.holding import Limits
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
 from gateway.missions.recovery import Recovered
@@ -41,6 +42,7 @@ from gateway.sandbox.fleet import Fleet
 from gateway.sandbox.hooks import Hook
 from gateway.sandbox.version import engine_version
 from gateway.subjects.subjects import Subjects
+from gateway.telemetry.opening import Telemetry
 from gateway.watched import SecondPort, open_telemetry, open_web
 from gateway.wiring import (
     OBSERVERS_DRAIN_SECONDS,
@@ -76,6 +78,7 @@ class Gateway:
     isolation: Isolation  # what binds every worker
     records: Records  # what survives it
     constraints: Holding  # its `document` says what every rule has used
+    limits: Limits  # its `document` says how far they are used; `adopt` changes them
     recovered: Recovered  # missions that an earlier process left unfinished
     health: Health  # of its parts
     reloader: Reloader  # reads the configuration anew
@@ -173,6 +176,7 @@ async def running_gateway(
         await _record_start(records.audit, rules, workers, isolation)
         stages = make_stages(stack, home, config, rules, workers, records, telemetry)
         accounts = _accounts(config, records, entrance)
+        _take_over(reloader, stages, accounts, telemetry)
         desks, ground = make_desk(stack, config, rules, workers, stages, records, accounts, reloader)
         recovered = await _going_on(stack, desks)
         follower = IndexFollower(home / AUDIT_FOLDER, records.audit)
@@ -182,7 +186,7 @@ async def running_gateway(
         await server.start()
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
         works = (log_retention.run(), follower.run(), accounts.run(), health.run(server.health.tell))
-        others = (*workers.ruling.works(), *entrance.works(), *telemetry.works())
+        others = (stages.limits.meter.run(), *workers.ruling.works(), *entrance.works(), *telemetry.works())
         tasks = _begun(_retention(ground, rules, workers).run(), *works, *others)
         try:
             yield Gateway(
@@ -194,6 +198,7 @@ async def running_gateway(
                 isolation=isolation,
                 records=records,
                 constraints=stages.held,
+                limits=stages.limits,
                 recovered=recovered,
                 health=health,
                 reloader=reloader,
@@ -238,6 +243,19 @@ def _accounts(config: Config, records: Records, entrance: Entrance) -> Accounts:
     """Return what counts calls for the log."""
     per_minute = config.audit.principal_events_per_minute_max
     return Accounts(records.audit, records.clock, entrance.refusals, events_per_minute=per_minute)
+
+
+def _take_over(reloader: Reloader, stages: Stages, accounts: Accounts, telemetry: Telemetry) -> None:
+    """Let what is made here take over its part of a configuration that is read anew."""
+    calls = ("principal", "tenant", "tenants", "strangers", "shedding", "streams_open_max")
+    reloader.adopting(
+        *(f"limits.{name}" for name in calls), adopt=lambda config: stages.limits.adopt(config.limits.call_settings())
+    )
+    reloader.adopting(
+        "audit.principal_events_per_minute_max",
+        adopt=lambda config: accounts.quota.adopt(config.audit.principal_events_per_minute_max),
+    )
+    reloader.adopting("tracing.ratio", adopt=lambda config: telemetry.adopt(config.tracing.ratio))
 
 
 async def _going_on(stack: AsyncExitStack, desks: Desks) -> Recovered:

@@ -10,7 +10,6 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from engine.audit.keys import VerifierKey
 from engine.breaker import BreakerSettings
-from engine.mission import MissionLimits
 from gateway.audit_config import AuditConfig
 from gateway.authn.sockets import SOCKETS_MAX
 from gateway.config_sources import Layers, read_layers, validated
@@ -25,6 +24,7 @@ from gateway.identity_config import (
     require_address,
     require_distinct,
 )
+from gateway.limits_config import LimitsConfig
 from gateway.operation_config import OperationConfig
 from gateway.policy_config import PolicyConfig
 from gateway.reuse_config import ReuseConfig
@@ -125,24 +125,6 @@ class WorkersConfig(Section):
                 f"or a policy has taken over; to run without, say accept_without = {json.dumps(lacking)}",
                 code="config.isolation",
             )
-
-
-class LimitsConfig(Section):
-    """What one mission, and all missions together, may ask for at most."""
-
-    document_bytes_max: Annotated[int, Field(ge=1_024, le=4 * 1024 * 1024)] = 4 * 1024 * 1024
-    steps_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
-    parallel_limit_max: Annotated[int, Field(ge=1, le=10_000)] = 1_024
-    missions_running_max: Annotated[int, Field(ge=1, le=100_000)] = 1_000
-    steps_running_max: Annotated[int, Field(ge=1, le=100_000)] = 2_048
-
-    def mission_limits(self) -> MissionLimits:
-        """Return the part that the engine checks."""
-        return MissionLimits(
-            document_bytes_max=self.document_bytes_max,
-            steps_max=self.steps_max,
-            parallel_limit_max=self.parallel_limit_max,
-        )
 
 
 class BreakersConfig(Section):

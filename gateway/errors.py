@@ -9,6 +9,9 @@ RefusalError
 ├── ErasedError              what is asked for was erased, for good
 ├── ConflictError            a request id used for another request, a state that does not allow the call
 ├── OverloadedError          there is no room for it now; trying later helps
+│   ├── LimitedError         a limit is reached; names it, its value, and when to try again
+│   └── StreamEndedError     a stream was ended that nobody read; it may be taken up where it stopped
+├── DeadlineError            time ran out before anything was begun: the caller's own, or that of its request
 ├── LogPrunedError           what was asked of the audit log is archived; names the first event that is still there
 ├── SecretRefusedError       a secret's name or value breaks a rule
 ├── HookRefusedError         a module or manifest breaks a rule of registration
@@ -118,6 +121,31 @@ class OverloadedError(RefusalError):
     """There is no room for it now; of all refusals, the one that time may lift."""
 
     default_code = "overloaded"
+
+
+class LimitedError(OverloadedError):
+    """A limit is reached. It says which, as the configuration names it, what its value is, and when to try again."""
+
+    default_code = "limits.rate"
+
+    def __init__(self, what: str, *, code: str, limit: str, value: float, retry_seconds: float) -> None:
+        """Say so; `limit` is a key below `[limits]`, `retry_seconds` when room may be expected."""
+        self.limit = limit
+        self.value = value
+        self.retry_seconds = retry_seconds
+        super().__init__(f"{what}: {limit} is {value:g}; try again in {retry_seconds:.3g} seconds", code=code)
+
+
+class StreamEndedError(OverloadedError):
+    """A stream was ended because its reader did not read; what was not sent is sent to who takes it up again."""
+
+    default_code = "stream.slow_reader"
+
+
+class DeadlineError(RefusalError):
+    """Time ran out before what was asked had begun: the caller's own deadline, or what a request may take to come."""
+
+    default_code = "call.deadline_exceeded"
 
 
 class SecretRefusedError(RefusalError):

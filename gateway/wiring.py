@@ -26,6 +26,7 @@ from gateway.errors import ConfigurationError
 from gateway.folders import AUDIT_FOLDER, STORE_FILE
 from gateway.health import Component, Health
 from gateway.hook_failures import HookFailures
+from gateway.limits.holding import Limits
 from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
 from gateway.missions.desk import Desk
@@ -80,13 +81,14 @@ class Workers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """What the stages use beside policy and workers."""
+    """What the stages use beside policy and workers, and what calls and missions are held to."""
 
     held: Holding
     screening: Screening
     observers: Observers
     secrets: Secrets
     telemetry: Telemetry
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,7 @@ def make_stages(
         observers=observers,
         secrets=secrets,
         telemetry=telemetry,
+        limits=Limits.of(config.limits.call_settings(), records.clock, SystemRandom().random),
     )
 
 
@@ -209,6 +212,8 @@ def make_server(
             refusals=entrance.refusals,
             subjects=records.subjects,
             limits=config.limits.mission_limits(),
+            calls=stages.limits.calls,
+            transport=config.limits.transport(),
             clock=records.clock,
             watch=stages.telemetry.watch,
         ),
@@ -258,6 +263,7 @@ def make_desk(
         ground=ground,
         children=children,
         running_max=running_max,
+        quotas=stages.limits.missions,
         decisions=workers.ruling.erasure,
         log=records.audit,
     )
@@ -267,7 +273,9 @@ def make_desk(
     erasure = SubjectErasure(
         records.subjects, records.store.subjects, records.audit, desk, workers.ruling.erasure, accounts.settle
     )
-    return Desks(missions=desk, people=PeopleDesk(records.subjects, erasure, records.audit)), ground
+    people = PeopleDesk(records.subjects, erasure, records.audit)
+    stack.push_async_callback(people.close)
+    return Desks(missions=desk, people=people), ground
 
 
 def _pipeline(
@@ -323,6 +331,9 @@ def _ground(
     """Return what every mission stands on."""
     records.workspaces.adopt(WorkspaceLimits.of(workers.rulebook.current.limits.default))
     workers.rulebook.follow(lambda rules: records.workspaces.adopt(WorkspaceLimits.of(rules.limits.default)))
+    quotas = stages.limits.missions
+    slots = SharedSlots(config.limits.steps_running_max, members_max=MEMBERS_MAX, caps=quotas.slots)
+    quotas.follow(slots.adopt)
     return Ground(
         pipeline=pipeline,
         store=records.store,
@@ -334,7 +345,7 @@ def _ground(
         clock=records.clock,
         limits=config.limits.mission_limits(),
         # How many missions run is the desk's to limit. More than that are left over where the limit was lowered.
-        slots=SharedSlots(config.limits.steps_running_max, members_max=MEMBERS_MAX),
+        slots=slots,
         keys=ExclusiveKeys(waiting_max=MEMBERS_MAX),
         watch=stages.telemetry.watch,
         results=results,

@@ -134,12 +134,16 @@ class FakeDesk:
     seen: list[Collection[str] | None] = field(default_factory=list)  # by each decision on an approval
     callers: list[Principal] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # page tokens and reasons, as they came
+    untils: list[float | None] = field(default_factory=list)  # when a submission is given up
     watchers: int = 0
     produced: int = 0  # events that watchers have taken
 
-    async def submit(self, principal: Principal, form: bytes | JsonObject, request_id: str) -> Submission:
+    async def submit(
+        self, principal: Principal, form: bytes | JsonObject, request_id: str, *, until: float | None = None
+    ) -> Submission:
         self._called(principal)
         self.forms.append(form)
+        self.untils.append(until)
         if self.block is not None:
             await self.block.wait()
         return Submission(mission_id=f"m-{request_id}", digest=DIGEST, created=True, decision=DECISION)

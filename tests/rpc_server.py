@@ -20,6 +20,8 @@ from gateway.authn.jwt import JwtVerifier
 from gateway.authn.refusals import Refusals
 from gateway.authn.tokens import TokenEntry, TokenTable
 from gateway.identity import Principal
+from gateway.limits.holding import Limits
+from gateway.limits_config import LimitsConfig
 from gateway.observed import UNWATCHED, Watch
 from gateway.rpc.listeners import Listening
 from gateway.rpc.server import Ports, RpcServer
@@ -59,6 +61,7 @@ class Served:
     gate: FakeGate
     audit: FakeAudit
     channel: grpc.aio.Channel = field(repr=False)
+    held: Limits
     hooks: FakeHooks = field(default_factory=FakeHooks)
     policy: FakePolicyDesk = field(default_factory=FakePolicyDesk)
 
@@ -100,12 +103,15 @@ async def serving(
     watch: Watch = UNWATCHED,
     anonymous: bool = False,
     limits: MissionLimits | None = None,
+    settings: LimitsConfig | None = None,
     options: Sequence[tuple[str, int]] = (),
     authenticator: Authenticator | None = None,
     listening: Listening | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Served]:
-    """Serve fakes on a free port; `options` are the client channel's."""
+    """Serve fakes on a free port; `options` are the client channel's, `settings` what calls are held to."""
+    settings = settings or LimitsConfig()
+    held = Limits.of(settings.call_settings(), SystemClock(), lambda: 0.0)
     desk, gate, audit = desk or FakeDesk(), gate or FakeGate(), audit or FakeAudit()
     hooks, policy = hooks or FakeHooks(), policy or FakePolicyDesk()
     server = RpcServer(
@@ -128,13 +134,17 @@ async def serving(
             limits=limits or MissionLimits(),
             clock=clock or SystemClock(),
             watch=watch,
+            calls=held.calls,
+            transport=settings.transport(),
         ),
         listening or Listening(address="127.0.0.1:0"),
     )
     await server.start()
     try:
         async with grpc.aio.insecure_channel(server.address, options=options) as channel:
-            yield Served(server=server, desk=desk, gate=gate, audit=audit, hooks=hooks, policy=policy, channel=channel)
+            yield Served(
+                server=server, desk=desk, gate=gate, audit=audit, hooks=hooks, policy=policy, channel=channel, held=held
+            )
     finally:
         await server.stop(0.2)
 

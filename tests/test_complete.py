@@ -17,6 +17,7 @@ from engine.errors import EngineError, FaultError, RefusalError
 from gateway.effects.schemas import ARGUMENT_SCHEMAS
 from gateway.events import EventType
 from gateway.rpc.audit_service import AuditService
+from gateway.rpc.call_kinds import METHODS as KINDS_OF_METHODS
 from gateway.rpc.errors import STATUSES
 from gateway.rpc.hook_service import HookService
 from gateway.rpc.mission_service import MissionService
@@ -106,6 +107,11 @@ def test_every_method_is_implemented_and_opened_by_a_role(service: str, method: 
         if name != "admin" and (lists(role["methods"]) or lists(role["own_methods"]))
     ]
     assert bool(others) is ((service, method) not in ADMIN_ONLY)
+
+
+def test_every_method_is_of_a_kind_to_the_limits() -> None:
+    """Which bucket a call is taken from, and when it gives way, is decided for each, and for nothing else."""
+    assert set(KINDS_OF_METHODS) == set(METHODS)
 
 
 def test_roles_open_no_method_that_is_not_there() -> None:

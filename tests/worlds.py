@@ -35,6 +35,9 @@ from gateway.effects.timer import TimerSleep
 from gateway.hook_failures import HookFailures
 from gateway.hookset import FixedHooks, HookSet, PlacedHook, StepKind
 from gateway.identity import Principal
+from gateway.limits.amounts import Allowances
+from gateway.limits.quotas import MissionQuotas
+from gateway.limits_config import LimitsConfig
 from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
 from gateway.missions.desk import Desk
@@ -267,7 +270,7 @@ class FakeWorkspaces:
 
     def reopen(self, mission_id: str, _key: bytes = b"") -> Any:
         self._faults.hit("workspaces.create")
-        space = SimpleNamespace(closed=False)
+        space = SimpleNamespace(closed=False, held_bytes=0)
         space.close = lambda: setattr(space, "closed", True)
         self.made[mission_id] = space
         return space
@@ -356,6 +359,7 @@ class World:
     violations_max: int = 1_000
     quota: Quota = field(default_factory=Quota)
     reuse: tuple[str, ...] = ()  # step kinds of which results are used again
+    allowances: Allowances = field(default_factory=LimitsConfig().allowances)
     cpu_us_each: int = 0  # of every look at the CPU time: what each rule in this process takes
     watch: Watch = UNWATCHED
 
@@ -412,6 +416,7 @@ class World:
         What the one before had running hangs until the loop ends; were it let go, its tasks would be destroyed aloud.
         """
         self.killed.append(getattr(self, "desk", None))
+        self.quotas = MissionQuotas(self.allowances)
         self.approvals = Approvals(self.store, self.log, self.clock, self.subjects)
         self.children = Children(self.store)
         self.consent = Consent(self.held.policy, self.approvals, self.clock)
@@ -455,7 +460,7 @@ class World:
             consent=self.consent,
             clock=self.clock,
             limits=self.limits,
-            slots=SharedSlots(self.steps_running_max),
+            slots=SharedSlots(self.steps_running_max, caps=self.quotas.slots),
             keys=ExclusiveKeys(),
             watch=self.watch,
             results=self.results,
@@ -466,6 +471,7 @@ class World:
             ground=self.ground,
             children=self.children,
             running_max=self.running_max,
+            quotas=self.quotas,
             decisions=self.decisions,
             log=self.log,
         )

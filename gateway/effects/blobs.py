@@ -103,6 +103,17 @@ class MissionBlobs:
                 raise file_error(error, "a blob") from error
         return reference
 
+    @property
+    def held_bytes(self) -> int:
+        """What the blobs hold that are counted; a mission that is new has none."""
+        sizes = self._sizes
+        return sum(tuple(sizes.values())) if sizes else 0
+
+    def count(self) -> None:
+        """Count what an earlier process has left; where the disk refuses, the next use says so."""
+        with self._lock, suppress(OSError):
+            self._counted()
+
     def get(self, reference: BlobReference) -> bytes:
         """Return a content, once its digest is that of the reference.
 

@@ -165,6 +165,11 @@ class Workspace:
             extent = extent_of(held.root, entries_max=self.usage.limits.entries_max, mend=True)
             self.usage.recount(extent)
 
+    @property
+    def held_bytes(self) -> int:
+        """What its files and the mission's blobs hold, as far as is counted."""
+        return self.usage.bytes + self.blobs.held_bytes
+
     def close(self) -> None:
         """Refuse further use; the files stay. Closing twice is harmless."""
         with self._lock:
@@ -246,6 +251,8 @@ class Workspaces:
                 raise EffectError(message, code="effect.workspace_unavailable") from err
             undo.pop_all()
         blobs = MissionBlobs(self._blobs, self._staging, mission_id, key)
+        if not new:
+            blobs.count()
         workspace = Workspace(self._path / mission_id, root, staging, self._limits, blobs)
         workspace.usage.recount(extent)
         return workspace

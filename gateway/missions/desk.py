@@ -16,6 +16,7 @@ from gateway.detached import Detached
 from gateway.drafts import Draft
 from gateway.errors import ConflictError, NotFoundError
 from gateway.identity import Principal, actor
+from gateway.limits.quotas import MissionQuotas
 from gateway.missions.approval_view import ApprovalView
 from gateway.missions.children import REQUEST_ID_PREFIX, Children
 from gateway.missions.control import REASON_MAX, Control
@@ -45,6 +46,7 @@ class Desk:
         ground: Ground,
         children: Children,
         running_max: int,
+        quotas: MissionQuotas,
         decisions: RecordedDecisions,
         log: Log,
     ) -> None:
@@ -52,7 +54,7 @@ class Desk:
         self._ground = ground
         self._store = ground.store
         self._children = children
-        self._floor = Floor(running_max=running_max, on_ended=self._on_ended)
+        self._floor = Floor(running_max=running_max, quotas=quotas, on_ended=self._on_ended)
         trees = Trees(ground.store, steps_max=ground.limits.steps_max)
         self._submissions = Submissions(ground, self._floor, admission, trees)
         self._control = Control(ground, self._floor)
@@ -65,8 +67,12 @@ class Desk:
 
     # --- calls ---
 
-    async def submit(self, principal: Principal, form: bytes | JsonObject, request_id: str) -> Submission:
+    async def submit(
+        self, principal: Principal, form: bytes | JsonObject, request_id: str, *, until: float | None = None
+    ) -> Submission:
         """Admit a mission and start it. Cancelling the call cancels nothing that it has set going.
+
+        What is not admitted `until` then, in time of the loop, is given up.
 
         Raises:
             RefusalError: malformed, refused by sanitizer or policy, or a request id used for another mission.
@@ -79,7 +85,7 @@ class Desk:
         if request_id.startswith(REQUEST_ID_PREFIX):
             message = f"a request_id that begins with {REQUEST_ID_PREFIX!r} is a step's"
             raise ConflictError(message, code="mission.bad_request_id")
-        return await self._calls.run(self._submissions.submit(principal, form, request_id))
+        return await self._calls.run(self._submissions.submit(principal, form, request_id, until=until))
 
     async def plan(self, principal: Principal, form: bytes | JsonObject) -> PlanPreview:
         """Say what `submit` would decide, and run nothing. A policy's no is an answer here, not an error.

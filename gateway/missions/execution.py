@@ -94,6 +94,8 @@ class Execution:
         self.mission_id: Final = assignment.mission_id
         self.parent_id: Final = assignment.parent_id
         self.tenant: Final = assignment.caller.tenant
+        self.owner: Final = (assignment.caller.tenant, assignment.caller.subject)
+        self.steps_total: Final = len(plan.mission.steps)
         self.trail: Final = assignment.trail
         self.config: Final = plan.mission.config
         self._ground = ground
@@ -105,7 +107,7 @@ class Execution:
         self._recorder = Recorder(
             self.mission_id, self.trail, ground.clock, first_index=earlier.events, watch=ground.watch
         )
-        self._places = ground.slots.member(self.tenant, self.config.priority, self._wake)
+        self._places = ground.slots.member(self.tenant, self.config.priority, self._wake, owner=self.owner[1])
         self._run = MissionRun(
             plan,
             ExecutionContext.of(plan.mission, limits=ground.limits, metadata={"submitter": assignment.caller.subject}),
@@ -175,6 +177,11 @@ class Execution:
     def suspended(self) -> bool:
         """Whether it ended, or is about to, without a result."""
         return self._suspended and self._run.result is None
+
+    @property
+    def files_bytes(self) -> int:
+        """What its workspace and its blobs hold; 0 before it has begun."""
+        return self._admitted.workspace.held_bytes if self._admitted is not None else 0
 
     @property
     def waits_for(self) -> str:
@@ -339,6 +346,8 @@ class Execution:
         with suppress(EngineError):
             self.trail.record(EventType.MISSION_SUSPENDED, self.mission_id, {})
             await self._save()  # what watchers were told while it waited for its key
+            if self.files_bytes:
+                await self._ground.store.set_files_bytes(self.mission_id, self.files_bytes)
 
     async def _finish(self, result: MissionResult) -> None:
         """Record the end: results, the signed event, the final state; then tell the watchers.
@@ -358,8 +367,9 @@ class Execution:
         self.trail.end()
         await self._ground.audit.durable(seq)
         unsaved = recorder.unsaved_results
+        summary, files = self._audit_summary(), self.files_bytes
         await self._ground.store.finish_mission(
-            result, step_results=unsaved, audit_summary=self._audit_summary(), kinds=self._kinds
+            result, step_results=unsaved, audit_summary=summary, kinds=self._kinds, files_bytes=files
         )
         recorder.results_saved(len(unsaved))
         self._ground.watch.mission_ended(status_of(result), result.total_duration_ms)

@@ -1,27 +1,40 @@
 """The missions that run in this process: how many may, who finds them, and how all of them are stopped."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Final
 
 from engine.errors import SuspendedError
-from gateway.errors import OverloadedError
+from gateway.errors import LimitedError, OverloadedError
+from gateway.limits.amounts import Owner
+from gateway.limits.quotas import RUNNING_RETRY_SECONDS, MissionQuotas, StoredBytes
 from gateway.missions.execution import Execution
 from gateway.missions.ports import STOPPING
 
+FILES_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.05  # between two looks at whether anything is at work, while the gateway stops
 
 
 class Floor:
     """All executions, by mission."""
 
-    def __init__(self, *, running_max: int, on_ended: Callable[[Execution], None]) -> None:
-        """Prepare; `on_ended` hears of each execution that has ended, suspended ones not among them."""
+    def __init__(self, *, running_max: int, quotas: MissionQuotas, on_ended: Callable[[Execution], None]) -> None:
+        """Prepare; `on_ended` hears of each execution that has ended, suspended ones not among them.
+
+        Args:
+            running_max: missions of all tenants together.
+            quotas: counts those of each.
+            on_ended: as above.
+        """
         self.suspending = False  # missions are being stopped so that the next start of the gateway goes on with them
         self._running_max = running_max
+        self._quotas = quotas
         self._on_ended = on_ended
         self._running: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
+        self._files: Counter[Owner | str] = Counter()  # bytes, by principal and by tenant
+        self._files_at = -FILES_SECONDS
         self._starting = 0  # missions that have a place reserved
         self._closing = False
 
@@ -58,27 +71,57 @@ class Floor:
         """Return the executions of missions that are parts of one that does not run."""
         return [each for each, _ in self._running.values() if each.parent_id and each.parent_id not in self._running]
 
+    def files_bytes(self, owner: Owner) -> tuple[int, int]:
+        """Return what the files of missions hold that run: of all of the owner's tenant, and of the owner's.
+
+        Looked at once in FILES_SECONDS for all of them: a thousand missions are a millisecond.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._files_at >= FILES_SECONDS:
+            self._files_at, self._files = now, Counter()
+            for execution, _ in self._running.values():
+                self._files[execution.owner] += execution.files_bytes
+                self._files[execution.owner[0]] += execution.files_bytes
+        return self._files[owner[0]], self._files[owner]
+
     @contextmanager
-    def place(self, *, besides: int = 0) -> Iterator[None]:
-        """Reserve a place for a mission that is about to start; `besides` others take up room without running.
+    def place(
+        self, owner: Owner | None, steps: int, *, stored: StoredBytes | None = None, besides: int = 0
+    ) -> Iterator[None]:
+        """Reserve a place for a mission that is about to start.
+
+        Args:
+            owner: whose quotas have to have room for it; None: nobody's, it is a part of one that runs.
+            steps: how many it has.
+            stored: what is kept for the owner already.
+            besides: others that take up room without running.
 
         Raises:
-            OverloadedError: there is none, or the gateway is stopping.
+            LimitedError: `mission.too_many_running`; `limits.missions`, `limits.steps`, `limits.stored_bytes`.
+            OverloadedError: the gateway is stopping.
         """
         if self._closing:
             raise OverloadedError("the gateway is stopping", code=STOPPING)
         if max(len(self._running) + self._starting, besides) >= self._running_max:
-            raise OverloadedError(f"{self._running_max} missions run already", code="mission.too_many_running")
-        self._starting += 1
-        try:
-            yield
-        finally:
-            self._starting -= 1
+            raise LimitedError(
+                f"{self._running_max} missions run already",
+                code="mission.too_many_running",
+                limit="missions_running_max",
+                value=self._running_max,
+                retry_seconds=RUNNING_RETRY_SECONDS,
+            )
+        with self._quotas.place(owner, steps, stored or StoredBytes()) if owner is not None else nullcontext():
+            self._starting += 1
+            try:
+                yield
+            finally:
+                self._starting -= 1
 
     def start(self, execution: Execution) -> None:
         """Set a mission going."""
         task = asyncio.create_task(execution.execute(), name=f"mission {execution.mission_id}")
         self._running[execution.mission_id] = execution, task
+        self._quotas.begin(execution.owner, execution.steps_total, part=execution.parent_id is not None)
         task.add_done_callback(lambda _: self._ended(execution))
 
     async def settled(self, mission_id: str) -> None:
@@ -118,5 +161,6 @@ class Floor:
 
     def _ended(self, execution: Execution) -> None:
         self._running.pop(execution.mission_id, None)
+        self._quotas.end(execution.owner, execution.steps_total, part=execution.parent_id is not None)
         if not execution.suspended:
             self._on_ended(execution)

@@ -19,10 +19,13 @@ from engine.result import OverallStatus
 from engine.values import JsonObject
 from gateway.admission import Admission
 from gateway.commitments import Commitments, Evidence, Hidden
+from gateway.deadlines import before
 from gateway.decided import note
 from gateway.errors import ConflictError, ErasedError
 from gateway.events import Audit, EventType, Trail, refusal_document
 from gateway.identity import Principal, actor, known_as
+from gateway.limits.amounts import Owner
+from gateway.limits.quotas import StoredBytes
 from gateway.missions.clearance import Clearance
 from gateway.missions.definitions import Definitions
 from gateway.missions.earlier import RESUMED, RETRIED, Earlier, read_earlier
@@ -59,8 +62,12 @@ class Submissions:
         request_id: str,
         parent: MissionRecord | None = None,
         taint: frozenset[str] = frozenset(),
+        *,
+        until: float | None = None,
     ) -> Submission:
         """Admit a mission and start it, as a part of `parent` where there is one, whose data has the labels `taint`.
+
+        What is not admitted `until` then, in time of the loop, is given up; what is, is not.
 
         Raises:
             RefusalError: malformed, refused by sanitizer or policy, or a request id used for another mission.
@@ -77,11 +84,17 @@ class Submissions:
             evidence["document"] = Hidden(form)
         known = known_as(principal)  # a mission that is refused has no key of its own
         async with _recorded(self._ground.audit, known.pseudonym, "mission", evidence, known.commitments):
-            sanitized = await self._sanitize(form, parent, taint)  # (1)
+            async with before(until):
+                sanitized = await self._sanitize(form, parent, taint)  # (1)
             evidence["mission"] = Hidden(sanitized.digest)
             # Requests of one id take turns: the second hears of the first one's mission once its admission is durable.
-            async with self._turn(principal.tenant, principal.subject, request_id):
-                return await self._admit(principal, sanitized, request_id, parent, taint, evidence)
+            turn = self._turn(principal.tenant, principal.subject, request_id)
+            async with before(until):
+                await turn.acquire()
+            try:
+                return await self._admit(principal, sanitized, request_id, parent, taint, evidence, until)
+            finally:
+                turn.release()
 
     async def _admit(
         self,
@@ -91,17 +104,21 @@ class Submissions:
         parent: MissionRecord | None,
         taint: frozenset[str],
         evidence: Evidence,
+        until: float | None,
     ) -> Submission:
         known = await self._ground.store.find_request(principal.tenant, principal.subject, request_id)
         if known is not None and known.request_digest != sanitized.digest:
             raise ConflictError("this request_id was used for another mission", code="mission.request_id_reused")
         if known is not None and known.id not in self._unadmitted:
             return Submission(mission_id=known.id, digest=known.mission_digest, created=False, decision=None)
-        with self._floor.place(besides=len(self._unadmitted)):
-            decision = await self._ask(sanitized, principal, evidence)  # (2), (3)
+        steps, owner = len(sanitized.plan.mission.steps), _owner_of(principal) if parent is None else None
+        stored = await self._stored(owner)
+        with self._floor.place(owner, steps, stored=stored, besides=len(self._unadmitted)):
+            async with before(until):
+                decision = await self._ask(sanitized, principal, evidence)  # (2), (3)
             record = known or await self._create(principal, sanitized, request_id, parent, taint)
             trail = Trail(self._ground.audit, actor(principal), await self._commitments(record.id))
-            details = {**evidence, "steps": len(sanitized.plan.mission.steps)}
+            details = {**evidence, "steps": steps}
             # A fault here leaves a mission that is Validated and was never acknowledged: the same request id starts it
             # later, or the next start of the gateway does.
             await self._ground.audit.durable(trail.record(EventType.MISSION_ADMITTED, record.id, details))
@@ -136,7 +153,8 @@ class Submissions:
                 "run": record.run + 1,
                 "repeat_in_doubt": repeat_in_doubt,
             }
-            with self._floor.place():
+            owner = (record.tenant, record.submitter) if record.parent_id is None else None
+            with self._floor.place(owner, record.steps_total, stored=await self._stored(owner)):
                 commitments = await self._commitments(mission_id)
                 async with _recorded(self._ground.audit, by, mission_id, evidence, commitments):
                     sanitized, caller, decision = await self._again(record, evidence)
@@ -290,6 +308,14 @@ class Submissions:
             trail.record(EventType.MISSION_PAUSED, record.id, {"with": above.mission_id})
             await self._ground.store.set_paused(record.id, paused=True)
 
+    async def _stored(self, owner: Owner | None) -> StoredBytes:
+        """Return what is kept for a principal and its tenant, the files of what runs included."""
+        if owner is None:
+            return StoredBytes()
+        kept = await self._ground.store.stored_bytes(owner)
+        of_tenant, of_owner = self._floor.files_bytes(owner)
+        return StoredBytes(tenant=kept.tenant + of_tenant, principal=kept.principal + of_owner)
+
     async def _commitments(self, mission_id: str) -> Commitments:
         """Return what commits to what is recorded of a mission."""
         return Commitments(await self._ground.store.mission_key(mission_id))
@@ -313,6 +339,10 @@ async def _recorded(
         details = commitments.commit({**evidence, **refusal_document(error)})
         await audit.durable(audit.append(EventType.MISSION_REFUSED, actor=by, target=target, details=details))
         raise
+
+
+def _owner_of(principal: Principal) -> Owner:
+    return principal.tenant, principal.subject
 
 
 def _submitter_of(record: MissionRecord) -> Principal:

@@ -4,6 +4,7 @@ Many clients refuse more than 8 KiB of metadata, and then report their own failu
 and violations that do not fit are counted: an error may say less, but never gets lost.
 """
 
+import math
 from typing import Final
 
 from google.protobuf import any_pb2
@@ -11,7 +12,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from engine.errors import EngineError, MissionInvalidError, Violation
-from gateway.errors import LogPrunedError, PolicyDeniedError, Reason, SanitizationError
+from gateway.errors import LimitedError, LogPrunedError, PolicyDeniedError, Reason, SanitizationError
 from gateway.rpc.errors import status_of
 from gateway.v1 import error_pb2, mission_pb2
 
@@ -24,13 +25,17 @@ _ENTRY_BYTES: Final = 16  # at most, for the tags and lengths around one violati
 
 
 def rich_status(error: EngineError) -> status_pb2.Status:
-    """Return the status of an error: ErrorInfo, BadRequest where fields are to blame, ErrorDetail."""
+    """Return the status of an error: ErrorInfo, BadRequest where fields are to blame, ErrorDetail.
+
+    A limit stands in ErrorInfo too, with RetryInfo beside it.
+    """
     detail = error_pb2.ErrorDetail(
         code=_cut(error.code, NAME_BYTES_MAX), malformed=isinstance(error, MissionInvalidError) and error.malformed
     )
     info = error_details_pb2.ErrorInfo(reason=reason_of(detail.code), domain=DOMAIN)
     if isinstance(error, LogPrunedError):
         info.metadata["first_seq"] = str(error.first_seq)
+    retry = _retry(error, info) if isinstance(error, LimitedError) else ()
     bad_request = error_details_pb2.BadRequest()
     message = _cut(error.message, TEXT_BYTES_MAX)
     left = STATUS_BYTES_MAX - len(message.encode()) - detail.ByteSize() - info.ByteSize() - 4 * NAME_BYTES_MAX
@@ -38,10 +43,19 @@ def rich_status(error: EngineError) -> status_pb2.Status:
         _fill(detail, bad_request, error.violations, left)
     elif isinstance(error, PolicyDeniedError):
         _explain(detail, error.reasons, left)
-    details: list[Message] = [info, bad_request, detail] if bad_request.field_violations else [info, detail]
+    details: list[Message] = [info, bad_request, detail] if bad_request.field_violations else [info, *retry, detail]
     return status_pb2.Status(
         code=code_pb2.Code.Value(status_of(error).name), message=message, details=[_packed(each) for each in details]
     )
+
+
+def _retry(error: LimitedError, info: error_details_pb2.ErrorInfo) -> tuple[Message, ...]:
+    """Say in `info` which limit it is, and return when to try again."""
+    info.metadata["limit"] = error.limit
+    info.metadata["value"] = f"{error.value:g}"
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromMilliseconds(math.ceil(error.retry_seconds * 1e3))
+    return (retry,)
 
 
 def reason_of(code: str) -> str:

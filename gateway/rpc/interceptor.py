@@ -2,14 +2,14 @@
 
 grpc.aio sends `str(exception)` of a handler to the client; here every handler is wrapped, so that what leaves is one
 of our own statuses or none. Requests arrive as bytes and are parsed here, after (1): a stranger reaches no parser, and
-a parser's text no client. Order: (1) authenticate, (2) parse, (3) decide the call, (4) the service. A stream may
-outlive the bundle that allowed it: under another one it is decided again, before anything more is sent; and so it is
-looked at from time to time who is at its other end.
+a parser's text no client. Order: (1) authenticate, then the limits, (2) parse, (3) decide the call, (4) the service. A
+stream may outlive the bundle that allowed it: under another one it is decided again, before anything more is sent; and
+so it is looked at from time to time who is at its other end.
 """
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from contextvars import ContextVar
 from typing import Any, Final, NoReturn
 
@@ -20,15 +20,19 @@ from google.protobuf.message import DecodeError
 from engine.errors import FaultError
 from engine.values import JsonObject, JsonValue
 from gateway.commitments import Evidence
-from gateway.errors import HOST_RULE, PolicyDeniedError
+from gateway.errors import HOST_RULE, PolicyDeniedError, UnauthenticatedError
 from gateway.identity import Principal
+from gateway.limits.calls import CallLimits
+from gateway.limits.transport import Transport
 from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.authenticating import HEALTH_SERVICE, Callers
 from gateway.rpc.bad_request import bad_request, out_of_range
+from gateway.rpc.call_kinds import kind_of
 from gateway.rpc.details import DETAILS_KEY, rich_status
 from gateway.rpc.errors import shown, status_of
 from gateway.rpc.opened import STREAM_OPENED
 from gateway.rpc.ports import MissionDesk, Pseudonyms, RpcGate
+from gateway.rpc.sending import receive, receive_each, send
 from gateway.rpc.types import Context, Handler
 
 CALLER: Final[ContextVar[Principal]] = ContextVar("CALLER")  # set for the time of one call
@@ -51,12 +55,16 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         gate: RpcGate,
         desk: MissionDesk,
         audit: AuditAccess,
+        limits: CallLimits,
+        transport: Transport,
     ) -> None:
         self._callers = callers
         self._subjects = subjects
         self._audit = audit
         self._gate = gate
         self._desk = desk
+        self._limits = limits
+        self._transport = transport
 
     async def intercept_service(
         self,
@@ -68,21 +76,19 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         path, serialize = handler_call_details.method, handler.response_serializer
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._unary(path, handler), response_serializer=serialize)
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._stream(path, handler), response_serializer=serialize)
-        if handler.stream_stream:  # reflection
+        # To gRPC every method takes a stream: it would else read a request before anybody is asked whose it is.
+        if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(self._stream(path, handler), response_serializer=serialize)
         return grpc.stream_unary_rpc_method_handler(self._unary(path, handler), response_serializer=serialize)
 
     def _unary(self, path: str, handler: Handler) -> Callable[[Any, Context], Awaitable[Any]]:
         inner: Any = handler.unary_unary or handler.stream_unary
 
-        async def call(raw: Any, context: Context) -> Any:
+        async def call(raws: Any, context: Context) -> Any:
             try:
-                request, _ = await self._admit(path, handler, raw, context)
-                return await inner(request, context)  # (4)
+                with ExitStack() as held:
+                    request, _ = await self._admit(path, handler, raws, context, held)
+                    return await inner(request, context)  # (4)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - the one place that keeps every text from clients
@@ -94,26 +100,30 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
     def _stream(self, path: str, handler: Handler) -> Callable[[Any, Context], Awaitable[None]]:
         inner: Any = handler.unary_stream or handler.stream_stream
 
-        async def call(raw: Any, context: Context) -> None:
+        async def call(raws: Any, context: Context) -> None:
             bundle = self._gate.bundle  # before (3): one that comes in between decides the first message, too
-            try:
-                request, decide = await self._admit(path, handler, raw, context)
-                await self._respond(inner, request, context, decide, bundle)  # (4)
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:  # noqa: BLE001 - as above
-                self._count(path, error)
-                await _abort(context, error, path)
+            with ExitStack() as held:  # until the status has gone out: what nobody reads is its caller's all the while
+                try:
+                    request, decide = await self._admit(path, handler, raws, context, held)
+                    await self._respond(inner, request, context, decide, bundle)  # (4)
+                except grpc.aio.AbortError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._count(path, error)
+                    await _abort(context, error, path)
 
         return call
 
     async def _admit(
-        self, path: str, handler: Handler, raw: Any, context: Context
+        self, path: str, handler: Handler, raws: Any, context: Context, held: ExitStack
     ) -> tuple[Any, Callable[[], Awaitable[None]]]:
-        """Return the request of a caller who may make it, and what decides that anew."""
+        """Return the request of a caller who may make it, and what decides that anew; `held` is left with the call."""
         service, _, method = path.lstrip("/").partition("/")
-        principal = await self._subjects.known(await self._callers.caller(service, context))  # (1)
-        request = _each(handler, raw) if handler.request_streaming else _parsed(handler, raw)  # (2)
+        caller = await self._caller(service, context)  # (1)
+        kind, stream = kind_of(service, method), bool(handler.response_streaming)
+        held.enter_context(self._limits.enter(caller, context.peer(), kind, stream=stream))
+        principal = await self._subjects.known(caller)
+        request = await self._request(handler, raws, context)  # (2)
 
         async def decide() -> None:
             await self._decide(principal, service, method, request)
@@ -121,6 +131,22 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         await decide()  # (3)
         CALLER.set(principal)
         return request, decide
+
+    async def _caller(self, service: str, context: Context) -> Principal:
+        """Return who calls; nobody whom the gateway knows is counted by address, so that trying has a limit too."""
+        try:
+            return await self._callers.caller(service, context)
+        except UnauthenticatedError:
+            self._limits.stranger(context.peer())
+            raise
+
+    async def _request(self, handler: Handler, raws: AsyncIterator[bytes], context: Context) -> Any:
+        """Return the message of a call, or those of a stream."""
+        if handler.request_streaming and handler.response_streaming:  # a conversation, as reflection is: it may rest
+            return _each(handler, raws)
+        if handler.request_streaming:
+            return _each(handler, receive_each(raws, self._transport.read_seconds_max))
+        return _parsed(handler, await receive(context, self._transport.read_seconds_max))
 
     def _count(self, path: str, error: Exception) -> None:
         """Let the gate count that a call which it has allowed has failed; of others it knows."""
@@ -160,7 +186,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                 while bundle != self._gate.bundle:
                     bundle = self._gate.bundle
                     await decide()
-                await context.write(response)
+                await send(context.write, response, self._transport.write_seconds_max)
 
     async def _resource(self, principal: Principal, request: Any) -> JsonObject:
         """Return what the call is about. A foreign mission looks like a missing one, to policy too."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, cast
 
 from engine.mission import MissionLimits
 from engine.values import JsonObject
@@ -31,12 +31,12 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         self._limits = limits
 
     async def SubmitMission(
-        self, request: mission_pb2.SubmitMissionRequest, _context: Context
+        self, request: mission_pb2.SubmitMissionRequest, context: Context
     ) -> mission_pb2.SubmitMissionResponse:
         """Admit a mission and start it."""
         _printable("request_id", request.request_id, 1, REQUEST_ID_MAX)
         form = await self._form(request)
-        submission = await self._desk.submit(CALLER.get(), form, request.request_id)
+        submission = await self._desk.submit(CALLER.get(), form, request.request_id, until=_deadline(context))
         return mission_pb2.SubmitMissionResponse(
             mission_id=submission.mission_id,
             digest=submission.digest,
@@ -162,6 +162,12 @@ class MissionService(mission_pb2_grpc.MissionServiceServicer):
         if request.HasField("mission") and request.mission.ByteSize() > _LARGE_BYTES:
             return await asyncio.to_thread(forms.form_of, request, self._limits)
         return forms.form_of(request, self._limits)
+
+
+def _deadline(context: Context) -> float | None:
+    """Return when the caller no longer waits, in time of the loop; None: it always will."""
+    seconds = cast("float | None", context.time_remaining())  # the stubs do not know that there may be none
+    return None if seconds is None else asyncio.get_running_loop().time() + seconds
 
 
 async def _encoded(view: MissionView) -> mission_pb2.MissionView:

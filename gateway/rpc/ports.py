@@ -31,8 +31,13 @@ from gateway.store.statistics import ExecutionRow, ExecutionSummary, Period
 class MissionDesk(Protocol):
     """Takes missions and reports on them. A foreign mission and a missing one are the same NotFoundError."""
 
-    async def submit(self, principal: Principal, form: "bytes | JsonObject", request_id: str) -> Submission:
-        """Admit a mission and start it; what was admitted is not cancelled with the call."""
+    async def submit(
+        self, principal: Principal, form: "bytes | JsonObject", request_id: str, *, until: float | None = None
+    ) -> Submission:
+        """Admit a mission and start it; what was admitted is not cancelled with the call.
+
+        What is not admitted `until` then, in time of the loop, is given up.
+        """
 
     async def check_draft(self, form: "bytes | JsonObject") -> Draft:
         """Say what is wrong in a mission that may not be finished, and what is not there yet."""

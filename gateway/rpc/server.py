@@ -14,10 +14,13 @@ from engine.mission import MissionLimits
 from gateway.authn.authenticator import Authenticator
 from gateway.authn.refusals import Refusals
 from gateway.identity import Principal
+from gateway.limits.calls import CallLimits
+from gateway.limits.transport import Transport
 from gateway.observed import UNWATCHED, Watch
 from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.audit_service import AuditService
 from gateway.rpc.authenticating import Callers
+from gateway.rpc.channel_options import channel_options
 from gateway.rpc.health import ComponentHealthService
 from gateway.rpc.hook_service import HookService
 from gateway.rpc.interceptor import GatewayInterceptor
@@ -56,8 +59,6 @@ from gateway.v1 import (
     statistics_pb2_grpc,
 )
 
-MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # over the document limit, so that our own error names the rule
-CONCURRENT_RPCS_MAX: Final = 4_096
 _SERVICES: Final = (
     mission_pb2.DESCRIPTOR.services_by_name["MissionService"].full_name,
     audit_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
@@ -65,15 +66,6 @@ _SERVICES: Final = (
     policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
     privacy_pb2.DESCRIPTOR.services_by_name["PrivacyService"].full_name,
     statistics_pb2.DESCRIPTOR.services_by_name["StatisticsService"].full_name,
-)
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_metadata_size", 16 * 1024),
-    ("grpc.so_reuseport", 0),  # a second gateway on the port is an error, not a silent sharer
-    ("grpc.keepalive_time_ms", 60_000),  # a watcher whose machine vanished is noticed, and its stream ended
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),  # clients look after us, too (gateway.client)
 )
 
 
@@ -96,6 +88,8 @@ class Ports:
     refusals: Refusals
     subjects: Pseudonyms
     limits: MissionLimits
+    calls: CallLimits
+    transport: Transport
     clock: Clock
     watch: Watch = UNWATCHED
 
@@ -153,11 +147,19 @@ class RpcServer:
         tls = socket is None and self._listening.tls is not None and ports.authenticator.takes_certificates
         callers = Callers(ports.authenticator, ports.refusals, ports.clock, socket=socket, tls=tls)
         interceptor = GatewayInterceptor(
-            callers=callers, subjects=ports.subjects, gate=ports.gate, desk=ports.desk, audit=self._access
+            callers=callers,
+            subjects=ports.subjects,
+            gate=ports.gate,
+            desk=ports.desk,
+            audit=self._access,
+            limits=ports.calls,
+            transport=ports.transport,
         )
         outside = (WatchingInterceptor(ports.watch),) if ports.watch.on else ()
         server = grpc.aio.server(
-            interceptors=(*outside, interceptor), options=_OPTIONS, maximum_concurrent_rpcs=CONCURRENT_RPCS_MAX
+            interceptors=(*outside, interceptor),
+            options=channel_options(ports.transport),
+            maximum_concurrent_rpcs=ports.transport.calls_open_max,
         )
         mission_pb2_grpc.add_MissionServiceServicer_to_server(MissionService(ports.desk, ports.limits), server)
         audit = AuditService(ports.audit, ports.events, self._access, ports.replays)

@@ -33,7 +33,7 @@ class WatchingInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        streams = handler.request_streaming or handler.response_streaming
+        streams = bool(handler.response_streaming)  # to gRPC all of ours take a stream (gateway.rpc.interceptor)
         inner: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         behavior = self._watched(handler_call_details.method.lstrip("/"), inner, streams=streams)
         make = _MAKERS[handler.request_streaming, handler.response_streaming]

@@ -36,7 +36,7 @@ _UNKNOWN: Final = "gateway"  # an actor: who asked stands under `mission.erased`
 _CUT: Final = b""  # a mark behind act 2: who asked, and why, was sealed under a key that is gone
 _CLEAR: Final = (
     "UPDATE missions SET erased_at = ?, erasing = ?, head = NULL, ending = NULL, labels = NULL, request_id = NULL,"
-    " taint = '[]' WHERE root_id = ?"
+    " taint = '[]', files_bytes = 0 WHERE root_id = ?"  # the files go with the keys: sealed, or deleted next
 )
 
 

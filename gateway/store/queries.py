@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from engine.result import MissionState, StepResult
 from gateway.errors import NotFoundError
+from gateway.limits.quotas import StoredBytes
 from gateway.store.paging import invalid_token, token_after
 from gateway.store.records import (
     MissionPage,
@@ -81,6 +82,16 @@ def unfinished(connection: sqlite3.Connection, sealer: Sealer) -> tuple[MissionR
     """Return what has not ended, in the order of admission, in which a parent stands before its children."""
     rows = connection.execute("SELECT * FROM missions WHERE ended_at IS NULL ORDER BY seq")
     return tuple(opened(connection, sealer, row) for row in rows)
+
+
+def stored_bytes(connection: sqlite3.Connection, tenant: str, submitter: str) -> StoredBytes:
+    """Return what is kept of a tenant's missions and of a principal's; a tenant has a row for each principal."""
+    row = connection.execute(
+        "SELECT coalesce(sum(bytes), 0) AS tenant, coalesce(sum(bytes) FILTER (WHERE submitter = ?), 0) AS principal"
+        " FROM stored_bytes WHERE tenant = ?",
+        (submitter, tenant),
+    ).fetchone()
+    return StoredBytes(tenant=row["tenant"], principal=row["principal"])
 
 
 def get_document(connection: sqlite3.Connection, sealer: Sealer, mission_id: str) -> bytes:

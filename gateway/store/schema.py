@@ -4,6 +4,7 @@ import sqlite3
 from typing import Final
 
 from gateway.errors import StoreError
+from gateway.store.stored_bytes import STORED_BYTES
 
 APPLICATION_ID: Final = 0x4D47_4154  # "MGAT": a database of another program is not migrated by accident
 
@@ -278,6 +279,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _SUBJECTS,
     _STATISTICS,
     _HOOK_TENANTS,
+    STORED_BYTES,
 )
 
 

@@ -19,6 +19,8 @@ import orjson
 from engine.clock import Clock
 from engine.result import MissionResult, MissionState, StepFailure, StepResult
 from gateway.errors import StoreError
+from gateway.limits.amounts import Owner
+from gateway.limits.quotas import StoredBytes
 from gateway.store import effects, interruption, pruning, queries, writes
 from gateway.store.approval_store import ApprovalStore
 from gateway.store.effect_records import EffectRecord, EffectState
@@ -163,14 +165,23 @@ class Store(ApprovalStore):
         step_results: Sequence[StepResult] = (),
         audit_summary: bytes | None = None,
         kinds: Mapping[str, str] = writes.NO_KINDS,
+        files_bytes: int = 0,
     ) -> None:
         """Record the end of a mission together with results that were not saved before, all or nothing.
+
+        `files_bytes` is what it leaves in files beside the store.
 
         Raises:
             ConflictError: `mission.state`, it has ended before, or is not there.
         """
         steps = [(step, orjson.dumps(step.output)) for step in step_results]
-        await self._writer.submit(lambda c: writes.finish_mission(c, self._sealer, result, steps, audit_summary, kinds))
+        await self._writer.submit(
+            lambda c: writes.finish_mission(c, self._sealer, result, steps, audit_summary, kinds, files_bytes)
+        )
+
+    async def set_files_bytes(self, mission_id: str, files_bytes: int) -> None:
+        """Record what the files of a mission hold that is suspended."""
+        await self._writer.submit(lambda c: writes.set_files_bytes(c, mission_id, files_bytes))
 
     async def interrupt_mission(self, mission_id: str, reason: StepFailure) -> None:
         """Fail a mission that had not ended, and that no later start of the gateway can take up, for `reason`.
@@ -216,6 +227,10 @@ class Store(ApprovalStore):
             StoreError: `store.other_key`, `store.unreadable`: it cannot be had.
         """
         return await self._reader.run(lambda c: self._opener.key(c, mission_id))
+
+    async def stored_bytes(self, owner: Owner) -> StoredBytes:
+        """Return what is kept of the missions of a principal and of its tenant, but for the files of those that run."""
+        return await self._reader.run(lambda c: queries.stored_bytes(c, *owner))
 
     async def children(self, mission_id: str) -> tuple[MissionRecord, ...]:
         """Return the missions that are parts of this one, one level deep, oldest first."""

@@ -15,6 +15,7 @@ from gateway.errors import ConflictError, ErasedError, StoreError
 from gateway.store.queries import get_mission, opened, tagged
 from gateway.store.records import Creation, MissionRecord, NewMission, mission_of, sealed_head, sealed_step
 from gateway.store.sealing import Sealer
+from gateway.store.stored_bytes import count_rows
 
 StepOutput = tuple[StepResult, bytes]  # a result, and its output as JSON
 NO_KINDS: Final[Mapping[str, str]] = MappingProxyType({})  # of steps, by id
@@ -72,9 +73,12 @@ def _check_place(connection: sqlite3.Connection, sealer: Sealer, mission: NewMis
 
 
 def mark_executing(connection: sqlite3.Connection, mission_id: str, now: datetime) -> None:
-    """Validated → Executing; one that goes on after a restart is Executing already, and began when it began."""
+    """Validated → Executing; one that goes on after a restart is Executing already, and began when it began.
+
+    Whoever runs it knows from now on what its files hold.
+    """
     changed = connection.execute(
-        "UPDATE missions SET state = 'Executing', started_at = coalesce(started_at, ?)"
+        "UPDATE missions SET state = 'Executing', started_at = coalesce(started_at, ?), files_bytes = 0"
         " WHERE id = ? AND state IN ('Validated', 'Executing')",
         (rfc3339(now), mission_id),
     )
@@ -90,6 +94,11 @@ def set_paused(connection: sqlite3.Connection, sealer: Sealer, mission_id: str, 
     if changed.rowcount != 1:
         get_mission(connection, sealer, mission_id)
         raise ConflictError(f"mission {mission_id} has ended", code="mission.state")
+
+
+def set_files_bytes(connection: sqlite3.Connection, mission_id: str, files_bytes: int) -> None:
+    """Remember what the files of a mission that does not run hold."""
+    connection.execute("UPDATE missions SET files_bytes = ? WHERE id = ?", (files_bytes, mission_id))
 
 
 def set_decision_labels(connection: sqlite3.Connection, sealer: Sealer, mission_id: str, labels: bytes) -> None:
@@ -131,14 +140,16 @@ def save_step_results(
         return
     box = sealer.box(connection, mission_id)
     (tenant,) = connection.execute("SELECT tenant FROM missions WHERE id = ?", (mission_id,)).fetchone()
+    rows = [
+        (*sealed_step(box, mission_id, result, output), kinds.get(result.step_id, ""), tenant)
+        for result, output in steps
+    ]
     connection.executemany(
         "INSERT INTO step_results (mission_id, step_id, status, output, error_code, error_message, duration_ms,"
         " timestamp, attempts, step_type, tenant) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (*sealed_step(box, mission_id, result, output), kinds.get(result.step_id, ""), tenant)
-            for result, output in steps
-        ],
+        rows,
     )
+    count_rows(connection, mission_id, [sum(len(value) for value in row if isinstance(value, bytes)) for row in rows])
 
 
 def append_events(
@@ -151,13 +162,12 @@ def append_events(
     ).fetchone()
     if first_index != following:
         raise StoreError(f"the next event of {mission_id} is {following}, not {first_index}", code="store.event_gap")
-    connection.executemany(
-        "INSERT INTO mission_events VALUES (?, ?, ?)",
-        (
-            (mission_id, index, box.seal(body, "mission_events.body", str(index)))
-            for index, body in enumerate(bodies, start=first_index)
-        ),
-    )
+    rows = [
+        (mission_id, index, box.seal(body, "mission_events.body", str(index)))
+        for index, body in enumerate(bodies, start=first_index)
+    ]
+    connection.executemany("INSERT INTO mission_events VALUES (?, ?, ?)", rows)
+    count_rows(connection, mission_id, [len(body) for _, _, body in rows])
 
 
 def finish_mission(
@@ -167,8 +177,9 @@ def finish_mission(
     steps: Sequence[StepOutput],
     audit_summary: bytes | None,
     kinds: Mapping[str, str] = NO_KINDS,
+    files_bytes: int | None = None,
 ) -> None:
-    """Insert the last step results, and end the mission."""
+    """Insert the last step results, and end the mission; without `files_bytes` what is known of its files stays."""
     save_step_results(connection, sealer, result.mission_id, steps, kinds)
     ending = None
     if result.error is not None:
@@ -177,7 +188,7 @@ def finish_mission(
     changed = connection.execute(
         "UPDATE missions SET state = ?, overall_status = ?, ended_at = ?, total_duration_ms = ?, steps_completed = ?,"
         " steps_failed = ?, steps_skipped = ?, error_code = ?, error_message = ?, ending = ?, audit_summary = ?,"
-        " paused = 0"
+        " paused = 0, files_bytes = coalesce(?, files_bytes)"
         " WHERE id = ? AND ended_at IS NULL",
         (
             result.state.value,
@@ -191,6 +202,7 @@ def finish_mission(
             "" if result.error else None,
             ending,
             audit_summary,
+            files_bytes,
             result.mission_id,
         ),
     )

@@ -107,6 +107,11 @@ def nothing_is_left(world: World) -> None:
     assert not any(record.paused for record in world.store.missions.values())
     assert world.store.connection.execute("SELECT id FROM approvals WHERE state = 'pending'").fetchall() == []
     assert (world.ground.slots.held, world.ground.slots._members) == (0, 0)
+    assert world.ground.slots._tenants == {}
+    assert world.quotas.document() == {"missions": 0, "steps": 0, "principals": 0, "tenants": 0}
+    kept = world.store.connection.execute("SELECT tenant, submitter, bytes FROM stored_bytes").fetchall()
+    anew = world.store.connection.execute("SELECT tenant, submitter, sum(bytes) FROM mission_bytes GROUP BY 1, 2")
+    assert list(map(tuple, kept)) == list(map(tuple, anew))
     assert world.ground.keys._queues == {}
     assert all(space.closed for space in world.workspaces.made.values())
     assert world.approvals._waiters == {}

@@ -172,7 +172,7 @@ async def test_an_error_fits_into_trailing_metadata(served: Served, fault: Excep
     options = (("grpc.max_metadata_size", DEFAULT_METADATA_LIMIT), ("grpc.absolute_max_metadata_size", 8 * 1024))
     async with grpc.aio.insecure_channel(served.server.address, options=options) as channel:
         error = await refused(
-            Served(served.server, served.desk, served.gate, served.audit, channel).missions.GetMission(
+            Served(served.server, served.desk, served.gate, served.audit, channel, served.held).missions.GetMission(
                 GET, metadata=AS_ANN
             )
         )

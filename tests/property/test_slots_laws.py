@@ -9,13 +9,16 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from engine.slots import SharedSlots, SlotMember
 
+CAPS = st.sampled_from([1, 2, 4])  # 4 is no bound: there are never more places
+
 
 class Someone:
     """A member with a model of what it was promised."""
 
-    def __init__(self, world: "SlotsMachine", tenant: str, priority: int) -> None:
+    def __init__(self, world: "SlotsMachine", tenant: str, owner: str, priority: int) -> None:
         self.world = world
         self.tenant = tenant
+        self.owner = owner
         self.priority = priority
         self.held = 0
         self.waits = False  # refused, and not woken since
@@ -23,7 +26,7 @@ class Someone:
         self.closed = False
         self.inside = False
         self.passed_over = 0  # services of other tenants while this one waited with nothing in its tenant's hands
-        self.member: SlotMember = world.slots.member(tenant, priority, self.wake)
+        self.member: SlotMember = world.slots.member(tenant, priority, self.wake, owner=owner)
 
     def wake(self) -> None:
         assert not self.inside, "woken from inside take()"
@@ -34,12 +37,14 @@ class Someone:
 
     def take(self) -> None:
         self.inside = True
+        may = self.world.may_have(self)
         got = self.member.take()
         self.inside = False
         if self.owed:
             assert got, "woken, and then refused"
             self.owed = False
         elif got:
+            assert may, "more than the tenant or the owner may hold"
             assert not self.waits, "a place without the wake that was promised"
             self.world.on_service(self)
         if got:
@@ -52,17 +57,18 @@ class Someone:
 class SlotsMachine(RuleBasedStateMachine):
     people = Bundle("people")
 
-    @initialize(limit=st.integers(1, 4))
-    def begin(self, limit: int) -> None:
+    @initialize(limit=st.integers(1, 4), cap=CAPS, owner_cap=CAPS)
+    def begin(self, limit: int, cap: int, owner_cap: int) -> None:
         self.later: deque[Callable[[], None]] = deque()
-        self.slots = SharedSlots(limit, call_soon=self.later.append)
+        self.caps = cap, owner_cap
+        self.slots = SharedSlots(limit, call_soon=self.later.append, caps=lambda _tenant: self.caps)
         self.everyone: list[Someone] = []
 
-    @rule(target=people, tenant=st.sampled_from("abc"), priority=st.integers(0, 9))
-    def join(self, tenant: str, priority: int) -> object:
+    @rule(target=people, tenant=st.sampled_from("abc"), owner=st.sampled_from("xy"), priority=st.integers(0, 9))
+    def join(self, tenant: str, owner: str, priority: int) -> object:
         if len(self.everyone) >= 12:
             return multiple()
-        someone = Someone(self, tenant, priority)
+        someone = Someone(self, tenant, owner, priority)
         self.everyone.append(someone)
         return someone
 
@@ -83,6 +89,11 @@ class SlotsMachine(RuleBasedStateMachine):
         someone.held, someone.waits, someone.owed = 0, False, False
         someone.member.close()
         self.everyone.remove(someone)
+
+    @rule(cap=CAPS, owner_cap=CAPS)
+    def adopt(self, cap: int, owner_cap: int) -> None:
+        self.caps = cap, owner_cap
+        self.slots.adopt(lambda _tenant: self.caps)
 
     @rule()
     def turn(self) -> None:
@@ -107,10 +118,17 @@ class SlotsMachine(RuleBasedStateMachine):
             assert taken <= self.slots.held <= self.slots.limit
             assert self.slots.held - taken <= len(self.later)  # granted, and on their way
 
+    def may_have(self, someone: Someone) -> bool:
+        """Return whether somebody's tenant and owner are below what they may hold."""
+        of_tenant = [each for each in self.everyone if each.tenant == someone.tenant]
+        of_owner = [each for each in of_tenant if each.owner == someone.owner]
+        held = tuple(sum(each.held + each.owed for each in them) for them in (of_tenant, of_owner))
+        return held[0] < self.caps[0] and held[1] < self.caps[1]
+
     @invariant()
-    def nobody_waits_while_a_place_is_free(self) -> None:
+    def nobody_waits_while_a_place_is_free_that_they_may_have(self) -> None:
         if hasattr(self, "slots") and not self.later and self.slots.held < self.slots.limit:
-            assert not any(each.waits for each in self.everyone)
+            assert not any(each.waits and self.may_have(each) for each in self.everyone)
 
     def teardown(self) -> None:
         """Whatever happened: when all give back what they get, all that wait are served, and all places are free."""

@@ -371,7 +371,7 @@ class TestParts:
 
     def test_parts_are_found_in_whatever_order_they_were_begun(self) -> None:
         """A person may have begun the innermost first."""
-        floor = Floor(running_max=10, on_ended=lambda _: None)
+        floor = Floor(running_max=10, quotas=World().quotas, on_ended=lambda _: None)
         begun = {"inner": "middle", "other": "stranger", "middle": "root", "root": None, "second": "root"}
         for mission_id, parent_id in begun.items():
             execution: Any = SimpleNamespace(mission_id=mission_id, parent_id=parent_id)

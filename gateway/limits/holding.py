@@ -1,0 +1,41 @@
+"""The limits of one gateway, put together, and how they change while it runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from engine.clock import Clock
+from engine.values import JsonValue
+from gateway.limits.amounts import CallSettings
+from gateway.limits.calls import CallLimits
+from gateway.limits.lag import LagMeter
+from gateway.limits.quotas import MissionQuotas
+from gateway.limits.shedding import Shedder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What calls and missions are held to."""
+
+    calls: CallLimits
+    missions: MissionQuotas
+    meter: LagMeter  # to be run beside the calls
+
+    @classmethod
+    def of(cls, settings: CallSettings, clock: Clock, chance: Callable[[], float]) -> Self:
+        """Put together; `chance` gives numbers from 0 to below 1."""
+        shedder = Shedder(settings.shedding)
+        return cls(
+            calls=CallLimits(settings, shedder, clock, chance),
+            missions=MissionQuotas(settings.allowances),
+            meter=LagMeter(shedder, clock),
+        )
+
+    def adopt(self, settings: CallSettings) -> None:
+        """From now on go by these. Nothing that is under way ends by it; steps that run keep their places."""
+        self.calls.adopt(settings)
+        self.missions.adopt(settings.allowances)
+
+    def document(self) -> dict[str, JsonValue]:
+        """Return how things stand, as JSON; nobody is named."""
+        return {"calls": self.calls.document(), "missions": self.missions.document()}
