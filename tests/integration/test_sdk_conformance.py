@@ -34,6 +34,7 @@ def unloaded() -> Iterator[None]:
     """Free the modules while the interpreter still can."""
     yield
     runtime.cache_clear()
+    answer.cache_clear()
 
 
 @cache
@@ -43,8 +44,9 @@ def runtime(language: Language) -> Runtime:
     return Runtime({"probe": compile_here(built_probe(language)).code})
 
 
+@cache
 def answer(language: Language, document: bytes) -> bytes:
-    """Return what the probe of a language answers."""
+    """Return what the probe of a language answers: asked once, as a run is a function of its input (see below)."""
     return runtime(language).run("probe", document, PLENTY).output
 
 

@@ -36,6 +36,12 @@ LANGUAGES = pytest.mark.parametrize("language", ["c", "zig", pytest.param("go", 
 DOCUMENT = b'{"abi":1}'
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the jail take its time: of Go's module a busy machine needs more than the ten seconds that there are."""
+    monkeypatch.setattr("gateway.sandbox.compile.COMPILE_MS_MAX", 100_000)
+
+
 async def artefact(language: str, zygote: Zygote) -> Artefact:
     """Return the module, compiled in the jail once a run: Go's takes four seconds."""
     loop = asyncio.get_running_loop()
