@@ -15,9 +15,8 @@ from engine.values import JsonObject
 from gateway.errors import PolicyInvalidError
 from gateway.policy.strict_json import strict_loads
 from gateway.policy.vetting import Module
-from gateway.policy.yaml_data import parse_yaml
+from gateway.policy.yaml_data import NESTING_MAX, parse_yaml
 
-NESTING_MAX: Final = 64
 INTEGER_MAX: Final = 2**53  # above it regorus and OPA compare a whole number with a float differently
 REVISION_CHARS_MAX: Final = 256
 SEQUENCE_KEY: Final = ("missiongate", "sequence")  # in the manifest's `metadata`

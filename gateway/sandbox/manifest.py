@@ -12,6 +12,7 @@ from typing import Any, Final
 from gateway.errors import HookRefusedError
 
 MANIFEST_BYTES_MAX: Final = 64 * 1024
+_DOTS_MAX: Final = 512  # of all names and values; the parser takes seconds for one key of thousands of parts
 EFFECTS_MAX: Final = 64
 ABI_VERSION: Final = 1
 KINDS: Final = ("step", "screen", "rewrite", "observe")
@@ -85,6 +86,8 @@ def _check_of_kind(fields: dict[str, Any]) -> None:
 def _read(data: bytes) -> dict[str, Any]:
     if len(data) > MANIFEST_BYTES_MAX:
         raise _refused("manifest_syntax", "", f"the manifest has more than {MANIFEST_BYTES_MAX} bytes")
+    if data.count(b".") > _DOTS_MAX:
+        raise _refused("manifest_syntax", "", f"the manifest has more than {_DOTS_MAX} dots")
     try:
         return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:  # syntax, encoding; nesting

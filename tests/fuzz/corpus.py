@@ -1,6 +1,7 @@
 """The saved inputs of each target: seeds to begin from, and whatever has ever broken something.
 
-A line of `corpora/TARGET.jsonl` is one: `text`, or `base64` where it is none, and `why` it is there.
+A line of `corpora/TARGET.jsonl` is one: `text`, or `base64` where it is none, how often that stands there (`times`), and
+`why` it is saved.
 """
 
 import base64
@@ -26,7 +27,7 @@ def corpus(target: str) -> list[Case]:
     for line in (FOLDER / f"{target}.jsonl").read_text().splitlines():
         entry = json.loads(line)
         data = entry["text"].encode() if "text" in entry else base64.b64decode(entry["base64"], validate=True)
-        cases.append(Case(data, entry["why"]))
+        cases.append(Case(data * entry.get("times", 1), entry["why"]))
     return cases
 
 

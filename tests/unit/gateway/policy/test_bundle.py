@@ -9,6 +9,7 @@ import pytest
 from gateway.errors import PolicyInvalidError
 from gateway.policy.bundle import Bundle, unpack
 from gateway.policy.bundle_files import FILE_BYTES_MAX
+from gateway.policy.yaml_data import parse_yaml
 
 POLICIES = Path(__file__).parents[4] / "policies"
 RULE = 'package gateway.rpc\n\nimport rego.v1\n\ndecision := {"allow": false, "reasons": []}\n'
@@ -265,3 +266,12 @@ def test_an_entry_point_without_a_package_is_missing(tmp_path: Path) -> None:
     assert Bundle.load(folder).missing_entrypoints() == ()
     shutil.rmtree(folder / "gateway" / "step")
     assert Bundle.load(folder).missing_entrypoints() == ("step",)
+
+
+@pytest.mark.parametrize("text", [b"[" * 65, b"- " * 65, b"{a: " * 65, b"[" * 64 + b"[]" + b"]" * 64])
+def test_yaml_is_nested_as_deep_as_json(text: bytes) -> None:
+    """And is refused while it is read: the scanner takes minutes for what is deeper by thousands."""
+    with pytest.raises(PolicyInvalidError, match="nested over 64 levels"):
+        parse_yaml(text, "data.yaml")
+    deep: object = parse_yaml(b"[" * 64 + b"]" * 64, "data.yaml")
+    assert isinstance(deep, list)

@@ -42,3 +42,9 @@ def test_what_only_steps_have_is_refused_elsewhere(kind: str) -> None:
 def test_a_step_has_no_place() -> None:
     """Its missions say where it runs."""
     assert refusal('kind = "step"\neffects = []\nschema = "s.json"\nat = "step"\n') == ("hook.bad_value", "at")
+
+
+def test_a_name_of_thousands_of_parts_is_refused_unread() -> None:
+    """The parser of TOML takes seconds for it, and a gateway answers nobody else meanwhile."""
+    code, _ = refusal("a." * 513 + "a = 1\n")
+    assert code == "hook.manifest_syntax"
