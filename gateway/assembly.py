@@ -169,14 +169,13 @@ async def running_gateway(
         telemetry = open_telemetry(stack, home, config, clock)
         entrance = _entrance(stack, home, config, clock)
         records = await open_records(stack, home, config, clock, signer)
-        reloader = _reloader(load or (lambda: load_config(home)), config, records, entrance)
+        reloader = _reloader(load or (lambda: load_config(home)), config, records, entrance, telemetry)
         bundles = open_bundles(home, site, records.audit, records.clock)
         rules = await first_rules(bundles, site)
         workers = await start_workers(stack, home, site, rules, bundles, records)
         await _record_start(records.audit, rules, workers, isolation)
         stages = make_stages(stack, home, config, rules, workers, records, telemetry)
-        accounts = _accounts(config, records, entrance)
-        _take_over(reloader, stages, accounts, telemetry)
+        accounts = _accounts(config, records, entrance, reloader)
         desks, ground = make_desk(stack, config, rules, workers, stages, records, accounts, reloader)
         recovered = await _going_on(stack, desks)
         follower = IndexFollower(home / AUDIT_FOLDER, records.audit)
@@ -232,30 +231,25 @@ def _entrance(stack: AsyncExitStack, home: Path, config: Config, clock: Clock) -
     return entrance
 
 
-def _reloader(load: Callable[[], Config], config: Config, records: Records, entrance: Entrance) -> Reloader:
+def _reloader(
+    load: Callable[[], Config], config: Config, records: Records, entrance: Entrance, telemetry: Telemetry
+) -> Reloader:
     """Return what reads the configuration anew; each part that can take over some of it says so where it is made."""
     reloader = Reloader(load, config, records.audit)
     reloader.preparing("tokens", "certificates", "issuers", "anonymous", prepare=entrance.prepare)
+    reloader.adopting("tracing.ratio", adopt=lambda config: telemetry.adopt(config.tracing.ratio))
     return reloader
 
 
-def _accounts(config: Config, records: Records, entrance: Entrance) -> Accounts:
+def _accounts(config: Config, records: Records, entrance: Entrance, reloader: Reloader) -> Accounts:
     """Return what counts calls for the log."""
     per_minute = config.audit.principal_events_per_minute_max
-    return Accounts(records.audit, records.clock, entrance.refusals, events_per_minute=per_minute)
-
-
-def _take_over(reloader: Reloader, stages: Stages, accounts: Accounts, telemetry: Telemetry) -> None:
-    """Let what is made here take over its part of a configuration that is read anew."""
-    calls = ("principal", "tenant", "tenants", "strangers", "shedding", "streams_open_max")
-    reloader.adopting(
-        *(f"limits.{name}" for name in calls), adopt=lambda config: stages.limits.adopt(config.limits.call_settings())
-    )
+    accounts = Accounts(records.audit, records.clock, entrance.refusals, events_per_minute=per_minute)
     reloader.adopting(
         "audit.principal_events_per_minute_max",
         adopt=lambda config: accounts.quota.adopt(config.audit.principal_events_per_minute_max),
     )
-    reloader.adopting("tracing.ratio", adopt=lambda config: telemetry.adopt(config.tracing.ratio))
+    return accounts
 
 
 async def _going_on(stack: AsyncExitStack, desks: Desks) -> Recovered:

@@ -62,6 +62,7 @@ from gateway.vault.step_secrets import Secrets
 from gateway.workers.supervisor import Zygote
 
 OBSERVERS_DRAIN_SECONDS: Final = 2.0
+_ADOPTED_LIMITS: Final = ("principal", "tenant", "tenants", "strangers", "shedding", "streams_open_max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +270,10 @@ def make_desk(
     )
     reloader.adopting(
         "limits.missions_running_max", adopt=lambda config: desk.adopt(config.limits.missions_running_max)
+    )
+    reloader.adopting(
+        *(f"limits.{name}" for name in _ADOPTED_LIMITS),
+        adopt=lambda config: stages.limits.adopt(config.limits.call_settings()),
     )
     erasure = SubjectErasure(
         records.subjects, records.store.subjects, records.audit, desk, workers.ruling.erasure, accounts.settle
