@@ -204,8 +204,7 @@ async def running_gateway(
             )
         finally:
             await _stop(tasks, server, web, desks.missions, stages, accounts, _Drain.of(config, drain_seconds, cut))
-            with suppress(AuditUnwitnessedError):  # it is signed, and a stop waits for no witness that is not there
-                await _record(records.audit, EventType.GATEWAY_STOPPED, {})
+            await _record_stop(records.audit)
 
 
 async def _prepared(home: Path, config: Config, clock: Clock) -> Isolation:
@@ -327,6 +326,11 @@ async def _record_start(audit: AuditLog, rules: Rules, workers: Workers, isolati
         "missing": [str(layer) for layer in isolation.missing],
     }
     await _record(audit, EventType.GATEWAY_STARTED, started)
+
+
+async def _record_stop(audit: AuditLog) -> None:
+    with suppress(AuditUnwitnessedError):  # it is signed, and a stop waits for no witness that is not there
+        await _record(audit, EventType.GATEWAY_STOPPED, {})
 
 
 async def _record(audit: AuditLog, event: EventType, details: JsonObject) -> None:
