@@ -154,4 +154,5 @@ async def test_who_pings_without_end_is_told_to_calm_down() -> None:
             assert b"too_many_pings" in (await connection.until(GOAWAY) or b"")
             while await connection.next() is not None:
                 pass
+        await connection.close()
         await answers(served)
