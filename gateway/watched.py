@@ -113,6 +113,8 @@ def _readings(
             **{str(state.component): state.serving for state in health.states},
         },
         refused=lambda: entrance.refusals.totals,
+        limited=lambda: stages.limits.refused,
+        shedding=lambda: stages.limits.calls.level,
         certificate_ends=lambda: entrance.certificate_ends,
         traces=stages.telemetry.traces,
     )

@@ -58,6 +58,8 @@ def readings(**changes: Any) -> Readings:
         "observers": lambda: {"ended": 6, "dropped": 1},
         "statistics": statistics,
         "refused": lambda: {"missing": 4, "jwt_expired": 1},
+        "limited": lambda: {"principal.reads_per_second": 3, "shedding.lag_ms_max": 2},
+        "shedding": lambda: 1,
         "certificate_ends": lambda: 1_800_000_000.0,
         "serving": lambda: {"gateway": True, "audit": False},
         **changes,

@@ -61,10 +61,15 @@ class CallLimits:
         self._settings = settings
         self._shedder.adopt(settings.shedding)
 
+    @property
+    def level(self) -> int:
+        """What is shed: 0 nothing, 1 new work, 2 reads as well."""
+        return self._shedder.level
+
     def document(self) -> dict[str, JsonValue]:
         """Return how things stand, as JSON; nobody is named."""
         return {
-            "level": self._shedder.level,
+            "level": self.level,
             "lag_ms": round(self._shedder.lag_ms, 3),
             "calls_open": self.open.held(False),
             "streams_open": self.open.held(True),

@@ -1,5 +1,6 @@
 """The limits of one gateway, put together, and how they change while it runs."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -35,6 +36,11 @@ class Limits:
         """From now on go by these. Nothing that is under way ends by it; steps that run keep their places."""
         self.calls.adopt(settings)
         self.missions.adopt(settings.allowances)
+
+    @property
+    def refused(self) -> Counter[str]:
+        """How often each limit has refused something, without names of tenants."""
+        return self.calls.refused + self.missions.refused
 
     def document(self) -> dict[str, JsonValue]:
         """Return how things stand, as JSON; nobody is named."""

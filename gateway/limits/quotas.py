@@ -6,6 +6,7 @@ begun, and is bounded by its whole (`gateway.missions.tree`). For the same reaso
 mission begins, and a mission that runs goes on.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class MissionQuotas:
         self._tenant_missions: Places[str] = Places()
         self._steps: Places[Owner] = Places()
         self._tenant_steps: Places[str] = Places()
+        self.refused: Counter[str] = Counter()  # by limit, without names of tenants
         self._followers: list[Callable[[Callable[[str], tuple[int, int]]], None]] = []
 
     def adopt(self, allowances: Allowances) -> None:
@@ -134,6 +136,7 @@ class MissionQuotas:
             ),
         ):
             if over:
+                self.refused[f"{scope}.{name}"] += 1
                 raise LimitedError(
                     f"the {kind.replace('_', ' ')} of the {scope} are used up",
                     code=f"limits.{kind}",

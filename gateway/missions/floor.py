@@ -103,6 +103,7 @@ class Floor:
         if self._closing:
             raise OverloadedError("the gateway is stopping", code=STOPPING)
         if max(len(self._running) + self._starting, besides) >= self._running_max:
+            self._quotas.refused["missions_running_max"] += 1
             raise LimitedError(
                 f"{self._running_max} missions run already",
                 code="mission.too_many_running",

@@ -64,6 +64,11 @@ class GatewayCollector(Collector):
         for check, count in sorted(self._readings.refused().items()):
             refused.add_metric([check], count)
         yield refused
+        limited = CounterMetricFamily("missiongate_limits_refused", "What a limit has refused.", labels=["limit"])
+        for limit, count in sorted(self._readings.limited().items()):
+            limited.add_metric([limit], count)
+        yield limited
+        yield _gauge("missiongate_shedding_level", "1: new work is shed; 2: reads are, too.", self._readings.shedding())
         if (ends := self._readings.certificate_ends()) is not None:
             yield _gauge("missiongate_tls_certificate_end_seconds", "When the certificate ends, Unix time.", ends)
 

@@ -27,6 +27,7 @@ def test_missions_of_a_principal_and_of_a_tenant_are_bounded() -> None:
     held = quotas(principal={"missions_running_max": 1}, tenant={"missions_running_max": 2})
     held.begin(ANN, 1, part=False)
     assert refusal(held, ANN).limit == "principal.missions_running_max"
+    assert held.refused == {"principal.missions_running_max": 1}
     held.begin(AMY, 1, part=False)
     error = refusal(held, ("acme", "abe"))
     assert (error.code, error.limit, error.value) == ("limits.missions", "tenant.missions_running_max", 2)

@@ -34,7 +34,7 @@ BOUNDED = {
     "check",
     "le",
 }
-LABELS = BOUNDED | {"rule", "violation", "name", "result", "component", "why", "version"}
+LABELS = BOUNDED | {"limit", "rule", "violation", "name", "result", "component", "why", "version"}
 _NAME = re.compile(r"\b(?:missiongate|process)_[a-z0-9_]+")
 _SELECTOR = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)\s*\"")
 _GROUPING = re.compile(r"\bby \(([^)]*)\)")
@@ -79,6 +79,8 @@ def test_what_was_counted_is_told() -> None:
     assert (late["60.0"], late["+Inf"]) == (0, 1)
     assert ({"stage": "sandbox", "outcome": "failed"}, 90.0) in SAMPLES["missiongate_stage_duration_seconds_sum"]
     assert SAMPLES["missiongate_workers_ended_total"][0] == ({"workers": "builtin steps", "cause": "crashed"}, 5)
+    assert SAMPLES["missiongate_limits_refused_total"][0] == ({"limit": "principal.reads_per_second"}, 3)
+    assert SAMPLES["missiongate_shedding_level"] == [({}, 1)]
     assert SAMPLES["missiongate_audit_unsigned_events"] == [({}, 20)]
     assert SAMPLES["missiongate_audit_export_lag_events"] == [({}, 10)]
     assert SAMPLES["missiongate_component_serving"] == [({"component": "audit"}, 0), ({"component": "gateway"}, 1)]
