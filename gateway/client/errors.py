@@ -9,7 +9,7 @@ CallError
 ├── OverloadedCallError        a limit is reached, or there is no room: `retry_after_seconds` may say when there is
 ├── LateCallError              no answer within the deadline: what was asked for may have been done
 ├── UnavailableCallError       no gateway answers, or it cannot answer now
-└── BrokenCallError            an answer that is none: a bug of the gateway's, or something else than a gateway
+└── BrokenCallError            a bug of the gateway's, a method that it does not have, or something else than a gateway
 """
 
 from collections.abc import Mapping, Sequence
@@ -112,7 +112,7 @@ class UnavailableCallError(CallError):
 
 
 class BrokenCallError(CallError):
-    """An answer that is none."""
+    """An answer that is none, or of a gateway that does not have the method."""
 
 
 _CLASSES: Final[Mapping[grpc.StatusCode, type[CallError]]] = {

@@ -102,8 +102,11 @@ def test_details_that_cannot_be_read_are_none(raw: bytes) -> None:
 
 
 def test_every_status_of_a_gateway_has_a_class() -> None:
-    """None of those that it answers with is taken for no answer, but its bugs."""
-    assert {status for status in STATUSES.values() if class_of(status).__name__ == "BrokenCallError"} == {S.INTERNAL}
+    """None that it answers with is taken for no answer, but its bugs, and a method that it does not have."""
+    assert {status for status in STATUSES.values() if class_of(status).__name__ == "BrokenCallError"} == {
+        S.INTERNAL,
+        S.UNIMPLEMENTED,
+    }
 
 
 def test_the_tree_is_drawn_completely() -> None:
