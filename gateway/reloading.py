@@ -63,6 +63,11 @@ class Reloader:
         """As `adopting`, for what has files to read: it is asked at each reload, also where no key has changed."""
         self._parts.append((keys, prepare))
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """What some part takes over: keys, and tables of them."""
+        return frozenset(key for keys, _ in self._parts for key in keys)
+
     async def reload(self) -> Reloaded:
         """Read the configuration anew, and adopt what can be adopted; one at a time.
 
@@ -89,7 +94,7 @@ class Reloader:
         return Reloaded(adopted=adopted, restart=restart)
 
     def _is_adopted(self, key: str) -> bool:
-        return any(key == known or key.startswith(f"{known}.") for keys, _ in self._parts for known in keys)
+        return any(key == known or key.startswith(f"{known}.") for known in self.keys)
 
     async def _refused(self, error: EngineError) -> None:
         _LOG.error("the configuration was not read anew, nothing has changed: %s", error.message)

@@ -1,6 +1,8 @@
 """A gateway from start to stop, as a service manager sees it: ready, reloaded, copied, unwell, stopped, restored."""
 
+import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,9 +22,11 @@ from gateway.folders import AUDIT_FOLDER
 from gateway.home import NewHome
 from tests.cli_runner import run
 from tests.gateways import Program, calling, events_of, new_home, verified
+from tests.gateways import serving as gateway_in_process
 from tests.worlds import mission
 
 STEP = {"id": "a", "name": "a", "step_type": "transform", "depends_on": [], "parameters": {}}
+CONFIGURATION = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 FORM = orjson.dumps(mission(STEP))
 
 
@@ -104,7 +108,9 @@ def test_a_gateway_is_operated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "gateway.reloaded",
         "gateway.reload_refused",
     ]
-    goes_on(NewHome(home=restored, token=made.token, token_file=made.token_file, verifier_key=made.verifier_key))
+    asyncio.run(
+        goes_on(NewHome(home=restored, token=made.token, token_file=made.token_file, verifier_key=made.verifier_key))
+    )
 
 
 def unwell(program: Program, made: NewHome) -> None:
@@ -121,15 +127,28 @@ def unwell(program: Program, made: NewHome) -> None:
     assert serving(program.address, "sandbox")
 
 
-def goes_on(made: NewHome) -> None:
-    """Start what was restored: its log verifies, and has more than the copy had."""
+async def goes_on(made: NewHome) -> None:
+    """Start what was restored: its log verifies, and has more than the copy had. It adopts what is documented."""
     before = verified(made).events
-    program = Program.start(made)
-    succeeds(program.address, made, "restored")
-    with calling(program.address, made) as client:
-        assert not client.submit(FORM, "first").created  # what was there before is known
-    assert program.terminate() == 0
+    async with gateway_in_process(made) as gateway:
+        known = await asyncio.to_thread(submitted_again, gateway.address, made)
+        assert gateway.reloader.keys | {"log.level"} == documented_as_adopted()  # that one is of the process
+    assert not known
     assert verified(made).events > before
+
+
+def submitted_again(address: str, made: NewHome) -> bool:
+    """Run something new, and return whether what was there before the copy is new as well."""
+    succeeds(address, made, "restored")
+    with calling(address, made) as client:
+        return client.submit(FORM, "first").created
+
+
+def documented_as_adopted() -> set[str]:
+    """Return the keys of the table in docs/configuration.md."""
+    table = CONFIGURATION.read_text().partition("## What a running gateway takes over")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return {key for row in rows for key in re.findall(r"`([^`]+)`", row)}
 
 
 def test_doctor_finds_nothing_wrong_with_a_new_home(tmp_path: Path) -> None:
