@@ -22,6 +22,7 @@ from gateway.v1 import error_pb2
 SECONDS_MAX = 20.0  # of one call: far more than any needs
 MESSAGES_MAX = 64  # of one answer; a stream that would go on is ended there
 OURS = "gateway.v1."
+_UNSENT = "Internal error from Core"  # the client's own word where the server has ended a call before it was all sent
 ENDLESS = {"grpc.health.v1.Health/Watch"}  # whose first message is all that is waited for
 
 
@@ -75,6 +76,12 @@ async def ask(
 ) -> Answer:
     """Call a method, of whatever arity: on the wire they are all the same."""
     raw = [each if isinstance(each, bytes) else each.SerializeToString() for each in requests]
+    while (answer := await _once(channel, path, raw, metadata)).message == _UNSENT:
+        pass
+    return answer
+
+
+async def _once(channel: grpc.aio.Channel, path: str, raw: list[bytes], metadata: Any) -> Answer:
     call: Any = channel.stream_stream(f"/{path}")(iter(raw), metadata=metadata)
     responses: list[bytes] = []
     try:

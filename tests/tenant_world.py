@@ -38,6 +38,7 @@ class Things:
     version: str
     hook_token: str  # of the page after it
     mission_token: str
+    step_token: str
     pseudonym: str
     tenant: str
     subject: str
@@ -63,6 +64,7 @@ NOWHERE = Things(
     version="9.9.9",
     hook_token=token_after("nowhere@9.9.9"),
     mission_token=token_after("0192aaaa-bbbb-7ccc-8ddd-eeeeffff0001"),
+    step_token=token_after("0192aaaa-bbbb-7ccc-8ddd-eeeeffff0001\nonly"),
     pseudonym="s-" + "a" * 26,
     tenant="nowhere",
     subject="nobody",
@@ -160,6 +162,7 @@ async def _filled(world: TwoTenants, owner: str, bundle: str) -> TwoTenants:
         version="1.0.0",
         hook_token=token_after(f"hook_{MARK}@1.0.0"),
         mission_token=token_after(done),
+        step_token=token_after(f"{done}\nonly"),
         pseudonym=event["actor"],
         tenant=owner,
         subject=f"{who}{MARK}",

@@ -28,6 +28,7 @@ DAYS_MAX: Final = 366
 SUMMARY_DEFAULT: Final = timedelta(hours=24)
 LIST_DEFAULT: Final = timedelta(days=7)
 INTERVAL_SECONDS_MIN: Final = 60
+_INTERVAL_SECONDS_MAX: Final = DAYS_MAX * 86_400
 RULES_MAX: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 50
 _BUCKETS_DEFAULT: Final = 24
@@ -99,7 +100,7 @@ class StatisticsService(statistics_pb2_grpc.StatisticsServiceServicer):
     ) -> tuple[datetime, datetime]:
         """Return beginning and end of the time that is asked for."""
         until = _moment("until", request.until) if request.HasField("until") else self._desk.now()
-        since = _moment("since", request.since) if request.HasField("since") else until - default
+        since = _moment("since", request.since) if request.HasField("since") else _before(until, default)
         if not timedelta() < until - since <= timedelta(days=DAYS_MAX):
             raise out_of_range("since", f"must be before the end, by {DAYS_MAX} days at most")
         return since, until
@@ -108,8 +109,9 @@ class StatisticsService(statistics_pb2_grpc.StatisticsServiceServicer):
 def _period(since: datetime, until: datetime, interval_seconds: int) -> Period:
     seconds = (until - since).total_seconds()
     interval = interval_seconds or max(INTERVAL_SECONDS_MIN, -int(-seconds // _BUCKETS_DEFAULT))
-    if interval < INTERVAL_SECONDS_MIN or seconds / interval > BUCKETS_MAX:
-        message = f"must be at least {INTERVAL_SECONDS_MIN}, and make at most {BUCKETS_MAX} intervals of the time"
+    if not INTERVAL_SECONDS_MIN <= interval <= _INTERVAL_SECONDS_MAX or seconds / interval > BUCKETS_MAX:
+        span = f"from {INTERVAL_SECONDS_MIN} to {_INTERVAL_SECONDS_MAX}"
+        message = f"must be {span}, and make at most {BUCKETS_MAX} intervals of the time"
         raise out_of_range("interval_seconds", message)
     return Period(since=since, until=until, interval=timedelta(seconds=interval))
 
@@ -119,6 +121,13 @@ def _moment(field: str, given: Timestamp) -> datetime:
         return given.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise out_of_range(field, "must be a time") from error
+
+
+def _before(until: datetime, span: timedelta) -> datetime:
+    try:
+        return until - span
+    except OverflowError as error:
+        raise out_of_range("until", "must be later: nothing is before the year 1") from error
 
 
 def _check_text(field: str, text: str, chars_max: int) -> None:

@@ -35,7 +35,7 @@ BYTES: Final = (
 )
 _INTEGERS: Final[Mapping[int, tuple[int, ...]]] = {
     FieldDescriptor.CPPTYPE_INT32: (-1, -(2**31), 2**31 - 1),
-    FieldDescriptor.CPPTYPE_INT64: (-1, -(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-1, -(2**63), 2**63 - 1, -62_135_596_800, 253_402_300_799),  # and the ends of time
     FieldDescriptor.CPPTYPE_UINT32: (2**32 - 1,),
     FieldDescriptor.CPPTYPE_UINT64: (2**64 - 1,),
     FieldDescriptor.CPPTYPE_ENUM: (-1, 999, 2**31 - 1),

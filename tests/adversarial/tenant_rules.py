@@ -11,7 +11,7 @@ from typing import Any
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from gateway.v1 import audit_pb2, hook_pb2, mission_pb2, policy_pb2, privacy_pb2
+from gateway.v1 import audit_pb2, hook_pb2, mission_pb2, policy_pb2, privacy_pb2, statistics_pb2
 from tests.hook_folders import files_of
 from tests.tenant_world import Things, document_of, step_of
 
@@ -24,6 +24,7 @@ class Rule:
 
     requests: Sequence[Request]  # each addresses the same thing; a stream of requests is a list
     answered: bool = False  # whether it is answered at all; about its caller's own things, then
+    of_site: bool = False  # whether it is for the people alone who run the gateway
     by_anybody: bool = False  # whether it needs no credential
     volatile: tuple[str, ...] = ()  # fields of a response that are not the same twice
     taken: str = ""  # the reason with which the thing that is there is refused, where that has to differ
@@ -38,7 +39,7 @@ def _mission(message: Any, **more: Any) -> Rule:
 
 def _shared(*requests: Request) -> Rule:
     """Return the rule of what is of the site: nothing of it is another tenant's."""
-    return Rule(requests=requests)
+    return Rule(requests=requests, of_site=True)
 
 
 def _publication(of: Things) -> list[Any]:
@@ -183,6 +184,23 @@ RULES: dict[str, Rule] = {
     "gateway.v1.PolicyService/FollowSource": _shared(lambda _: policy_pb2.FollowSourceRequest(allow_older=True)),
     "gateway.v1.PolicyService/ReplayDecisions": _shared(
         lambda of: policy_pb2.ReplayDecisionsRequest(bundle=of.bundle, mission_id=of.mission)
+    ),
+    # --- statistics: a tenant's own, but for what rules have used, which is of all ---
+    "gateway.v1.StatisticsService/GetStatistics": Rule(
+        requests=(lambda _: statistics_pb2.GetStatisticsRequest(),),
+        answered=True,
+        volatile=("since", "until", "missions", "steps"),
+    ),
+    "gateway.v1.StatisticsService/ListExecutions": Rule(
+        requests=(
+            lambda _: statistics_pb2.ListExecutionsRequest(),
+            lambda of: statistics_pb2.ListExecutionsRequest(page_token=of.step_token),
+        ),
+        answered=True,
+        volatile=("executions",),  # its own grow meanwhile
+    ),
+    "gateway.v1.StatisticsService/GetConstraintStatistics": _shared(
+        lambda _: statistics_pb2.GetConstraintStatisticsRequest()
     ),
     # --- people ---
     "gateway.v1.PrivacyService/EraseMission": _mission(privacy_pb2.EraseMissionRequest),

@@ -59,12 +59,20 @@ async def test_nothing_was_changed(world: TwoTenants) -> None:
 
 async def test_what_is_refused_to_others_is_there_for_its_own(world: TwoTenants) -> None:
     """The rules address what exists: with the same requests red's own people get at it."""
-    hidden = [path for path, rule in RULES.items() if not rule.answered and path.startswith(OURS)]
+    hidden = [path for path, rule in RULES.items() if not (rule.answered or rule.of_site) and path.startswith(OURS)]
     reading = [path for path in hidden if path.rpartition("/")[2].startswith(("Get", "Watch", "List", "Lookup"))]
     for path in reading:
-        if "PolicyService" not in path:
-            answer = await world.ask(f"red-{EVERYTHING}", path, *_stream(RULES[path].requests[0](world.red)))
-            assert answer.code is grpc.StatusCode.OK, (path, answer)
+        answer = await world.ask(f"red-{EVERYTHING}", path, *_stream(RULES[path].requests[0](world.red)))
+        assert answer.code is grpc.StatusCode.OK, (path, answer)
+
+
+async def test_what_all_share_is_refused_to_a_tenant_in_any_role(world: TwoTenants) -> None:
+    """In the same words, whatever there is; and answered to those who run the gateway."""
+    for path in [path for path, rule in RULES.items() if rule.of_site]:
+        requests = _stream(RULES[path].requests[0](NOWHERE))
+        for role in (EVERYTHING, "admin"):
+            assert (await world.ask(f"blue-{role}", path, *requests)).reason == "RPC_SITE_ONLY", path
+        assert (await world.ask("default-admin", path, *requests)).reason != "RPC_SITE_ONLY", path
 
 
 @pytest.mark.parametrize("path", RULES)

@@ -1,7 +1,7 @@
 """The saved inputs of each target: seeds to begin from, and whatever has ever broken something.
 
-A line of `corpora/TARGET.jsonl` is one: `text`, or `base64` where it is none, how often that stands there (`times`), and
-`why` it is saved.
+A line of `corpora/TARGET.jsonl` is one: `text`, or `base64` where it is none, how often that stands there
+(`times`), and `why` it is saved.
 """
 
 import base64

@@ -89,11 +89,12 @@ deny contains {
 	input.resource.tenant != input.principal.tenant
 }
 
-# What all tenants share: hooks are put in force, and policy is looked at and changed, by
-# the people of these tenants alone, whatever their roles list.
+# What all tenants share: hooks are put in force, policy is looked at and changed, and what
+# rules have used of all tenants is told, by and to the people of these tenants alone.
 shared := {
 	"gateway.v1.HookService": ["EnableHook", "DisableHook", "RollbackHook"],
 	"gateway.v1.PolicyService": ["*"],
+	"gateway.v1.StatisticsService": ["GetConstraintStatistics"],
 }
 
 default of_site := false

@@ -287,10 +287,14 @@ test_readers_of_missions_see_their_tenants_statistics if {
 
 test_operators_and_auditors_see_what_rules_have_used if {
 	every role in ["operator", "auditor"] {
-		rpc.decision.allow with input as call(principal([role]), statistics, "GetConstraintStatistics", {})
+		rpc.decision.allow with input as call(of_default([role]), statistics, "GetConstraintStatistics", {})
 	}
 	every role in ["submitter", "viewer"] {
-		not rpc.decision.allow with input as call(principal([role]), statistics, "GetConstraintStatistics", {})
+		not rpc.decision.allow with input as call(of_default([role]), statistics, "GetConstraintStatistics", {})
+	}
+	every role in ["operator", "auditor", "admin"] {
+		decision := rpc.decision with input as call(principal([role]), statistics, "GetConstraintStatistics", {})
+		codes(decision) == {"rpc.site_only"}
 	}
 }
 

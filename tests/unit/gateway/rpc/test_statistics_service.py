@@ -41,6 +41,8 @@ def times(since: datetime, until: datetime, **more: Any) -> statistics_pb2.GetSt
     ("request_", "field"),
     [
         (times(NOW, NOW), "since"),
+        (statistics_pb2.GetStatisticsRequest(interval_seconds=2**63 - 1), "interval_seconds"),
+        (statistics_pb2.GetStatisticsRequest(until=timestamp(datetime(1, 1, 1, tzinfo=UTC))), "until"),
         (times(NOW, NOW - timedelta(seconds=1)), "since"),
         (times(NOW - timedelta(days=367), NOW), "since"),
         (times(NOW - timedelta(hours=1), NOW, interval_seconds=59), "interval_seconds"),
