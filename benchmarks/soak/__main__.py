@@ -22,6 +22,7 @@ from benchmarks.machine import Machine
 from benchmarks.soak.chaos import Chaos
 from benchmarks.soak.load import ORDERS, Callers, Seen
 from benchmarks.soak.orders import Orders, taking_orders
+from benchmarks.soak.overload import TIMES, Overload, Phase
 from benchmarks.soak.world import make_world, served
 from engine.audit.verify import VerificationReport, verify_log
 from gateway.folders import AUDIT_FOLDER
@@ -145,6 +146,44 @@ def show(console: Console, outcome: Outcome) -> None:
         console.print(f"✓ nothing lost, nothing done twice: {ORDERS * missions:,} orders", style="green")
 
 
+async def overload(folder: Path, seconds: float) -> list[tuple[str, Phase]]:
+    """Ask for four times what the gateway can do, and for half of it right after that."""
+    made = make_world(folder, port=1, missions=100_000)
+    async with served(made) as gateway:
+        calls = Overload(gateway)
+        try:
+            capacity = await calls.capacity(seconds)
+            over = await calls.at_rate(TIMES * capacity.rate, seconds)
+            after = await calls.at_rate(capacity.rate / 2, seconds)
+        finally:
+            await calls.close()
+    log = await asyncio.to_thread(verify_log, made.home / AUDIT_FOLDER, made.verifier_key)
+    if not log.ok:
+        raise RuntimeError(log.message)
+    return [("as much as it can", capacity), (f"{TIMES} times as much", over), ("half as much, right after", after)]
+
+
+def show_overload(console: Console, phases: Sequence[tuple[str, Phase]]) -> bool:
+    """Print what became of the calls; return whether that is as it should be."""
+    table = Table("", "begun/s", "admitted/s", "p50 ms", "p99 ms", "answers", box=None, pad_edge=False)
+    for name, phase in phases:
+        table.add_row(
+            name,
+            f"{phase.begun / phase.seconds:,.0f}",
+            f"{phase.rate:,.0f}",
+            f"{_percentile(phase.latencies, 50):,.0f}",
+            f"{_percentile(phase.latencies, 99):,.0f}",
+            ", ".join(f"{number:,} {status}" for status, number in phase.statuses.most_common()),
+        )
+    console.print(table)
+    _, over = phases[1]
+    _, after = phases[2]
+    wrong = [status for status in over.statuses if status not in {"OK", "RESOURCE_EXHAUSTED"}]
+    good = not wrong and over.statuses["RESOURCE_EXHAUSTED"] > 0 and set(after.statuses) == {"OK"}
+    console.print("✓ it sheds, and recovers at once" if good else "✗ it does not shed as it should", style="bold")
+    return good
+
+
 def _percentile(seconds: Sequence[float], which: int) -> float:
     """Return a percentile in milliseconds."""
     if not seconds:
@@ -158,8 +197,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600.0, help="how long missions are begun (600)")
     parser.add_argument("--missions", type=int, default=1_000, help="how many at once (1000)")
+    parser.add_argument("--overload", action="store_true", help="ask for four times what it can do, instead")
     asked = parser.parse_args()
     console = Console()
+    if asked.overload:
+        console.print(f"{Machine.here()}\nthree phases of {asked.seconds:g} s\n", style="dim")
+        with tempfile.TemporaryDirectory() as folder:
+            phases = asyncio.run(overload(Path(folder), asked.seconds))
+        return 0 if show_overload(console, phases) else 1
     console.print(f"{Machine.here()}\n{asked.missions:,} missions at once for {asked.seconds:g} s\n", style="dim")
     with tempfile.TemporaryDirectory() as folder:
         outcome = asyncio.run(soak(Path(folder), Asked(seconds=asked.seconds, missions=asked.missions)))

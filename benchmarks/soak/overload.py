@@ -1,0 +1,105 @@
+"""More than the gateway can do: what it turns away, what it still does, and how soon all is as before.
+
+(1) Capacity: so many callers, each with one mission after the other. (2) Four times that, begun by the clock, whatever
+comes back. (3) Half of capacity, right after: every call has to be answered, and soon.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from time import perf_counter
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import orjson
+
+from benchmarks.soak.world import Served
+from gateway.v1 import mission_pb2, mission_pb2_grpc
+
+TIMES: Final = 4
+_CALLERS: Final = 32
+_CHANNELS: Final = 8
+_TICK_SECONDS: Final = 0.01
+_CALL_SECONDS_MAX: Final = 30.0
+_MISSION: Final = orjson.dumps(
+    {
+        "version": "1.0",
+        "name": "overload",
+        "steps": [{"id": "a", "name": "a", "step_type": "transform", "parameters": {}}],
+    }
+)
+
+
+@dataclass(slots=True)
+class Phase:
+    """What came of the calls of one phase. Times are in seconds, of the calls that were answered well."""
+
+    begun: int = 0
+    seconds: float = 0.0
+    statuses: Counter[str] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Missions that were admitted, a second."""
+        return self.statuses["OK"] / self.seconds
+
+
+class Overload:
+    """Submits missions of one pure step."""
+
+    def __init__(self, served: Served) -> None:
+        self._metadata = (("authorization", f"Bearer {served.made.token}"),)
+        options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+        self._channels = [grpc.aio.insecure_channel(served.address, options=options) for _ in range(_CHANNELS)]
+        self._stubs: Sequence[Any] = [mission_pb2_grpc.MissionServiceStub(channel) for channel in self._channels]
+        self._names = count()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for channel in self._channels:
+            await channel.close()
+
+    async def capacity(self, seconds: float) -> Phase:
+        """Return what callers who wait for their answers get."""
+        phase, began = Phase(), perf_counter()
+
+        async def caller() -> None:
+            while perf_counter() - began < seconds:
+                await self._submit(phase)
+
+        await asyncio.gather(*(caller() for _ in range(_CALLERS)))
+        phase.seconds = perf_counter() - began
+        return phase
+
+    async def at_rate(self, rate: float, seconds: float) -> Phase:
+        """Return what comes of calls that are begun by the clock."""
+        phase, began = Phase(), perf_counter()
+        tasks: set[asyncio.Task[None]] = set()
+        while (passed := perf_counter() - began) < seconds:
+            while phase.begun < rate * passed:
+                task = asyncio.create_task(self._submit(phase))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+            await asyncio.sleep(_TICK_SECONDS)
+        if tasks:
+            await asyncio.wait(tasks)
+        phase.seconds = perf_counter() - began
+        return phase
+
+    async def _submit(self, phase: Phase) -> None:
+        number = next(self._names)
+        phase.begun += 1
+        request = mission_pb2.SubmitMissionRequest(request_id=f"overload-{number}", document=_MISSION)
+        began = perf_counter()
+        stub = self._stubs[number % _CHANNELS]
+        try:
+            await stub.SubmitMission(request, metadata=self._metadata, timeout=_CALL_SECONDS_MAX)
+        except grpc.aio.AioRpcError as error:
+            phase.statuses[error.code().name] += 1
+            return
+        phase.statuses["OK"] += 1
+        phase.latencies.append(perf_counter() - began)
