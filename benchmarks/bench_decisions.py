@@ -55,7 +55,7 @@ async def cached_rows(bundle: Bundle, effort: Effort) -> AsyncIterator[Row]:
     zygote = await Zygote.start(PRELOAD)
     worker = WorkerPolicy(zygote, bundle, 1)
     await worker.start()
-    cached = CachedPolicy(worker, entries_max=100, deterministic=True)
+    cached = CachedPolicy(worker, entries_max=100, deterministic=True, rpc_reads=bundle.rpc_reads)
     for what, entrypoint, document in ASKED:
         await cached.decide(entrypoint, document)
         ours, theirs = await in_turn_async(
@@ -65,14 +65,13 @@ async def cached_rows(bundle: Bundle, effort: Effort) -> AsyncIterator[Row]:
         )
         target = HIT_TARGET_US if entrypoint != "mission" else None  # of that, hashing the document is most
         yield timed_row(f"a kept answer about {what}", "µs", ours, against="one worker", peer=theirs, target=target)
-    read = CachedPolicy(worker, entries_max=100, deterministic=True, rpc_reads=bundle.rpc_reads)
     whole = CachedPolicy(worker, entries_max=100, deterministic=True)
     calls = [
         rpc("gateway.v1.MissionService", "GetMission", mission_id=f"m{number}", tenant="red", submitter="ann")
         for number in range(CALLS)  # of more missions than answers are kept
     ]
     ours, theirs = await in_turn_async(
-        effort, Work(partial(ask_all, read, calls), CALLS), Work(partial(ask_all, whole, calls), CALLS)
+        effort, Work(partial(ask_all, cached, calls), CALLS), Work(partial(ask_all, whole, calls), CALLS)
     )
     yield timed_row("a call about another mission each time", "µs", ours, against="a key of all of it", peer=theirs)
     await worker.close()

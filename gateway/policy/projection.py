@@ -1,26 +1,28 @@
 """A document reduced to what decisions read of it: documents of one projection have one answer."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from gateway.policy.reads import Reads
-from gateway.policy.rego_ast import Path
+
+_ABSENT: Final = "absent"
 
 
 def projected(document: bytes, reads: Reads) -> bytes | None:
     """Return the values at `reads` in one spelling, where one that is not there is told from null; None: no JSON."""
     try:
-        value = orjson.loads(document)
+        whole = orjson.loads(document)
     except orjson.JSONDecodeError:
         return None
-    return orjson.dumps([_at(value, path) for path in reads])
-
-
-def _at(value: Any, path: Path) -> list[Any]:
-    for key in path:
-        if not isinstance(value, Mapping) or key not in value:
-            return []
-        value = value[key]
-    return [value]
+    found: list[Any] = []
+    for path in reads:
+        value = whole
+        for key in path:
+            if type(value) is not dict or key not in value:  # what has been JSON is a dict, and nothing like one
+                found.append(_ABSENT)
+                break
+            value = value[key]
+        else:
+            found.append((value,))  # a list, so that no text is taken for what is absent
+    return orjson.dumps(found)
