@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway.v1 import hook_pb2
 from tests.adversarial.tenant_rules import RULES, Request, Rule
+from tests.depth import times
 from tests.rpc_methods import METHODS, OURS, Answer, message_of
 from tests.tenant_world import EVERYTHING, NOWHERE, ROLES, Things, TwoTenants, two_tenants
 
@@ -40,10 +41,14 @@ async def test_every_method_has_its_rule(world: TwoTenants) -> None:
 
 @pytest.mark.parametrize("path", RULES)
 async def test_what_another_tenant_has_is_nowhere(world: TwoTenants, path: str) -> None:
-    """Foreign and missing are one answer for each role, and nothing of the other tenant's is in it."""
-    rule = RULES[path]
+    """Foreign and missing are one answer for each role, and nothing of the other tenant's is in it.
+
+    Roles add up, so who has all of them is asked for as well; of the others, here every third, and all in `make fuzz`.
+    """
+    rule, step = RULES[path], times(3, 1)
+    some = ROLES[list(RULES).index(path) % step :: step]
     for make in rule.requests:
-        await asyncio.gather(*(_compared(world, path, rule, role, make) for role in (EVERYTHING, *ROLES, "nil")))
+        await asyncio.gather(*(_compared(world, path, rule, role, make) for role in (EVERYTHING, *some, "nil")))
 
 
 async def test_nothing_was_changed(world: TwoTenants) -> None:
