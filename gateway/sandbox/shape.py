@@ -183,7 +183,10 @@ class _Reader:
         size = self.u32()
         if size > NAME_BYTES_MAX:
             raise ValueError(f"a name has more than {NAME_BYTES_MAX} bytes")
-        return self.take(size).decode()
+        try:
+            return self.take(size).decode()
+        except UnicodeDecodeError as error:
+            raise ValueError("a name is no UTF-8") from error
 
 
 def _sections(wasm: bytes) -> dict[int, _Reader]:

@@ -33,7 +33,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for i, case in enumerate(corpus(name)):
             (Path(folder) / str(i)).write_bytes(case.data)
-        atheris.Setup([sys.argv[0], f"-max_total_time={seconds}", f"-max_len={BYTES_MAX}", "-timeout=20", folder], one)
+        atheris.Setup(
+            [
+                sys.argv[0],
+                f"-artifact_prefix={folder}/",
+                f"-max_total_time={seconds}",
+                f"-max_len={BYTES_MAX}",
+                "-timeout=20",
+                folder,
+            ],
+            one,
+        )
         atheris.Fuzz()
 
 
