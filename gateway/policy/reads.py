@@ -142,7 +142,9 @@ class InputReads:
         if bodies and not all(self._holds(part, each, depth) is True for each in bodies[0]["query"]["stmts"]):
             return _UNKNOWN
         assign = head.get("assign")
-        return True if assign is None else self._value(part, assign["value"], depth)
+        value = True if assign is None else self._value(part, assign["value"], depth)
+        has_default = len(parts) < len(self._rules[path])
+        return _UNKNOWN if value is _ABSENT and has_default else value  # where data have nothing, it stands in
 
 
 @dataclass(frozen=True, slots=True)

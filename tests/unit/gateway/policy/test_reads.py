@@ -74,6 +74,12 @@ def test_closings_and_separation_are_read_where_data_have_them() -> None:
         ("default on := false\non if not data.off\ndecision := 1 if { not on; input.a }", {}, set()),
         ("default on := false\non if not data.off\ndecision := 1 if { not on; input.a }", {"off": 1}, {("a",)}),
         ("on if not data.off\non if input.b\ndecision := 1 if { not on; input.a }", {}, {("a",), ("b",)}),
+        # where data have no value, a default stands in, and not nothing
+        ("default on := true\non := data.on\ndecision := 1 if { on; input.a }", {}, {("a",)}),
+        ("default on := true\non := data.on\ndecision := 1 if not on else := input.a", {}, {("a",)}),
+        ("default on := true\non := data.on if not data.off\ndecision := 1 if { on; input.a }", {}, {("a",)}),
+        ("default c := {}\nc := data.c\ndecision := 1 if { some x in c; input.a == x }", {}, {("a",)}),
+        ("default on := true\non := data.on\ndecision := 1 if { on; input.a }", {"on": False}, set()),
         # a name of one's own is not the rule of that name
         ("c := data.c\ndecision := f(input.a)\nf(c) := 1 if { c.off; input.b }", {"c": {}}, {("a",), ("b",)}),
     ],
