@@ -42,6 +42,8 @@ class InputReads:
         """
         self._data = data
         self._kinds = rule_kinds(parsed, ALLOWED)
+        self._above = frozenset(path[:end] for path in self._kinds for end in range(1, len(path)))
+        self._constants: dict[Path, object] = {}  # what is known of them; each is looked at once
         self._rules: dict[Path, list[_Part]] = defaultdict(list)
         for module, table in zip(parsed, rule_tables(parsed, self._kinds, ALLOWED, data=data), strict=True):
             for rule in module.rules:
@@ -67,7 +69,9 @@ class InputReads:
     def _rules_at(self, path: Path) -> list[Path]:
         """Return the rules that a reference may evaluate."""
         above = [path[:end] for end in range(2, len(path) + 1) if path[:end] in self._kinds]
-        return above[:1] or [each for each in self._kinds if each[: len(path)] == path]
+        if above or path not in self._above:
+            return above[:1]
+        return [each for each in self._kinds if each[: len(path)] == path]
 
     # --- what of a rule may be evaluated ---
 
@@ -128,11 +132,15 @@ class InputReads:
         for end in range(2, len(path) + 1):
             if path[:end] in self._kinds:
                 return _under(self._constant(path[:end], depth + 1), path[end:])
-        below = any(each[: len(path)] == path for each in self._kinds)
-        return _UNKNOWN if below else _under(self._data, path[1:])
+        return _UNKNOWN if path in self._above else _under(self._data, path[1:])
 
     def _constant(self, path: Path, depth: int) -> object:
         """Return what a rule always is: a part of data by another name, or true; `_UNKNOWN` where it may vary."""
+        if path not in self._constants:
+            self._constants[path] = self._always(path, depth)
+        return self._constants[path]
+
+    def _always(self, path: Path, depth: int) -> object:
         parts = [part for part in self._rules[path] if not part.rule.default]
         if self._kinds[path] != "value" or len(parts) != 1:
             return _UNKNOWN

@@ -6,10 +6,12 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.policy import reads as module_of_reads
 from gateway.policy.bundle import Bundle
 from gateway.policy.projection import projected
 from gateway.policy.reads import EVERYTHING, InputReads, Reads
 from gateway.policy.rego_ast import parse_module
+from gateway.policy.vetting import rule_kinds
 from tests.policy_documents import rpc
 
 POLICIES = Path(__file__).resolve().parents[4] / "policies"
@@ -87,6 +89,36 @@ def test_closings_and_separation_are_read_where_data_have_them() -> None:
 def test_what_is_read(text: str, data: Any, found: set[tuple[str, ...]]) -> None:
     """Each form of a reference; what data shut off is left out, and nothing else is."""
     assert set(reads(text, data)) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join([f"r{n} if {{ r{n + 1}; r{n + 1} }}" for n in range(30)] + ["r30 if not data.off"]),
+        "\n".join([f"r{n} if {{ data.x{n}.y; r{n + 1} }}" for n in range(300)] + ["r300 if input.a"]),
+    ],
+    ids=["each rule twice by the one above", "many rules and many data"],
+)
+def test_a_bundle_is_read_in_as_many_steps_as_it_is_long(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rule is looked at once, however many ways lead to it: who writes a bundle cannot stop the gateway by it."""
+    steps = 0
+
+    class Counted(dict[Any, Any]):
+        def __iter__(self) -> Any:
+            return map(_step, super().__iter__())
+
+        def __contains__(self, path: object) -> bool:
+            return super().__contains__(_step(path))
+
+    def _step(path: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        assert steps < 20_000
+        return path
+
+    monkeypatch.setattr(module_of_reads, "rule_kinds", lambda *of: Counted(rule_kinds(*of)))
+    data = {f"x{n}": {"y": True} for n in range(300)}
+    assert set(reads(f"decision := true if r0\n{text}", data)) in (set(), {("a",)})
 
 
 def test_a_bundle_knows_what_it_reads() -> None:
