@@ -61,6 +61,8 @@ _EXECUTIONS: Final = (
     "SELECT seq, mission_id, step_id, step_type, status, error_code, duration_ms, attempts, timestamp FROM step_results"
     " WHERE tenant = :tenant AND timestamp >= :since AND timestamp < :until"
     " AND (:kind = '' OR step_type = :kind) AND (:status = '' OR status = :status)"
+    # Rows go after keys: the names of steps, which clients chose, are told no longer than what the steps gave.
+    " AND EXISTS (SELECT 1 FROM missions WHERE id = mission_id AND pruned = 0 AND erased_at IS NULL)"
     " AND (timestamp, seq) < (:before, :before_seq) ORDER BY timestamp DESC, seq DESC LIMIT :rows"
 )
 _PLACE: Final = "SELECT timestamp, seq FROM step_results WHERE mission_id = ? AND step_id = ? AND tenant = ?"

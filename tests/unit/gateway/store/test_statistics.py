@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from engine.result import MissionState, OverallStatus, StepResult, StepState
 from gateway.errors import SanitizationError
+from gateway.store import erasure, pruning
 from gateway.store.conversion import lend_functions
 from gateway.store.reader import Reader
 from gateway.store.schema import MIGRATIONS, migrate
@@ -157,6 +158,19 @@ async def test_executions_are_paged_newest_first(store: Store, statistics: Stati
     for tenant, page_token in (("other", foreign), ("t", "nonsense")):
         with pytest.raises(SanitizationError):
             await statistics.executions(tenant, **times, page_size=1, page_token=page_token)
+
+
+async def test_the_steps_of_what_is_gone_are_listed_no_longer(store: Store, statistics: StatisticsStore) -> None:
+    """From the moment on at which its keys are deleted, though its rows may take a while: its clients named them."""
+    for name in ("erased", "pruned", "kept"):
+        await run_mission(store, name, step(f"step-of-{name}"))
+    await store.erasures.begin("erased", "t/ann", "")
+    await store._writer.submit(lambda c: erasure.cut(c, store._sealer, "erased", START))
+    later = START + timedelta(days=1)
+    await store._writer.submit(lambda c: pruning.mark_some(c, ["pruned"], later))
+    assert await store._reader.run(lambda c: c.execute("SELECT count(*) AS n FROM step_results").fetchone()["n"]) == 3
+    rows, _ = await statistics.executions("t", since=HOUR.since, until=HOUR.until, page_size=9)
+    assert [row.step_id for row in rows] == ["step-of-kept"]
 
 
 async def test_no_output_is_read_for_it(statistics: StatisticsStore) -> None:
