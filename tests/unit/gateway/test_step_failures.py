@@ -18,7 +18,7 @@ _STAGES: Final = (
     *("hookset", "journal", "performing", "pipeline", "screening", "security_levels", "stages"),
 )
 _SAID: Final = re.compile(r'(?:code=|default_code = |Reason\(\s*|SandboxError\([^"]*)"([a-z_]+)\.[a-z_]+"')
-_OF_NO_STEP: Final = {"auth", "config", "page_token"}
+_OF_NO_STEP: Final = {"auth", "backup", "call", "config", "limits", "page_token", "rpc", "stream"}
 
 
 def _families() -> list[str]:
