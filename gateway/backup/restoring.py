@@ -1,15 +1,16 @@
 """Verifies a backup, and makes a home of it: everything is checked before the first file is written.
 
-(1) The manifest is read, and every file held to its digest; what it does not name is not looked at. (2) The databases
-are whole. (3) The log verifies, against the key that whoever restores knows, and against a checkpoint that was kept
-outside, where there is one. (4) A new folder is filled beside its place, keys included, and gets its name when it is on
-the disk. A home that exists is never touched.
+(1) The manifest is read, and every file held to its digest; what it does not name is not looked at, and the log has
+nothing that it does not name. (2) The databases are whole. (3) The log verifies, against the key that whoever restores
+knows, and against a checkpoint that was kept outside, where there is one. (4) A new folder is filled beside its place,
+keys included, and gets its name when it is on the disk. A home that exists is never touched.
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -65,6 +66,7 @@ def check_backup(folder: Path, against: Against) -> Checked:
         raise BackupError(message, code="backup.other_key")
     for entry in manifest.files:  # (1)
         _check_file(folder / HOME, entry)
+    _require_one_log(folder / HOME, manifest)
     for name in DATABASES:  # (2)
         if any(entry.path == name.encode() for entry in manifest.files):
             check_database(folder / HOME / name)
@@ -158,6 +160,30 @@ def _copy(source: Path, entry: Entry, made: Path) -> None:
         os.close(reading)
     if found != (entry.size, entry.sha256):
         raise _changed(entry)
+
+
+def _require_one_log(home: Path, manifest: Manifest) -> None:
+    """Return if the log in the folder, which is verified, is the one in the manifest, which is restored.
+
+    Whoever writes a manifest anew could else leave out the end of a log, or put a link in its place.
+    """
+    top = AUDIT_FOLDER.encode()
+    named = {entry.path for entry in manifest.files if entry.path == top or entry.path.startswith(top + b"/")}
+    solid = named | {name.encode() for name in DATABASES}
+    links = [entry for entry in manifest.files if entry.link is not None and entry.path in solid]
+    differing = sorted(named ^ set(_files_below(home, top)))
+    if links or differing:
+        path = os.fsdecode(links[0].path if links else differing[0])
+        raise BackupError(f"{path}: is not the same in the manifest and in the folder", code="backup.changed")
+
+
+def _files_below(home: Path, top: bytes) -> Iterator[bytes]:
+    """Yield the path of all that is no folder below one of a home; a link to a folder is none."""
+    start = os.fsencode(home) + b"/"
+    for root, folders, names, directory in os.fwalk(start + top):
+        links = [each for each in folders if stat.S_ISLNK(os.lstat(each, dir_fd=directory).st_mode)]
+        for each in (*names, *links):
+            yield root.removeprefix(start) + b"/" + each
 
 
 def _check_file(home: Path, entry: Entry) -> None:

@@ -279,6 +279,30 @@ def amend(folder: Path, path: str, content: bytes) -> None:
     (folder / MANIFEST).write_text(json.dumps(document))
 
 
+@pytest.mark.usefixtures("log")
+@pytest.mark.parametrize(
+    ("path", "link"),
+    [
+        ("audit/checkpoint", None),
+        ("audit/segments", None),
+        ("audit", None),
+        ("audit/segments", "/elsewhere"),
+        ("audit", "/elsewhere"),
+        (STORE_FILE, "/elsewhere"),
+    ],
+)
+def test_a_manifest_without_the_log_that_verifies_is_refused(
+    made: NewHome, tmp_path: Path, path: str, link: str | None
+) -> None:
+    """What is restored is what it names: it has to be the log that lies there, whole, and no link to another."""
+    done = taken(made, tmp_path / "copy")
+    document = json.loads((done.folder / MANIFEST).read_text())
+    files = [entry for entry in document["files"] if not f"{entry['path']}/".startswith(f"{path}/")]
+    document["files"] = [*files, *([{"path": path, "link": link}] if link else [])]
+    (done.folder / MANIFEST).write_text(json.dumps(document))
+    assert refused(done.folder, key=made.verifier_key) == "backup.changed"
+
+
 async def test_a_rollback_is_said_to_be_one(made: NewHome, log: AuditLog, tmp_path: Path) -> None:
     """A checkpoint that was kept elsewhere covers more: refused, unless whoever restores says so."""
     done = taken(made, tmp_path / "copy")
