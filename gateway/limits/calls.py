@@ -190,12 +190,12 @@ class CallLimits:
 
 
 class Entered:
-    """What a call holds while it is under way; leaving the block gives it back, once."""
+    """What a call holds while it is under way; it is given back once, at the end of the block or before."""
 
     __slots__ = ("_leave",)
 
     def __init__(self, leave: Callable[[], None]) -> None:
-        self._leave = leave
+        self._leave: Callable[[], None] | None = leave
 
     def __enter__(self) -> None:
         """Nothing is left to do."""
@@ -204,4 +204,10 @@ class Entered:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Give back what the call holds."""
-        self._leave()
+        self.leave()
+
+    def leave(self) -> None:
+        """Give back what the call holds, where it does."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()

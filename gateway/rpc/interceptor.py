@@ -3,13 +3,12 @@
 grpc.aio sends `str(exception)` of a handler to the client; here every handler is wrapped, so that what leaves is one
 of our own statuses or none. Requests arrive as bytes and are parsed here, after (1): a stranger reaches no parser, and
 a parser's text no client. Order: (1) authenticate, then the limits, (2) parse, (3) decide the call, (4) the service. A
-stream may outlive the bundle that allowed it: under another one it is decided again, before anything more is sent; and
-so it is looked at from time to time who is at its other end.
+stream may outlive the bundle that allowed it: under another one it is decided again, before anything more is sent or
+anything is done with what an upload has brought; and so it is looked at from time to time who is at its other end.
 """
 
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any, Final, NoReturn
 
@@ -86,9 +85,8 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(raws: Any, context: Context) -> Any:
             try:
-                with ExitStack() as held:
-                    request, _ = await self._admit(path, handler, raws, context, held)
-                    return await inner(request, context)  # (4)
+                request, _ = await self._admit(path, handler, raws, context)
+                return await inner(request, context)  # (4)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - the one place that keeps every text from clients
@@ -101,36 +99,43 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
         inner: Any = handler.unary_stream or handler.stream_stream
 
         async def call(raws: Any, context: Context) -> None:
-            bundle = self._gate.bundle  # before (3): one that comes in between decides the first message, too
-            with ExitStack() as held:  # until the status has gone out: what nobody reads is its caller's all the while
-                try:
-                    request, decide = await self._admit(path, handler, raws, context, held)
-                    await self._respond(inner, request, context, decide, bundle)  # (4)
-                except grpc.aio.AbortError:
-                    raise
-                except Exception as error:  # noqa: BLE001 - as above
-                    self._count(path, error)
-                    await _abort(context, error, path)
+            try:
+                request, again = await self._admit(path, handler, raws, context)
+                await self._respond(inner, request, context, again)  # (4)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as above
+                self._count(path, error)
+                await _abort(context, error, path)
 
         return call
 
     async def _admit(
-        self, path: str, handler: Handler, raws: Any, context: Context, held: ExitStack
+        self, path: str, handler: Handler, raws: Any, context: Context
     ) -> tuple[Any, Callable[[], Awaitable[None]]]:
-        """Return the request of a caller who may make it, and what decides that anew; `held` is left with the call."""
+        """Return the request of a caller who may make it, and what looks again whether they still may.
+
+        What the call holds is given back when its status has gone out: what nobody reads is its caller's till then.
+        """
+        bundle = self._gate.bundle  # before (3): one that comes in between decides the first message, too
         service, _, method = path.lstrip("/").partition("/")
         caller = await self._caller(service, context)  # (1)
         kind, stream = kind_of(service, method), bool(handler.response_streaming)
-        held.enter_context(self._limits.enter(caller, context.peer(), kind, stream=stream))
+        held = self._limits.enter(caller, context.peer(), kind, stream=stream)
+        _at_the_end(context, held.leave)
         principal = await self._subjects.known(caller)
-        request = await self._request(handler, raws, context)  # (2)
 
-        async def decide() -> None:
-            await self._decide(principal, service, method, request)
+        async def again() -> None:
+            nonlocal bundle
+            await self._callers.renew(context)
+            while bundle != self._gate.bundle:
+                bundle = self._gate.bundle
+                await self._decide(principal, service, method, request)
 
-        await decide()  # (3)
+        request = await self._request(handler, raws, context, again)  # (2)
+        await self._decide(principal, service, method, request)  # (3)
         CALLER.set(principal)
-        return request, decide
+        return request, again
 
     async def _caller(self, service: str, context: Context) -> Principal:
         """Return who calls; nobody whom the gateway knows is counted by address, so that trying has a limit too."""
@@ -140,12 +145,14 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             self._limits.stranger(context.peer())
             raise
 
-    async def _request(self, handler: Handler, raws: AsyncIterator[bytes], context: Context) -> Any:
-        """Return the message of a call, or those of a stream."""
+    async def _request(
+        self, handler: Handler, raws: AsyncIterator[bytes], context: Context, again: Callable[[], Awaitable[None]]
+    ) -> Any:
+        """Return the message of a call, or those of a stream: how long that takes is up to its caller."""
         if handler.request_streaming and handler.response_streaming:  # a conversation, as reflection is: it may rest
             return _each(handler, raws)
         if handler.request_streaming:
-            return _each(handler, receive_each(raws, self._transport.read_seconds_max))
+            return _still(again, _each(handler, receive_each(raws, self._transport.read_seconds_max)))
         return _parsed(handler, await receive(context, self._transport.read_seconds_max))
 
     def _count(self, path: str, error: Exception) -> None:
@@ -170,22 +177,12 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             if service != HEALTH_SERVICE or not _is_undecided(error):
                 raise
 
-    async def _respond(
-        self, inner: Any, request: Any, context: Context, decide: Callable[[], Awaitable[None]], bundle: str
-    ) -> None:
+    async def _respond(self, inner: Any, request: Any, context: Context, again: Callable[[], Awaitable[None]]) -> None:
         """Send what a streaming method yields; end it at once, not some day, when the client has gone."""
-        if not inspect.isasyncgenfunction(inner):
-            await inner(
-                request, context
-            )  # sends by itself, as health's Watch does, and reflection: nothing of missions
-            return
         await context.send_initial_metadata(STREAM_OPENED)
         async with aclosing(inner(request, context)) as responses:
             async for response in responses:
-                await self._callers.renew(context)
-                while bundle != self._gate.bundle:
-                    bundle = self._gate.bundle
-                    await decide()
+                await again()
                 await send(context.write, response, self._transport.write_seconds_max)
 
     async def _resource(self, principal: Principal, request: Any) -> JsonObject:
@@ -229,6 +226,20 @@ async def _each(handler: Handler, raws: AsyncIterator[bytes]) -> AsyncIterator[A
     """Yield the messages of a stream of requests."""
     async for raw in raws:
         yield _parsed(handler, raw)
+
+
+async def _still(again: Callable[[], Awaitable[None]], messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield what an upload brings, and end it, while its caller may make the call: nothing is done of it before."""
+    async for message in messages:
+        await again()
+        yield message
+    await again()
+
+
+def _at_the_end(context: Context, act: Callable[[], None]) -> None:
+    """Let something be done once a call is over: its status has gone out, or nobody is there to take it."""
+    callback: Any = lambda _: act()  # noqa: E731 - the stubs want a class here that is in the stubs only
+    context.add_done_callback(callback)
 
 
 async def _abort(context: Context, error: Exception, path: str) -> NoReturn:

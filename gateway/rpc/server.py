@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc.aio
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from engine.clock import Clock
@@ -21,7 +21,7 @@ from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.audit_service import AuditService
 from gateway.rpc.authenticating import Callers
 from gateway.rpc.channel_options import channel_options
-from gateway.rpc.health import ComponentHealthService
+from gateway.rpc.health_service import ComponentHealthService
 from gateway.rpc.hook_service import HookService
 from gateway.rpc.interceptor import GatewayInterceptor
 from gateway.rpc.listeners import Bound, Listening, bind, bind_sockets
@@ -67,6 +67,7 @@ _SERVICES: Final = (
     privacy_pb2.DESCRIPTOR.services_by_name["PrivacyService"].full_name,
     statistics_pb2.DESCRIPTOR.services_by_name["StatisticsService"].full_name,
 )
+_HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +170,6 @@ class RpcServer:
         privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(PrivacyService(ports.privacy, ports.people), server)
         statistics_pb2_grpc.add_StatisticsServiceServicer_to_server(StatisticsService(ports.statistics), server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, server)
-        names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*_SERVICES, _HEALTH, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0x1, 0x3, 0x4, 0x6, 0x7
-_END_HEADERS, _ACK = 0x4, 0x1
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7
+_END_STREAM, _END_HEADERS, _ACK = 0x1, 0x4, 0x1
+_READS_NOTHING: Final = b"\x00\x04" + bytes(4)  # SETTINGS_INITIAL_WINDOW_SIZE = 0: no byte of an answer's DATA
 _CANCEL: Final = (8).to_bytes(4, "big")
 
 
@@ -29,6 +30,12 @@ def begun(stream: int, path: str, metadata: Mapping[str, str]) -> bytes:
     return frame(HEADERS, _END_HEADERS, stream, block)
 
 
+def asked(stream: int, path: str, metadata: Mapping[str, str], message: bytes) -> bytes:
+    """Return a whole call: its HEADERS, and its one message."""
+    data = b"\x00" + len(message).to_bytes(4, "big") + message
+    return begun(stream, path, metadata) + frame(DATA, _END_STREAM, stream, data)
+
+
 def reset(stream: int) -> bytes:
     """Return the RST_STREAM of a call that is given up."""
     return frame(RST_STREAM, 0, stream, _CANCEL)
@@ -48,11 +55,11 @@ class Connection:
     heard: list[tuple[int, int, bytes]] = field(default_factory=list)  # kind, stream, payload
 
     @classmethod
-    async def open(cls, address: str) -> "Connection":
-        """Connect, and say that it is HTTP/2."""
+    async def open(cls, address: str, *, reads: bool = True) -> "Connection":
+        """Connect, and say that it is HTTP/2; who does not read lets no byte of an answer's message come."""
         host, _, port = address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(PREFACE + frame(SETTINGS, 0, 0))
+        writer.write(PREFACE + frame(SETTINGS, 0, 0, b"" if reads else _READS_NOTHING))
         await writer.drain()
         return cls(reader, writer)
 
