@@ -14,6 +14,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from cryptography.x509.verification import (
@@ -30,6 +31,7 @@ from gateway.errors import ConfigurationError
 
 AUTHORITIES_MAX: Final = 64
 REVOCATION_LISTS_MAX: Final = 64
+ISSUERS_MAX: Final = 256  # authorities, and those below them that were shown, whose lists are kept
 DEPTH_MAX: Final = 4  # intermediates between an authority and a client
 _CRL: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 # Lists that say something of a part of the certificates only (RFC 5280, 5.2.4 and 5.2.5): half a list is none.
@@ -43,6 +45,15 @@ _SIGNERS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Revoked:
+    """A list that its authority has signed, as it is looked into: without a way through it or its signature."""
+
+    since: datetime
+    until: datetime | None
+    serials: frozenset[int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTrust:
     """Whom clients' certificates have to come from, and what was revoked. `lists` is None where none is configured."""
@@ -50,6 +61,7 @@ class ClientTrust:
     pem: bytes = field(repr=False)
     authorities: tuple[x509.Certificate, ...]
     lists: tuple[x509.CertificateRevocationList, ...] | None
+    _signed: dict[bytes, tuple[_Revoked, ...]] = field(default_factory=dict, repr=False, compare=False)  # by issuer
 
     def verify(self, leaf: x509.Certificate, shown: Sequence[x509.Certificate], now: datetime) -> datetime:
         """Return until when what is found here holds, if nothing on the disk changes.
@@ -85,13 +97,27 @@ class ClientTrust:
 
     def _require_unrevoked(self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime) -> datetime:
         """Return until when the list counts that does not name the certificate."""
-        own = [each for each in self.lists or () if _is_of(each, issuer) and each.last_update_utc <= now]
-        newest = max(own, key=lambda each: each.last_update_utc, default=None)
-        if newest is None or newest.next_update_utc is None or newest.next_update_utc < now:
+        own = [each for each in self.revoked_by(issuer) if each.since <= now]
+        newest = max(own, key=lambda each: each.since, default=None)
+        if newest is None or newest.until is None or newest.until < now:
             raise certificate_refused(Check.CERTIFICATE_UNCHECKED)
-        if newest.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
+        if certificate.serial_number in newest.serials:
             raise certificate_refused(Check.CERTIFICATE_REVOKED)
-        return newest.next_update_utc
+        return newest.until
+
+    def revoked_by(self, issuer: x509.Certificate) -> tuple[_Revoked, ...]:
+        """Return the lists of an authority. Found out once: who was revoked may call as often as anybody."""
+        name = issuer.fingerprint(hashes.SHA256())
+        found = self._signed.get(name)
+        if found is None:
+            found = tuple(
+                _Revoked(each.last_update_utc, each.next_update_utc, frozenset(entry.serial_number for entry in each))
+                for each in self.lists or ()
+                if _is_of(each, issuer)
+            )
+            if len(self._signed) < ISSUERS_MAX:
+                self._signed[name] = found
+        return found
 
 
 def read_trust(authorities_pem: bytes, lists_pem: bytes | None) -> ClientTrust:
@@ -107,7 +133,10 @@ def read_trust(authorities_pem: bytes, lists_pem: bytes | None) -> ClientTrust:
     if len(authorities) > AUTHORITIES_MAX:
         raise _refused("tls.client_ca_file", f"has more than {AUTHORITIES_MAX} certificates")
     lists = None if lists_pem is None else _lists(lists_pem)
-    return ClientTrust(pem=authorities_pem, authorities=tuple(authorities), lists=lists)
+    trust = ClientTrust(pem=authorities_pem, authorities=tuple(authorities), lists=lists)
+    for authority in authorities:  # here, and not for a call: whoever follows the files does so in a thread
+        trust.revoked_by(authority)
+    return trust
 
 
 def _lists(pem: bytes) -> tuple[x509.CertificateRevocationList, ...]:

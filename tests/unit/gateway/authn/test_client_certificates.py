@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from gateway.authn import client_trust
 from gateway.authn.certificates import ClientCertificates
 from gateway.authn.credential import ShownCertificate
 from gateway.authn.tls_files import TlsFiles, TlsPaths
@@ -152,6 +154,25 @@ def test_a_revoked_certificate_is_refused_from_the_next_look_on(tmp_path: Path) 
     assert site.files.reload()
     assert site.refused(leaf) == "certificate_revoked"
     assert site.named(svid).subject == "worker"
+
+
+def test_who_was_revoked_makes_the_gateway_read_no_list_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list may have 16 MiB: what it says, and who has signed it, is found out once and not for each call."""
+    read: list[object] = []
+
+    def counted(revoked: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+        read.append(revoked)
+        return client_trust_is_of(revoked, issuer)
+
+    client_trust_is_of = client_trust._is_of
+    monkeypatch.setattr(client_trust, "_is_of", counted)
+    site = Site(tmp_path, lists=Authority(tmp_path, "x").revocations())
+    leaf, _ = site.authority.issue("plain", host="")
+    (site.folder / "clients.crl").write_bytes(site.authority.revocations(leaf))
+    assert site.files.reload()
+    seen = len(read)
+    assert [site.refused(leaf) for _ in range(5)] == ["certificate_revoked"] * 5
+    assert len(read) == seen
 
 
 def test_without_a_list_in_time_nobody_knows(tmp_path: Path) -> None:
