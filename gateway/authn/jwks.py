@@ -81,7 +81,10 @@ class KeySet:
 def _key(entry: dict[str, Any]) -> VerificationKey | None:
     """Return the key of an entry; None: it is of another kind, for something else, weak, or damaged (RFC 7517, 5)."""
     kid = entry.get("kid", "")
-    algorithm = _KINDS.get((entry.get("kty"), entry.get("crv")))
+    kind, curve = entry.get("kty"), entry.get("crv")
+    if not isinstance(kind, str) or not isinstance(curve, str | None):
+        return None
+    algorithm = _KINDS.get((kind, curve))
     if algorithm is None or not isinstance(kid, str) or len(kid) > KID_CHARS_MAX:
         return None
     if "d" in entry or entry.get("alg", algorithm) != algorithm or entry.get("use", "sig") != "sig":

@@ -51,6 +51,8 @@ def small() -> dict[str, Any]:
         {**ES, "x": ES["x"] + "="},
         {**ES, "x": 7},
         {**ES, "kid": 7},
+        {**ES, "kty": ["EC"]},
+        {**ES, "crv": {}},
         {**RS, "e": "AQ"},
         dict(ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key(), as_dict=True)),
         small(),
