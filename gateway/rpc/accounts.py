@@ -19,7 +19,7 @@ from engine.values import JsonObject, JsonValue
 from gateway.authn.refusals import Refusals
 from gateway.event_quota import PER_MINUTE_DEFAULT, EventQuota
 from gateway.events import Audit, EventType
-from gateway.identity import Principal
+from gateway.identity import ANONYMOUS, Principal
 
 TOLD_EVERY_SECONDS: Final = 60.0
 ENTRIES_MAX: Final = 16_384  # pairs of principal and method that wait to be told
@@ -105,9 +105,11 @@ class Accounts:
         key = (actor, principal.tenant, method)
         found = self._entries.get(key)
         if found is None:
-            if len(self._entries) >= ENTRIES_MAX:
+            if len(self._entries) >= ENTRIES_MAX and not self._silent:
                 self.flush()
-            found = self._entries[key] = _Entry(self._clock.now())
+            if len(self._entries) >= ENTRIES_MAX:  # the log takes nothing: who comes new is counted, and not named
+                key = (_OTHERS, ANONYMOUS.tenant, _OTHERS)
+            found = self._entries.setdefault(key, _Entry(self._clock.now()))
         return found
 
     def _tell(self, key: _Key) -> None:

@@ -24,9 +24,11 @@ class Log:
     """Remembers events, while it takes any."""
 
     dead: bool = False
+    asked: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def append(self, event_type: str, **fields: Any) -> int:
+        self.asked += 1
         if self.dead:
             raise AuditUnavailableError("disk is gone")
         self.events.append({"type": str(event_type), **fields})
@@ -132,6 +134,22 @@ def test_more_principals_than_there_is_room_for_are_told_early(monkeypatch: pyte
         world.accounts.allowed(known(Principal(subject=f"p{n}", tenant="red")), GET)
     world.accounts.flush()
     assert len({e["actor"] for e in world.log.events}) == 7
+
+
+def test_a_log_that_takes_nothing_lets_no_principals_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes once there is no room is counted with all others, and the log is not asked for each of them."""
+    monkeypatch.setattr("gateway.rpc.accounts.ENTRIES_MAX", 3)
+    world = World(log=Log(dead=True))
+    for n in range(50):
+        world.accounts.allowed(known(Principal(subject=f"p{n}", tenant="red")), GET)
+    assert world.log.asked <= 3
+    world.log.dead = False
+    world.accounts.flush()
+    assert [event["details"]["allowed"] for event in world.log.events] == [1, 1, 1, 47]
+    assert {name: world.log.events[-1][name] for name in ("actor", "target")} == {"actor": "others", "target": "others"}
+    world.accounts.allowed(ANN, GET)
+    world.accounts.flush()
+    assert world.log.events[-1]["target"] == GET
 
 
 def test_a_quota_fills_again_with_time() -> None:
