@@ -125,6 +125,7 @@ class ConnectionsConfig(Section):
     keepalive_seconds: _Seconds = 60.0
     keepalive_timeout_seconds: _Seconds = 20.0
     read_seconds_max: _Seconds = 30.0
+    requests_slow_max: Annotated[int, Field(ge=1, le=10_000)] = 16
     write_seconds_max: _Seconds = 30.0
 
     def transport(self, calls_open_max: int) -> Transport:

@@ -22,6 +22,7 @@ from gateway.limits.places import Places
 from gateway.limits.shedding import Shedder
 
 STRANGERS_OPEN_MAX: Final = 1_024  # of all addresses together
+SLOW_SHARES: Final = 4  # a tenant may have so many times the slow requests of a principal, all strangers of an address
 OPEN_RETRY_SECONDS: Final = 1.0  # nobody knows when a call or a stream ends
 
 _RATES: Final[dict[CallKind, tuple[str, Callable[[Allowance], Rate]]]] = {
@@ -54,6 +55,7 @@ class CallLimits:
         self._of_principals: Places[tuple[str, Owner]] = Places()
         self._of_tenants: Places[tuple[str, str]] = Places()
         self._of_strangers: Places[str] = Places()
+        self._slow: Places[tuple[str, Owner]] = Places()
         self.refused: Counter[str] = Counter()  # by limit, without names of tenants
 
     def adopt(self, settings: CallSettings) -> None:
@@ -112,6 +114,28 @@ class CallLimits:
                 self._of_tenants.remove((what, owner[0]))
             else:
                 self._of_strangers.remove(address)
+
+        return Entered(leave)
+
+    def slow(self, caller: Principal, peer: str, most: int) -> "Entered":
+        """Let a call that is under way take its time to say what it is: what has come of that is held in memory.
+
+        Raises:
+            LimitedError: `limits.open`, the caller has `most` of them, or its tenant or all strangers `SLOW_SHARES`
+                times as many.
+        """
+        one = ("address", (peer_key(peer), "")) if caller.anonymous else ("principal", (caller.tenant, caller.subject))
+        every = ("strangers", ("", "")) if caller.anonymous else ("tenant", (caller.tenant, ""))
+        for key, value in ((one, most), (every, most * SLOW_SHARES)):
+            if self._slow.held(key) >= value:
+                text, limit = "too many requests are only half there", "connections.requests_slow_max"
+                raise self._refused("limits.open", text, limit, limit, most, OPEN_RETRY_SECONDS)
+        for key in (one, every):
+            self._slow.add(key)
+
+        def leave() -> None:
+            for key in (one, every):
+                self._slow.remove(key)
 
         return Entered(leave)
 

@@ -19,5 +19,6 @@ class Transport:
     keepalive_seconds: float  # after which a silent client is asked whether it is still there
     keepalive_timeout_seconds: float
     read_seconds_max: float  # that one message of a request may take to come
+    requests_slow_max: int  # at once of a principal or address that do not come at once
     write_seconds_max: float  # that one message of a stream waits for its reader
     calls_open_max: int  # of all kinds; what is over it hears RESOURCE_EXHAUSTED from gRPC itself

@@ -21,7 +21,7 @@ from engine.values import JsonObject, JsonValue
 from gateway.commitments import Evidence
 from gateway.errors import HOST_RULE, PolicyDeniedError, UnauthenticatedError
 from gateway.identity import Principal
-from gateway.limits.calls import CallLimits
+from gateway.limits.calls import CallLimits, Entered
 from gateway.limits.transport import Transport
 from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.authenticating import HEALTH_SERVICE, Callers
@@ -31,7 +31,7 @@ from gateway.rpc.details import DETAILS_KEY, rich_status
 from gateway.rpc.errors import shown, status_of
 from gateway.rpc.opened import STREAM_OPENED
 from gateway.rpc.ports import MissionDesk, Pseudonyms, RpcGate
-from gateway.rpc.sending import receive, receive_each, send
+from gateway.rpc.sending import Slow, receive, receive_each, send
 from gateway.rpc.types import Context, Handler
 
 CALLER: Final[ContextVar[Principal]] = ContextVar("CALLER")  # set for the time of one call
@@ -132,7 +132,10 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
                 bundle = self._gate.bundle
                 await self._decide(principal, service, method, request)
 
-        request = await self._request(handler, raws, context, again)  # (2)
+        def slow() -> Entered:
+            return self._limits.slow(caller, context.peer(), self._transport.requests_slow_max)
+
+        request = await self._request(handler, raws, context, slow, again)  # (2)
         await self._decide(principal, service, method, request)  # (3)
         CALLER.set(principal)
         return request, again
@@ -146,14 +149,19 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
             raise
 
     async def _request(
-        self, handler: Handler, raws: AsyncIterator[bytes], context: Context, again: Callable[[], Awaitable[None]]
+        self,
+        handler: Handler,
+        raws: AsyncIterator[bytes],
+        context: Context,
+        slow: Slow,
+        again: Callable[[], Awaitable[None]],
     ) -> Any:
         """Return the message of a call, or those of a stream: how long that takes is up to its caller."""
-        if handler.request_streaming and handler.response_streaming:  # a conversation, as reflection is: it may rest
-            return _each(handler, raws)
-        if handler.request_streaming:
-            return _still(again, _each(handler, receive_each(raws, self._transport.read_seconds_max)))
-        return _parsed(handler, await receive(context, self._transport.read_seconds_max))
+        seconds_max = self._transport.read_seconds_max
+        if not handler.request_streaming:
+            return _parsed(handler, await receive(context, seconds_max, slow))
+        messages = _each(handler, receive_each(raws, seconds_max, slow))
+        return messages if handler.response_streaming else _still(again, messages)
 
     def _count(self, path: str, error: Exception) -> None:
         """Let the gate count that a call which it has allowed has failed; of others it knows."""

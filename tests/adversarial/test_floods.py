@@ -17,6 +17,8 @@ from tests.rpc_server import AS_ANN, Served, serving
 
 GET = mission_pb2.GetMissionRequest(mission_id="m-1")
 PATH = "/gateway.v1.MissionService/GetMission"
+CHECK = "/grpc.health.v1.Health/Check"
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 ANN = {"authorization": "Bearer ann-token"}
 RESETS = 3_000
 KIB_MORE_MAX = 256 * 1024
@@ -116,13 +118,17 @@ async def test_who_connects_and_says_nothing_is_cut_off() -> None:
 
 async def test_half_made_calls_of_strangers_hold_no_place() -> None:
     """Headers, and never a request: who has no credential is refused before one is waited for."""
-    async with serving(desk(), settings=limits(strangers={"calls_burst": 100_000})) as served:
+    settings = limits(strangers={"calls_burst": 100_000}, connections={"read_seconds_max": 600})
+    async with serving(desk(), settings=settings) as served:
         connection = await Connection.open(served.server.address)
         for number in range(200):
             connection.writer.write(begun(2 * number + 1, PATH, {}))
         await connection.writer.drain()
         await answers(served)
-        assert served.held.calls.open.total == 0
+        assert served.server._ports.refusals.totals == {"missing": 200}
+        async with asyncio.timeout(20):
+            while served.held.calls.open.total:  # noqa: ASYNC110 - as below: the calls that were answered, at most
+                await asyncio.sleep(0.01)
         await connection.close()
 
 
@@ -142,6 +148,32 @@ async def test_half_made_calls_of_a_principal_are_its_own_and_end() -> None:
                 await asyncio.sleep(0.01)
         await answers(served)
         await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "metadata"), [(PATH, ANN), (CHECK, {}), (REFLECTION, ANN)], ids=["principal", "stranger", "conversation"]
+)
+async def test_few_requests_at_a_time_may_be_half_there(
+    path: str, metadata: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has come of one is held in memory, up to 8 MiB each: those beyond are refused, and nobody else notices."""
+    monkeypatch.setattr("gateway.rpc.sending.QUICK_SECONDS", 0.05)
+    async with serving(desk(), settings=limits(connections={"requests_slow_max": 3})) as served:
+        connection = await Connection.open(served.server.address)
+        for number in range(20):
+            connection.writer.write(begun(2 * number + 1, path, metadata))
+        await connection.writer.drain()
+        async with asyncio.timeout(20):
+            while served.held.calls.refused["connections.requests_slow_max"] < 17:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+            while served.held.calls.open.total > 3:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+            assert len(served.held.calls._slow) == 2  # the caller, and all like it
+            await answers(served)
+            await connection.close()
+            while served.held.calls.open.total:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        assert len(served.held.calls._slow) == 0
 
 
 async def test_who_pings_without_end_is_told_to_calm_down() -> None:
