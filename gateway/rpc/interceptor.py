@@ -225,9 +225,11 @@ def _parsed(handler: Handler, raw: bytes) -> Any:
     if handler.request_deserializer is None:
         return raw
     try:
-        return handler.request_deserializer(raw)
+        message = handler.request_deserializer(raw)
     except DecodeError as error:
         raise bad_request("request.malformed", "", "the request is not the message that this method takes") from error
+    message.DiscardUnknownFields()  # nobody looks at them, and a stream would keep 8 MiB of them till its end
+    return message
 
 
 async def _each(handler: Handler, raws: AsyncIterator[bytes]) -> AsyncIterator[Any]:
