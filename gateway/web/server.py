@@ -2,7 +2,8 @@
 
 Nothing here knows callers, so nothing here is a tenant's. A browser on this machine is no reader: a request whose Host
 is a name, and not this machine's, is refused, so that no page elsewhere reads it by a name that leads here. An answer
-is made at most once a second, however often it is asked for.
+is made at most once a second, however often it is asked for. Connections are few, and one that asks for nothing ends:
+aiohttp bounds neither, and file descriptors are the whole gateway's.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from gateway.web.ports import HealthSource
 
 METRICS_SECONDS: Final = 1.0  # that an answer stays as it was made
 CONNECTIONS_MAX: Final = 64
+REQUEST_SECONDS_MAX: Final = 10.0  # from a connection to what it asks for
 _HEADER_BYTES_MAX: Final = 8_190
 _KEEPALIVE_SECONDS: Final = 15.0
 _SHUTDOWN_SECONDS: Final = 1.0
@@ -51,6 +53,8 @@ class WebServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         self._places = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._silent: set[asyncio.BaseProtocol | None] = set()  # connections that have asked for nothing yet
+        self._listening: asyncio.Server | None = None
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -68,21 +72,40 @@ class WebServer:
             ConfigurationError: the address cannot be had.
         """
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=CONNECTIONS_MAX)
+        loop = asyncio.get_running_loop()
         try:
-            await site.start()
+            self._listening = await loop.create_server(self._connection, host, port, backlog=CONNECTIONS_MAX)
         except OSError as error:
             raise ConfigurationError(f"web.listen: cannot listen on {host}:{port}", code="config.listen") from error
-        bound = self._runner.addresses[0]
+        bound = self._listening.sockets[0].getsockname()
         self.address = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
 
     async def close(self) -> None:
         """Take nothing more, and end what is under way."""
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()
+
+    def _connection(self) -> asyncio.BaseProtocol:
+        """Return what speaks to whoever has connected."""
+        server = self._runner.server
+        if server is None or max(len(server.connections), len(self._silent)) >= CONNECTIONS_MAX:
+            return _Closed()
+        speaking = server()
+        self._silent.add(speaking)
+        asyncio.get_running_loop().call_later(REQUEST_SECONDS_MAX, self._cut_off, speaking)
+        return speaking
+
+    def _cut_off(self, speaking: web.RequestHandler) -> None:
+        """End a connection that has asked for nothing in its time."""
+        if speaking in self._silent:
+            self._silent.discard(speaking)
+            speaking.force_close()
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Callable[[web.Request], object]) -> web.StreamResponse:
         """Answer who asks by an address, or by a name that is this gateway's; so many at a time."""
+        self._silent.discard(request.protocol)
         if not self._is_ours(request.host):
             return _said(421, {"code": "web.host"})
         if self._places.locked():
@@ -130,6 +153,15 @@ class WebServer:
             for each in health.states
         }
         return _said(200 if health.serving else 503, {"serving": health.serving, "components": components})
+
+
+class _Closed(asyncio.Protocol):
+    """What a connection beyond the maximum meets."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hang up."""
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
 
 
 def _said(status: int, document: object) -> web.Response:

@@ -1,5 +1,6 @@
 """The second port: metrics and health for whoever may look, and nothing for a page that leads a browser here."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ import pytest
 
 from gateway.errors import ConfigurationError
 from gateway.web.readiness import Readiness
-from gateway.web.server import WebServer
+from gateway.web.server import CONNECTIONS_MAX, WebServer
 from tests.telemetry import HandClock
 
 
@@ -63,6 +64,29 @@ async def port() -> AsyncIterator[Port]:
     async with aiohttp.ClientSession() as session:
         yield Port(web, readiness, components, clock, session, asked)
     await web.close()
+
+
+async def test_connections_that_say_nothing_are_few_and_end(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take no file descriptors from the gateway, and metrics are there again once they are cut off."""
+    monkeypatch.setattr("gateway.web.server.REQUEST_SECONDS_MAX", 0.2)
+    host, _, number = port.web.address.rpartition(":")
+    many = [await asyncio.open_connection(host, int(number)) for _ in range(3 * CONNECTIONS_MAX)]
+    async with asyncio.timeout(10):
+        assert [await reader.read() for reader, _ in many] == [b""] * len(many)
+        for _, writer in many:
+            writer.close()
+        assert (await port.get("/healthz"))[0] == 200
+
+
+async def test_connections_are_bounded_whoever_is_there_first(port: Port) -> None:
+    """Those beyond the maximum are closed at once, with nothing said."""
+    host, _, number = port.web.address.rpartition(":")
+    many = [await asyncio.open_connection(host, int(number)) for _ in range(CONNECTIONS_MAX)]
+    reader, writer = await asyncio.open_connection(host, int(number))
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    for each in (writer, *(writer for _, writer in many)):
+        each.close()
 
 
 async def test_metrics_are_made_once_a_second(port: Port) -> None:
