@@ -15,6 +15,7 @@ from gateway.authn.jwks import KeySet, KeySetError, VerificationKey
 from gateway.authn.key_sources import KeySource, KeySourceError
 from gateway.errors import KeysUnavailableError
 
+WAITING_MAX: Final = 256  # callers at once
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -37,6 +38,7 @@ class IssuerKeys:
         self._keys: KeySet | None = None
         self._read_at = 0.0  # when the keys were had
         self._asked_at: float | None = None
+        self._waiting = 0
         self._asking: asyncio.Task[None] | None = None
         self._complaint = ""
         self._closed = False
@@ -68,11 +70,21 @@ class IssuerKeys:
         return found
 
     async def ask(self) -> bool:
-        """Ask the source, unless that was done a moment ago, and say whether it was; a failure is logged, once."""
+        """Ask the source, unless that was done a moment ago, and say whether it was; a failure is logged, once.
+
+        Raises:
+            KeysUnavailableError: enough callers wait for the answer; they are nobody yet, and no limit counts them.
+        """
         asking = self._begin()
         if asking is None:
             return False
-        await asyncio.wait([asking])  # a caller who hangs up takes it from nobody else
+        if self._waiting >= WAITING_MAX:
+            raise KeysUnavailableError("too many callers wait for the issuer's keys")
+        self._waiting += 1
+        try:
+            await asyncio.wait([asking])  # a caller who hangs up takes it from nobody else
+        finally:
+            self._waiting -= 1
         return True
 
     def stop(self) -> None:

@@ -108,6 +108,28 @@ async def test_a_caller_who_hangs_up_takes_the_answer_from_nobody() -> None:
     assert world.source.asked == 1
 
 
+async def test_few_wait_for_a_source_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends tokens of unknown keys is nobody yet, and must not fill the gateway with calls that wait."""
+    monkeypatch.setattr("gateway.authn.issuer_keys.WAITING_MAX", 3)
+    world = World.of()
+    world.add("known")
+    gate = asyncio.Event()
+    read = world.source.read
+
+    async def slow() -> bytes:
+        await gate.wait()
+        return await read()
+
+    world.source.read = slow  # type: ignore[method-assign]
+    token = world.token("known", header={"kid": "made up"})
+    calls = [asyncio.create_task(world.verifier.authenticate(token)) for _ in range(10)]
+    ended, _ = await asyncio.wait(calls, timeout=0.1)
+    assert [type(call.exception()) for call in ended] == [KeysUnavailableError] * 7
+    gate.set()
+    assert {type(each) for each in await asyncio.gather(*calls[:3], return_exceptions=True)} == {UnauthenticatedError}
+    assert await accepted(world, world.token("known"))
+
+
 async def test_what_is_closed_asks_nobody() -> None:
     """A gateway that stops begins no question."""
     world = World.of()
