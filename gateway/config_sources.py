@@ -24,6 +24,7 @@ ENVIRONMENT_PREFIX: Final = "MISSIONGATE__"
 FILE_BYTES_MAX: Final = 1024 * 1024
 VARIABLES_MAX: Final = 1_000
 _DELIMITER: Final = "__"
+_HIDDEN_RULE: Final = "may hold a secret, and those are not taken from the environment"
 
 Path_ = tuple[str | int, ...]
 M = TypeVar("M", bound=Section)
@@ -165,13 +166,15 @@ class _Environment:
         if path[0] not in self._model.model_fields or "" in path:
             return self._refuse(name, path, "unknown key")
         if info is not None and not info.repr:
-            return self._refuse(name, path, "may hold a secret, and those are not taken from the environment")
+            return self._refuse(name, path, _HIDDEN_RULE)
         if self._read is None:
             self._read = _reader(self._model)
         try:
             read = self._read(name, value)
         except (ValueError, RecursionError):
             return self._refuse(name, path, "is no JSON, as which lists and tables are written")
+        if _holds_secret(self._model, read):
+            return self._refuse(name, path, _HIDDEN_RULE)
         self.values = _laid_over(self.values, read)
         self.variables[path] = name
         return None
@@ -212,6 +215,22 @@ def _field_at(model: type[BaseModel], path: Sequence[str]) -> FieldInfo | None:
             return info
         model = info.annotation
     return info
+
+
+def _holds_secret(model: type[BaseModel], values: Mapping[str, Any]) -> bool:
+    """Return whether a table says something of a key that must not be shown; entries of lists are names, and hashes."""
+    for name, value in values.items():
+        info = model.model_fields.get(name)
+        if info is None:
+            continue
+        if not info.repr:
+            return True
+        table = info.annotation
+        if not (isinstance(table, type) and issubclass(table, BaseModel) and isinstance(value, Mapping)):
+            continue
+        if _holds_secret(table, value):
+            return True
+    return False
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

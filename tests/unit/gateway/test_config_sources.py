@@ -84,17 +84,18 @@ def test_every_mistake_is_told_at_once_with_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "value"),
     [
-        "MISSIONGATE__AUDIT__SIGNER_SETTINGS",
-        "MISSIONGATE__AUDIT__SIGNER_SETTINGS__PIN",
-        "MISSIONGATE__AUDIT__NEXT_SIGNER_SETTINGS",
+        ("MISSIONGATE__AUDIT__SIGNER_SETTINGS", '"hunter2-hunter2"'),
+        ("MISSIONGATE__AUDIT__SIGNER_SETTINGS__PIN", '"hunter2-hunter2"'),
+        ("MISSIONGATE__AUDIT__NEXT_SIGNER_SETTINGS", '"hunter2-hunter2"'),
+        ("MISSIONGATE__AUDIT", '{"signer": "hsm", "signer_settings": {"pin": "hunter2-hunter2"}}'),
     ],
 )
-def test_what_may_be_secret_is_not_taken_from_the_environment(tmp_path: Path, name: str) -> None:
-    """An environment is inherited and can be read; and the value stands in no message."""
+def test_what_may_be_secret_is_not_taken_from_the_environment(tmp_path: Path, name: str, value: str) -> None:
+    """An environment is inherited and can be read, a table as well as a key; and the value stands in no message."""
     with pytest.raises(ConfigurationError) as caught:
-        load_config(home(tmp_path), environ={name: '"hunter2-hunter2"', "MISSIONGATE__AUDIT__SIGNER": "hsm"})
+        load_config(home(tmp_path), environ={name: value, "MISSIONGATE__AUDIT__SIGNER": "hsm"})
     [problem] = caught.value.problems
     assert problem.place == name
     assert "hunter2" not in caught.value.message + problem.rule
