@@ -98,9 +98,8 @@ class JwtVerifier:
         """
         if len(token) > JWT_BYTES_MAX or (parts := _FORM.fullmatch(token)) is None:  # (1)
             raise bearer_refused(Check.JWT_FORM)
-        now = self._clock.now().timestamp()
         digest = hashlib.sha256(token.encode()).digest()
-        if (known := self._known(digest, now)) is not None:
+        if (known := self._known(digest)) is not None:
             return known.principal
         header, claims = _object(parts[1], HEADER_BYTES_MAX), _object(parts[2], JWT_BYTES_MAX)
         algorithm, kid, kind = _read_header(header)  # (2)
@@ -112,20 +111,22 @@ class JwtVerifier:
             raise bearer_refused(Check.JWT_ALGORITHM)
         if kind not in issuer.types:
             raise bearer_refused(Check.JWT_TYPE)
-        key = await issuer.keys.find(kid, algorithm)  # (4)
+        key = await issuer.keys.find(kid, algorithm)  # (4): that may take a while
+        if self._issuers.get(issuer.name) is not issuer:
+            raise bearer_refused(Check.JWT_ISSUER)
         if key is None:
             raise bearer_refused(Check.JWT_KEY)
         self._require_signed(token, key)  # (5)
-        since, until = issuer.claims.require_current(claims, now)  # (6)
+        since, until = issuer.claims.require_current(claims, self._clock.now().timestamp())  # (6)
         principal = issuer.claims.principal(claims)  # (7)
         keys = issuer.keys.keys
-        if keys is not None and self._issuers.get(issuer.name) is issuer:
+        if keys is not None:
             self._accepted.put(digest, _Accepted(issuer, keys, principal, since, until), 1)
         return principal
 
-    def _known(self, digest: bytes, now: float) -> _Accepted | None:
+    def _known(self, digest: bytes) -> _Accepted | None:
         """Return what was found out of a token, if keys and time have not changed that."""
-        known = self._accepted.get(digest)
+        known, now = self._accepted.get(digest), self._clock.now().timestamp()
         if known is None or known.issuer.keys.current() is not known.keys or not known.since <= now < known.until:
             return None
         return known

@@ -130,6 +130,26 @@ async def test_few_wait_for_a_source_that_is_slow(monkeypatch: pytest.MonkeyPatc
     assert await accepted(world, world.token("known"))
 
 
+@pytest.mark.parametrize(("meanwhile", "check"), [("expired", "jwt_expired"), ("removed", "jwt_issuer")])
+async def test_what_counts_is_how_things_stand_once_the_keys_have_come(meanwhile: str, check: str) -> None:
+    """A token that has expired while its caller waited is out, and so is one whose issuer was taken out."""
+    world = World.of()
+    token = world.token()
+    read = world.source.read
+
+    async def slow() -> bytes:
+        if meanwhile == "expired":
+            world.clock.pass_(700)
+        else:
+            world.verifier.adopt([])
+        return await read()
+
+    world.source.read = slow  # type: ignore[method-assign]
+    with pytest.raises(UnauthenticatedError) as caught:
+        await world.verifier.authenticate(token)
+    assert caught.value.check == check
+
+
 async def test_what_is_closed_asks_nobody() -> None:
     """A gateway that stops begins no question."""
     world = World.of()
