@@ -1,6 +1,9 @@
 """What is told of executions: a tenant's own, from the store; and what rules have used of their constraints, of all."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 from engine.clock import Clock
@@ -17,6 +20,8 @@ class StatisticsDesk:
         self._store = store
         self._rules = rules
         self._clock = clock
+        self._turns: dict[str, asyncio.Lock] = {}  # by tenant, of those that ask now
+        self._asking: Counter[str] = Counter()
 
     def now(self) -> datetime:
         """Return the end of a period that names none."""
@@ -28,7 +33,8 @@ class StatisticsDesk:
         Raises:
             StoreError: the store cannot answer.
         """
-        return await self._store.summaries(principal.tenant, period)
+        async with self._turn(principal.tenant):
+            return await self._store.summaries(principal.tenant, period)
 
     async def executions(
         self,
@@ -47,15 +53,29 @@ class StatisticsDesk:
             SanitizationError: `page_token.invalid`.
             StoreError: as above.
         """
-        return await self._store.executions(
-            principal.tenant,
-            since=since,
-            until=until,
-            kind=kind,
-            status=status,
-            page_size=page_size,
-            page_token=page_token,
-        )
+        async with self._turn(principal.tenant):
+            return await self._store.executions(
+                principal.tenant,
+                since=since,
+                until=until,
+                kind=kind,
+                status=status,
+                page_size=page_size,
+                page_token=page_token,
+            )
+
+    @asynccontextmanager
+    async def _turn(self, tenant: str) -> AsyncIterator[None]:
+        """Wait for the tenant's other questions: the store answers in order, and has one of each tenant at most."""
+        turn = self._turns.setdefault(tenant, asyncio.Lock())
+        self._asking[tenant] += 1
+        try:
+            async with turn:
+                yield
+        finally:
+            self._asking[tenant] -= 1
+            if not self._asking[tenant]:
+                del self._asking[tenant], self._turns[tenant]
 
     def constraints(self) -> Mapping[str, RuleStatistics]:
         """Return what each rule has used since the gateway began, over all tenants."""
