@@ -3,6 +3,7 @@
 import asyncio
 import resource
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -68,10 +69,10 @@ def serve(
     try:
         load = partial(load_config, home, listen=listen, anonymous=anonymous)
         config = load()
-        logs = Logs(SystemClock(), config.log.level, config.log.format)  # until the process ends
-        _prepare_process()
-        signer = config.audit.choice(home, terminal=True).open()
-        asyncio.run(_serve(home, config, signer, load, logs, output))
+        with closing(Logs(SystemClock(), config.log.level, config.log.format)) as logs:
+            _prepare_process()
+            signer = config.audit.choice(home, terminal=True).open()
+            asyncio.run(_serve(home, config, signer, load, logs, output))
     except EngineError as error:
         fail(error, output)
 

@@ -24,7 +24,7 @@ from tests.depth import times
 from tests.gateways import Program, calling, change_policy_data, events_of, new_home, verified
 from tests.worlds import laws_hold, mission
 
-KILLS = times(6, 100)
+KILLS = times(4, 100)
 SUBMITTERS = 2
 ENDING_SECONDS_MAX = 120
 

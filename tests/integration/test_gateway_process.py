@@ -9,11 +9,23 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.errors import EngineError
+from gateway.cli.output import errors_document, exit_of
 from gateway.client import CallError
 from gateway.folders import AUDIT_FOLDER
 from gateway.home import NewHome
 from gateway.signing.signers import KEY_FILE
-from tests.gateways import Program, add_hook, calling, events_of, new_home, serve_fails, serve_fails_in_words, verified
+from tests.gateways import (
+    Program,
+    add_hook,
+    calling,
+    events_of,
+    new_home,
+    serve_fails,
+    serve_fails_in_words,
+    serving,
+    verified,
+)
 from tests.subjects import commitments_in
 from tests.worlds import laws_hold, mission
 
@@ -122,25 +134,29 @@ def garbled_store(made: NewHome) -> None:
         (garbled_store, "store.", 4, ""),
     ],
 )
-def test_a_gateway_that_cannot_start_says_why(
+async def test_a_gateway_that_cannot_start_says_why(
     tmp_path: Path, spoil: Callable[[NewHome], None], code: str, exit_code: int, says: str
 ) -> None:
-    """A typed error, its exit code, and a message that names what is wrong; never a trace."""
+    """A typed error, its exit code, and a message that names what is wrong."""
     made = new_home(tmp_path)
     spoil(made)
-    returned, errors = serve_fails(made)
-    assert errors[0]["code"].startswith(code), errors
-    assert returned == exit_code, errors
-    assert says in errors[0]["message"], errors
-    assert len(errors) == 1
+    with pytest.raises(EngineError) as caught:
+        async with serving(made):
+            raise AssertionError("it serves")
+    assert caught.value.code.startswith(code)
+    assert exit_of(caught.value) == exit_code
+    [error] = errors_document(caught.value)
+    assert says in str(error["message"])
 
 
 def test_a_gateway_that_cannot_start_tells_people_in_one_line(tmp_path: Path) -> None:
-    """With the same code, exit code and place as it tells programs."""
+    """With the same code, exit code and place as it tells programs; never a trace."""
     made = new_home(tmp_path)
     policy_syntax(made)
+    returned, errors = serve_fails(made)
+    assert (returned, [error["field"] for error in errors]) == (2, ["gateway/step/step.rego"])
     returned, text = serve_fails_in_words(made)
-    [told] = [line for line in text.splitlines() if "policy." in line]
+    [told] = [line for line in text.splitlines() if errors[0]["code"] in line]
     assert (returned, "step.rego" in told) == (2, True), text
 
 
