@@ -26,13 +26,15 @@ from gateway.sandbox.port import RunReport
 from gateway.sandbox.version import EngineVersion
 from gateway.v1 import audit_pb2
 from tests.cli_runner import run
-from tests.depth import times
+from tests.depth import IS_FUZZ
 from tests.gateways import Program, calling, events_of, verified
 from tests.replays import copied, ended, everything, everything_home, replayed, service, tamper, verdicts
 from tests.rpc_world import as_, refused, world
 from tests.rpc_world import step as rpc_step
 from tests.subjects import names_in
 from tests.unit.gateway.sandbox.modules import answering
+
+PAUSES = (0.05, 0.15, 0.4) if IS_FUZZ else (0.15,)  # before each kill, in seconds
 
 
 @dataclass(frozen=True)
@@ -255,13 +257,13 @@ async def test_another_engine_explains_another_output(recorded: Recorded) -> Non
 
 @pytest.mark.long
 def test_after_a_kill_and_a_recovery_it_is_the_same(tmp_path: Path) -> None:
-    """Killed in the middle, in `make fuzz` thrice: what ran is replayed from its last attempt, and what is lost is said."""
+    """Killed in the middle: what ran is replayed from its last attempt, and what is lost is said."""
     with service() as port:
         made = everything_home(tmp_path, port)
         program = Program.start(made)
         with calling(program.address, made) as client:
             mission_id = client.submit(everything(port), "r").mission_id
-        for pause in (0.05, 0.15, 0.4)[times(1, 0) :][: times(1, 3)]:
+        for pause in PAUSES:
             time.sleep(pause)
             program.kill()
             program = Program.start(made)
