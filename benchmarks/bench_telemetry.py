@@ -8,6 +8,7 @@ Run it: `python -m benchmarks.bench_telemetry`
 """
 
 import asyncio
+import json
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc.aio
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from jwt.algorithms import OKPAlgorithm
 
 from benchmarks.command import main
 from benchmarks.table import Row, timed_row
@@ -26,6 +30,7 @@ from engine.clock import SystemClock
 from gateway.assembly import running_gateway
 from gateway.config import Config, load_config
 from gateway.home import NewHome, make_home
+from gateway.identity_config import IssuerConfig
 from gateway.observed import POSITION, UNWATCHED, Position, Watch
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.spans import Tracer
@@ -36,6 +41,8 @@ CALLS = 2_000
 AT_ONCE = 16
 STAGES = 20_000
 _TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+ISSUER = "https://issuer.example"
+KEY: Final = Ed25519PrivateKey.generate()
 _NOWHERE = "http://127.0.0.1:9/v1/traces"  # nobody listens: spans are made, queued and lost
 
 
@@ -57,10 +64,12 @@ class Caller:
 
 
 async def gateway(stack: AsyncExitStack, folder: Path, name: str, **sections: Any) -> tuple[NewHome, str]:
-    """Start a gateway, and return its home and where it listens."""
+    """Start a gateway that accepts tokens of `ISSUER`, and return its home and where it listens."""
     made = make_home(folder / name, listen="127.0.0.1:0")
     config: Config = load_config(made.home)
     found = {key: getattr(config, key).model_copy(update=values) for key, values in sections.items()}
+    (made.home / "jwks.json").write_text(json.dumps({"keys": [OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=True)]}))
+    found["issuers"] = [IssuerConfig(issuer=ISSUER, audiences=["bench"], jwks_file="jwks.json", roles=["admin"])]
     running = await stack.enter_async_context(running_gateway(made.home, config.model_copy(update=found)))
     return made, running.address
 
@@ -78,7 +87,7 @@ async def echo(stack: AsyncExitStack) -> str:
 
 
 async def callers(stack: AsyncExitStack, folder: Path) -> list[Caller]:
-    """Return who calls the peer, a plain gateway in two ways, one with metrics, and one that is traced as well."""
+    """Return who calls the peer, a plain gateway in three ways, one with metrics, and one that is traced as well."""
     bare = await echo(stack)
     plain, at = await gateway(stack, folder, "plain")
     counted, counted_at = await gateway(stack, folder, "counted", web={"listen": "127.0.0.1:0"})
@@ -90,12 +99,20 @@ async def callers(stack: AsyncExitStack, folder: Path) -> list[Caller]:
         (bare, ()),
         (at, ()),
         (at, (as_(plain),)),
+        (at, (signed_token(),)),
         (counted_at, (as_(counted),)),
         (traced_at, (as_(traced), ("traceparent", _TRACEPARENT))),
     ):
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
         found.append(Caller(channel, *metadata))
     return found
+
+
+def signed_token() -> tuple[str, str]:
+    """Return the metadata of a JSON Web Token that is good for ten minutes."""
+    now = int(SystemClock().now().timestamp())
+    claims = {"iss": ISSUER, "aud": "bench", "sub": "ann", "iat": now, "exp": now + 600}
+    return ("authorization", f"Bearer {jwt.encode(claims, KEY, algorithm='EdDSA')}")
 
 
 def as_(made: NewHome) -> tuple[str, str]:
@@ -122,11 +139,12 @@ async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
         async with AsyncExitStack() as stack:
             asking = await callers(stack, Path(folder))
             works = [Work(each.all, CALLS // AT_ONCE * AT_ONCE) for each in asking]
-            bare, anonymous, plain, counted, traced = await costs_in_turn(effort, *works)
+            bare, anonymous, plain, signed, counted, traced = await costs_in_turn(effort, *works)
     peer = "bare grpc.aio"
     for what, ours in (
         ("a call without a token", anonymous),
         ("a call with a token", plain),
+        ("a call with a JSON Web Token", signed),
         ("with a token and metrics", counted),
         ("with a token, metrics and a sampled trace", traced),
     ):

@@ -43,6 +43,7 @@ SECTIONS: Final = (
     "hooks",
     "constraints",
     "telemetry",
+    "streams",
     "effects",
     "store",
     "audit",
