@@ -71,11 +71,14 @@ def readings(**changes: Any) -> Readings:
 def logged(level: str = "debug", clock: HandClock | None = None) -> Iterator[list[dict[str, Any]]]:
     """Collect what this process logs meanwhile, as JSON; the lines are there once the block has ended."""
     stream, lines = io.StringIO(), []
+    before = logging.root.manager.disable
+    logging.disable(logging.NOTSET)  # whatever an earlier test of this process has left
     logs = Logs(clock or HandClock(), level, "json", stream)  # type: ignore[arg-type]
     try:
         yield lines
     finally:
         logs.close()
+        logging.disable(before)
         lines += [json.loads(line) for line in stream.getvalue().splitlines()]
 
 

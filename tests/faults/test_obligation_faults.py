@@ -16,6 +16,7 @@ from gateway.config import CONFIG_NAME
 from gateway.errors import StoreError
 from gateway.home import NewHome
 from tests.cli_runner import run
+from tests.depth import some
 from tests.gateways import Program, calling, change_policy_data, events_of, new_home
 from tests.integration.test_crashes import counting
 from tests.obliging import oblige
@@ -60,7 +61,7 @@ def asked(client: Client, mission_id: str) -> dict[str, Any]:
     return approval.document()
 
 
-@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+@pytest.mark.parametrize("entrypoint", some(ENTRYPOINTS[-1:], ENTRYPOINTS))
 def test_a_gateway_that_is_killed_around_a_yes_acts_once(tmp_path: Path, entrypoint: str) -> None:
     """Killed while it waits, and again right after the yes: the question is the same, and so is the answer.
 

@@ -27,7 +27,7 @@ def test_a_line_says_when_where_and_what() -> None:
     tokens = POSITION.set(place), MISSION_ID.set("00000000-0000-4000-8000-000000000001")
     try:
         with logged() as lines:
-            quiet("workers.pool").warning("worker %d of %s: %s", 7, "gateway.policy.worker:serve", "it said so")
+            quiet("workers.words").warning("worker %d of %s: %s", 7, "gateway.policy.worker:serve", "it said so")
     finally:
         POSITION.reset(tokens[0])
         MISSION_ID.reset(tokens[1])
@@ -35,7 +35,7 @@ def test_a_line_says_when_where_and_what() -> None:
         {
             "time": "2026-11-26T12:00:00.000000Z",
             "level": "warning",
-            "logger": "gateway.workers.pool",
+            "logger": "gateway.workers.words",
             "event": f"worker 7 of gateway.policy.worker:serve: {ELIDED}",
             "mission_id": "00000000-0000-4000-8000-000000000001",
             "trace_id": "01" * 16,
