@@ -2,8 +2,16 @@
 
 import ssl
 from pathlib import Path
+from typing import Final
 
 import aiohttp
+
+TOKEN_BYTES_MAX: Final = 8 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
+
+
+class TokenFileError(Exception):
+    """A file has no bearer token; the message repeats nothing of it."""
 
 
 def tls_of(ca_file: Path | None) -> ssl.SSLContext:
@@ -34,3 +42,41 @@ def open_session(
         trust_env=False,
         requote_redirect_url=False,
     )
+
+
+async def read_bounded(response: aiohttp.ClientResponse, bytes_max: int) -> bytes | None:
+    """Return the content of an answer, or None where it has more; what a server says of its length is not relied on."""
+    out = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        out += chunk
+        if len(out) > bytes_max:
+            return None
+    return bytes(out)
+
+
+def bearer_token(path: Path) -> str:
+    """Return the bearer token of a file. Read it for each request: a new one counts at once.
+
+    Raises:
+        TokenFileError: it cannot be read, or has none.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(TOKEN_BYTES_MAX + 1)
+        token = raw.decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TokenFileError("cannot be read, or is not ASCII") from error
+    if not token or len(raw) > TOKEN_BYTES_MAX or not token.isprintable() or " " in token:
+        raise TokenFileError("must have one token")
+    return token
+
+
+def what_failed(error: Exception) -> str:
+    """Return what went wrong with a request, without what a server or a library may have put into it."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
+        return "its certificate is not accepted, or TLS failed"
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientOSError):
+        return "no connection"
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return "the connection ended before the answer did"
+    return type(error).__name__

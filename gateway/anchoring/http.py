@@ -13,11 +13,9 @@ import aiohttp
 
 from engine.audit.witness import ANSWER_BYTES_MAX
 from gateway.anchoring.ports import Answer, UnreachableError
-from gateway.outbound import open_session, tls_of
+from gateway.outbound import TokenFileError, bearer_token, open_session, read_bounded, tls_of, what_failed
 
 CONNECT_SECONDS_MAX: Final = 5.0
-_TOKEN_BYTES_MAX: Final = 8 * 1024
-_CHUNK: Final = 16 * 1024
 
 
 class HttpClient:
@@ -51,12 +49,12 @@ class HttpClient:
                     return Answer(
                         status=response.status,
                         content_type=response.headers.get("Content-Type", ""),
-                        body=await _bounded(response),
+                        body=await _body(response),
                     )
         except TimeoutError:
             raise UnreachableError(f"no answer in {self._timeout_seconds:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise UnreachableError(_kind(error)) from error
+            raise UnreachableError(what_failed(error)) from error
 
     async def close(self) -> None:
         """Close the connection."""
@@ -118,39 +116,16 @@ class HttpPlace:
     async def _headers(self) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity"}
         if self._token_file is not None:
-            headers["Authorization"] = f"Bearer {await asyncio.to_thread(_token, self._token_file)}"
+            try:
+                token = await asyncio.to_thread(bearer_token, self._token_file)
+            except TokenFileError as error:
+                raise UnreachableError(f"token_file: {error}") from error
+            headers["Authorization"] = f"Bearer {token}"
         return headers
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    """Return the content; what a server says of its length is not relied on."""
-    out = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        out += chunk
-        if len(out) > ANSWER_BYTES_MAX:
-            raise UnreachableError(f"its answer is over {ANSWER_BYTES_MAX} bytes")
-    return bytes(out)
-
-
-def _token(path: Path) -> str:
-    """Return the bearer token of a file; no message repeats any of it. It is read each time: a new one counts."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_TOKEN_BYTES_MAX + 1)
-        token = raw.decode("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreachableError("token_file: cannot be read, or is not ASCII") from error
-    if not token or len(raw) > _TOKEN_BYTES_MAX or not token.isprintable() or " " in token:
-        raise UnreachableError("token_file: must have one token")
-    return token
-
-
-def _kind(error: Exception) -> str:
-    """Return what went wrong, without what a server or a library may have put into it."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return "its certificate is not accepted, or TLS failed"
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientOSError):
-        return "no connection"
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
-        return "the connection ended before the answer did"
-    return type(error).__name__
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    body = await read_bounded(response, ANSWER_BYTES_MAX)
+    if body is None:
+        raise UnreachableError(f"its answer is over {ANSWER_BYTES_MAX} bytes")
+    return body

@@ -1,19 +1,17 @@
 """Where an issuer's keys are read from: a file, or an https URL."""
 
 import asyncio
-import ssl
 from pathlib import Path
 from typing import Final, Protocol
 
 import aiohttp
 
 from gateway.authn.jwks import SET_BYTES_MAX
-from gateway.outbound import open_session, tls_of
+from gateway.outbound import open_session, read_bounded, tls_of, what_failed
 
 FETCH_SECONDS_MAX: Final = 5.0  # from the name to the last byte: a call may be waiting
 CONNECT_SECONDS_MAX: Final = 3.0
 _OK: Final = 200
-_CHUNK: Final = 16 * 1024
 
 
 class KeySourceError(Exception):
@@ -74,7 +72,7 @@ class KeyUrl:
         except TimeoutError as error:
             raise KeySourceError(f"did not answer in {FETCH_SECONDS_MAX:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise KeySourceError(_kind(error)) from error
+            raise KeySourceError(what_failed(error)) from error
 
     async def _get(self) -> bytes:
         tls = await asyncio.to_thread(tls_of, self._ca_file) if self._url.startswith("https:") else None
@@ -88,18 +86,7 @@ class KeyUrl:
         ):
             if response.status != _OK:
                 raise KeySourceError(f"answered {response.status}")
-            out = bytearray()
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                out += chunk
-                if len(out) > SET_BYTES_MAX:
-                    raise KeySourceError(f"gives more than {SET_BYTES_MAX} bytes")
-            return bytes(out)
-
-
-def _kind(error: Exception) -> str:
-    """Return what went wrong, without what a server or a library may have put into it."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
-        return "its certificate is not accepted, or TLS failed"
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientOSError):
-        return "no connection"
-    return type(error).__name__
+            keys = await read_bounded(response, SET_BYTES_MAX)
+        if keys is None:
+            raise KeySourceError(f"gives more than {SET_BYTES_MAX} bytes")
+        return keys

@@ -16,16 +16,14 @@ import aiohttp
 from gateway.addresses import is_loopback_host
 from gateway.bundles.sources import Fetched
 from gateway.errors import BundleSourceError, ConfigurationError, PolicyInvalidError
-from gateway.outbound import open_session, tls_of
+from gateway.outbound import TokenFileError, bearer_token, open_session, read_bounded, tls_of, what_failed
 from gateway.policy.bundle_files import ARCHIVE_BYTES_MAX
 
 FETCH_SECONDS_MAX: Final = 30.0  # from the name to the last byte
 CONNECT_SECONDS_MAX: Final = 10.0
-TOKEN_BYTES_MAX: Final = 8 * 1024
 ETAG_CHARS_MAX: Final = 256
 
 _OK, _NOT_MODIFIED = 200, 304
-_CHUNK: Final = 64 * 1024
 
 
 class UrlSource:
@@ -71,7 +69,7 @@ class UrlSource:
         except TimeoutError as error:
             raise _unavailable(f"{self._name} did not answer in {FETCH_SECONDS_MAX:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _unavailable(f"{self._name}: {_kind(error)}") from error
+            raise _unavailable(f"{self._name}: {what_failed(error)}") from error
 
     async def _get(self, headers: Mapping[str, str], *, asked_for_change: bool) -> Fetched | None:
         tls = await asyncio.to_thread(self._tls) if self._url.startswith("https:") else None
@@ -95,15 +93,13 @@ class UrlSource:
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """Return the content, as far as a bundle may be large; what a server says of its length is not relied on."""
-    out = bytearray()
+    """Return the content, as far as a bundle may be large."""
     if response.content_length is not None and response.content_length > ARCHIVE_BYTES_MAX:
         raise _too_large()
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        out += chunk
-        if len(out) > ARCHIVE_BYTES_MAX:
-            raise _too_large()
-    return bytes(out)
+    archive = await read_bounded(response, ARCHIVE_BYTES_MAX)
+    if archive is None:
+        raise _too_large()
+    return archive
 
 
 def _too_large() -> PolicyInvalidError:
@@ -111,27 +107,10 @@ def _too_large() -> PolicyInvalidError:
 
 
 def _token(path: Path) -> str:
-    """Return the bearer token of a file; no message repeats any of it."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(TOKEN_BYTES_MAX + 1)
-        token = raw.decode("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unavailable("policy.bundles.token_file: cannot be read, or is not ASCII") from error
-    if not token or len(raw) > TOKEN_BYTES_MAX or not token.isprintable() or " " in token:
-        raise _unavailable("policy.bundles.token_file: must have one token")
-    return token
-
-
-def _kind(error: Exception) -> str:
-    """Return what went wrong, without what a server or a library may have put into it."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return "its certificate is not accepted, or TLS failed"
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientOSError):
-        return "no connection"
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
-        return "the connection ended before the bundle did"
-    return type(error).__name__
+        return bearer_token(path)
+    except TokenFileError as error:
+        raise _unavailable(f"policy.bundles.token_file: {error}") from error
 
 
 def _split(url: str) -> SplitResult | None:

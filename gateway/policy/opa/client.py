@@ -13,10 +13,10 @@ from opa_client.opa_async import AsyncOpaClient  # type: ignore[import-untyped]
 from yarl import URL
 
 from gateway.observed import traceparent
+from gateway.outbound import read_bounded
 from gateway.policy.opa.settings import OpaSettings
 
 CONNECTIONS_MAX: Final = 64  # what is over it waits, within its deadline
-_CHUNK_BYTES: Final = 64 * 1024
 _HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "missiongate"}  # no decompression: no bombs
 _JSON: Final = {"Content-Type": "application/json"}
 
@@ -95,12 +95,10 @@ class Client(AsyncOpaClient):  # type: ignore[misc]
 async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
     if "Content-Encoding" in response.headers:
         raise GarbageError("the answer is packed, and nobody asked for that")
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-        body += chunk
-        if len(body) > bytes_max:
-            raise GarbageError(f"the answer has more than {bytes_max} bytes")
-    return bytes(body)
+    body = await read_bounded(response, bytes_max)
+    if body is None:
+        raise GarbageError(f"the answer has more than {bytes_max} bytes")
+    return body
 
 
 def _why(error: Exception) -> str:
