@@ -4,7 +4,6 @@ RefusalError
 ├── SanitizationError        an input breaks the rule of its type; carries violations
 ├── PolicyDeniedError        Rego said no; carries the decision's reasons
 ├── UnauthenticatedError     no or a wrong credential
-├── UnimplementedError       a method of a service that others have defined, and that this gateway does not have
 ├── NotFoundError            no such thing, or not for this principal
 ├── ErasedError              what is asked for was erased, for good
 ├── ConflictError            a request id used for another request, a state that does not allow the call
@@ -79,12 +78,6 @@ class UnauthenticatedError(RefusalError):
     def __init__(self, message: str, *, check: str) -> None:
         super().__init__(message)
         self.check = check
-
-
-class UnimplementedError(RefusalError):
-    """A method that its service has, and this gateway does not."""
-
-    default_code = "rpc.unimplemented"
 
 
 class NotFoundError(RefusalError):

@@ -52,7 +52,6 @@ from gateway.errors import (
     StoreError,
     StreamEndedError,
     UnauthenticatedError,
-    UnimplementedError,
     WorkerError,
 )
 
@@ -78,7 +77,6 @@ STATUSES: Final[Mapping[type[EngineError], grpc.StatusCode]] = {
     AuditPrunedError: grpc.StatusCode.OUT_OF_RANGE,
     PolicyDeniedError: grpc.StatusCode.PERMISSION_DENIED,
     UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
-    UnimplementedError: grpc.StatusCode.UNIMPLEMENTED,
     NotFoundError: grpc.StatusCode.NOT_FOUND,
     ErasedError: grpc.StatusCode.FAILED_PRECONDITION,
     ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -136,8 +134,6 @@ def shown(error: Exception, method: str) -> EngineError:
         return error
     if isinstance(error, KeysUnavailableError):  # a stranger can cause it: it is counted, and logged where it begins
         return KeysUnavailableError("who calls cannot be found out now")
-    if isinstance(error, NotImplementedError):  # of a servicer that is not ours, such as health's `List`
-        return UnimplementedError("this gateway does not have the method")
     reference = secrets.token_hex(8)
     _LOG.error("%s failed; reference %s", method, reference, exc_info=error)
     if isinstance(error, FaultError):

@@ -17,6 +17,7 @@ from gateway.rpc.types import Context
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+_LISTED: Final[Any] = getattr(health_pb2, "HealthListResponse")  # noqa: B009 - which the stubs do not have yet
 _EVERY_CALL: Final = frozenset({Component.AUDIT, Component.POLICY})  # each is decided, and recorded
 _ALL: Final = frozenset(Component)
 _NEEDS: Final[Mapping[str, frozenset[Component]]] = {
@@ -46,6 +47,11 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND)
         return health_pb2.HealthCheckResponse(status=status)
+
+    async def List(self, _request: Any, _context: Context) -> Any:
+        """Say it of everything that has a name here."""
+        statuses = {name: health_pb2.HealthCheckResponse(status=each) for name, each in self._statuses.items()}
+        return _LISTED(statuses=statuses)
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, _context: Context) -> AsyncIterator[Any]:
         """Say it now, and when it has changed. The interceptor sends, and waits for nobody without end."""

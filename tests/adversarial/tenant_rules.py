@@ -226,7 +226,7 @@ RULES: dict[str, Rule] = {
     "grpc.health.v1.Health/Watch": Rule(
         requests=(lambda _: health_pb2.HealthCheckRequest(),), answered=True, by_anybody=True
     ),
-    "grpc.health.v1.Health/List": Rule(requests=(lambda _: health_pb2.HealthListRequest(),)),  # opened by no data
+    "grpc.health.v1.Health/List": Rule(requests=(lambda _: health_pb2.HealthListRequest(),), answered=True),
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule(
         requests=(lambda _: [reflection_pb2.ServerReflectionRequest(list_services="")],), answered=True
     ),

@@ -54,6 +54,17 @@ async def test_a_gateway_that_stops_serves_nothing_whatever_is_told() -> None:
         assert await dead_in(served) == set(NAMES)
 
 
+async def test_a_list_is_what_each_of_its_names_says() -> None:
+    """Everything that `Check` knows, in one answer."""
+    async with serving() as served:
+        await served.server.health.tell(states(Component.SANDBOX))
+        stub = health_pb2_grpc.HealthStub(served.channel)
+        listed = (await stub.List(health_pb2.HealthListRequest())).statuses
+        assert set(listed) == set(NAMES)
+        serving_status = health_pb2.HealthCheckResponse.SERVING
+        assert {name for name, each in listed.items() if each.status != serving_status} == await dead_in(served)
+
+
 async def test_a_name_that_is_none_is_not_found() -> None:
     """So that a probe with a typing error does not look fine."""
     async with serving() as served:
