@@ -18,7 +18,7 @@ from engine.mission import (
     Supervision,
 )
 from engine.retry import Backoff, RetryPolicy
-from gateway.mission_message import mission_message
+from gateway.client.mission_message import mission_message
 from gateway.rpc.forms import form_of, mission_value
 from gateway.v1 import mission_pb2
 

@@ -9,7 +9,7 @@ from engine.errors import MissionInvalidError
 from engine.mission import MissionConfig, MissionLimits, RestartScope, Strategy, Supervision
 from engine.retry import RetryPolicy
 from engine.values import JsonObject
-from gateway.mission_message import mission_message
+from gateway.client.mission_message import mission_message
 from gateway.rpc.forms import mission_value
 
 LIMITS = MissionLimits()
