@@ -450,7 +450,20 @@ class World:
             watch=self.watch,
         )
         self.pipeline.count(self.begun, self.judged)
-        self.ground = Ground(
+        self.ground = self._ground()
+        self.decisions = FakeDecisions()
+        self.desk = Desk(
+            admission=self.admission,
+            ground=self.ground,
+            children=self.children,
+            running_max=self.running_max,
+            quotas=self.quotas,
+            decisions=self.decisions,
+            log=self.log,
+        )
+
+    def _ground(self) -> Ground:
+        return Ground(
             pipeline=self.pipeline,
             store=self.store,
             audit=self.log,
@@ -464,16 +477,6 @@ class World:
             keys=ExclusiveKeys(),
             watch=self.watch,
             results=self.results,
-        )
-        self.decisions = FakeDecisions()
-        self.desk = Desk(
-            admission=self.admission,
-            ground=self.ground,
-            children=self.children,
-            running_max=self.running_max,
-            quotas=self.quotas,
-            decisions=self.decisions,
-            log=self.log,
         )
 
     async def submit(self, form: Any, request_id: str = "r", principal: Principal = ANN) -> Any:

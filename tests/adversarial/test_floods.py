@@ -33,7 +33,7 @@ def desk() -> FakeDesk:
     return FakeDesk(missions={"m-1": view()})
 
 
-async def answers(served: Served) -> None:
+async def assert_answers(served: Served) -> None:
     """Return if somebody else, on a connection of its own, is answered."""
     options = (("grpc.use_local_subchannel_pool", 1),)
     async with grpc.aio.insecure_channel(served.server.address, options=options) as channel:
@@ -52,15 +52,15 @@ def resets(metadata: dict[str, str]) -> Iterator[bytes]:
 async def test_rapid_resets_hold_nothing(metadata: dict[str, str]) -> None:
     """Thousands of calls, each given up at once (CVE-2023-44487): nothing to speak of is left."""
     async with serving(desk()) as served:
-        await answers(served)
+        await assert_answers(served)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         connection = await Connection.open(served.server.address)
         for burst in resets(metadata):
             connection.writer.write(burst)
         await connection.writer.drain()
-        await answers(served)
+        await assert_answers(served)
         await connection.close()
-        await answers(served)
+        await assert_answers(served)
         async with asyncio.timeout(20):
             while served.held.calls.open.total:  # noqa: ASYNC110 - the server has no event for it
                 await asyncio.sleep(0.01)
@@ -113,7 +113,7 @@ async def test_who_connects_and_says_nothing_is_cut_off() -> None:
             while await reader.read(65_536):
                 pass
         writer.close()
-        await answers(served)
+        await assert_answers(served)
 
 
 async def test_half_made_calls_of_strangers_hold_no_place() -> None:
@@ -124,7 +124,7 @@ async def test_half_made_calls_of_strangers_hold_no_place() -> None:
         for number in range(200):
             connection.writer.write(begun(2 * number + 1, PATH, {}))
         await connection.writer.drain()
-        await answers(served)
+        await assert_answers(served)
         assert served.server._ports.refusals.totals == {"missing": 200}
         async with asyncio.timeout(20):
             while served.held.calls.open.total:  # noqa: ASYNC110 - as below: the calls that were answered, at most
@@ -146,7 +146,7 @@ async def test_half_made_calls_of_a_principal_are_its_own_and_end() -> None:
             assert served.held.calls.open.total <= 5
             while served.held.calls.open.total:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
-        await answers(served)
+        await assert_answers(served)
         await connection.close()
 
 
@@ -169,7 +169,7 @@ async def test_few_requests_at_a_time_may_be_half_there(
             while served.held.calls.open.total > 3:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
             assert len(served.held.calls._slow) == 2  # the caller, and all like it
-            await answers(served)
+            await assert_answers(served)
             await connection.close()
             while served.held.calls.open.total:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
@@ -187,4 +187,4 @@ async def test_who_pings_without_end_is_told_to_calm_down() -> None:
             while await connection.next() is not None:
                 pass
         await connection.close()
-        await answers(served)
+        await assert_answers(served)

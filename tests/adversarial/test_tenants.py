@@ -48,7 +48,7 @@ async def test_what_another_tenant_has_is_nowhere(world: TwoTenants, path: str) 
     rule, step = RULES[path], times(3, 1)
     some = ROLES[list(RULES).index(path) % step :: step]
     for make in rule.requests:
-        await asyncio.gather(*(_compared(world, path, rule, role, make) for role in (EVERYTHING, *some, "nil")))
+        await asyncio.gather(*(assert_compared(world, path, rule, role, make) for role in (EVERYTHING, *some, "nil")))
 
 
 async def test_nothing_was_changed(world: TwoTenants) -> None:
@@ -125,7 +125,7 @@ async def test_a_hook_is_its_tenants_until_it_is_in_force(world: TwoTenants) -> 
     assert (await world.ask("blue-publisher", f"{service}/GetHook", get)).code is grpc.StatusCode.NOT_FOUND
 
 
-async def _compared(world: TwoTenants, path: str, rule: Rule, role: str, make: Request) -> None:
+async def assert_compared(world: TwoTenants, path: str, rule: Rule, role: str, make: Request) -> None:
     foreign, missing = [await world.ask(f"blue-{role}", path, *_stream(make(of))) for of in (world.red, NOWHERE)]
     _check(world, path, rule, role, make, foreign=foreign, missing=missing)
 

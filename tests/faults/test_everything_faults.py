@@ -102,7 +102,7 @@ async def finished(world: World, *, seconds: float = 60.0) -> None:
         await asyncio.wait([person])
 
 
-def nothing_is_left(world: World) -> None:
+def assert_nothing_is_left(world: World) -> None:
     assert all(record.ended_at is not None for record in world.store.missions.values())
     assert not any(record.paused for record in world.store.missions.values())
     assert world.store.connection.execute("SELECT id FROM approvals WHERE state = 'pending'").fetchall() == []
@@ -149,7 +149,7 @@ def turns(form: str) -> int:
         assert {request.args["path"] for request in world.performer.performed} == PATHS
         assert len(world.performer.performed) == len(PATHS)
         world.laws_hold()
-        nothing_is_left(world)
+        assert_nothing_is_left(world)
 
     run(main())
     return seen
@@ -220,7 +220,7 @@ def test_disturbed_at_every_turn(name: str, form: str) -> None:
                 await world.desk.recover()
                 await finished(world)
                 world.laws_hold()
-            nothing_is_left(world)
+            assert_nothing_is_left(world)
             states.update(record.state for record in world.store.missions.values())
             assert name != "pause" or states.keys() == {MissionState.COMPLETED}
             for key, count in Counter(request.key for request in world.performer.performed).items():
@@ -261,7 +261,7 @@ def test_killed_at_every_turn(form: str) -> None:
         }
         assert not (await after.desk.recover()).interrupted
         await finished(after)
-        nothing_is_left(after)
+        assert_nothing_is_left(after)
         again = [request.key for request in after.performer.performed]
         assert len(again) == len(set(again))
         assert not {*settled, *performed} & set(again)

@@ -19,7 +19,7 @@ NOTHING = {"missions": 0, "steps": 0, "principals": 0, "tenants": 0}
 TURNS_MAX = 400
 
 
-def nothing_is_left(world: World) -> None:
+def assert_nothing_is_left(world: World) -> None:
     assert world.quotas.document() == NOTHING
     assert world.quotas.used(("acme", "ann")) == (0, 0, 0, 0)
     assert (world.ground.slots.held, world.ground.slots._tenants) == (0, {})
@@ -57,7 +57,7 @@ def test_a_call_that_is_cancelled_at_any_turn_of_the_loop() -> None:
     for at in range(1, TURNS_MAX):
         world = World()
         came = submitted(world, at, lambda calling: calling.cancel())
-        nothing_is_left(world)
+        assert_nothing_is_left(world)
         laws_hold(world.log.events)
         turns += came
         if turns and not came:
@@ -76,7 +76,7 @@ def test_work_that_is_cancelled_inside_of_a_call_at_any_turn() -> None:
                 task.cancel()
 
         came = submitted(world, at, act)
-        nothing_is_left(world)
+        assert_nothing_is_left(world)
         turns += came
         if turns and not came:
             break
@@ -101,7 +101,7 @@ def test_a_deadline_at_any_moment_admits_or_leaves_nothing(seconds: float) -> No
     world = World()
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(story(world))
-    nothing_is_left(world)
+    assert_nothing_is_left(world)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_fault_at_any_port_leaves_nothing_counted(point: str, fault: Exception
         with suppress(EngineError):
             await world.submit(FORM)
         await world.settled()
-        nothing_is_left(world)
+        assert_nothing_is_left(world)
         world.faults.plan.clear()
         await world.submit(FORM, "again")
         await world.settled()
@@ -135,4 +135,4 @@ def test_a_fault_at_any_port_leaves_nothing_counted(point: str, fault: Exception
     world = World(allowances=allowances)
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(story(world))
-    nothing_is_left(world)
+    assert_nothing_is_left(world)

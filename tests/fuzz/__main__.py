@@ -18,14 +18,14 @@ def main() -> None:
     """Fuzz one target."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     with atheris.instrument_imports(include=["engine", "gateway"]):
-        from tests.fuzz.targets import BYTES_MAX, TARGETS, survives  # noqa: PLC0415 - under instrumentation
+        from tests.fuzz.targets import BYTES_MAX, TARGETS, assert_survives  # noqa: PLC0415 - under instrumentation
     if name not in TARGETS:
         raise SystemExit(f"say which: {', '.join(TARGETS)}")
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else _SECONDS
 
     def one(data: bytes) -> None:
         try:
-            survives(name, data)
+            assert_survives(name, data)
         except BaseException as error:
             save(name, data, f"found by atheris: {type(error).__name__}")
             raise

@@ -229,7 +229,7 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
 }
 
 
-def survives(name: str, data: bytes) -> None:
+def assert_survives(name: str, data: bytes) -> None:
     """Run a target, and return unless it comes to something that it does not document."""
     try:
         TARGETS[name](data[:BYTES_MAX])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.depth import times
 from tests.fuzz.corpus import FOLDER, corpus
-from tests.fuzz.targets import BYTES_MAX, TARGETS, survives
+from tests.fuzz.targets import BYTES_MAX, TARGETS, assert_survives
 
 EXAMPLES = times(40, 1_000)  # of each target; `python -m tests.fuzz` goes on from there
 TOKENS = (
@@ -44,7 +44,7 @@ def test_every_target_has_a_corpus_and_every_corpus_a_target() -> None:
 def test_the_corpus_breaks_nothing(name: str) -> None:
     """What is saved, findings of old included."""
     for case in corpus(name):
-        survives(name, case.data)
+        assert_survives(name, case.data)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -54,7 +54,7 @@ def test_nothing_comes_out_but_typed_errors(name: str) -> None:
     @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(_spoilt([case.data for case in corpus(name)]))
     def check(data: bytes) -> None:
-        survives(name, data)
+        assert_survives(name, data)
 
     check()
 

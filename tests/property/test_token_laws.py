@@ -24,7 +24,7 @@ CLAIMS = st.fixed_dictionaries({}, optional=dict.fromkeys(("iss", "aud", "sub", 
 WORLD = World.of()
 
 
-def refused(token: str) -> None:
+def assert_refused(token: str) -> None:
     with pytest.raises(UnauthenticatedError) as caught:
         asyncio.run(WORLD.verifier.authenticate(token))
     assert (caught.value.code, caught.value.message) == ("auth.unauthenticated", "the bearer token is not accepted")
@@ -33,14 +33,14 @@ def refused(token: str) -> None:
 @given(st.text(max_size=200) | st.from_regex(r"\A[A-Za-z0-9_-]{0,60}\.[A-Za-z0-9_-]{0,60}\.[A-Za-z0-9_-]{0,60}\Z"))
 def test_no_text_is_a_token(text: str) -> None:
     """Nor anything that has its form."""
-    refused(text)
+    assert_refused(text)
 
 
 @given(HEADERS, CLAIMS)
 def test_no_header_makes_an_unsigned_token_good(header: dict[str, object], claims: dict[str, object]) -> None:
     """Whatever it says of algorithm, key and type, and whatever the claims are."""
     parts = [json.dumps({"iss": NAME, "aud": AUDIENCE, **each}).encode() for each in (header, claims)]
-    refused(".".join([*(jwt_part(part) for part in parts), "AAAA"]))
+    assert_refused(".".join([*(jwt_part(part) for part in parts), "AAAA"]))
 
 
 @given(CLAIMS)
