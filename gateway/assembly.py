@@ -1,6 +1,7 @@
 """A gateway from its start to its stop: the order of both; `gateway.wiring` says how the parts are put together."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
 _STOP_GRACE_SECONDS: Final = 2.0
 _SWITCH_SECONDS: Final = 1e-4
+_LOG: Final = logging.getLogger(__name__)
 _ACTOR: Final = "gateway"
 _CLOCK: Final = SystemClock()
 
@@ -261,8 +263,16 @@ async def _going_on(stack: AsyncExitStack, desks: Desks) -> Recovered:
 
 
 def _begun(*works: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
-    """Begin what goes on beside the calls."""
-    return [asyncio.create_task(each) for each in works]
+    """Begin what goes on beside the calls; where some of it ends by itself, which nothing of it should, people hear."""
+    tasks = [asyncio.create_task(each) for each in works]
+    for task in tasks:
+        task.add_done_callback(_heard)
+    return tasks
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _LOG.critical("what goes on beside the calls has ended by itself; start the gateway anew", exc_info=error)
 
 
 def _retention(ground: Ground, rules: Rules, workers: Workers) -> Retention:

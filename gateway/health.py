@@ -72,7 +72,10 @@ class Health:
                 self._states[component] = ComponentHealth(
                     component=component, serving=not code, since=self._clock.now(), code=code
                 )
-                _LOG.warning("%s %s", component, f"does not serve: {code}" if code else "serves again")
+                if code:
+                    _LOG.warning("%s does not serve: %s", component, code)
+                else:
+                    _LOG.warning("%s serves again", component)
         return self.states != before
 
     async def run(self, told: Told, *, seconds: float = LOOK_SECONDS) -> None:

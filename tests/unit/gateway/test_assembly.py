@@ -88,3 +88,16 @@ async def test_what_is_at_work_has_its_time_until_somebody_cuts_it(before: bool)
     async with asyncio.timeout(10):
         await closing
     assert desk.given == [3_600, 0.0]
+
+
+async def test_work_that_ends_by_itself_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Retention, exports and the look at health would else be missing, and nobody know; a stop is no such end."""
+
+    async def broken() -> None:
+        raise RuntimeError("a bug")
+
+    tasks = assembly._begun(broken(), asyncio.sleep(60))
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    tasks[1].cancel()
+    await asyncio.wait(tasks)
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
