@@ -10,9 +10,9 @@ from engine.audit.writer import AuditLimits
 from gateway.anchoring.sections import AnchorSection, WitnessSection
 from gateway.anchoring.settings import AnchoringSettings
 from gateway.archiving.retention import LogRetentionSettings
-from gateway.event_quota import PER_MINUTE_DEFAULT
 from gateway.exporting.exports import ExportSettings
 from gateway.exporting.sections import AuditExportSection
+from gateway.limits.event_quota import PER_MINUTE_DEFAULT
 from gateway.signing.section import SigningSection
 
 _MIB = 1024 * 1024

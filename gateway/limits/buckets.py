@@ -44,11 +44,15 @@ class Buckets(Generic[K]):
     def take(self, key: K, rate: Rate, now: float) -> None:
         """Take one call out of the bucket; `early` has said that it may be."""
         full_at = max(self._moment(key, rate, now), now) + 1.0 / rate.per_second
-        if key not in self._full_at and len(self._full_at) >= self._keys_max and not self._forget_full(now):
+        if not self.has_room(key, now):
             self._shared_full_at = full_at
             return
         self._full_at[key] = full_at
         self._full_at.move_to_end(key)
+
+    def has_room(self, key: K, now: float) -> bool:
+        """Return whether a key has a bucket of its own, or could have one."""
+        return key in self._full_at or len(self._full_at) < self._keys_max or self._forget_full(now)
 
     def _moment(self, key: K, rate: Rate, now: float) -> float:
         """Return when the bucket of a key is full.
@@ -61,7 +65,7 @@ class Buckets(Generic[K]):
             if found > empty:
                 self._full_at[key] = found = empty
             return found
-        if len(self._full_at) < self._keys_max or self._forget_full(now):
+        if self.has_room(key, now):
             return 0.0
         self._shared_full_at = min(self._shared_full_at, empty)
         return self._shared_full_at

@@ -17,9 +17,9 @@ from engine.clock import Clock, rfc3339
 from engine.errors import EngineError
 from engine.values import JsonObject, JsonValue
 from gateway.authn.refusals import Refusals
-from gateway.event_quota import PER_MINUTE_DEFAULT, EventQuota
 from gateway.events import Audit, EventType
 from gateway.identity import ANONYMOUS, Principal
+from gateway.limits.event_quota import PER_MINUTE_DEFAULT, EventQuota
 
 TOLD_EVERY_SECONDS: Final = 60.0
 ENTRIES_MAX: Final = 16_384  # pairs of principal and method that wait to be told

@@ -8,8 +8,8 @@ import pytest
 from engine.audit.errors import AuditUnavailableError
 from engine.clock import rfc3339
 from gateway.authn.refusals import Check, Refusals
-from gateway.event_quota import EventQuota
 from gateway.identity import Principal, actor
+from gateway.limits.event_quota import EventQuota
 from gateway.rpc.accounts import CODES_MAX, Accounts
 from tests.bundle_worlds import ManualClock
 from tests.subjects import KNOWN_ANONYMOUS, known
