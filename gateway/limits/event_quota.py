@@ -23,7 +23,7 @@ class EventQuota:
         self._rate = Rate(per_second=per_minute / _MINUTE_SECONDS, burst=per_minute)
 
     def has(self, who: str) -> bool:
-        """Return whether `who`, an actor of the log, may cause an event; where too many others just have, nobody new."""
+        """Return whether `who`, an actor of the log, may cause an event: nobody new where too many others just have."""
         now = self._now()
         return self._buckets.has_room(who, now) and not self._buckets.early(who, self._rate, now)
 
