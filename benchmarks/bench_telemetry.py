@@ -31,10 +31,10 @@ from gateway.assembly import running_gateway
 from gateway.config import Config, load_config
 from gateway.home import NewHome, make_home
 from gateway.identity_config import IssuerConfig
-from gateway.observed import POSITION, UNWATCHED, Position, Watch
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.spans import Tracer
 from gateway.telemetry.watching import Watching
+from gateway.watch import POSITION, UNWATCHED, Position, Watch
 
 TITLE: Final = "telemetry: a call and a stage, with and without it"
 CALLS = 2_000

@@ -23,7 +23,6 @@ from gateway.drafts import Draft, read_draft
 from gateway.errors import SanitizationError
 from gateway.hookset import Hooks, HookSet
 from gateway.identity import Principal
-from gateway.observed import UNWATCHED, Watch
 from gateway.observing import Observers
 from gateway.policy import document
 from gateway.policy.decision import Decision, denied
@@ -36,6 +35,7 @@ from gateway.stages import SanitizedMission, without_missing
 from gateway.summary import mission_subject, mission_summary
 from gateway.taint import taint_of
 from gateway.vault.step_secrets import NO_SECRETS, Secrets
+from gateway.watch import UNWATCHED, Watch
 
 VIOLATIONS_MAX: Final = 64  # of one mission
 

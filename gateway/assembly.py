@@ -44,7 +44,7 @@ from gateway.sandbox.hooks import Hook
 from gateway.sandbox.version import engine_version
 from gateway.subjects.subjects import Subjects
 from gateway.telemetry.opening import Telemetry
-from gateway.watched import SecondPort, open_telemetry, open_web
+from gateway.telemetry_wiring import SecondPort, open_telemetry, open_web
 from gateway.wiring import (
     OBSERVERS_DRAIN_SECONDS,
     Desks,

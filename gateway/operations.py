@@ -11,9 +11,9 @@ from gateway.effects.http import HttpLimits, HttpRequest, tls_context
 from gateway.effects.performer import Effects, Performer
 from gateway.effects.resolver import SystemResolver
 from gateway.effects.timer import TimerSleep
-from gateway.observed import Outgoing, nothing_outgoing
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules
+from gateway.watch import Outgoing, nothing_outgoing
 
 
 def operations(

@@ -29,7 +29,6 @@ from gateway.errors import PolicyDeniedError, Reason, SandboxError, Sanitization
 from gateway.events import Audit, EventType, Verdict
 from gateway.hookset import Hooks
 from gateway.journal import StepJournal
-from gateway.observed import UNWATCHED, Watch
 from gateway.observing import Observers
 from gateway.outputs import Outputs
 from gateway.performing import Performing
@@ -44,6 +43,7 @@ from gateway.stages import AdmittedMission, AllowedEffect, Given, Granted, Ready
 from gateway.step_breakers import WAITS, breaker_of
 from gateway.step_failures import own_fault, step_error
 from gateway.vault.step_secrets import NO_SECRETS, NO_STEP_SECRETS, Secrets, StepSecrets
+from gateway.watch import UNWATCHED, Watch
 
 EFFECTS_MAX: Final = 64  # of one step
 UNSIGNED_EVENTS_MAX: Final = 16_384  # a step waits while the log has more to sign; a quarter of the log's own queue

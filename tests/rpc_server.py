@@ -22,7 +22,6 @@ from gateway.authn.tokens import TokenEntry, TokenTable
 from gateway.identity import Principal
 from gateway.limits.holding import Limits
 from gateway.limits_config import LimitsConfig
-from gateway.observed import UNWATCHED, Watch
 from gateway.rpc.listeners import Listening
 from gateway.rpc.server import Ports, RpcServer
 from gateway.v1 import (
@@ -34,6 +33,7 @@ from gateway.v1 import (
     privacy_pb2_grpc,
     statistics_pb2_grpc,
 )
+from gateway.watch import UNWATCHED, Watch
 from tests.fakes import FakeAudit, FakeDesk, FakeGate, FakeHooks, FakePeople, FakePolicyDesk, FakeReplays
 from tests.statistics_desks import FakeStatistics
 from tests.subjects import FixedSubjects

@@ -42,7 +42,6 @@ from gateway.missions.approvals import Approvals
 from gateway.missions.children import Children
 from gateway.missions.desk import Desk
 from gateway.missions.execution import Ground
-from gateway.observed import UNWATCHED, Watch
 from gateway.observing import Observers
 from gateway.performing import Performing
 from gateway.pipeline import StepPipeline
@@ -55,6 +54,7 @@ from gateway.sanitizer.schema import ParameterSchema
 from gateway.screening import Screening
 from gateway.security_levels import SecurityLevels, security_levels
 from gateway.stages import AdmittedMission
+from gateway.watch import UNWATCHED, Watch
 from tests.inline_store import InlineStore
 from tests.subjects import FixedSubjects, known
 

@@ -33,9 +33,9 @@ from gateway.effects.performer import SECONDS_MAX, EffectRequest, EffectScope
 from gateway.effects.resolver import Resolver
 from gateway.effects.target import HttpTarget
 from gateway.errors import EffectError
-from gateway.observed import Outgoing, nothing_outgoing
 from gateway.vault.opened import OpenedSecrets
 from gateway.vault.placement import body_form
+from gateway.watch import Outgoing, nothing_outgoing
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REPEATABLE_METHODS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})

@@ -40,13 +40,13 @@ from gateway.missions.endings import ending_document, status_of
 from gateway.missions.recorder import Recorder
 from gateway.missions.threshold import Threshold
 from gateway.missions.views import MissionEvent
-from gateway.observed import UNWATCHED, Position, Watch
 from gateway.pipeline import StepPipeline
 from gateway.policy.decision import Decision
 from gateway.reusing import KeptResults
 from gateway.stages import AdmittedMission, SanitizedMission
 from gateway.store.store import Store
 from gateway.subjects.subjects import Subjects
+from gateway.watch import UNWATCHED, Position, Watch
 
 LINGER_SECONDS: Final = 0.05  # that a transition may wait for others on its way to the store
 _MS_PER_SECOND: Final = 1e3

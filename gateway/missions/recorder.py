@@ -15,7 +15,7 @@ from engine.values import JsonObject, JsonValue
 from gateway.commitments import Evidence, Hidden
 from gateway.events import EventType, Trail
 from gateway.missions.views import MissionEvent
-from gateway.observed import UNWATCHED, Watch
+from gateway.watch import UNWATCHED, Watch
 
 KEPT_MAX: Final = 4_096  # events that the store has and that stay for watchers
 _SKIPPED_MAX: Final = 256  # steps that one event names; an id has 128 characters at most

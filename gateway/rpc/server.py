@@ -16,7 +16,6 @@ from gateway.authn.refusals import Refusals
 from gateway.identity import Principal
 from gateway.limits.calls import CallLimits
 from gateway.limits.transport import Transport
-from gateway.observed import UNWATCHED, Watch
 from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.audit_service import AuditService
 from gateway.rpc.authenticating import Callers
@@ -58,6 +57,7 @@ from gateway.v1 import (
     statistics_pb2,
     statistics_pb2_grpc,
 )
+from gateway.watch import UNWATCHED, Watch
 
 _SERVICES: Final = (
     mission_pb2.DESCRIPTOR.services_by_name["MissionService"].full_name,

@@ -10,8 +10,8 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from gateway.observed import Watch
 from gateway.rpc.types import Context, Handler
+from gateway.watch import Watch
 
 _CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 _CANCELLED: Final = grpc.StatusCode.CANCELLED.name

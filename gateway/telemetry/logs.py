@@ -15,8 +15,8 @@ import orjson
 import structlog
 
 from engine.clock import Clock, rfc3339
-from gateway.observed import MISSION_ID, POSITION
 from gateway.telemetry.said import about_error, fields_of, text_of
+from gateway.watch import MISSION_ID, POSITION
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
 Form = Literal["auto", "json", "console"]

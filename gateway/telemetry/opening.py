@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from engine.clock import Clock
-from gateway.observed import UNWATCHED, Outgoing, Watch, nothing_outgoing, traceparent
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.readings import TracesReading
 from gateway.telemetry.spans import Tracer
 from gateway.telemetry.watching import Watching
+from gateway.watch import UNWATCHED, Outgoing, Watch, nothing_outgoing, traceparent
 
 if TYPE_CHECKING:  # aiohttp takes long to import, and most gateways trace nothing
     from gateway.telemetry.otlp import Exporter

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from engine.clock import Clock
-from gateway.observed import SPAN_ID_BYTES, TRACE_ID_BYTES, Position
+from gateway.watch import SPAN_ID_BYTES, TRACE_ID_BYTES, Position
 
 QUEUE_MAX: Final = 8_192  # ended spans that wait to be sent
 _NS_PER_SECOND: Final = 1_000_000_000

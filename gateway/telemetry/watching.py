@@ -8,9 +8,9 @@ from typing import Final, Self
 
 from engine.clock import Clock
 from engine.errors import EngineError, RefusalError
-from gateway.observed import MISSION_ID, POSITION, Call, Metadata, Position, Stage
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.spans import NOTHING, Kind, Span, Tracer, parsed
+from gateway.watch import MISSION_ID, POSITION, Call, Metadata, Position, Stage
 
 _MS_PER_SECOND: Final = 1e3
 _TRACEPARENT: Final = "traceparent"
@@ -18,7 +18,7 @@ _CANCELLED: Final = "cancelled"
 
 
 class Watching:
-    """Implements `gateway.observed.Watch`; without a tracer nothing is traced."""
+    """Implements `gateway.watch.Watch`; without a tracer nothing is traced."""
 
     on = True
 

@@ -24,9 +24,9 @@ from gateway.effects.performer import EffectRequest, Effects, EffectScope
 from gateway.effects.resolver import Resolver, SystemResolver
 from gateway.effects.workspace import Workspace, Workspaces
 from gateway.errors import EffectError
-from gateway.observed import Outgoing, nothing_outgoing
 from gateway.vault.opened import EffectSecrets
 from gateway.vault.rules import SecretRule
+from gateway.watch import Outgoing, nothing_outgoing
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 Serve = Callable[[Handler], AbstractAsyncContextManager[int]]

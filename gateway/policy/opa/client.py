@@ -12,9 +12,9 @@ import aiohttp
 from opa_client.opa_async import AsyncOpaClient  # type: ignore[import-untyped]
 from yarl import URL
 
-from gateway.observed import traceparent
 from gateway.outbound import read_bounded
 from gateway.policy.opa.settings import OpaSettings
+from gateway.watch import traceparent
 
 CONNECTIONS_MAX: Final = 64  # what is over it waits, within its deadline
 _HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "missiongate"}  # no decompression: no bombs

@@ -7,9 +7,9 @@ from pydantic import ValidationError
 
 from gateway.config import Config
 from gateway.errors import ConfigurationError
-from gateway.observed import UNWATCHED, traceparent
 from gateway.telemetry.opening import Telemetry, TelemetrySettings
 from gateway.telemetry_config import TracingConfig, WebConfig
+from gateway.watch import UNWATCHED, traceparent
 from tests.telemetry import Counting, HandClock
 
 OFF = TelemetrySettings(

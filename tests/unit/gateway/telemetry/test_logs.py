@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import FaultError
-from gateway.observed import MISSION_ID, POSITION, Position
 from gateway.telemetry.logs import REPEATS_MAX, WINDOW_SECONDS, Lines, Logs, Repeats
 from gateway.telemetry.said import ELIDED, FIELDS, fields_of, text_of
+from gateway.watch import MISSION_ID, POSITION, Position
 from tests.telemetry import HandClock, logged, quiet
 
 PAYLOAD = "hunter2 is the word of 10.0.0.7/admin"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observed import Position
 from gateway.telemetry.spans import Tracer, parsed
+from gateway.watch import Position
 from tests.telemetry import START, Counting, HandClock
 
 HERE = Position(bytes.fromhex("0af7651916cd43dd8448eb211c80319c"), bytes.fromhex("b7ad6b7169203331"), sampled=True)

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from engine.errors import FaultError, RefusalError
-from gateway.observed import MISSION_ID, POSITION, UNWATCHED, Watch
 from gateway.telemetry.meters import OTHER, Meters, Times
 from gateway.telemetry.spans import Tracer
 from gateway.telemetry.watching import Watching
+from gateway.watch import MISSION_ID, POSITION, UNWATCHED, Watch
 from tests.telemetry import Counting, HandClock
 from tests.worlds import World, mission, step, write
 

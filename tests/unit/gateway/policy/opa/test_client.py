@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.observed import POSITION, Position
 from gateway.policy.opa.client import Client
 from gateway.policy.opa.settings import OpaSettings
+from gateway.watch import POSITION, Position
 from tests.collector import collecting
 
 HERE = Position(b"\1" * 16, b"\2" * 8, sampled=True)
