@@ -11,7 +11,7 @@ from engine.findings import Path, Place, position_at, shown
 _TOKEN = re.compile(
     r"""[ \t\n\r]*
     ( [\[\]{},:]
-    | "[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"
+    | "[^"\\\x00-\x1f]*+(?>(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*)"
     | -?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?
     | [A-Za-z]+ | -Infinity
     | \Z )""",

@@ -20,7 +20,7 @@ from engine.numbers import parse_float, parse_integer
 from engine.values import JsonValue
 
 # The end of input closes a string too: else each escaped quote of an open one would begin a search of its own.
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)(?:"|\\?\Z)', re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 

@@ -17,8 +17,8 @@ from engine.mission import MissionLimits
 from engine.values import JsonScalar, JsonValue
 
 # libyaml compares each %TAG with all before it: 4 MiB of them take minutes, so a directive is refused unparsed.
-_DIRECTIVE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*+(?=%)")
-_NOTHING_MORE = re.compile(r"(?:\.\.\.)?(?:[ \t]*(?:#[^\n]*)?\r?\n)*+[ \t]*(?:#[^\n]*)?")
+_DIRECTIVE = re.compile(r"(?>(?:[ \t]*(?:#[^\n]*)?\r?\n)*)(?=%)")
+_NOTHING_MORE = re.compile(r"(?:\.\.\.)?(?>(?:[ \t]*(?:#[^\n]*)?\r?\n)*)[ \t]*(?:#[^\n]*)?")
 # Line breaks to libyaml and to no editor: what follows one would look like part of the comment before it.
 _HIDDEN_BREAK = re.compile("[\x85\u2028\u2029]|\r(?!\n)")
 

@@ -1,6 +1,7 @@
 """The house rules, as a test."""
 
 import ast
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,20 @@ def test_every_module_says_its_purpose() -> None:
         str(p.relative_to(ROOT)) for p in SOURCES if not (ast.get_docstring(ast.parse(p.read_text())) or "").strip()
     ]
     assert silent == []
+
+
+def test_no_group_is_repeated_possessively() -> None:
+    """CPython before 3.11.5 goes on behind a part of such a group that did not match (gh-106052): atomic groups do not.
+
+    A check of the sanitizer accepted what it should not, on a machine with 3.11.2.
+    """
+    found = [
+        f"{p.relative_to(ROOT)}: {node.value[:60]!r}"
+        for p in SOURCES
+        for node in ast.walk(ast.parse(p.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\)[*+?]\+(?!,)", node.value)
+    ]
+    assert found == []
 
 
 def test_no_module_is_named_for_nothing() -> None:

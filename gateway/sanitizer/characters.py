@@ -111,7 +111,7 @@ def _honest_run() -> str:
     joined = rf"{pictograph}[\U0001f3fb-\U0001f3ff]?\u200d(?={pictograph})|{letter}\u200c(?={letter})"
     styled = rf"{symbol}(?:\ufe0f(?:\u200d(?={pictograph}))?|[\ufe00-\ufe0d])|[0-9#*]\ufe0f"
     varied = r"[\u4e00-\u9fa5][\U000e0100-\U000e01ef]|[\u1820-\u1842][\u180b-\u180d]"
-    return rf"(?:{joined}|{styled}|{varied}|{'|'.join(FLAGS)}| \ufeff(?= ))*+"
+    return rf"(?>(?:{joined}|{styled}|{varied}|{'|'.join(FLAGS)}| \ufeff(?= ))*)"
 
 
 _HONEST_RUN: Final = re.compile(_honest_run())

@@ -21,8 +21,8 @@ _SYNTAX: Final = Finding("syntax", "is no JSON document, or holds half of a surr
 _DUPLICATE: Final = Finding("duplicate_key", "has an object that names a key twice")
 _NUMBER: Final = Finding("number", "has a number that is not finite, or an integer outside of 64 bits")
 
-# Possessive, and closed by the end of input: linear also on text with many escapes and no closing quote.
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
+# Atomic, and closed by the end of input: linear also on text with many escapes and no closing quote.
+_TOKEN: Final = re.compile(r'"(?>(?:[^"\\]|\\.)*)(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 
 
 class _RefusedError(Exception):
