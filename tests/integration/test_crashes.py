@@ -29,14 +29,38 @@ SUBMITTERS = 2
 ENDING_SECONDS_MAX = 120
 
 
+class Orders(Counter[str]):
+    """How often each was placed, by its idempotency key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answering = threading.Event()  # while it is not set, an order that is counted waits for its answer
+        self.answering.set()
+        self.waiting = threading.Event()  # one does
+
+    @contextmanager
+    def one_unanswered(self) -> Iterator[None]:
+        """Wait until an order was placed that gets no answer before the end of the block."""
+        self.waiting.clear()
+        self.answering.clear()
+        try:
+            assert self.waiting.wait(ENDING_SECONDS_MAX), "no order is placed"
+            yield
+        finally:
+            self.answering.set()
+
+
 class Counting(BaseHTTPRequestHandler):
     """Counts orders by their idempotency key, a moment before it answers."""
 
-    orders: Counter[str]
+    orders: Orders
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"] or 0))
         self.orders[self.headers["Idempotency-Key"]] += 1
+        if not self.orders.answering.is_set():
+            self.orders.waiting.set()
+            self.orders.answering.wait(ENDING_SECONDS_MAX)
         time.sleep(0.002)
         self.send_response(200)
         self.send_header("Content-Length", "2")
@@ -49,9 +73,9 @@ class Counting(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def counting() -> Iterator[tuple[int, Counter[str]]]:
+def counting() -> Iterator[tuple[int, Orders]]:
     """Serve on a free loopback port, and give it and what is counted."""
-    orders: Counter[str] = Counter()
+    orders = Orders()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Counting,), {"orders": orders}))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -157,7 +181,11 @@ def test_kill_after_kill_repeats_nothing_and_loses_nothing(tmp_path: Path) -> No
             for caller in callers:
                 caller.start()
             let_work(callers, missions=randbelow(10))
-            program.kill()
+            if kill == 0:  # once while an order is on its way; the others whenever it is
+                with orders.one_unanswered():
+                    program.kill()
+            else:
+                program.kill()
             for caller in callers:
                 caller.join()
                 acknowledged |= caller.acknowledged
