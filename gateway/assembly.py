@@ -187,8 +187,9 @@ async def running_gateway(
         await server.start()
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
         works = (log_retention.run(), follower.run(), accounts.run(), health.run(server.health.tell))
-        others = (stages.limits.meter.run(), *workers.ruling.works(), *entrance.works(), *telemetry.works())
-        tasks = _begun(_retention(ground, rules, workers).run(), *works, *others)
+        stages.limits.meter.ask(server.wait_seconds)
+        others = (stages.limits.meter.run(), *server.works(), *workers.ruling.works(), *entrance.works())
+        tasks = _begun(_retention(ground, rules, workers).run(), *works, *others, *telemetry.works())
         try:
             yield Gateway(
                 bound=server.bound,

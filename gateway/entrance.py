@@ -54,6 +54,7 @@ class Entrance:
                 client_address=config.tls.client_listen,
                 plain_address=config.tls.plain_listen,
                 sockets=tuple(entry.socket(home) for entry in config.sockets),
+                home=home,
             ),
             _home=home,
             _clock=clock,

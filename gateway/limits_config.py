@@ -99,9 +99,9 @@ class StrangersConfig(Section):
 class SheddingConfig(Section):
     """When the gateway as a whole turns calls away."""
 
-    lag_ms_max: _Ms = 100.0
-    reads_lag_ms_max: _Ms = 400.0
-    interval_ms: _Ms = 1_000.0
+    wait_ms_max: _Ms = 200.0
+    reads_wait_ms_max: _Ms = 800.0
+    interval_ms: _Ms = 500.0
     calls_open_max: Annotated[int, Field(ge=4, le=100_000)] = 2_048
     retry_seconds: Annotated[float, Field(ge=0.05, le=3_600)] = 1.0
 

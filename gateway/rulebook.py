@@ -112,6 +112,14 @@ class Rulebook:
         """Whether the engine in force could answer now."""
         return self._reign.engine.able
 
+    async def turn(self) -> None:
+        """Return once a question to the engine in force would be with it, if it were put now.
+
+        Raises:
+            WorkerError: it would not be.
+        """
+        await self._reign.engine.turn()
+
     def of(self, bundle: str) -> Rules:
         """Return the rules of the bundle that gave a decision; those in force, where it is not known any more."""
         return self._past.get(bundle, self._reign.rules) if bundle != self.digest else self._reign.rules

@@ -115,6 +115,7 @@ def _readings(
         refused=lambda: entrance.refusals.totals,
         limited=lambda: stages.limits.refused,
         shedding=lambda: stages.limits.calls.level,
+        wait_seconds=lambda: stages.limits.calls.wait_seconds,
         certificate_ends=lambda: entrance.certificate_ends,
         traces=stages.telemetry.traces,
     )

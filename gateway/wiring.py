@@ -216,6 +216,7 @@ def make_server(
             calls=stages.limits.calls,
             transport=config.limits.transport(),
             clock=records.clock,
+            queues=(workers.rulebook.turn, records.store.turn),
             watch=stages.telemetry.watch,
         ),
         entrance.listening,

@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -108,45 +110,56 @@ async def serving(
     authenticator: Authenticator | None = None,
     listening: Listening | None = None,
     clock: Clock | None = None,
+    queues: Sequence[Callable[[], Awaitable[None]]] = (),
 ) -> AsyncIterator[Served]:
     """Serve fakes on a free port; `options` are the client channel's, `settings` what calls are held to."""
     settings = settings or LimitsConfig()
-    held = Limits.of(settings.call_settings(), SystemClock(), lambda: 0.0)
-    desk, gate, audit = desk or FakeDesk(), gate or FakeGate(), audit or FakeAudit()
-    hooks, policy = hooks or FakeHooks(), policy or FakePolicyDesk()
-    server = RpcServer(
-        Ports(
-            desk=desk,
-            hooks=hooks,
-            policy=policy,
-            privacy=desk,
-            people=people or FakePeople(),
-            statistics=statistics or FakeStatistics(),
-            gate=gate,
-            audit=audit,
-            events=audit,
-            names=audit,
-            replays=FakeReplays(),
-            authenticator=authenticator
-            or Authenticator(tokens=tokens(), jwt=JwtVerifier((), SystemClock()), anonymous=anonymous),
-            refusals=Refusals(),
-            subjects=FixedSubjects(),
-            limits=limits or MissionLimits(),
-            clock=clock or SystemClock(),
-            watch=watch,
-            calls=held.calls,
-            transport=settings.transport(),
-        ),
-        listening or Listening(address="127.0.0.1:0"),
-    )
-    await server.start()
-    try:
-        async with grpc.aio.insecure_channel(server.address, options=options) as channel:
-            yield Served(
-                server=server, desk=desk, gate=gate, audit=audit, hooks=hooks, policy=policy, channel=channel, held=held
-            )
-    finally:
-        await server.stop(0.2)
+    with TemporaryDirectory() as home:
+        held = Limits.of(settings.call_settings(), SystemClock(), lambda: 0.0)
+        desk, gate, audit = desk or FakeDesk(), gate or FakeGate(), audit or FakeAudit()
+        hooks, policy = hooks or FakeHooks(), policy or FakePolicyDesk()
+        server = RpcServer(
+            Ports(
+                desk=desk,
+                hooks=hooks,
+                policy=policy,
+                privacy=desk,
+                people=people or FakePeople(),
+                statistics=statistics or FakeStatistics(),
+                gate=gate,
+                audit=audit,
+                events=audit,
+                names=audit,
+                replays=FakeReplays(),
+                authenticator=authenticator
+                or Authenticator(tokens=tokens(), jwt=JwtVerifier((), SystemClock()), anonymous=anonymous),
+                refusals=Refusals(),
+                subjects=FixedSubjects(),
+                limits=limits or MissionLimits(),
+                clock=clock or SystemClock(),
+                watch=watch,
+                calls=held.calls,
+                transport=settings.transport(),
+                queues=queues,
+            ),
+            listening or Listening(address="127.0.0.1:0", home=Path(home)),
+        )
+        await server.start()
+        held.meter.ask(server.wait_seconds)
+        try:
+            async with grpc.aio.insecure_channel(server.address, options=options) as channel:
+                yield Served(
+                    server=server,
+                    desk=desk,
+                    gate=gate,
+                    audit=audit,
+                    hooks=hooks,
+                    policy=policy,
+                    channel=channel,
+                    held=held,
+                )
+        finally:
+            await server.stop(0.2)
 
 
 def everything(error: grpc.aio.AioRpcError) -> str:

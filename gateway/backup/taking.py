@@ -33,7 +33,7 @@ from gateway.signing.signers import VERIFIER_KEY_FILE
 DATABASES: Final = (STORE_FILE, DATABASE_FILE)
 _FILES: Final = SystemFiles()
 # Made anew where they are missing, or of the process that has them.
-_LEFT_OUT: Final = (b".lock", b"-wal", b"-shm", b"-journal", b".tmp")
+_LEFT_OUT: Final = (b".lock", b"-wal", b"-shm", b"-journal", b".tmp", b".sock")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,8 +78,8 @@ class Strangers:
 class Shedding:
     """From when on calls are turned away because the gateway as a whole has no room for them."""
 
-    lag_ms_max: float  # of the event loop, as long as `interval_ms`: new work is shed
-    reads_lag_ms_max: float  # likewise: reads are, too
+    wait_ms_max: float  # that work waits on its way, as long as `interval_ms`: then calls that bring more are bounded
+    reads_wait_ms_max: float  # likewise: reads are, too
     interval_ms: float
     calls_open_max: int  # calls under way, streams not among them; new work may have three quarters of them
     retry_seconds: float  # callers are told to wait this long up to three times as long

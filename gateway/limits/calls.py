@@ -68,11 +68,16 @@ class CallLimits:
         """What is shed: 0 nothing, 1 new work, 2 reads as well."""
         return self._shedder.level
 
+    @property
+    def wait_seconds(self) -> float:
+        """How long calls waited on their way when that was last looked at."""
+        return self._shedder.wait_ms / 1e3
+
     def document(self) -> dict[str, JsonValue]:
         """Return how things stand, as JSON; nobody is named."""
         return {
             "level": self.level,
-            "lag_ms": round(self._shedder.lag_ms, 3),
+            "wait_ms": round(self._shedder.wait_ms, 3),
             "calls_open": self.open.held(False),
             "streams_open": self.open.held(True),
             "refused": dict(self.refused),
@@ -101,6 +106,8 @@ class CallLimits:
             self._take_stranger(address)
             self._take(owner, kind)
         self.open.add(stream)
+        if not stream:
+            self._shedder.under_way.add(kind)
         if address is None:
             self._of_principals.add((what, owner))
             self._of_tenants.add((what, owner[0]))
@@ -109,6 +116,8 @@ class CallLimits:
 
         def leave() -> None:
             self.open.remove(stream)
+            if not stream:
+                self._shedder.under_way.remove(kind)
             if address is None:
                 self._of_principals.remove((what, owner))
                 self._of_tenants.remove((what, owner[0]))
@@ -151,7 +160,7 @@ class CallLimits:
         self._take_stranger(peer_key(peer))
 
     def _require_room(self, kind: CallKind, *, stream: bool) -> None:
-        refusal = self._shedder.refusal(kind, self.open.held(False))
+        refusal = self._shedder.refusal(kind)
         streams_max = self._settings.streams_open_max
         if refusal is None and stream and kind is not CallKind.HEALTH and self.open.held(True) >= streams_max:
             refusal = "streams_open_max", streams_max

@@ -9,9 +9,9 @@ from engine.clock import Clock
 from engine.values import JsonValue
 from gateway.limits.amounts import CallSettings
 from gateway.limits.calls import CallLimits
-from gateway.limits.lag import LagMeter
 from gateway.limits.quotas import MissionQuotas
 from gateway.limits.shedding import Shedder
+from gateway.limits.waiting import WaitMeter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Limits:
 
     calls: CallLimits
     missions: MissionQuotas
-    meter: LagMeter  # to be run beside the calls
+    meter: WaitMeter  # to be run beside the calls
 
     @classmethod
     def of(cls, settings: CallSettings, clock: Clock, chance: Callable[[], float]) -> Self:
@@ -29,7 +29,7 @@ class Limits:
         return cls(
             calls=CallLimits(settings, shedder, clock, chance),
             missions=MissionQuotas(settings.allowances),
-            meter=LagMeter(shedder, clock),
+            meter=WaitMeter(shedder, clock),
         )
 
     def adopt(self, settings: CallSettings) -> None:

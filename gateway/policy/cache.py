@@ -177,6 +177,10 @@ class CachedEngine(CachedPolicy):
         """Whether the engine could answer what is not here."""
         return self._engine.able
 
+    async def turn(self) -> None:
+        """Return once a question that is not answered from here would be with the engine (`StartedEngine.turn`)."""
+        await self._engine.turn()
+
     async def start(self) -> None:
         """Return once the engine can answer.
 

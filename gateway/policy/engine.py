@@ -36,6 +36,13 @@ class StartedEngine(PolicyEngine, Protocol):
     def able(self) -> bool:
         """Whether it could answer now, as far as can be told without asking it."""
 
+    async def turn(self) -> None:
+        """Return once a question would be with who evaluates it, if it were put now; at once where nobody can know.
+
+        Raises:
+            WorkerError: it would not be.
+        """
+
     async def start(self) -> None:
         """Return once it can answer.
 

@@ -79,6 +79,14 @@ class WorkerPolicy:
         """Whether a worker is ready."""
         return bool(self.pids)
 
+    async def turn(self) -> None:
+        """Return once a worker has room for a question that is put now.
+
+        Raises:
+            WorkerError: as `WorkerPool.call`.
+        """
+        await self._pool.turn()
+
     async def start(self) -> None:
         """Start the workers; return once each has prepared the bundle.
 

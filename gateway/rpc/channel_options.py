@@ -5,6 +5,7 @@ from typing import Final
 from gateway.limits.transport import Transport
 
 _PING_STRIKES_MAX: Final = 2  # pings that come too early, before the connection is closed
+_PENDING_MAX: Final = 3_000  # grpc.server.max_pending_requests_hard_limit
 _MS: Final = 1e3
 
 
@@ -12,13 +13,14 @@ def channel_options(transport: Transport) -> tuple[tuple[str, int], ...]:
     """Return the options of a server.
 
     gRPC rejects metadata between its soft and its hard limit by chance; here they are one number, so that what is
-    accepted once is accepted always. Calls that Python has not taken yet wait in gRPC Core, which turns them away by
-    chance above 1,000 and all above 3,000 (`grpc.server.max_pending_requests`).
+    accepted once is accepted always. So are the two numbers of calls that wait in gRPC Core for Python to take them: what
+    it turns away there hears CANCELLED, so the gateway has to see the wait before, and to say so itself.
     """
     return (
         ("grpc.max_receive_message_length", transport.message_bytes_max),
         ("grpc.max_metadata_size", transport.metadata_bytes_max),
         ("grpc.absolute_max_metadata_size", transport.metadata_bytes_max),
+        ("grpc.server.max_pending_requests", _PENDING_MAX),
         ("grpc.so_reuseport", 0),  # a second gateway on the port is an error, not a silent sharer
         ("grpc.max_allowed_incoming_connections", transport.connections_max),
         ("grpc.max_concurrent_streams", transport.streams_per_connection_max),

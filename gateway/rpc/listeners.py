@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -30,6 +31,7 @@ class Listening:
     client_address: str = ""  # where certificates are wanted; "": at `address`, if clients have authorities
     plain_address: str = ""  # of loopback, without TLS
     sockets: Sequence[Socket] = ()
+    home: Path  # where sockets are that only the gateway itself may open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,11 @@
 """The gRPC server: services, health and reflection behind one interceptor, with bounds on everything."""
 
 import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -41,6 +43,7 @@ from gateway.rpc.ports import (
     StatisticsDesk,
 )
 from gateway.rpc.privacy_service import PrivacyService
+from gateway.rpc.probe import Probe
 from gateway.rpc.statistics_service import StatisticsService
 from gateway.rpc.watching import WatchingInterceptor
 from gateway.v1 import (
@@ -92,6 +95,7 @@ class Ports:
     calls: CallLimits
     transport: Transport
     clock: Clock
+    queues: Sequence[Callable[[], Awaitable[None]]] = ()  # that calls pass; each returns when its turn has come
     watch: Watch = UNWATCHED
 
 
@@ -103,6 +107,7 @@ class RpcServer:
         self._listening = listening
         self.health = ComponentHealthService(_SERVICES)
         self._access = AuditAccess(ports.desk, ports.audit, ports.events, ports.names)
+        self._probes: list[Probe] = []
         self._server = self._serving()
         self._sockets = [(socket, self._serving(socket.principal)) for socket in listening.sockets]
         self._held = ExitStack()  # locks, and sockets that have to go
@@ -122,12 +127,21 @@ class RpcServer:
         try:
             self.bound = bind(self._server, self._listening)
             bind_sockets(self._held, self._sockets)
+            self._listen_to_itself()
             for server in self._servers:
                 await server.start()
         except BaseException:
             self._held.close()
             raise
         await self.health.serve()
+
+    def wait_seconds(self) -> float:
+        """Return how long calls wait before they are begun, where they wait longest."""
+        return max(probe.wait_seconds for probe in self._probes)
+
+    def works(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what goes on beside the calls, from the start on."""
+        return [probe.run() for probe in self._probes]
 
     async def not_serving(self) -> None:
         """Tell balancers to go elsewhere; calls still work."""
@@ -141,6 +155,13 @@ class RpcServer:
     @property
     def _servers(self) -> list[grpc.aio.Server]:
         return [self._server, *(server for _, server in self._sockets)]
+
+    def _listen_to_itself(self) -> None:
+        home = os.open(self._listening.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._held.callback(os.close, home)
+        for number, (probe, server) in enumerate(zip(self._probes, self._servers, strict=True)):
+            name = f"probe-{number}.sock"
+            probe.listen(server, home, name)
 
     def _serving(self, socket: Principal | None = None) -> grpc.aio.Server:
         """Return a server of all services; `socket` is whose every call is."""
@@ -156,9 +177,11 @@ class RpcServer:
             limits=ports.calls,
             transport=ports.transport,
         )
-        outside = (WatchingInterceptor(ports.watch),) if ports.watch.on else ()
+        watching = (WatchingInterceptor(ports.watch),) if ports.watch.on else ()
+        probe = Probe(ports.clock, ports.queues)
+        self._probes.append(probe)
         server = grpc.aio.server(
-            interceptors=(*outside, interceptor),
+            interceptors=(probe, *watching, interceptor),
             options=channel_options(ports.transport),
             maximum_concurrent_rpcs=ports.transport.calls_open_max,
         )

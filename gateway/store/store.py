@@ -8,6 +8,7 @@ Calls of one caller are committed in the order in which they were made, also whe
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -41,6 +42,10 @@ EVENTS_PAGE_MAX: Final = 1_000
 EFFECTS_PAGE_MAX: Final = 1_000
 STEP_RESULTS_PAGE_MAX: Final = 10_000
 PRUNE_MAX: Final = 1_000  # trees in one call
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    return
 
 
 class Store(ApprovalStore):
@@ -89,6 +94,11 @@ class Store(ApprovalStore):
     def waiting(self) -> tuple[int, int]:
         """Writes and queries that wait."""
         return self._writer.waiting, self._reader.waiting
+
+    async def turn(self) -> None:
+        """Return once what a query and a write wait for would be over, if they were asked for now."""
+        await self._reader.run(_nothing)
+        await self._writer.submit(_nothing)
 
     async def create_mission(self, mission: NewMission) -> Creation:
         """Record a mission, or return the one that an equal request with this request id had made.

@@ -69,6 +69,9 @@ class GatewayCollector(Collector):
             limited.add_metric([limit], count)
         yield limited
         yield _gauge("missiongate_shedding_level", "1: new work is shed; 2: reads are, too.", self._readings.shedding())
+        yield _gauge(
+            "missiongate_call_wait_seconds", "How long calls wait on their way.", self._readings.wait_seconds()
+        )
         if (ends := self._readings.certificate_ends()) is not None:
             yield _gauge("missiongate_tls_certificate_end_seconds", "When the certificate ends, Unix time.", ends)
 

@@ -76,5 +76,6 @@ class Readings:
     refused: Callable[[], Gauges] = field(default=dict)  # callers whom nobody knows, by what they failed at
     limited: Callable[[], Gauges] = field(default=dict)  # what limits have refused, by limit
     shedding: Callable[[], int] = field(default=lambda: 0)  # 0: nothing; 1: new work; 2: reads as well
+    wait_seconds: Callable[[], float] = field(default=lambda: 0.0)  # of calls on their way
     certificate_ends: Callable[[], float | None] = field(default=lambda: None)  # Unix seconds; None: there is no TLS
     traces: Callable[[], TracesReading | None] = field(default=lambda: None)

@@ -140,6 +140,16 @@ class WorkerPool:
         self._submit(Request(frame(payload), deadline_ms / 1000, retries, future))
         return await future
 
+    async def turn(self) -> None:
+        """Return once a worker has room for a call that is made now.
+
+        Raises:
+            WorkerError: `worker.overloaded`, `worker.unavailable`, `worker.closed`.
+        """
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._submit(Request(b"", 0.0, 0, future))
+        await future
+
     def _submit(self, request: Request) -> None:
         if not self._open:
             raise WorkerError("the pool is closed", code="worker.closed")

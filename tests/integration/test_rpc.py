@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -35,6 +36,7 @@ from tests.fakes import (
     step_result,
     view,
 )
+from tests.rpc_calls import answers, refused, until
 from tests.rpc_server import ANN, AS_ANN, AS_BOB, Served, details, everything, serving
 
 GET = mission_pb2.GetMissionRequest(mission_id="m-1")
@@ -53,31 +55,6 @@ def decision(**changes: Any) -> mission_pb2.DecideApprovalRequest:
 async def served() -> AsyncIterator[Served]:
     async with serving(FakeDesk(missions={"m-1": view(), "m-2": view("m-2", tenant="other")})) as out:
         yield out
-
-
-async def refused(call: Any) -> grpc.aio.AioRpcError:
-    """Return the error of a call that must fail; a stream is read to its end."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await _answers(call, [])
-    return caught.value
-
-
-async def _answers(call: Any, into: list[Any]) -> None:
-    """Collect what a call answers, so that what came before a failure can be seen."""
-    if not hasattr(call, "__aiter__"):
-        into.append(await call)
-        return
-    async for answer in call:
-        into.append(answer)  # noqa: PERF401 - a comprehension would lose them
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Return once `condition` holds; fail after five seconds."""
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("it never came")
 
 
 # --- what a client learns of what went wrong ---
@@ -110,7 +87,7 @@ async def test_a_bug_after_the_first_message_of_a_stream_tells_no_more() -> None
     async with serving(desk) as served:
         seen: list[Any] = []
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await _answers(served.missions.WatchMission(WATCH, metadata=AS_ANN), seen)
+            await answers(served.missions.WatchMission(WATCH, metadata=AS_ANN), seen)
         assert [answer.event.index for answer in seen] == [0, 1]
         assert caught.value.code() is grpc.StatusCode.INTERNAL
         assert "secret" not in everything(caught.value)
@@ -662,9 +639,9 @@ async def test_reflection_refuses_nonsense_in_our_words(served: Served) -> None:
     assert details(error)[2].violations[0].code == "request.malformed"
 
 
-async def test_an_address_in_use_is_a_configuration_error(served: Served) -> None:
+async def test_an_address_in_use_is_a_configuration_error(served: Served, tmp_path: Path) -> None:
     """A second gateway on the port does not quietly share it."""
-    second = RpcServer(served.server._ports, Listening(address=served.server.address))
+    second = RpcServer(served.server._ports, Listening(address=served.server.address, home=tmp_path))
     with pytest.raises(ConfigurationError) as caught:
         await second.start()
     assert caught.value.code == "config.listen"

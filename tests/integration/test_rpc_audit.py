@@ -1,7 +1,6 @@
 """AuditService as clients meet it: a real server, in front of a log of prepared answers."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from gateway.auditing.queries import Found, Query
 from gateway.v1 import audit_pb2
 from tests.audit_events import lines_of, story
 from tests.fakes import FakeAudit, note_of, view
+from tests.rpc_calls import refused, until
 from tests.rpc_server import AS_ANN, Served, details, serving
 
 
@@ -25,22 +25,6 @@ async def served() -> AsyncIterator[Served]:
     """A server in front of fakes."""
     async with serving() as server:
         yield server
-
-
-async def refused(call: Any) -> grpc.aio.AioRpcError:
-    """Return the error of a call that must fail; of a stream, at its first answer."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await (call.read() if isinstance(call, grpc.aio.UnaryStreamCall) else call)
-    return caught.value
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Return once `condition` holds; fail after five seconds."""
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("it never came")
 
 
 LOGGED = lines_of(story())

@@ -99,7 +99,9 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         tokens=tokens(), jwt=issuer.verifier, certificates=ClientCertificates(files, {WORKER_ID: WORKER}, clock)
     )
     desk = FakeDesk(missions={"m-1": view()})
-    listening = Listening(address="127.0.0.1:0", tls=files, client_address="127.0.0.1:0", plain_address="127.0.0.1:0")
+    listening = Listening(
+        address="127.0.0.1:0", tls=files, client_address="127.0.0.1:0", plain_address="127.0.0.1:0", home=tmp_path
+    )
     async with serving(desk, authenticator=authenticator, listening=listening, clock=clock) as served:
         yield Site(tmp_path, authority, files, clock, issuer, served, desk)
 
@@ -273,7 +275,7 @@ async def test_a_socket_is_its_principals(tmp_path: Path) -> None:
     bob = Principal(subject="bob", tenant="default")
     sockets = [Socket(folder=tmp_path / f"{who.subject} 100%41?#", principal=who) for who in (ann, bob)]
     desk = FakeDesk(missions={"m-1": view()})
-    listening = Listening(address="127.0.0.1:0", sockets=sockets)
+    listening = Listening(address="127.0.0.1:0", sockets=sockets, home=tmp_path)
     async with serving(desk, listening=listening, anonymous=True) as served:
         for socket in sockets:
             async with grpc.aio.insecure_channel(f"unix:{quote(str(socket.path))}") as channel:

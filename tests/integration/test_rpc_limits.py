@@ -15,6 +15,7 @@ from gateway.limits.kinds import CallKind
 from gateway.limits_config import LimitsConfig
 from gateway.v1 import mission_pb2
 from tests.fakes import FakeDesk, event, view
+from tests.rpc_calls import answers, refused, until
 from tests.rpc_server import AS_ANN, AS_BOB, Served, details, serving
 
 GET = mission_pb2.GetMissionRequest(mission_id="m-1")
@@ -32,22 +33,6 @@ def desk(**fields: Any) -> FakeDesk:
     return FakeDesk(missions={"m-1": view(), "m-2": view("m-2", tenant="other")}, **fields)
 
 
-async def refused(call: Any) -> grpc.aio.AioRpcError:
-    """Return the error of a call that must fail; a stream is read to its end."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await answers(call, [])
-    return caught.value
-
-
-async def answers(call: Any, into: list[Any]) -> None:
-    """Collect what a call answers, so that what came before a failure can be seen."""
-    if not hasattr(call, "__aiter__"):
-        into.append(await call)
-        return
-    async for answer in call:
-        into.append(answer)  # noqa: PERF401 - a comprehension would lose them
-
-
 def retry_delay(error: grpc.aio.AioRpcError) -> Duration | None:
     """Return what RetryInfo says, if it is there."""
     for key, value in error.trailing_metadata() or ():
@@ -57,11 +42,6 @@ def retry_delay(error: grpc.aio.AioRpcError) -> Duration | None:
                 if box.Unpack(info):
                     return info.retry_delay
     return None
-
-
-async def until(condition: Any) -> None:
-    while not condition():  # noqa: ASYNC110 - the server has no event for it; the limit of the test bounds the wait
-        await asyncio.sleep(0.005)
 
 
 async def healthy(served: Served) -> bool:
@@ -142,11 +122,11 @@ async def test_under_load_new_work_gives_way_and_control_and_health_do_not() -> 
         block.set()
         await asyncio.gather(*tasks)
         await served.missions.SubmitMission(SUBMIT, metadata=AS_ANN)
-        served.held.calls._shedder._work.shedding = True
+        served.held.calls._shedder._work.calls = 0
         assert (await refused(served.missions.SubmitMission(SUBMIT, metadata=AS_ANN))).code() is (
             grpc.StatusCode.RESOURCE_EXHAUSTED
         )
-        assert served.held.calls._shedder.refusal(CallKind.READ, 0) is None
+        assert served.held.calls._shedder.refusal(CallKind.READ) is None
 
 
 async def test_a_reader_that_does_not_read_loses_its_stream_and_may_take_it_up_again() -> None:

@@ -88,6 +88,9 @@ class OpaPolicy:
         """Whether OPA is spoken to, and has the bundle as far as we know."""
         return self._open and not self._differs and self._server.state is not BreakerState.OPEN
 
+    async def turn(self) -> None:
+        """Return at once: what waits inside of OPA is not known."""
+
     async def start(self) -> None:
         """Give OPA the bundle; return once it has it, byte for byte. After an error OPA is given what it had before.
 

@@ -48,6 +48,9 @@ class Engine:
         if self.fails is not None:
             raise self.fails
 
+    async def turn(self) -> None:
+        self.events.append("turn")
+
     async def close(self) -> None:
         self.events.append("close")
 
@@ -123,7 +126,8 @@ async def test_the_next_decision_is_given_by_the_new_bundle(world: World) -> Non
     assert (world.adopted, world.hooks.adopted) == (["b"], ["hooks"])
     await settle()
     assert world.engines["a"].events == ["close"]
-    assert world.engines["b"].events == ["start"]
+    await world.book.turn()
+    assert world.engines["b"].events == ["start", "turn"]
 
 
 async def test_until_its_engine_is_ready_the_old_bundle_decides(world: World) -> None:

@@ -1,117 +1,151 @@
 """The controller that sheds load, on a clock of the test's own."""
 
+import math
+from collections import deque
+from itertools import pairwise
+
 import pytest
 
 from gateway.limits.amounts import Shedding
 from gateway.limits.kinds import CallKind
 from gateway.limits.shedding import Shedder
 
-SETTINGS = Shedding(lag_ms_max=100.0, reads_lag_ms_max=400.0, interval_ms=1_000.0, calls_open_max=8, retry_seconds=1.0)
+SETTINGS = Shedding(
+    wait_ms_max=100.0, reads_wait_ms_max=400.0, interval_ms=1_000.0, calls_open_max=80, retry_seconds=1.0
+)
 
 
-def lagging(shedder: Shedder, begin: float, seconds: float, lag_ms: float, step: float = 0.05) -> float:
-    """Look every `step` seconds for so long, at a loop that is late by as much each time; return when it ended."""
+def waiting(shedder: Shedder, begin: float, seconds: float, wait_ms: float, step: float = 0.05) -> float:
+    """Look every `step` seconds for so long, while work waits as long each time; return when it ended."""
     looks = round(seconds / step)
     for look in range(looks + 1):
-        shedder.look(begin + look * step, lag_ms / 1e3)
+        shedder.look(begin + look * step, wait_ms / 1e3)
     return begin + looks * step
 
 
-def shed(shedder: Shedder, calls_open: int = 0) -> set[CallKind]:
-    return {kind for kind in CallKind if shedder.refusal(kind, calls_open) is not None}
+def let_in(shedder: Shedder, kind: CallKind) -> int:
+    """Let calls of a kind begin until one is turned away, or there are a thousand, and return how many did."""
+    begun = 0
+    while begun < 1_000 and shedder.refusal(kind) is None:
+        shedder.under_way.add(kind)
+        begun += 1
+    shedder.under_way.remove(kind, begun)
+    return begun
 
 
-def test_a_queue_that_never_empties_for_an_interval_sheds_new_work_and_only_that() -> None:
-    """Standing lag, not a peak of it; reads go on below their own mark."""
+def test_a_queue_that_never_empties_for_an_interval_bounds_new_work_and_only_that() -> None:
+    """Standing waits, not a peak of them; reads go on below their own mark."""
     shedder = Shedder(SETTINGS)
-    lagging(shedder, 0.0, 0.95, 150.0)
-    assert shed(shedder) == set()
+    shedder.under_way.add(CallKind.MUTATION, 20)
+    waiting(shedder, 0.0, 0.95, 150.0)
+    assert shedder.level == 0
     shedder.look(1.0, 0.150)
-    assert shed(shedder) == {CallKind.MUTATION}
-    assert shedder.refusal(CallKind.MUTATION, 0) == ("shedding.lag_ms_max", 100.0)
+    assert shedder.level == 1
+    assert shedder.refusal(CallKind.MUTATION) == ("shedding.wait_ms_max", 100.0), "as many as there are, and no more"
+    assert shedder.refusal(CallKind.READ) is None
+    shedder.under_way.remove(CallKind.MUTATION)
+    assert shedder.refusal(CallKind.MUTATION) is None
 
 
 def test_one_look_below_the_mark_within_the_interval_begins_it_anew() -> None:
-    """A loop that catches up now and then is busy, not overloaded."""
+    """A queue that empties now and then is busy, not overloaded."""
     shedder = Shedder(SETTINGS)
     for second in range(20):
-        lagging(shedder, float(second), 0.9, 900.0)
+        waiting(shedder, float(second), 0.9, 900.0)
         shedder.look(second + 0.95, 0.001)
     assert shedder.level == 0
 
 
-def test_a_single_long_pause_sheds_nothing() -> None:
-    """Something blocked the loop for five seconds, and is over."""
+def test_a_single_long_pause_bounds_nothing() -> None:
+    """Something held all up for five seconds, and is over."""
     shedder = Shedder(SETTINGS)
     shedder.look(5.0, 5.0)
-    assert shed(shedder) == set()
+    assert shedder.level == 0
 
 
 def test_reads_go_next_and_control_and_health_never() -> None:
-    """Whatever the lag, a mission can be cancelled and a balancer gets its answer."""
+    """Whatever waits, a mission can be cancelled and a balancer gets its answer; a little goes on being done."""
     shedder = Shedder(SETTINGS)
-    end = lagging(shedder, 0.0, 1.0, 450.0)
-    assert shed(shedder) == {CallKind.MUTATION, CallKind.READ}
-    lagging(shedder, end, 60.0, 60_000.0)
-    assert shed(shedder, calls_open=1_000_000) == {CallKind.MUTATION, CallKind.READ}
-
-
-def test_it_recovers_at_the_first_look_below_the_mark() -> None:
-    """Overload at four times what it can do, and then none: nobody is turned away any more, at once."""
-    shedder = Shedder(SETTINGS)
-    end = lagging(shedder, 0.0, 30.0, 4_000.0)
+    waiting(shedder, 0.0, 60.0, 60_000.0)
     assert shedder.level == 2
-    shedder.look(end + 0.05, 0.200)
-    assert shedder.level == 1
-    shedder.look(end + 0.10, 0.099)
-    assert shed(shedder) == set()
+    assert let_in(shedder, CallKind.MUTATION) == 2
+    assert let_in(shedder, CallKind.READ) == 2
+    assert shedder.refusal(CallKind.READ) is None
+    shedder.under_way.add(CallKind.READ, 2)
+    assert shedder.refusal(CallKind.READ) == ("shedding.reads_wait_ms_max", 400.0)
+    shedder.under_way.add(CallKind.CONTROL, 1_000_000)
+    assert shedder.refusal(CallKind.CONTROL) is None
+    assert shedder.refusal(CallKind.HEALTH) is None
 
 
-def test_where_it_comes_back_soon_it_is_met_sooner_and_after_a_calm_as_at_first() -> None:
-    """The interval shrinks with the root of the episodes, as CoDel's control law has it."""
+def test_the_bound_follows_the_wait_and_is_gone_soon_after_the_overload() -> None:
+    """Above the mark it shrinks, at it it stays, below it it grows, faster the less there is to wait for."""
     shedder = Shedder(SETTINGS)
-    begun, now = [], 0.0
-    for _ in range(4):
-        since = now
-        while shedder.level == 0:
-            shedder.look(now, 0.200)
-            now += 0.01
-        begun.append(now - since)
-        shedder.look(now, 0.0)
-        now += 0.01
-    assert begun == sorted(begun, reverse=True)
-    assert begun[3] == pytest.approx(0.5, abs=0.03)
-    now += 100.0
-    lagging(shedder, now, 0.95, 200.0)
+    shedder.under_way.add(CallKind.MUTATION, 40)
+    end = waiting(shedder, 0.0, 1.0, 300.0)
+    shedder.under_way.remove(CallKind.MUTATION, 40)
+    bounds = []
+    for wait_ms in (100.0, 300.0, 110.0, 90.0, 0.0):
+        end += 0.05
+        shedder.look(end, wait_ms / 1e3)
+        bounds.append(shedder.bound(CallKind.MUTATION))
+    assert bounds[0] == 40.0
+    ratios = [later / earlier for earlier, later in pairwise(bounds)]
+    assert ratios == pytest.approx([0.8, 0.975, 1.025, 1.25])
+    waiting(shedder, end, 0.5, 0.0)
     assert shedder.level == 0
-    shedder.look(now + 1.0, 0.200)
-    assert shedder.level == 1
+    assert shedder.bound(CallKind.MUTATION) == math.inf
 
 
 def test_calls_under_way_are_bounded_and_new_work_leaves_room_for_reads() -> None:
-    """A slow disk or policy makes calls pile up without any lag."""
+    """A witness or a slow policy makes calls pile up of which none waits in a queue of ours."""
     shedder = Shedder(SETTINGS)
-    assert shed(shedder, 5) == set()
-    assert shed(shedder, 6) == {CallKind.MUTATION}
-    assert shed(shedder, 8) == {CallKind.MUTATION, CallKind.READ}
-    assert shedder.refusal(CallKind.READ, 8) == ("shedding.calls_open_max", 8)
+    assert let_in(shedder, CallKind.MUTATION) == 60
+    shedder.under_way.add(CallKind.MUTATION, 60)
+    assert shedder.refusal(CallKind.MUTATION) == ("shedding.calls_open_max", 80)
+    assert let_in(shedder, CallKind.READ) == 20
+
+
+class Served:
+    """A queue of one server, a hundred calls a second: what is under way waits for what came before it."""
+
+    def __init__(self) -> None:
+        self.queue: deque[float] = deque()
+        self.done = 0
+        self.waits: list[float] = []
+        self._work = 0.0
+
+    def tick(self, now: float, seconds: float) -> int:
+        """Serve for so long; return how many calls have ended."""
+        self._work += 100 * seconds if self.queue else 0.0
+        ended = min(int(self._work), len(self.queue))
+        self._work -= ended
+        for _ in range(ended):
+            self.waits.append(now - self.queue.popleft())
+        self.done += ended
+        return ended
 
 
 def test_a_system_at_four_times_its_capacity_keeps_its_latency_and_its_throughput() -> None:
-    """A queue of one server, 100 calls a second, offered 400: what is let in is served, and soon."""
-    shedder = Shedder(SETTINGS)
-    queue, served, worst = 0.0, 0.0, 0.0
+    """What is let in is served, and soon; when the overload is over nobody is turned away."""
+    settings = Shedding(
+        wait_ms_max=200.0, reads_wait_ms_max=800.0, interval_ms=500.0, calls_open_max=2_048, retry_seconds=1.0
+    )
+    shedder, served = Shedder(settings), Served()
+    turned_away = 0
     for tick in range(6_000):  # of 10 ms each
         now = tick / 100
-        overloaded = now < 30
-        shedder.look(now, queue / 100)
-        let_in = shedder.refusal(CallKind.MUTATION, 0) is None
-        assert let_in or queue > 10.0, "turned away although there was room"
-        if let_in:
-            queue += 4.0 if overloaded else 0.5
-        done = min(queue, 1.0)
-        queue, served = queue - done, served + done
-        if now > 10:
-            worst = max(worst, queue / 100)
-    assert served > 0.95 * (30 * 100 + 30 * 50)
-    assert worst < 4.0, "seconds that a call waited; without shedding it would be ninety"
+        if tick % 5 == 0:
+            shedder.look(now, now - served.queue[0] if served.queue else 0.0)
+        for _ in range(4 if now < 30 else tick % 2):
+            if shedder.refusal(CallKind.MUTATION) is None:
+                shedder.under_way.add(CallKind.MUTATION)
+                served.queue.append(now)
+            else:
+                turned_away += 1
+                assert now < 32, "turned away although there was room"
+        shedder.under_way.remove(CallKind.MUTATION, served.tick(now, 0.01))
+    assert served.done > 0.97 * (30 * 100 + 30 * 50)
+    assert turned_away > 2 * 30 * 100
+    late = sorted(served.waits[1_000:])
+    assert late[len(late) * 99 // 100] < 0.5, "seconds; without a bound it would be ninety"

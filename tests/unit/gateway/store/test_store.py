@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -236,6 +238,39 @@ async def test_calls_are_committed_in_the_order_in_which_they_were_made(store: S
     await store.create_mission(mission(1))
     await asyncio.gather(*(store.append_events("m1", n, [str(n).encode()]) for n in range(500)))
     assert [e.body for e in await store.events("m1", 0)] == [str(n).encode() for n in range(500)]
+
+
+async def test_a_turn_comes_behind_what_was_asked_for_before(store: Store) -> None:
+    """Behind a write and behind a query, and it changes nothing; a closed store gives none."""
+    await store.create_mission(mission(1))
+    order: list[str] = []
+
+    async def told(name: str, what: Awaitable[object]) -> None:
+        await what
+        order.append(name)
+
+    held, go = threading.Event(), threading.Event()
+
+    def hold(_: sqlite3.Connection) -> None:
+        held.set()
+        go.wait(5)
+
+    for busy in (store._writer.submit, store._reader.run):
+        held.clear()
+        go.clear()
+        before = asyncio.ensure_future(told("before", busy(hold)))
+        await asyncio.to_thread(held.wait, 5)
+        turn = asyncio.create_task(told("turn", store.turn()))
+        await asyncio.sleep(0.05)
+        assert "turn" not in order
+        go.set()
+        await asyncio.gather(before, turn)
+        assert order == ["before", "turn"]
+        order.clear()
+    await store.close()
+    with pytest.raises(StoreError) as caught:
+        await store.turn()
+    assert caught.value.code == "store.closed"
 
 
 # --- lists ---

@@ -81,6 +81,7 @@ def test_what_was_counted_is_told() -> None:
     assert SAMPLES["missiongate_workers_ended_total"][0] == ({"workers": "builtin steps", "cause": "crashed"}, 5)
     assert SAMPLES["missiongate_limits_refused_total"][0] == ({"limit": "principal.reads_per_second"}, 3)
     assert SAMPLES["missiongate_shedding_level"] == [({}, 1)]
+    assert SAMPLES["missiongate_call_wait_seconds"] == [({}, 0.25)]
     assert SAMPLES["missiongate_audit_unsigned_events"] == [({}, 20)]
     assert SAMPLES["missiongate_audit_export_lag_events"] == [({}, 10)]
     assert SAMPLES["missiongate_component_serving"] == [({"component": "audit"}, 0), ({"component": "gateway"}, 1)]

@@ -5,7 +5,9 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,6 +140,36 @@ async def test_too_many_waiting_calls_are_refused(zygote: Zygote, echo: WorkerSp
     assert await pool.call(b"x", deadline_ms=DEADLINE_MS) == b">x"
     await asyncio.gather(*calls, return_exceptions=True)
     await pool.close()
+
+
+async def test_a_turn_comes_when_a_call_made_now_would_be_with_a_worker(zygote: Zygote, echo: WorkerSpec) -> None:
+    """Behind those that wait, and without asking anything of a worker; where no call is taken, no turn comes."""
+    pool = WorkerPool(zygote, echo, 1, depth=1, queue_max=3)
+    await pool.start()
+    await pool.turn()
+    order: list[str] = []
+
+    async def told(name: str, what: Coroutine[Any, Any, object]) -> None:
+        await what
+        order.append(name)
+
+    first = asyncio.create_task(told("first", pool.call(b"sleep 0.1", deadline_ms=DEADLINE_MS)))
+    await asyncio.sleep(0)
+    others = [
+        asyncio.create_task(told("second", pool.call(b"sleep 0.1", deadline_ms=DEADLINE_MS))),
+        asyncio.create_task(told("turn", pool.turn())),
+        asyncio.create_task(told("third", pool.call(b"x", deadline_ms=DEADLINE_MS))),
+    ]
+    await asyncio.sleep(0)
+    with pytest.raises(WorkerError) as caught:
+        await pool.turn()
+    assert caught.value.code == "worker.overloaded"
+    await asyncio.gather(first, *others)
+    assert order == ["first", "second", "turn", "third"]
+    await pool.close()
+    with pytest.raises(WorkerError) as caught:
+        await pool.turn()
+    assert caught.value.code == "worker.closed"
 
 
 async def test_a_worker_that_cannot_start_is_typed_and_leaves_nothing(zygote: Zygote, broken: WorkerSpec) -> None:
