@@ -14,6 +14,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
+from benchmarks.soak.again import tried
 from benchmarks.soak.world import HOOK, Served, hook_version, other_bundle
 from gateway.v1 import hook_pb2, hook_pb2_grpc, policy_pb2, policy_pb2_grpc
 
@@ -35,6 +36,7 @@ class Chaos:
         self._bundles: list[str] = []
         self._versions = count(1)
         self.done: Counter[str] = Counter()
+        self.again: Counter[str] = Counter()  # calls that were made anew, by status
         self.resident_bytes: list[int] = []  # of the gateway itself, once a second
 
     async def prepare(self) -> None:
@@ -74,7 +76,7 @@ class Chaos:
         """Put the other bundle in force."""
         self._bundles.reverse()
         request = policy_pb2.ActivateBundleRequest(bundle=self._bundles[0])
-        await self._policy.ActivateBundle(request, metadata=self._metadata)
+        await tried(lambda: self._policy.ActivateBundle(request, metadata=self._metadata), self.again)
         self.done["bundles swapped"] += 1
 
     async def publish(self) -> None:
@@ -87,9 +89,9 @@ class Chaos:
             manifest=files.manifest, schema=files.schema, signature=files.signature or b""
         )
         parts = [hook_pb2.PublishHookRequest(header=header), hook_pb2.PublishHookRequest(module=files.module)]
-        await self._hooks.PublishHook(iter(parts), metadata=self._metadata)
+        await tried(lambda: self._hooks.PublishHook(iter(parts), metadata=self._metadata), self.again)
         request = hook_pb2.EnableHookRequest(name=HOOK, version=f"0.0.{number}")
-        await self._hooks.EnableHook(request, metadata=self._metadata)
+        await tried(lambda: self._hooks.EnableHook(request, metadata=self._metadata), self.again)
         self.done["hooks published"] += 1
 
     async def sample(self) -> None:

@@ -2,23 +2,19 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
 
-import grpc
 import grpc.aio
 import orjson
 
+from benchmarks.soak.again import tried
 from benchmarks.soak.world import HOOK, Served
 from gateway.v1 import mission_pb2, mission_pb2_grpc
 
 _CHANNELS: Final = 8
 _OPTIONS: Final = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
-_AGAIN: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
-_TRIES_MAX: Final = 200
-_PAUSE_SECONDS: Final = 0.05
 _END_SECONDS_MAX: Final = 120.0
 ORDERS: Final = 2  # of each mission
 
@@ -78,32 +74,20 @@ class Callers:
     async def _one(self, name: str, stub: Any) -> None:
         request = mission_pb2.SubmitMissionRequest(request_id=name, document=mission(name, self._port))
         began = perf_counter()
-        answer = await self._tried(lambda: stub.SubmitMission(request, metadata=self._metadata))
+        answer = await tried(lambda: stub.SubmitMission(request, metadata=self._metadata), self.seen.tried_again)
         submitted = perf_counter()
         self.seen.submitting.append(submitted - began)
         self.seen.acknowledged[name] = answer.mission_id
-        await self._tried(lambda: self._followed(stub, answer.mission_id))
+        await tried(lambda: self._followed(stub, answer.mission_id), self.seen.tried_again)
         self.seen.ending.append(perf_counter() - submitted)
         wanted = mission_pb2.GetMissionRequest(mission_id=answer.mission_id)
-        view = (await self._tried(lambda: stub.GetMission(wanted, metadata=self._metadata))).mission
+        view = (await tried(lambda: stub.GetMission(wanted, metadata=self._metadata), self.seen.tried_again)).mission
         self.seen.ended[_outcome(view)] += 1
 
     async def _followed(self, stub: Any, mission_id: str) -> None:
         request = mission_pb2.WatchMissionRequest(mission_id=mission_id)
         async for _ in stub.WatchMission(request, metadata=self._metadata, timeout=_END_SECONDS_MAX):
             pass
-
-    async def _tried(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Call again where the gateway asks for that; a mission has one request id, so none is submitted twice."""
-        for _ in range(_TRIES_MAX):
-            try:
-                return await call()
-            except grpc.aio.AioRpcError as error:
-                if error.code() not in _AGAIN:
-                    raise
-                self.seen.tried_again[error.code().name] += 1
-                await asyncio.sleep(_PAUSE_SECONDS)
-        raise RuntimeError(f"the gateway asked {_TRIES_MAX} times to come again")
 
 
 def _outcome(view: mission_pb2.MissionView) -> str:

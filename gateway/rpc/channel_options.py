@@ -13,8 +13,8 @@ def channel_options(transport: Transport) -> tuple[tuple[str, int], ...]:
     """Return the options of a server.
 
     gRPC rejects metadata between its soft and its hard limit by chance; here they are one number, so that what is
-    accepted once is accepted always. So are the two numbers of calls that wait in gRPC Core for Python to take them: what
-    it turns away there hears CANCELLED, so the gateway has to see the wait before, and to say so itself.
+    accepted once is accepted always. So are the two numbers of calls that wait in gRPC Core for Python to take them:
+    what is turned away there hears CANCELLED, so the gateway has to see the wait before, and to say so itself.
     """
     return (
         ("grpc.max_receive_message_length", transport.message_bytes_max),
