@@ -127,6 +127,7 @@ def show(console: Console, outcome: Outcome) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     missions = seen.ended.total()
     table.add_row("missions", f"{missions:,}", f"{missions / outcome.seconds:,.0f} a second, two orders each")
+    table.add_row("of them at once", f"{seen.most_under_way:,}", "at most")
     for what, seconds in (("submitting", seen.submitting), ("from there to the end", seen.ending)):
         table.add_row(what, f"{_percentile(seconds, 50):,.0f} ms", f"p99 {_percentile(seconds, 99):,.0f} ms")
     for what, number in outcome.done.items():

@@ -17,6 +17,7 @@ _CHANNELS: Final = 8
 _OPTIONS: Final = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
 _END_SECONDS_MAX: Final = 120.0
 ORDERS: Final = 2  # of each mission
+_REST_MS: Final = 30_000  # for which a mission waits between them, so that a thousand are under way at once
 
 
 @dataclass(slots=True)
@@ -28,19 +29,28 @@ class Seen:
     acknowledged: dict[str, str] = field(default_factory=dict)  # mission id by what its orders are called
     ended: Counter[str] = field(default_factory=Counter)  # by overall status, or what went wrong
     tried_again: Counter[str] = field(default_factory=Counter)  # by status
+    under_way: int = 0  # acknowledged, and not ended
+    most_under_way: int = 0
+
+    def began(self, name: str, mission_id: str) -> None:
+        """Note that a mission was acknowledged."""
+        self.acknowledged[name] = mission_id
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
 
 
 def mission(name: str, port: int) -> bytes:
-    """Return a mission: an order, the hook, a pure step, and another order that needs them."""
+    """Return a mission: an order, the hook, a pure step, a rest, and another order that needs them."""
 
     def order(step_id: str, after: list[str]) -> dict[str, Any]:
         parameters = {"url": f"http://127.0.0.1:{port}/orders", "method": "POST", "body": f"{name}/{step_id}"}
         return {"id": step_id, "name": step_id, "step_type": "http", "depends_on": after, "parameters": parameters}
 
-    def pure(step_id: str, kind: str) -> dict[str, Any]:
-        return {"id": step_id, "name": step_id, "step_type": kind, "depends_on": ["first"], "parameters": {}}
+    def after(step_id: str, kind: str, **parameters: Any) -> dict[str, Any]:
+        return {"id": step_id, "name": step_id, "step_type": kind, "depends_on": ["first"], "parameters": parameters}
 
-    steps = [order("first", []), pure("stamp", HOOK), pure("shape", "transform"), order("last", ["stamp", "shape"])]
+    between = [after("stamp", HOOK), after("shape", "transform"), after("rest", "delay", ms=_REST_MS)]
+    steps = [order("first", []), *between, order("last", [step["id"] for step in between])]
     return orjson.dumps({"version": "1.0", "name": "soak", "steps": steps})
 
 
@@ -77,8 +87,9 @@ class Callers:
         answer = await tried(lambda: stub.SubmitMission(request, metadata=self._metadata), self.seen.tried_again)
         submitted = perf_counter()
         self.seen.submitting.append(submitted - began)
-        self.seen.acknowledged[name] = answer.mission_id
+        self.seen.began(name, answer.mission_id)
         await tried(lambda: self._followed(stub, answer.mission_id), self.seen.tried_again)
+        self.seen.under_way -= 1
         self.seen.ending.append(perf_counter() - submitted)
         wanted = mission_pb2.GetMissionRequest(mission_id=answer.mission_id)
         view = (await tried(lambda: stub.GetMission(wanted, metadata=self._metadata), self.seen.tried_again)).mission
