@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import Machine
+from benchmarks.soak import ghz
 from benchmarks.soak.chaos import Chaos
 from benchmarks.soak.load import ORDERS, Callers, Seen
 from benchmarks.soak.orders import Orders, taking_orders
@@ -47,6 +48,7 @@ class Outcome:
     """What came of it."""
 
     seen: Seen
+    heard: ghz.Heard | None  # by a client that is not ours
     orders: Orders
     done: dict[str, int]
     resident_bytes: Sequence[int]
@@ -95,14 +97,18 @@ async def soak(folder: Path, asked: Asked) -> Outcome:
             )
             began = perf_counter()
             running = asyncio.create_task(callers.run(asked.missions, began + asked.seconds))
+            asking = asyncio.create_task(ghz.ask(gateway, asked.seconds))
             try:
                 await asyncio.wait([running, *tasks], return_when=asyncio.FIRST_COMPLETED)
                 for task in tasks:
                     if task.done():
                         task.result()  # chaos ends only where something is wrong
                 await running
+                heard = await asking
             finally:
-                for task in (running, *tasks):
+                running.cancel()
+                asking.cancel()
+                for task in tasks:
                     task.cancel()
                 for task in tasks:
                     with suppress(asyncio.CancelledError):
@@ -113,6 +119,7 @@ async def soak(folder: Path, asked: Asked) -> Outcome:
         log = await asyncio.to_thread(verify_log, made.home / AUDIT_FOLDER, made.verifier_key)
         return Outcome(
             seen=callers.seen,
+            heard=heard,
             orders=orders,
             done=dict(chaos.done),
             resident_bytes=tuple(chaos.resident_bytes),
@@ -130,6 +137,12 @@ def show(console: Console, outcome: Outcome) -> None:
     table.add_row("of them at once", f"{seen.most_under_way:,}", "at most")
     for what, seconds in (("submitting", seen.submitting), ("from there to the end", seen.ending)):
         table.add_row(what, f"{_percentile(seconds, 50):,.0f} ms", f"p99 {_percentile(seconds, 99):,.0f} ms")
+    if (heard := outcome.heard) is not None:
+        statuses = ", ".join(f"{number:,} {status}" for status, number in heard.statuses.items())
+        times = f"{1e3 * heard.latencies[50]:,.0f} ms", f"p99 {1e3 * heard.latencies[99]:,.0f} ms; {statuses}"
+        table.add_row(f"ghz, {ghz.RATE} pages a second", *times)
+    else:
+        table.add_row("ghz", "not there", "tools/install_grpc_client.sh ghz builds it")
     for what, number in outcome.done.items():
         table.add_row(what, f"{number:,}", "")
     for status, number in seen.tried_again.items():
