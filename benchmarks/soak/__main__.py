@@ -179,7 +179,8 @@ async def overload(folder: Path, seconds: float) -> list[tuple[str, Phase]]:
 
 def show_overload(console: Console, phases: Sequence[tuple[str, Phase]]) -> bool:
     """Print what became of the calls; return whether that is as it should be."""
-    table = Table("", "begun/s", "admitted/s", "p50 ms", "p99 ms", "answers", box=None, pad_edge=False)
+    columns = ("", "begun/s", "admitted/s", "p50 ms", "p99 ms", "refused in p50 ms", "p99 ms", "answers")
+    table = Table(*columns, box=None, pad_edge=False)
     for name, phase in phases:
         table.add_row(
             name,
@@ -187,6 +188,8 @@ def show_overload(console: Console, phases: Sequence[tuple[str, Phase]]) -> bool
             f"{phase.rate:,.0f}",
             f"{_percentile(phase.latencies, 50):,.0f}",
             f"{_percentile(phase.latencies, 99):,.0f}",
+            f"{_percentile(phase.refusals, 50):,.0f}" if phase.refusals else "",
+            f"{_percentile(phase.refusals, 99):,.0f}" if phase.refusals else "",
             ", ".join(f"{number:,} {status}" for status, number in phase.statuses.most_common()),
         )
     console.print(table)

@@ -68,14 +68,15 @@ class Callers:
         """Keep so many missions going until `perf_counter` says `until`, and then see the last ones end."""
         async with asyncio.TaskGroup() as group:
             for number in range(missions):
-                group.create_task(self._go_on(number, until))
+                group.create_task(self._go_on(number, missions, until))
 
     async def close(self) -> None:
         """Close the connections."""
         for channel in self._channels:
             await channel.close()
 
-    async def _go_on(self, number: int, until: float) -> None:
+    async def _go_on(self, number: int, missions: int, until: float) -> None:
+        await asyncio.sleep(_REST_MS / 1e3 * number / missions)  # so that they do not all come back at the same moment
         turn = 0
         while perf_counter() < until:
             await self._one(f"{number}-{turn}", self._stubs[number % _CHANNELS])

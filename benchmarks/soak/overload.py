@@ -35,12 +35,13 @@ _MISSION: Final = orjson.dumps(
 
 @dataclass(slots=True)
 class Phase:
-    """What came of the calls of one phase. Times are in seconds, of the calls that were answered well."""
+    """What came of the calls of one phase. Times are in seconds."""
 
     begun: int = 0
     seconds: float = 0.0
     statuses: Counter[str] = field(default_factory=Counter)
-    latencies: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)  # of the calls that were answered well
+    refusals: list[float] = field(default_factory=list)  # of the others
 
     @property
     def rate(self) -> float:
@@ -102,6 +103,7 @@ class Overload:
             await stub.SubmitMission(request, metadata=self._metadata, timeout=_CALL_SECONDS_MAX)
         except grpc.aio.AioRpcError as error:
             phase.statuses[error.code().name] += 1
+            phase.refusals.append(perf_counter() - began)
             return
         phase.statuses["OK"] += 1
         phase.latencies.append(perf_counter() - began)

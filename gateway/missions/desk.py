@@ -367,9 +367,8 @@ class Desk:
 
     def _on_ended(self, execution: Execution) -> None:
         """Cancel what a mission has started and not waited for: its step was given up."""
-        for child in self._floor.below(execution.mission_id):
-            if child.parent_id == execution.mission_id:
-                child.cancel(StepFailure(code="mission.cancelled", message="the mission that had started it has ended"))
+        for part in self._floor.parts(execution.mission_id):
+            part.cancel(StepFailure(code="mission.cancelled", message="the mission that had started it has ended"))
 
     async def _own(self, principal: Principal, mission_id: str) -> MissionRecord:
         """Return a mission of the principal's tenant; another tenant's does not exist for it, to the letter."""

@@ -33,6 +33,7 @@ class Floor:
         self._quotas = quotas
         self._on_ended = on_ended
         self._running: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
+        self._parts: dict[str, dict[str, Execution]] = {}  # of a mission, by theirs
         self._files: Counter[Owner | str] = Counter()  # bytes, by principal and by tenant
         self._files_at = -FILES_SECONDS
         self._starting = 0  # missions that have a place reserved
@@ -57,14 +58,15 @@ class Floor:
         paused = sum(1 for execution, _ in self._running.values() if execution.paused and not execution.waits_for)
         return {"running": len(self._running) - waiting - paused, "waiting": waiting, "paused": paused}
 
+    def parts(self, mission_id: str) -> list[Execution]:
+        """Return the executions of the missions that a mission has started."""
+        return list(self._parts.get(mission_id, {}).values())
+
     def below(self, mission_id: str) -> list[Execution]:
         """Return the executions of the missions that a mission has started, and of theirs, and so on."""
-        parts: dict[str | None, list[Execution]] = {}
-        for execution, _ in self._running.values():
-            parts.setdefault(execution.parent_id, []).append(execution)
-        found: list[Execution] = list(parts.get(mission_id, ()))
+        found = self.parts(mission_id)
         for execution in found:  # which grows
-            found += parts.get(execution.mission_id, ())
+            found += self.parts(execution.mission_id)
         return found
 
     def apart(self) -> list[Execution]:
@@ -122,6 +124,8 @@ class Floor:
         """Set a mission going."""
         task = asyncio.create_task(execution.execute(), name=f"mission {execution.mission_id}")
         self._running[execution.mission_id] = execution, task
+        if execution.parent_id is not None:
+            self._parts.setdefault(execution.parent_id, {})[execution.mission_id] = execution
         self._quotas.begin(execution.owner, execution.steps_total, part=execution.parent_id is not None)
         task.add_done_callback(lambda _: self._ended(execution))
 
@@ -162,6 +166,11 @@ class Floor:
 
     def _ended(self, execution: Execution) -> None:
         self._running.pop(execution.mission_id, None)
+        if execution.parent_id is not None:
+            siblings = self._parts[execution.parent_id]
+            del siblings[execution.mission_id]
+            if not siblings:
+                del self._parts[execution.parent_id]
         self._quotas.end(execution.owner, execution.steps_total, part=execution.parent_id is not None)
         if not execution.suspended:
             self._on_ended(execution)

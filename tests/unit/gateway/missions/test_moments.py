@@ -370,14 +370,28 @@ class TestParts:
         run(story)
 
     def test_parts_are_found_in_whatever_order_they_were_begun(self) -> None:
-        """A person may have begun the innermost first."""
-        floor = Floor(running_max=10, quotas=World().quotas, on_ended=lambda _: None)
-        begun = {"inner": "middle", "other": "stranger", "middle": "root", "root": None, "second": "root"}
-        for mission_id, parent_id in begun.items():
-            execution: Any = SimpleNamespace(mission_id=mission_id, parent_id=parent_id)
-            floor._running[mission_id] = (execution, None)  # type: ignore[assignment]
-        assert [each.mission_id for each in floor.below("root")] == ["middle", "second", "inner"]
-        assert [each.mission_id for each in floor.apart()] == ["other"]
+        """A person may have begun the innermost first; those that have ended are not found any more."""
+
+        async def story() -> None:
+            floor = Floor(running_max=10, quotas=World().quotas, on_ended=lambda _: None)
+            begun = {"inner": "middle", "other": "stranger", "middle": "root", "root": None, "second": "root"}
+            ends = {mission_id: asyncio.Event() for mission_id in begun}
+            for mission_id, parent_id in begun.items():
+                fields = {"execute": ends[mission_id].wait, "owner": ("t", "ann"), "steps_total": 1, "suspended": True}
+                execution: Any = SimpleNamespace(mission_id=mission_id, parent_id=parent_id, **fields)
+                floor.start(execution)
+            assert [each.mission_id for each in floor.below("root")] == ["middle", "second", "inner"]
+            assert [each.mission_id for each in floor.apart()] == ["other"]
+            for mission_id, left in {"second": ["middle", "inner"], "inner": ["middle"], "middle": []}.items():
+                ends[mission_id].set()
+                await asyncio.sleep(0.01)
+                assert [each.mission_id for each in floor.below("root")] == left
+            for event in ends.values():
+                event.set()
+            await asyncio.sleep(0.01)
+            assert len(floor) == 0
+
+        asyncio.run(story())
 
     def test_a_part_ends_with_its_whole(self) -> None:
         """A person has begun it anew, no step waits for it, and the mission of which it is a part ends."""
