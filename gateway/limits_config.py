@@ -21,6 +21,7 @@ _Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]
 _Bytes = Annotated[int, Field(ge=0, le=1 << 53)]
 _Seconds = Annotated[float, Field(ge=0.05, le=31_536_000)]
 _Ms = Annotated[float, Field(ge=1, le=60_000)]
+_WaitMs = Annotated[float, Field(ge=20, le=60_000)]  # an idle gateway's calls wait two or three
 _Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$")]
 
 
@@ -99,8 +100,8 @@ class StrangersConfig(Section):
 class SheddingConfig(Section):
     """When the gateway as a whole turns calls away."""
 
-    wait_ms_max: _Ms = 200.0
-    reads_wait_ms_max: _Ms = 800.0
+    wait_ms_max: _WaitMs = 200.0
+    reads_wait_ms_max: _WaitMs = 800.0
     interval_ms: _Ms = 500.0
     calls_open_max: Annotated[int, Field(ge=4, le=100_000)] = 2_048
     retry_seconds: Annotated[float, Field(ge=0.05, le=3_600)] = 1.0

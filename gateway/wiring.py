@@ -47,6 +47,7 @@ from gateway.reusing import KeptResults, Reusing
 from gateway.rpc.accounts import Accounts
 from gateway.rpc.gate import PolicyGate
 from gateway.rpc.log_reader import LogReader, SubjectNames
+from gateway.rpc.probe import passing
 from gateway.rpc.server import Ports, RpcServer
 from gateway.rulebook import Rulebook
 from gateway.rules import Rules, Site
@@ -216,7 +217,7 @@ def make_server(
             calls=stages.limits.calls,
             transport=config.limits.transport(),
             clock=records.clock,
-            queues=(workers.rulebook.turn, records.store.turn),
+            queues=passing(workers.rulebook.turn, records.store),
             watch=stages.telemetry.watch,
         ),
         entrance.listening,

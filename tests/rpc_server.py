@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from gateway.identity import Principal
 from gateway.limits.holding import Limits
 from gateway.limits_config import LimitsConfig
 from gateway.rpc.listeners import Listening
+from gateway.rpc.probe import Queues
 from gateway.rpc.server import Ports, RpcServer
 from gateway.v1 import (
     audit_pb2_grpc,
@@ -110,7 +111,7 @@ async def serving(
     authenticator: Authenticator | None = None,
     listening: Listening | None = None,
     clock: Clock | None = None,
-    queues: Sequence[Callable[[], Awaitable[None]]] = (),
+    queues: Queues | None = None,
 ) -> AsyncIterator[Served]:
     """Serve fakes on a free port; `options` are the client channel's, `settings` what calls are held to."""
     settings = settings or LimitsConfig()
@@ -140,12 +141,11 @@ async def serving(
                 watch=watch,
                 calls=held.calls,
                 transport=settings.transport(),
-                queues=queues,
+                queues=queues or {},
             ),
             listening or Listening(address="127.0.0.1:0", home=Path(home)),
         )
         await server.start()
-        held.meter.ask(server.wait_seconds)
         try:
             async with grpc.aio.insecure_channel(server.address, options=options) as channel:
                 yield Served(

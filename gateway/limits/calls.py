@@ -23,6 +23,7 @@ from gateway.limits.shedding import Shedder
 
 STRANGERS_OPEN_MAX: Final = 1_024  # of all addresses together
 SLOW_SHARES: Final = 4  # a tenant may have so many times the slow requests of a principal, all strangers of an address
+_OVERLOADED: Final = "limits.overloaded"
 OPEN_RETRY_SECONDS: Final = 1.0  # nobody knows when a call or a stream ends
 
 _RATES: Final[dict[CallKind, tuple[str, Callable[[Allowance], Rate]]]] = {
@@ -70,14 +71,14 @@ class CallLimits:
 
     @property
     def wait_seconds(self) -> float:
-        """How long calls waited on their way when that was last looked at."""
-        return self._shedder.wait_ms / 1e3
+        """How long the calls that wait longest waited on their way when that was last looked at."""
+        return max(self._shedder.waits_ms.values()) / 1e3
 
     def document(self) -> dict[str, JsonValue]:
         """Return how things stand, as JSON; nobody is named."""
         return {
             "level": self.level,
-            "wait_ms": round(self._shedder.wait_ms, 3),
+            "wait_ms": {str(kind): round(wait, 3) for kind, wait in self._shedder.waits_ms.items()},
             "calls_open": self.open.held(False),
             "streams_open": self.open.held(True),
             "refused": dict(self.refused),
@@ -85,6 +86,8 @@ class CallLimits:
 
     def enter(self, caller: Principal, peer: str, kind: CallKind, *, stream: bool) -> "Entered":
         """Let a call in; what it holds is given back when the returned block is left.
+
+        A stream of reads may be open for days. It is under way to shedding until it is decided: `begun` says so.
 
         Args:
             caller: who makes it.
@@ -95,7 +98,7 @@ class CallLimits:
         Raises:
             LimitedError: `limits.overloaded`, `limits.open`, `limits.rate`.
         """
-        self._require_room(kind, stream=stream)
+        self._require_room(caller.tenant, kind, stream=stream)
         owner, address = (caller.tenant, caller.subject), peer_key(peer) if caller.anonymous else None
         what = "streams" if stream else "controls" if kind is CallKind.CONTROL else "calls"
         if address is None:
@@ -106,25 +109,25 @@ class CallLimits:
             self._take_stranger(address)
             self._take(owner, kind)
         self.open.add(stream)
-        if not stream:
-            self._shedder.under_way.add(kind)
+        self._shedder.begin(kind, caller.tenant)
         if address is None:
             self._of_principals.add((what, owner))
             self._of_tenants.add((what, owner[0]))
         else:
             self._of_strangers.add(address)
 
+        counted = Entered(lambda: self._shedder.end(kind, caller.tenant))
+
         def leave() -> None:
+            counted.leave()
             self.open.remove(stream)
-            if not stream:
-                self._shedder.under_way.remove(kind)
             if address is None:
                 self._of_principals.remove((what, owner))
                 self._of_tenants.remove((what, owner[0]))
             else:
                 self._of_strangers.remove(address)
 
-        return Entered(leave)
+        return Entered(leave, counted.leave if stream and kind is CallKind.READ else _nothing)
 
     def slow(self, caller: Principal, peer: str, most: int) -> "Entered":
         """Let a call that is under way take its time to say what it is: what has come of that is held in memory.
@@ -158,16 +161,17 @@ class CallLimits:
             LimitedError: `limits.rate`.
         """
         self._take_stranger(peer_key(peer))
+        self._shedder.turned_away()
 
-    def _require_room(self, kind: CallKind, *, stream: bool) -> None:
-        refusal = self._shedder.refusal(kind)
+    def _require_room(self, tenant: str, kind: CallKind, *, stream: bool) -> None:
+        refusal = self._shedder.refusal(kind, tenant)
         streams_max = self._settings.streams_open_max
         if refusal is None and stream and kind is not CallKind.HEALTH and self.open.held(True) >= streams_max:
             refusal = "streams_open_max", streams_max
         if refusal is not None:
             limit, value = refusal
             retry_seconds = self._settings.shedding.retry_seconds * (1.0 + 2.0 * self._chance())
-            raise self._refused("limits.overloaded", "the gateway is overloaded", limit, limit, value, retry_seconds)
+            raise self._refused(_OVERLOADED, "the gateway is overloaded", limit, limit, value, retry_seconds)
 
     def _require_open(self, owner: Owner, what: str) -> None:
         allowances, tenant = self._settings.allowances, owner[0]
@@ -219,16 +223,23 @@ class CallLimits:
         self, code: str, text: str, counted: str, limit: str, value: float, retry_seconds: float
     ) -> LimitedError:
         self.refused[counted] += 1
+        if code != _OVERLOADED:
+            self._shedder.turned_away()
         return LimitedError(text, code=code, limit=limit, value=value, retry_seconds=retry_seconds)
+
+
+def _nothing() -> None:
+    return
 
 
 class Entered:
     """What a call holds while it is under way; it is given back once, at the end of the block or before."""
 
-    __slots__ = ("_leave",)
+    __slots__ = ("_leave", "begun")
 
-    def __init__(self, leave: Callable[[], None]) -> None:
+    def __init__(self, leave: Callable[[], None], begun: Callable[[], None] = _nothing) -> None:
         self._leave: Callable[[], None] | None = leave
+        self.begun = begun  # to be called when it has been decided
 
     def __enter__(self) -> None:
         """Nothing is left to do."""

@@ -9,6 +9,7 @@ from engine.clock import Clock
 from engine.values import JsonValue
 from gateway.limits.amounts import CallSettings
 from gateway.limits.calls import CallLimits
+from gateway.limits.kinds import CallKind
 from gateway.limits.quotas import MissionQuotas
 from gateway.limits.shedding import Shedder
 from gateway.limits.waiting import WaitMeter
@@ -20,7 +21,8 @@ class Limits:
 
     calls: CallLimits
     missions: MissionQuotas
-    meter: WaitMeter  # to be run beside the calls
+    _shedder: Shedder
+    _clock: Clock
 
     @classmethod
     def of(cls, settings: CallSettings, clock: Clock, chance: Callable[[], float]) -> Self:
@@ -29,8 +31,13 @@ class Limits:
         return cls(
             calls=CallLimits(settings, shedder, clock, chance),
             missions=MissionQuotas(settings.allowances),
-            meter=WaitMeter(shedder, clock),
+            _shedder=shedder,
+            _clock=clock,
         )
+
+    def meter(self, wait_seconds: Callable[[CallKind], float]) -> WaitMeter:
+        """Return what has to run beside the calls, and asks how long they wait."""
+        return WaitMeter(self._shedder, self._clock, wait_seconds)
 
     def adopt(self, settings: CallSettings) -> None:
         """From now on go by these. Nothing that is under way ends by it; steps that run keep their places."""

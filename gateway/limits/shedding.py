@@ -2,40 +2,51 @@
 
     wide ──waits above the mark at every look for an interval──▶ narrow ──below it, look by look wider──▶ wide
 
-What counts is how long work waits in the queues that it passes (`gateway.limits.waiting`), not how long calls take:
-those may wait for a witness or a slow policy, who are no sooner done if fewer ask. A queue that empties now and then is
-busy, not overloaded, so at first it is the least wait within an interval that counts, as in CoDel. From then on the
-calls under way are bounded, and each look changes the bound by how far the wait is from the mark, as LEDBAT's window:
+What counts is how long work waits in the queues that it passes (`gateway.rpc.probe`), not how long calls take: those
+may wait for a witness or a slow policy, who are no sooner done if fewer ask. A queue that empties now and then is busy,
+not overloaded, so at first it is the least wait within an interval that counts, as in CoDel. From then on the calls
+under way are bounded, and each look changes the bound by how far the wait is from the mark, as LEDBAT does its window:
 it comes to rest where what is let in waits about as long as the mark says. What comes beyond that is turned away at
 once, for a small part of what it would cost to serve it.
+
+Work that changes something and work that reads wait in queues of their own, and have a bound each. A tenant that has
+less than its share of a bound is let in all the same, so that nobody holds all of it. Where most of what comes is
+turned away for other reasons (a credential, a rate), it is that which waits and makes wait, and fewer calls of others
+would change nothing: no bound shrinks then.
 
 Sources: RFC 8289 (CoDel), 3.1 and 3.2, a standing queue; RFC 6817 (LEDBAT), 2.4.2, the bound.
 """
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.limits.amounts import Shedding
 from gateway.limits.kinds import CallKind
-from gateway.limits.places import Places
 
-_LEAST: Final = 2  # calls of a kind that may be under way however long work waits
+BOUNDED: Final = (CallKind.MUTATION, CallKind.READ)
+_LEAST: Final = 2.0  # calls of a kind that may be under way however long work waits
 _GAIN: Final = 0.25  # by which the bound grows at a look where nothing waits
 _CUT_MAX: Final = 0.2  # by which it shrinks at most
 _MUTATIONS_SHARE: Final = 0.75  # of the calls under way that new work may have: reads have the rest to themselves
-_NEVER_SHED: Final = frozenset({CallKind.CONTROL, CallKind.HEALTH})
+# How many refusals cost what one call costs that is let in (`python -m benchmarks.soak --overload`).
+_WORTH: Final = {CallKind.MUTATION: 12.0, CallKind.READ: 3.0}
+_FADE: Final = 0.8  # of what was counted, from look to look
 
 
 class _Bound:
-    """How many calls of one kind may be under way."""
+    """How many calls of one kind may be under way, and whose they are."""
 
-    __slots__ = ("_above_since", "calls")
+    __slots__ = ("_above_since", "calls", "of_tenants", "under_way")
 
     def __init__(self) -> None:
         self.calls = math.inf  # wide: whatever else bounds them
+        self.under_way = 0
+        self.of_tenants: Counter[str] = Counter()  # of those under way
         self._above_since: float | None = None
 
-    def look(self, now: float, off: float, *, interval: float, under_way: int, most: float) -> None:
+    def look(self, now: float, off: float, *, interval: float, most: float) -> None:
         """Take a look's result: `off` is 1 where nothing waits, 0 at the mark, below 0 above it."""
         if off >= 0.0:
             self._above_since = None
@@ -46,7 +57,25 @@ class _Bound:
             if self.calls >= most:
                 self.calls = math.inf
         elif self._above_since is not None and now - self._above_since >= interval:
-            self.calls = max(_LEAST, min(under_way, most))
+            self.calls = max(_LEAST, min(self.under_way, most))
+
+    def has_room(self, tenant: str) -> bool:
+        """Whether one more call of a tenant may begin."""
+        if self.under_way < self.calls:
+            return True
+        own = self.of_tenants[tenant]
+        tenants = len(self.of_tenants) + (not own)
+        return own < max(1.0, self.calls / tenants)
+
+    def add(self, tenant: str) -> None:
+        self.under_way += 1
+        self.of_tenants[tenant] += 1
+
+    def remove(self, tenant: str) -> None:
+        self.under_way -= 1
+        self.of_tenants[tenant] -= 1
+        if not self.of_tenants[tenant]:
+            del self.of_tenants[tenant]
 
 
 class Shedder:
@@ -54,14 +83,16 @@ class Shedder:
 
     def __init__(self, settings: Shedding) -> None:
         self._settings = settings
-        self._bounds = {CallKind.MUTATION: _Bound(), CallKind.READ: _Bound()}
-        self.under_way: Places[CallKind] = Places()  # calls, streams not among them
-        self.wait_ms = 0.0  # at the last look
+        self._bounds = {kind: _Bound() for kind in CallKind}
+        self._let_in = 0.0  # of late, as so many refusals as would cost the same
+        self._turned_away = 0.0  # of late, for other reasons than that there is too much
+        self.waits_ms: dict[CallKind, float] = dict.fromkeys(BOUNDED, 0.0)  # at the last look
 
     @property
     def level(self) -> int:
-        """0: nothing is shed; 1: new work is bounded; 2: reads are, too."""
-        return sum(bound.calls < math.inf for bound in self._bounds.values())
+        """0: nothing is bounded; 1: new work is; 2: reads are."""
+        narrow = [self._bounds[kind].calls < math.inf for kind in BOUNDED]
+        return 2 if narrow[1] else int(narrow[0])
 
     def bound(self, kind: CallKind) -> float:
         """Return how many calls of a kind may be under way because of how long work waits; mostly infinity."""
@@ -71,25 +102,45 @@ class Shedder:
         """From now on go by these; what is bounded is until looks have widened it."""
         self._settings = settings
 
-    def look(self, now: float, wait_seconds: float) -> None:
-        """Take a look's result: at `now` (monotonic) work waited `wait_seconds`."""
-        self.wait_ms = wait_seconds * 1e3
-        for kind, bound in self._bounds.items():
-            bound.look(
+    def widen(self) -> None:
+        """Bound nothing any more: nobody looks."""
+        for bound in self._bounds.values():
+            bound.calls = math.inf
+
+    def look(self, now: float, waits_seconds: Mapping[CallKind, float]) -> None:
+        """Take a look's result: at `now` (monotonic) work of each kind waited so long."""
+        blamed = self._turned_away <= self._let_in or not self._turned_away
+        self._let_in, self._turned_away = self._let_in * _FADE, self._turned_away * _FADE
+        for kind in BOUNDED:
+            self.waits_ms[kind] = 1e3 * waits_seconds[kind]
+            off = 1.0 - self.waits_ms[kind] / self._mark(kind)[1]
+            self._bounds[kind].look(
                 now,
-                1.0 - self.wait_ms / self._mark(kind)[1],
+                off if blamed else max(0.0, off),
                 interval=self._settings.interval_ms / 1e3,
-                under_way=self.under_way.held(kind),
                 most=self._most(kind),
             )
 
-    def refusal(self, kind: CallKind) -> tuple[str, float] | None:
+    def refusal(self, kind: CallKind, tenant: str) -> tuple[str, float] | None:
         """Return the limit that a call of a kind has to give way to, by name and value; None: there is room."""
-        if kind in _NEVER_SHED:
+        if kind not in BOUNDED:
             return None
-        if self.under_way.total >= self._most(kind):
+        if sum(bound.under_way for bound in self._bounds.values()) >= self._most(kind):
             return "shedding.calls_open_max", self._settings.calls_open_max
-        return self._mark(kind) if self.under_way.held(kind) >= self.bound(kind) else None
+        return None if self._bounds[kind].has_room(tenant) else self._mark(kind)
+
+    def begin(self, kind: CallKind, tenant: str) -> None:
+        """Count a call that is let in."""
+        self._bounds[kind].add(tenant)
+        self._let_in += _WORTH.get(kind, 0.0)
+
+    def end(self, kind: CallKind, tenant: str) -> None:
+        """Count that it waits for nothing any more that others wait for."""
+        self._bounds[kind].remove(tenant)
+
+    def turned_away(self) -> None:
+        """Count a call that was refused for another reason than that there is too much."""
+        self._turned_away += 1.0
 
     def _mark(self, kind: CallKind) -> tuple[str, float]:
         if kind is CallKind.MUTATION:

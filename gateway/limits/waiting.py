@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.clock import Clock
-from gateway.limits.shedding import Shedder
+from gateway.limits.kinds import CallKind
+from gateway.limits.shedding import BOUNDED, Shedder
 
 LOOK_SECONDS: Final = 0.05
 
@@ -13,19 +14,18 @@ LOOK_SECONDS: Final = 0.05
 class WaitMeter:
     """Tells a shedder, twenty times a second, how late a timer was, or how long calls wait where that is more."""
 
-    def __init__(self, shedder: Shedder, clock: Clock) -> None:
+    def __init__(self, shedder: Shedder, clock: Clock, wait_seconds: Callable[[CallKind], float]) -> None:
         self._shedder = shedder
         self._now = clock.monotonic
-        self._waits: list[Callable[[], float]] = []
-
-    def ask(self, wait_seconds: Callable[[], float]) -> None:
-        """From now on ask this as well: for how long calls wait."""
-        self._waits.append(wait_seconds)
+        self._wait_seconds = wait_seconds
 
     async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            due = self._now() + LOOK_SECONDS
-            await asyncio.sleep(LOOK_SECONDS)
-            now = self._now()
-            self._shedder.look(now, max(0.0, now - due, *(wait() for wait in self._waits)))
+        """Look until cancelled; then nothing is shed any more."""
+        try:
+            while True:
+                due = self._now() + LOOK_SECONDS
+                await asyncio.sleep(LOOK_SECONDS)
+                now = self._now()
+                self._shedder.look(now, {kind: max(0.0, now - due, self._wait_seconds(kind)) for kind in BOUNDED})
+        finally:
+            self._shedder.widen()

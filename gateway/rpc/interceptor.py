@@ -137,6 +137,7 @@ class GatewayInterceptor(grpc.aio.ServerInterceptor):
 
         request = await self._request(handler, raws, context, slow, again)  # (2)
         await self._decide(principal, service, method, request)  # (3)
+        held.begun()
         CALLER.set(principal)
         return request, again
 

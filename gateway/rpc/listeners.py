@@ -31,7 +31,7 @@ class Listening:
     client_address: str = ""  # where certificates are wanted; "": at `address`, if clients have authorities
     plain_address: str = ""  # of loopback, without TLS
     sockets: Sequence[Socket] = ()
-    home: Path  # where sockets are that only the gateway itself may open
+    home: Path  # where the socket is by which the main server calls itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +74,15 @@ def bind_sockets(stack: ExitStack, servers: Sequence[tuple[Socket, grpc.aio.Serv
     prepare(stack, [socket for socket, _ in servers])
     for socket, server in servers:
         try:
-            server.add_insecure_port(f"unix:{quote(str(socket.path.absolute()))}")  # gRPC reads it as a URI
+            server.add_insecure_port(socket_uri(socket))
             socket.path.chmod(_SOCKET_MODE)
         except (RuntimeError, OSError) as error:
             raise ConfigurationError(f"cannot listen on {socket.path}", code="config.listen") from error
+
+
+def socket_uri(socket: Socket) -> str:
+    """Return what gRPC calls a socket."""
+    return f"unix:{quote(str(socket.path.absolute()))}"
 
 
 def credentials_of(files: TlsFiles, *, clients: bool) -> grpc.ServerCredentials:

@@ -3,52 +3,80 @@
 grpc.aio takes one call of each method in a turn of the event loop. While turns are long the others wait inside of gRPC,
 in a queue for each method: nothing of ours counts them, and the loop may well be in time. Those that it has taken wait
 for workers of policy and for the store, as all else that is done does, in queues that each look short. So the server
-calls itself, by the method that is called most, and lets such a call pass all of these and do nothing: what it takes is
-what any call waits.
+calls itself, by the methods that are called most, and lets such a call pass all of these and do nothing: what it takes
+is what any call waits.
 
-It comes over a socket in the gateway's home that nobody else may open. A gateway that nobody calls does not call itself
-either.
+A server that nobody calls does not call itself either. One that cannot, goes by the lateness of its event loop alone.
 """
 
 import asyncio
+import logging
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 import grpc
 import grpc.aio
 
 from engine.clock import Clock
 from engine.errors import EngineError
-from gateway.errors import ConfigurationError
+from gateway.limits.kinds import CallKind
+from gateway.limits.shedding import BOUNDED
+from gateway.rpc.call_kinds import kind_of
 from gateway.rpc.types import Context, Handler
 
-_PAUSE_SECONDS: Final = 0.05
+Turn: TypeAlias = Callable[[], Awaitable[None]]
+"""Returns once what was asked for before has been done, or begun."""
+Queues: TypeAlias = Mapping[CallKind, Sequence[Turn]]
+"""What a call of a kind passes, in this order."""
+
+SOCKET_NAME: Final = "probe.sock"
 _SOCKET_MODE: Final = 0o600
+_KEY: Final = "missiongate-probe"
+_PAUSE_SECONDS: Final = 0.05
+_METHODS_MAX: Final = 2  # at once, of a kind
+# How a call ends that came through, and one that gRPC turns away because too many wait or are open.
+_WAITS: Final = frozenset({grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED})
+_ALONE: Final = "overload is seen by the lateness of the event loop alone"
 _CHANNEL: Final = (("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1_000))
+_LOG: Final = logging.getLogger(__name__)
+
+
+class ReadAndWritten(Protocol):
+    """A store, which has a queue of each."""
+
+    async def reading_turn(self) -> None:
+        """Return once a query that was asked for now would have been made."""
+
+    async def writing_turn(self) -> None:
+        """Return once a write that was asked for now would be on the disk."""
+
+
+def passing(policy: Turn, store: ReadAndWritten) -> Queues:
+    """Return what calls pass: all ask policy and look something up, and those that bring work write, too."""
+    reads = (policy, store.reading_turn)
+    return {CallKind.READ: reads, CallKind.MUTATION: (*reads, store.writing_turn)}
 
 
 class Probe(grpc.aio.ServerInterceptor):
     """The outermost interceptor of one server, and who calls it. Bound to the server's event loop."""
 
-    def __init__(self, clock: Clock, queues: Sequence[Callable[[], Awaitable[None]]]) -> None:
-        """Prepare; each of `queues` returns once what was asked for before has had its turn."""
+    def __init__(self, clock: Clock, queues: Queues) -> None:
         self._now = clock.monotonic
         self._queues = queues
-        self._mark = ("missiongate-probe", secrets.token_hex(16))  # metadata that nobody else can send
+        self._mark = (_KEY, secrets.token_hex(16))  # metadata that nobody else can send
+        self._marks = frozenset((self._mark,))  # found by its hash: no time tells how much of it was guessed
         self._target = ""
-        self._calls: Counter[str] = Counter()  # of others, by method, since the last of ours
-        self._sent: float | None = None  # when ours that is on its way was made
-        self._waited = 0.0  # how long the last one took
+        self._waits = {kind: _Wait() for kind in BOUNDED}
+        self._told = False  # that nothing is known
 
-    @property
-    def wait_seconds(self) -> float:
-        """How long calls wait: as long as the last of ours did, or as the one that is on its way has by now."""
-        waiting = 0.0 if self._sent is None else self._now() - self._sent
-        return max(self._waited, waiting)
+    def wait_seconds(self, kind: CallKind) -> float:
+        """Return how long calls of a kind wait: as long as the last of ours, or as the one under way has by now."""
+        return self._waits[kind].seconds(self._now())
 
     async def intercept_service(
         self,
@@ -56,56 +84,130 @@ class Probe(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """Count a call of others; one of our own gets no further than here."""
-        if self._mark in handler_call_details.invocation_metadata:
-            return grpc.unary_unary_rpc_method_handler(self._pass)
+        service, _, method = handler_call_details.method.lstrip("/").partition("/")
+        kind = kind_of(service, method)
+        if not self._marks.isdisjoint(handler_call_details.invocation_metadata):
+            return grpc.unary_unary_rpc_method_handler(partial(self._pass, kind))
         handler = await continuation(handler_call_details)
-        if handler is not None:
-            self._calls[handler_call_details.method] += 1
+        if handler is not None and kind in self._waits:
+            self._waits[kind].calls[handler_call_details.method] += 1
         return handler
 
-    def listen(self, server: grpc.aio.Server, folder: int, name: str) -> None:
-        """Let a server listen on a socket in an open folder.
-
-        By its descriptor, since the path of a home may be longer than that of a socket (unix(7), 107 bytes).
-
-        Raises:
-            ConfigurationError: `config.listen`, it cannot.
-        """
-        path = Path(f"/proc/self/fd/{folder}/{name}")
-        self._target = f"unix:{path}"
+    def listen(self, server: grpc.aio.Server, home: int) -> None:
+        """Let a server listen on a socket in a folder, by its descriptor: its path may be too long (unix(7))."""
+        path = Path(f"/proc/self/fd/{home}/{SOCKET_NAME}")
         try:
-            server.add_insecure_port(self._target)
+            server.add_insecure_port(f"unix:{path}")
             path.chmod(_SOCKET_MODE)
-        except (RuntimeError, OSError) as error:
-            raise ConfigurationError(f"cannot listen on {name} in the home", code="config.listen") from error
+        except (RuntimeError, OSError):
+            _LOG.warning("cannot listen on %s in the home: %s", SOCKET_NAME, _ALONE)
+            return
+        self.reach(f"unix:{path}")
+
+    def reach(self, target: str) -> None:
+        """From now on call the server by this name."""
+        self._target = target
 
     async def run(self) -> None:
         """Call, again and again while others do, until cancelled."""
-        async with grpc.aio.insecure_channel(self._target, options=_CHANNEL) as channel:
-            while True:
-                await asyncio.sleep(_PAUSE_SECONDS)
-                if self._calls:
-                    [(method, _)] = self._calls.most_common(1)
-                    self._calls.clear()
-                    await self._ask(channel.unary_unary(method))
-                elif self._sent is None:
-                    self._waited = 0.0  # nobody has come since the last one, so nobody was before it
-
-    async def _ask(self, call: Any) -> None:
-        """Make one call. One that gRPC turns away, as it does with some above 1,000 that wait, waits on as the next."""
-        if self._sent is None:
-            self._sent = self._now()
+        if not self._target:
+            return
         try:
-            await call(b"", metadata=(self._mark,))
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:  # no connection says nothing of how long calls wait
-                self._sent, self._waited = None, 0.0
+            async with (
+                grpc.aio.insecure_channel(self._target, options=_CHANNEL) as channel,
+                asyncio.TaskGroup() as group,
+            ):
+                for wait in self._waits.values():
+                    group.create_task(self._follow(wait, channel))
+        finally:
+            for wait in self._waits.values():
+                wait.forget()
 
-    async def _pass(self, _request: bytes, _context: Context) -> bytes:
-        """Pass all queues; one that takes nothing any more says so to those who need it."""
-        for turn in self._queues:
+    async def _follow(self, wait: "_Wait", channel: grpc.aio.Channel) -> None:
+        """Find out how long calls of one kind wait. What gRPC turns away goes on to wait, as the next call."""
+        methods: Sequence[str] = ()
+        while True:
+            await asyncio.sleep(_PAUSE_SECONDS)
+            methods = wait.busiest() or (methods if wait.since is not None else ())
+            if not methods:
+                wait.last = 0.0  # nobody has come since the last one, so nobody was before it
+                continue
+            wait.begin(self._now())
+            codes = set(await asyncio.gather(*(_asked(channel, method, self._mark) for method in methods)))
+            if codes == {grpc.StatusCode.OK}:
+                wait.come(self._now())
+            elif not codes <= _WAITS:
+                wait.forget()  # no connection, or a fault of ours: that says nothing of how long calls wait
+                self._tell(codes)
+
+    def _tell(self, codes: set[grpc.StatusCode]) -> None:
+        """Say once that nothing is known."""
+        if not self._told:
+            names = ", ".join(sorted(code.name for code in codes))
+            _LOG.warning("the server cannot call itself (%s): %s", names, _ALONE)
+        self._told = True
+
+    async def _pass(self, kind: CallKind, _request: bytes, _context: Context) -> bytes:
+        """Pass all queues. One that is full is waited for; one that takes nothing any more says so to who needs it."""
+        for turn in self._queues.get(kind, ()):
             with suppress(EngineError):
-                await turn()
-        if self._sent is not None:
-            self._waited, self._sent = self._now() - self._sent, None
+                while not await _took(turn):  # noqa: ASYNC110 - a queue tells nobody that it has room
+                    await asyncio.sleep(_PAUSE_SECONDS)
         return b""
+
+
+async def _took(turn: Turn) -> bool:
+    """Take a turn; return False where so many wait for one that no more may."""
+    try:
+        await turn()
+    except EngineError as error:
+        if error.code.endswith(".overloaded"):
+            return False
+        raise
+    return True
+
+
+async def _asked(channel: grpc.aio.Channel, method: str, mark: tuple[str, str]) -> grpc.StatusCode:
+    """Make one call; return how it ended."""
+    call: Any = channel.unary_unary(method)
+    try:
+        await call(b"", metadata=(mark,))
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+class _Wait:
+    """What is known of how long calls of one kind wait."""
+
+    __slots__ = ("calls", "last", "since")
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()  # of others, by method, since the last of ours
+        self.since: float | None = None  # when ours that is under way was made
+        self.last = 0.0  # seconds that the last one took
+
+    def seconds(self, now: float) -> float:
+        return self.last if self.since is None else max(self.last, now - self.since)
+
+    def busiest(self) -> Sequence[str]:
+        """Return the methods that were called most since the last time that this was asked.
+
+        What is counted is what gRPC has handed on, which under overload is as many of each method that has a queue.
+        """
+        most = self.calls.most_common(_METHODS_MAX)
+        self.calls.clear()
+        return [method for method, count in most if 2 * count >= most[0][1]]
+
+    def begin(self, now: float) -> None:
+        """Note that ours was made, where none is under way."""
+        self.since = now if self.since is None else self.since
+
+    def come(self, now: float) -> None:
+        """Note that ours came back."""
+        if self.since is not None:
+            self.last, self.since = now - self.since, None
+
+    def forget(self) -> None:
+        """Know nothing."""
+        self.last, self.since = 0.0, None

@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc.aio
@@ -17,6 +17,7 @@ from gateway.authn.authenticator import Authenticator
 from gateway.authn.refusals import Refusals
 from gateway.identity import Principal
 from gateway.limits.calls import CallLimits
+from gateway.limits.kinds import CallKind
 from gateway.limits.transport import Transport
 from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.audit_service import AuditService
@@ -25,7 +26,7 @@ from gateway.rpc.channel_options import channel_options
 from gateway.rpc.health_service import ComponentHealthService
 from gateway.rpc.hook_service import HookService
 from gateway.rpc.interceptor import GatewayInterceptor
-from gateway.rpc.listeners import Bound, Listening, bind, bind_sockets
+from gateway.rpc.listeners import Bound, Listening, bind, bind_sockets, socket_uri
 from gateway.rpc.mission_service import MissionService
 from gateway.rpc.policy_service import PolicyService
 from gateway.rpc.ports import (
@@ -43,7 +44,7 @@ from gateway.rpc.ports import (
     StatisticsDesk,
 )
 from gateway.rpc.privacy_service import PrivacyService
-from gateway.rpc.probe import Probe
+from gateway.rpc.probe import Probe, Queues
 from gateway.rpc.statistics_service import StatisticsService
 from gateway.rpc.watching import WatchingInterceptor
 from gateway.v1 import (
@@ -95,7 +96,7 @@ class Ports:
     calls: CallLimits
     transport: Transport
     clock: Clock
-    queues: Sequence[Callable[[], Awaitable[None]]] = ()  # that calls pass; each returns when its turn has come
+    queues: Queues = field(default_factory=dict)  # that calls of a kind pass
     watch: Watch = UNWATCHED
 
 
@@ -127,7 +128,7 @@ class RpcServer:
         try:
             self.bound = bind(self._server, self._listening)
             bind_sockets(self._held, self._sockets)
-            self._listen_to_itself()
+            self._probe_itself()
             for server in self._servers:
                 await server.start()
         except BaseException:
@@ -135,9 +136,9 @@ class RpcServer:
             raise
         await self.health.serve()
 
-    def wait_seconds(self) -> float:
-        """Return how long calls wait before they are begun, where they wait longest."""
-        return max(probe.wait_seconds for probe in self._probes)
+    def wait_seconds(self, kind: CallKind) -> float:
+        """Return how long calls of a kind wait on their way, where they wait longest."""
+        return max(probe.wait_seconds(kind) for probe in self._probes)
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """Return what goes on beside the calls, from the start on."""
@@ -156,12 +157,14 @@ class RpcServer:
     def _servers(self) -> list[grpc.aio.Server]:
         return [self._server, *(server for _, server in self._sockets)]
 
-    def _listen_to_itself(self) -> None:
+    def _probe_itself(self) -> None:
+        """Let each server be called by its probe: the main one over a socket in the home, the others over their own."""
         home = os.open(self._listening.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._held.callback(os.close, home)
-        for number, (probe, server) in enumerate(zip(self._probes, self._servers, strict=True)):
-            name = f"probe-{number}.sock"
-            probe.listen(server, home, name)
+        main, *others = self._probes
+        main.listen(self._server, home)
+        for probe, (socket, _) in zip(others, self._sockets, strict=True):
+            probe.reach(socket_uri(socket))
 
     def _serving(self, socket: Principal | None = None) -> grpc.aio.Server:
         """Return a server of all services; `socket` is whose every call is."""

@@ -95,9 +95,16 @@ class Store(ApprovalStore):
         """Writes and queries that wait."""
         return self._writer.waiting, self._reader.waiting
 
-    async def turn(self) -> None:
-        """Return once what a query and a write wait for would be over, if they were asked for now."""
+    async def reading_turn(self) -> None:
+        """Return once a query that was asked for now would have been made.
+
+        Raises:
+            StoreError: `store.closed`, `store.overloaded`, too many wait.
+        """
         await self._reader.run(_nothing)
+
+    async def writing_turn(self) -> None:
+        """Return once a write that was asked for now would be on the disk; errors as `reading_turn`."""
         await self._writer.submit(_nothing)
 
     async def create_mission(self, mission: NewMission) -> Creation:

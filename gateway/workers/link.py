@@ -24,7 +24,7 @@ DeathCause: TypeAlias = Literal["crashed", "deadline", "undelivered", "retired",
 class Request:
     """One call on its way: framed bytes, and the future that its caller awaits."""
 
-    framed: bytes  # b"": nothing is asked, and the answer is that it could be
+    framed: bytes
     deadline_seconds: float  # from the moment it is at the head of a worker
     retries_left: int  # deaths of a worker that it may still cause
     future: asyncio.Future[bytes]
@@ -93,9 +93,6 @@ class Link:
         A worker that is idle gets it now. One that is busy has time: what comes in the same turn of the event loop
         goes out in one system call, since each costs more than all that Python does here.
         """
-        if not request.framed:  # it only wanted to know when its turn would be
-            request.future.set_result(b"")
-            return
         idle = not self.in_flight
         self.in_flight.append(request)
         if idle:

@@ -42,6 +42,13 @@ class Standing:
     ended: Mapping[str, int]  # workers, by cause
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Turn:
+    """A place in the queue of who only wants to know when it is their turn."""
+
+    future: asyncio.Future[None]
+
+
 class WorkerPool:
     """Workers of one specification. Bound to the event loop that calls `start`."""
 
@@ -65,7 +72,7 @@ class WorkerPool:
         self._links: list[Link] = []  # those that take calls
         self._spares: deque[Link] = deque()
         self._tired: set[Link] = set()  # some still among the links; for each a replacement is on its way, or there
-        self._queue: deque[Request] = deque()
+        self._queue: deque[Request | _Turn] = deque()
         self._replacing: set[asyncio.Task[None]] = set()
         self._deaths = 0  # in a row, without an answer between them
         self._ended: Counter[str] = Counter()  # all of them, by cause
@@ -146,15 +153,15 @@ class WorkerPool:
         Raises:
             WorkerError: `worker.overloaded`, `worker.unavailable`, `worker.closed`.
         """
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._submit(Request(b"", 0.0, 0, future))
-        await future
+        turn = _Turn(asyncio.get_running_loop().create_future())
+        self._submit(turn)
+        await turn.future
 
-    def _submit(self, request: Request) -> None:
+    def _submit(self, request: "Request | _Turn") -> None:
         if not self._open:
             raise WorkerError("the pool is closed", code="worker.closed")
         if not self._queue and (link := self._free()) is not None:
-            link.send(request)
+            _give(link, request)
             return
         if not self._links and self._deaths > _FREE_DEATHS:
             raise WorkerError("the workers keep dying", code="worker.unavailable")
@@ -181,7 +188,7 @@ class WorkerPool:
         while queue and (link := self._free()) is not None:
             request = queue.popleft()
             if not request.future.done():
-                link.send(request)
+                _give(link, request)
         if self._idle is not None and not self._busy:
             self._idle.set()
 
@@ -317,9 +324,17 @@ class WorkerPool:
             self._fail(self._queue.popleft(), message, code)
 
     @staticmethod
-    def _fail(request: Request, message: str, code: str) -> None:
+    def _fail(request: "Request | _Turn", message: str, code: str) -> None:
         if not request.future.done():
             request.future.set_exception(WorkerError(message, code=code))
+
+
+def _give(link: Link, request: Request | _Turn) -> None:
+    """Let a worker that is free have what waits."""
+    if isinstance(request, _Turn):
+        request.future.set_result(None)
+    else:
+        link.send(request)
 
 
 def _has_grown(link: Link) -> bool:

@@ -255,12 +255,12 @@ async def test_a_turn_comes_behind_what_was_asked_for_before(store: Store) -> No
         held.set()
         go.wait(5)
 
-    for busy in (store._writer.submit, store._reader.run):
+    for busy, turn_of in ((store._writer.submit, store.writing_turn), (store._reader.run, store.reading_turn)):
         held.clear()
         go.clear()
         before = asyncio.ensure_future(told("before", busy(hold)))
         await asyncio.to_thread(held.wait, 5)
-        turn = asyncio.create_task(told("turn", store.turn()))
+        turn = asyncio.create_task(told("turn", turn_of()))
         await asyncio.sleep(0.05)
         assert "turn" not in order
         go.set()
@@ -268,9 +268,10 @@ async def test_a_turn_comes_behind_what_was_asked_for_before(store: Store) -> No
         assert order == ["before", "turn"]
         order.clear()
     await store.close()
-    with pytest.raises(StoreError) as caught:
-        await store.turn()
-    assert caught.value.code == "store.closed"
+    for turn_of in (store.reading_turn, store.writing_turn):
+        with pytest.raises(StoreError) as caught:
+            await turn_of()
+        assert caught.value.code == "store.closed"
 
 
 # --- lists ---
