@@ -30,11 +30,13 @@ from engine.clock import SystemClock
 from gateway.assembly import running_gateway
 from gateway.config import Config, load_config
 from gateway.home import NewHome, make_home
-from gateway.identity_config import IssuerConfig
+from gateway.identity_config import CertificateConfig, IssuerConfig
+from gateway.limits_config import StrangersConfig
 from gateway.telemetry.meters import Meters
 from gateway.telemetry.spans import Tracer
 from gateway.telemetry.watching import Watching
 from gateway.watch import POSITION, UNWATCHED, Position, Watch
+from tests.certificates import Authority
 
 TITLE: Final = "telemetry: a call and a stage, with and without it"
 CALLS = 2_000
@@ -42,6 +44,7 @@ AT_ONCE = 16
 STAGES = 20_000
 _TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 ISSUER = "https://issuer.example"
+SPIFFE_ID = "spiffe://bench.example/ann"
 KEY: Final = Ed25519PrivateKey.generate()
 _NOWHERE = "http://127.0.0.1:9/v1/traces"  # nobody listens: spans are made, queued and lost
 
@@ -67,8 +70,10 @@ async def gateway(stack: AsyncExitStack, folder: Path, name: str, **sections: An
     """Start a gateway that accepts tokens of `ISSUER`, and return its home and where it listens."""
     made = make_home(folder / name, listen="127.0.0.1:0")
     config: Config = load_config(made.home)
+    sections["limits"] = {"strangers": StrangersConfig(calls_per_second=1e6, calls_burst=1_000_000)}
     found = {key: getattr(config, key).model_copy(update=values) for key, values in sections.items()}
     (made.home / "jwks.json").write_text(json.dumps({"keys": [OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=True)]}))
+    found["certificates"] = [CertificateConfig(spiffe_id=SPIFFE_ID, subject="ann", roles=["admin"])]
     found["issuers"] = [IssuerConfig(issuer=ISSUER, audiences=["bench"], jwks_file="jwks.json", roles=["admin"])]
     running = await stack.enter_async_context(running_gateway(made.home, config.model_copy(update=found)))
     return made, running.address
@@ -87,14 +92,17 @@ async def echo(stack: AsyncExitStack) -> str:
 
 
 async def callers(stack: AsyncExitStack, folder: Path) -> list[Caller]:
-    """Return who calls the peer, a plain gateway in three ways, one with metrics, and one that is traced as well."""
+    """Return who calls a gateway over mutual TLS, the peer, a plain one in three ways, and two that are watched."""
     bare = await echo(stack)
     plain, at = await gateway(stack, folder, "plain")
     counted, counted_at = await gateway(stack, folder, "counted", web={"listen": "127.0.0.1:0"})
     traced, traced_at = await gateway(
         stack, folder, "traced", web={"listen": "127.0.0.1:0"}, tracing={"url": _NOWHERE, "ratio": 0.0}
     )
-    found = []
+    authority = Authority(folder)
+    certified_at, credentials = await certified(stack, folder, authority)
+    secure = await stack.enter_async_context(grpc.aio.secure_channel(certified_at, credentials))
+    found = [Caller(secure)]
     for address, metadata in (
         (bare, ()),
         (at, ()),
@@ -106,6 +114,15 @@ async def callers(stack: AsyncExitStack, folder: Path) -> list[Caller]:
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
         found.append(Caller(channel, *metadata))
     return found
+
+
+async def certified(stack: AsyncExitStack, folder: Path, authority: Authority) -> tuple[str, grpc.ChannelCredentials]:
+    """Start a gateway that wants certificates; return where it listens, and what a client of its shows."""
+    certificate, key = authority.issue("server")
+    tls = {"cert_file": str(certificate), "key_file": str(key), "client_ca_file": str(authority.file)}
+    _, address = await gateway(stack, folder, "certified", tls=tls)
+    shown, secret = (path.read_bytes() for path in authority.issue("client", uris=[SPIFFE_ID]))
+    return address, grpc.ssl_channel_credentials(authority.file.read_bytes(), secret, shown)
 
 
 def signed_token() -> tuple[str, str]:
@@ -139,12 +156,13 @@ async def rows(effort: Effort = FULL) -> AsyncIterator[Row]:
         async with AsyncExitStack() as stack:
             asking = await callers(stack, Path(folder))
             works = [Work(each.all, CALLS // AT_ONCE * AT_ONCE) for each in asking]
-            bare, anonymous, plain, signed, counted, traced = await costs_in_turn(effort, *works)
+            mutual, bare, anonymous, plain, signed, counted, traced = await costs_in_turn(effort, *works)
     peer = "bare grpc.aio"
     for what, ours in (
         ("a call without a token", anonymous),
         ("a call with a token", plain),
         ("a call with a JSON Web Token", signed),
+        ("a call with a client certificate, over TLS", mutual),
         ("with a token and metrics", counted),
         ("with a token, metrics and a sampled trace", traced),
     ):

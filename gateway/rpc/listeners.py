@@ -19,7 +19,7 @@ from gateway.authn.sockets import Socket, prepare
 from gateway.authn.tls_files import TlsFiles, TlsMaterial
 from gateway.errors import ConfigurationError
 
-_SOCKET_MODE: Final = 0o600
+SOCKET_MODE: Final = 0o600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ def bind_sockets(stack: ExitStack, servers: Sequence[tuple[Socket, grpc.aio.Serv
     for socket, server in servers:
         try:
             server.add_insecure_port(socket_uri(socket))
-            socket.path.chmod(_SOCKET_MODE)
+            socket.path.chmod(SOCKET_MODE)
         except (RuntimeError, OSError) as error:
             raise ConfigurationError(f"cannot listen on {socket.path}", code="config.listen") from error
 

@@ -27,6 +27,7 @@ from engine.errors import EngineError
 from gateway.limits.kinds import CallKind
 from gateway.limits.shedding import BOUNDED
 from gateway.rpc.call_kinds import kind_of
+from gateway.rpc.listeners import SOCKET_MODE
 from gateway.rpc.types import Context, Handler
 
 Turn: TypeAlias = Callable[[], Awaitable[None]]
@@ -35,7 +36,6 @@ Queues: TypeAlias = Mapping[CallKind, Sequence[Turn]]
 """What a call of a kind passes, in this order."""
 
 SOCKET_NAME: Final = "probe.sock"
-_SOCKET_MODE: Final = 0o600
 _KEY: Final = "missiongate-probe"
 _PAUSE_SECONDS: Final = 0.05
 _METHODS_MAX: Final = 2  # at once, of a kind
@@ -98,7 +98,7 @@ class Probe(grpc.aio.ServerInterceptor):
         path = Path(f"/proc/self/fd/{home}/{SOCKET_NAME}")
         try:
             server.add_insecure_port(f"unix:{path}")
-            path.chmod(_SOCKET_MODE)
+            path.chmod(SOCKET_MODE)
         except (RuntimeError, OSError):
             _LOG.warning("cannot listen on %s in the home: %s", SOCKET_NAME, _ALONE)
             return
