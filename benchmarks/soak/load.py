@@ -17,7 +17,7 @@ _CHANNELS: Final = 8
 _OPTIONS: Final = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
 _END_SECONDS_MAX: Final = 120.0
 ORDERS: Final = 2  # of each mission
-_REST_MS: Final = 30_000  # for which a mission waits between them, so that a thousand are under way at once
+_REST_MS: Final = 60_000  # for which a mission waits between them, so that a thousand are under way at once
 
 
 @dataclass(slots=True)

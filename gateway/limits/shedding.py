@@ -109,14 +109,14 @@ class Shedder:
 
     def look(self, now: float, waits_seconds: Mapping[CallKind, float]) -> None:
         """Take a look's result: at `now` (monotonic) work of each kind waited so long."""
-        blamed = self._turned_away <= self._let_in or not self._turned_away
+        fewer_would_help = self._turned_away <= self._let_in
         self._let_in, self._turned_away = self._let_in * _FADE, self._turned_away * _FADE
         for kind in BOUNDED:
             self.waits_ms[kind] = 1e3 * waits_seconds[kind]
             off = 1.0 - self.waits_ms[kind] / self._mark(kind)[1]
             self._bounds[kind].look(
                 now,
-                off if blamed else max(0.0, off),
+                off if fewer_would_help else max(0.0, off),
                 interval=self._settings.interval_ms / 1e3,
                 most=self._most(kind),
             )

@@ -218,3 +218,48 @@ def test_who_is_turned_away_together_does_not_come_back_together() -> None:
             opened.enter_context(held.enter(ANN, PEER, CallKind.CONTROL, stream=False))
         waits = [refusal(held).retry_seconds for _ in range(3)]
     assert waits == pytest.approx([2.0, 4.0, 5.996])
+
+
+@pytest.mark.parametrize(
+    ("kind", "stream", "counted"),
+    [
+        (CallKind.READ, False, True),  # till its end
+        (CallKind.READ, True, False),  # a watch may be open for days
+        (CallKind.MUTATION, True, True),  # an upload, a replay
+    ],
+)
+def test_what_shedding_counts_of_a_call_that_has_been_decided(kind: CallKind, *, stream: bool, counted: bool) -> None:
+    """Each is given back once, whoever does it first: what is left over would be a place that nobody has."""
+    settings = settings_of(shedding={"calls_open_max": 4})
+    shedder = Shedder(settings.shedding)
+    held = CallLimits(settings, shedder, Hand(), lambda: 0.0)
+    entered = [held.enter(ANN, PEER, kind, stream=stream) for _ in range(3)]
+    most = 3 if kind is CallKind.MUTATION else 4
+    assert (shedder.refusal(kind, "acme") is None) == (len(entered) < most)
+    for each in entered:
+        each.begun()
+        each.begun()
+    another = [] if counted else [held.enter(BOB, PEER, kind, stream=stream) for _ in range(3)]
+    for each in (*entered, *another):
+        each.leave()
+        each.leave()
+    for _ in range(most):
+        assert shedder.refusal(kind, "acme") is None
+        shedder.begin(kind, "acme")
+    assert shedder.refusal(kind, "acme") is not None
+
+
+def test_what_is_refused_for_other_reasons_is_told_to_shedding() -> None:
+    """A rate, places and strangers are; that there is too much is not."""
+    held = limits(principal={"reads_per_second": 1.0, "reads_burst": 1}, shedding={"calls_open_max": 4})
+    told = []
+    held._shedder.turned_away = lambda: told.append("")  # type: ignore[method-assign]
+    call(held)
+    assert refusal(held).code == "limits.rate"
+    held.stranger(PEER)
+    assert len(told) == 2
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(held.enter(BOB, PEER, CallKind.MUTATION, stream=False))
+        assert refusal(held, BOB, CallKind.MUTATION).code == "limits.overloaded"
+    assert len(told) == 2
