@@ -169,6 +169,22 @@ async def test_where_it_fails_nothing_is_known_and_that_is_said_once(caplog: pyt
     assert [record.levelno for record in told] == [logging.WARNING]
 
 
+async def test_its_connection_ages_like_any_other(tmp_path: Path) -> None:
+    """The gateway ends it again and again; it comes back, and that is no overload."""
+    settings = LimitsConfig.model_validate({"connections": {"age_seconds_max": 0.2, "age_grace_seconds": 0.05}})
+    queue = Queue()
+    listening = Listening(address="127.0.0.1:0", home=tmp_path)
+    async with (
+        serving(desk(), settings=settings, listening=listening, queues=reads(queue.turn)) as served,
+        working(served),
+    ):
+        for times in range(1, 16):
+            await look(served)
+            await until(lambda times=times: queue.passed >= times)  # type: ignore[misc]
+            await asyncio.sleep(0.05)
+        await until(lambda: waits(served) == [0.0, 0.0])
+
+
 async def test_nobody_else_gets_its_answer(tmp_path: Path) -> None:
     """Who guesses what the metadata is called is still a caller like any other, also over the socket in the home."""
     queue = Queue()

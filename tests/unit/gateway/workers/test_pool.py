@@ -172,6 +172,20 @@ async def test_a_turn_comes_when_a_call_made_now_would_be_with_a_worker(zygote: 
     assert caught.value.code == "worker.closed"
 
 
+async def test_who_waits_for_a_turn_is_told_when_the_pool_closes(zygote: Zygote, echo: WorkerSpec) -> None:
+    """As another bundle's workers take over, and nobody comes to those of the old one any more."""
+    pool = WorkerPool(zygote, echo, 1, depth=1)
+    await pool.start()
+    busy = asyncio.ensure_future(pool.call(b"sleep 60", deadline_ms=60_000))
+    turn = asyncio.ensure_future(pool.turn())
+    await asyncio.sleep(0.05)
+    await pool.close(drain_seconds=0.1)
+    for waiting in (busy, turn):
+        with pytest.raises(WorkerError) as caught:
+            await waiting
+        assert caught.value.code == "worker.closed"
+
+
 async def test_a_worker_that_cannot_start_is_typed_and_leaves_nothing(zygote: Zygote, broken: WorkerSpec) -> None:
     """`start` fails with the worker's own words."""
     pool = WorkerPool(zygote, broken, 2)
