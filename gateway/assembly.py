@@ -187,12 +187,7 @@ async def running_gateway(
         await server.start()
         log_retention = make_log_retention(home, config, rules, workers.rulebook, records)
         works = (log_retention.run(), follower.run(), accounts.run(), health.run(server.health.tell))
-        others = (
-            stages.limits.meter(server.wait_seconds).run(),
-            *server.works(),
-            *workers.ruling.works(),
-            *entrance.works(),
-        )
+        others = (*stages.limits.works(server.waits), *server.works(), *workers.ruling.works(), *entrance.works())
         tasks = _begun(_retention(ground, rules, workers).run(), *works, *others, *telemetry.works())
         try:
             yield Gateway(

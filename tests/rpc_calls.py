@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc.aio
 import pytest
 
-_LOOKS: int = 1_000
-_PAUSE_SECONDS: float = 0.005
+_LOOKS: Final = 1_000
+_PAUSE_SECONDS: Final = 0.005
 
 
 async def refused(call: Any) -> grpc.aio.AioRpcError:

@@ -21,7 +21,7 @@ from gateway.v1 import mission_pb2, mission_pb2_grpc
 
 TIMES: Final = 4
 _CALLERS: Final = 32
-_CHANNELS: Final = 8
+_CHANNELS: Final = 16
 _TICK_SECONDS: Final = 0.01
 _CALL_SECONDS_MAX: Final = 30.0
 _MISSION: Final = orjson.dumps(
@@ -42,6 +42,8 @@ class Phase:
     statuses: Counter[str] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)  # of the calls that were answered well
     refusals: list[float] = field(default_factory=list)  # of the others
+    began: float = 0.0  # `perf_counter`
+    last_refusal: float = 0.0  # seconds after that
 
     @property
     def rate(self) -> float:
@@ -78,7 +80,8 @@ class Overload:
 
     async def at_rate(self, rate: float, seconds: float) -> Phase:
         """Return what comes of calls that are begun by the clock."""
-        phase, began = Phase(), perf_counter()
+        phase = Phase(began=perf_counter())
+        began = phase.began
         tasks: set[asyncio.Task[None]] = set()
         begun = 0
         while (passed := perf_counter() - began) < seconds:
@@ -103,7 +106,9 @@ class Overload:
             await stub.SubmitMission(request, metadata=self._metadata, timeout=_CALL_SECONDS_MAX)
         except grpc.aio.AioRpcError as error:
             phase.statuses[error.code().name] += 1
-            phase.refusals.append(perf_counter() - began)
+            ended = perf_counter()
+            phase.refusals.append(ended - began)
+            phase.last_refusal = ended - phase.began
             return
         phase.statuses["OK"] += 1
         phase.latencies.append(perf_counter() - began)

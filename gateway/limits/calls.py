@@ -87,7 +87,7 @@ class CallLimits:
     def enter(self, caller: Principal, peer: str, kind: CallKind, *, stream: bool) -> "Entered":
         """Let a call in; what it holds is given back when the returned block is left.
 
-        A stream of reads may be open for days. It is under way to shedding until it is decided: `begun` says so.
+        A stream may be open for days. It is under way to shedding until it is decided: `begun` says so.
 
         Args:
             caller: who makes it.
@@ -127,7 +127,7 @@ class CallLimits:
             else:
                 self._of_strangers.remove(address)
 
-        return Entered(leave, counted.leave if stream and kind is CallKind.READ else _nothing)
+        return Entered(leave, counted.leave if stream else _nothing)
 
     def slow(self, caller: Principal, peer: str, most: int) -> "Entered":
         """Let a call that is under way take its time to say what it is: what has come of that is held in memory.
@@ -223,7 +223,7 @@ class CallLimits:
         self, code: str, text: str, counted: str, limit: str, value: float, retry_seconds: float
     ) -> LimitedError:
         self.refused[counted] += 1
-        if code != _OVERLOADED:
+        if code != _OVERLOADED:  # a bound is no reason to widen it
             self._shedder.turned_away()
         return LimitedError(text, code=code, limit=limit, value=value, retry_seconds=retry_seconds)
 

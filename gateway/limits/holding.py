@@ -1,9 +1,9 @@
 """The limits of one gateway, put together, and how they change while it runs."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from engine.clock import Clock
 from engine.values import JsonValue
@@ -11,7 +11,7 @@ from gateway.limits.amounts import CallSettings
 from gateway.limits.calls import CallLimits
 from gateway.limits.kinds import CallKind
 from gateway.limits.quotas import MissionQuotas
-from gateway.limits.shedding import Shedder
+from gateway.limits.shedding import Shedder, Waited
 from gateway.limits.waiting import WaitMeter
 
 
@@ -35,9 +35,9 @@ class Limits:
             _clock=clock,
         )
 
-    def meter(self, wait_seconds: Callable[[CallKind], float]) -> WaitMeter:
-        """Return what has to run beside the calls, and asks how long they wait."""
-        return WaitMeter(self._shedder, self._clock, wait_seconds)
+    def works(self, waits: Callable[[CallKind], Waited]) -> list[Coroutine[Any, Any, None]]:
+        """Return what goes on beside the calls, and asks how long they wait."""
+        return [WaitMeter(self._shedder, self._clock, waits).run()]
 
     def adopt(self, settings: CallSettings) -> None:
         """From now on go by these. Nothing that is under way ends by it; steps that run keep their places."""

@@ -10,9 +10,10 @@ it comes to rest where what is let in waits about as long as the mark says. What
 once, for a small part of what it would cost to serve it.
 
 Work that changes something and work that reads wait in queues of their own, and have a bound each. A tenant that has
-less than its share of a bound is let in all the same, so that nobody holds all of it. Where most of what comes is
-turned away for other reasons (a credential, a rate), it is that which waits and makes wait, and fewer calls of others
-would change nothing: no bound shrinks then.
+less than its share of a bound is let in all the same, so that no tenant holds all of it. Where what is turned away for
+other reasons (a credential, a rate) costs more than what is let in, it is those calls that wait for each other inside
+of gRPC, and fewer calls of others would change nothing: then only the wait behind that door counts, in queues that no
+refused call gets to.
 
 Sources: RFC 8289 (CoDel), 3.1 and 3.2, a standing queue; RFC 6817 (LEDBAT), 2.4.2, the bound.
 """
@@ -20,7 +21,7 @@ Sources: RFC 8289 (CoDel), 3.1 and 3.2, a standing queue; RFC 6817 (LEDBAT), 2.4
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.limits.amounts import Shedding
 from gateway.limits.kinds import CallKind
@@ -33,6 +34,13 @@ _MUTATIONS_SHARE: Final = 0.75  # of the calls under way that new work may have:
 # How many refusals cost what one call costs that is let in (`python -m benchmarks.soak --overload`).
 _WORTH: Final = {CallKind.MUTATION: 12.0, CallKind.READ: 3.0}
 _FADE: Final = 0.8  # of what was counted, from look to look
+
+
+class Waited(NamedTuple):
+    """How long work waits, in seconds."""
+
+    whole: float  # on all of its way
+    inside: float  # of that, once it has been let in
 
 
 class _Bound:
@@ -107,19 +115,15 @@ class Shedder:
         for bound in self._bounds.values():
             bound.calls = math.inf
 
-    def look(self, now: float, waits_seconds: Mapping[CallKind, float]) -> None:
+    def look(self, now: float, waits: Mapping[CallKind, Waited]) -> None:
         """Take a look's result: at `now` (monotonic) work of each kind waited so long."""
-        fewer_would_help = self._turned_away <= self._let_in
+        at_the_door = self._turned_away > self._let_in
         self._let_in, self._turned_away = self._let_in * _FADE, self._turned_away * _FADE
         for kind in BOUNDED:
-            self.waits_ms[kind] = 1e3 * waits_seconds[kind]
-            off = 1.0 - self.waits_ms[kind] / self._mark(kind)[1]
-            self._bounds[kind].look(
-                now,
-                off if fewer_would_help else max(0.0, off),
-                interval=self._settings.interval_ms / 1e3,
-                most=self._most(kind),
-            )
+            whole, inside = waits[kind]
+            self.waits_ms[kind] = 1e3 * whole
+            off = 1.0 - 1e3 * (inside if at_the_door else whole) / self._mark(kind)[1]
+            self._bounds[kind].look(now, off, interval=self._settings.interval_ms / 1e3, most=self._most(kind))
 
     def refusal(self, kind: CallKind, tenant: str) -> tuple[str, float] | None:
         """Return the limit that a call of a kind has to give way to, by name and value; None: there is room."""
@@ -139,7 +143,7 @@ class Shedder:
         self._bounds[kind].remove(tenant)
 
     def turned_away(self) -> None:
-        """Count a call that was refused for another reason than that there is too much."""
+        """Count a call that was refused, for another reason than that there is too much."""
         self._turned_away += 1.0
 
     def _mark(self, kind: CallKind) -> tuple[str, float]:

@@ -13,8 +13,8 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
@@ -25,7 +25,7 @@ import grpc.aio
 from engine.clock import Clock
 from engine.errors import EngineError
 from gateway.limits.kinds import CallKind
-from gateway.limits.shedding import BOUNDED
+from gateway.limits.shedding import BOUNDED, Waited
 from gateway.rpc.call_kinds import kind_of
 from gateway.rpc.listeners import SOCKET_MODE
 from gateway.rpc.types import Context, Handler
@@ -42,7 +42,11 @@ _METHODS_MAX: Final = 2  # at once, of a kind
 # How a call ends that came through, and one that gRPC turns away because too many wait or are open.
 _WAITS: Final = frozenset({grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED})
 _ALONE: Final = "overload is seen by the lateness of the event loop alone"
-_CHANNEL: Final = (("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1_000))
+_CHANNEL: Final = (
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -65,18 +69,20 @@ def passing(policy: Turn, store: ReadAndWritten) -> Queues:
 class Probe(grpc.aio.ServerInterceptor):
     """The outermost interceptor of one server, and who calls it. Bound to the server's event loop."""
 
-    def __init__(self, clock: Clock, queues: Queues) -> None:
+    def __init__(self, clock: Clock, queues: Queues, *, servers: int = 1) -> None:
+        """Prepare; of several servers in one process each calls itself so much less often."""
         self._now = clock.monotonic
         self._queues = queues
+        self._pause_seconds = _PAUSE_SECONDS * servers
         self._mark = (_KEY, secrets.token_hex(16))  # metadata that nobody else can send
         self._marks = frozenset((self._mark,))  # found by its hash: no time tells how much of it was guessed
         self._target = ""
         self._waits = {kind: _Wait() for kind in BOUNDED}
         self._told = False  # that nothing is known
 
-    def wait_seconds(self, kind: CallKind) -> float:
+    def waits(self, kind: CallKind) -> Waited:
         """Return how long calls of a kind wait: as long as the last of ours, or as the one under way has by now."""
-        return self._waits[kind].seconds(self._now())
+        return self._waits[kind].by(self._now())
 
     async def intercept_service(
         self,
@@ -86,7 +92,7 @@ class Probe(grpc.aio.ServerInterceptor):
         """Count a call of others; one of our own gets no further than here."""
         service, _, method = handler_call_details.method.lstrip("/").partition("/")
         kind = kind_of(service, method)
-        if not self._marks.isdisjoint(handler_call_details.invocation_metadata):
+        if kind in self._waits and not self._marks.isdisjoint(handler_call_details.invocation_metadata):
             return grpc.unary_unary_rpc_method_handler(partial(self._pass, kind))
         handler = await continuation(handler_call_details)
         if handler is not None and kind in self._waits:
@@ -127,15 +133,16 @@ class Probe(grpc.aio.ServerInterceptor):
         """Find out how long calls of one kind wait. What gRPC turns away goes on to wait, as the next call."""
         methods: Sequence[str] = ()
         while True:
-            await asyncio.sleep(_PAUSE_SECONDS)
-            methods = wait.busiest() or (methods if wait.since is not None else ())
+            await asyncio.sleep(self._pause_seconds)
+            methods = wait.busiest() or (methods if wait.stands else ())
             if not methods:
-                wait.last = 0.0  # nobody has come since the last one, so nobody was before it
+                wait.forget()  # nobody has come since the last of ours, and that had not to wait
                 continue
             wait.begin(self._now())
             codes = set(await asyncio.gather(*(_asked(channel, method, self._mark) for method in methods)))
             if codes == {grpc.StatusCode.OK}:
                 wait.come(self._now())
+                self._told = False
             elif not codes <= _WAITS:
                 wait.forget()  # no connection, or a fault of ours: that says nothing of how long calls wait
                 self._tell(codes)
@@ -149,10 +156,11 @@ class Probe(grpc.aio.ServerInterceptor):
 
     async def _pass(self, kind: CallKind, _request: bytes, _context: Context) -> bytes:
         """Pass all queues. One that is full is waited for; one that takes nothing any more says so to who needs it."""
-        for turn in self._queues.get(kind, ()):
-            with suppress(EngineError):
-                while not await _took(turn):  # noqa: ASYNC110 - a queue tells nobody that it has room
-                    await asyncio.sleep(_PAUSE_SECONDS)
+        with self._waits[kind].inside(self._now):
+            for turn in self._queues.get(kind, ()):
+                with suppress(EngineError):
+                    while not await _took(turn):  # noqa: ASYNC110 - a queue tells nobody that it has room
+                        await asyncio.sleep(_PAUSE_SECONDS)
         return b""
 
 
@@ -180,15 +188,36 @@ async def _asked(channel: grpc.aio.Channel, method: str, mark: tuple[str, str]) 
 class _Wait:
     """What is known of how long calls of one kind wait."""
 
-    __slots__ = ("calls", "last", "since")
+    __slots__ = ("_entered", "_inside", "_last", "_since", "calls")
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()  # of others, by method, since the last of ours
-        self.since: float | None = None  # when ours that is under way was made
-        self.last = 0.0  # seconds that the last one took
+        self._since: float | None = None  # when ours that is under way was made
+        self._last = 0.0  # seconds that the last one took
+        self._entered: list[float] = []  # when each that is in our own queues got there
+        self._inside = 0.0  # seconds that the last one was there
 
-    def seconds(self, now: float) -> float:
-        return self.last if self.since is None else max(self.last, now - self.since)
+    def by(self, now: float) -> Waited:
+        """Return what is known by now."""
+        whole = self._last if self._since is None else max(self._last, now - self._since)
+        inside = max(self._inside, now - min(self._entered)) if self._entered else self._inside
+        return Waited(whole=whole, inside=min(whole, inside))
+
+    @property
+    def stands(self) -> bool:
+        """Whether one of ours waits, or the last one did: what it waited for may be there still."""
+        return self._since is not None or self._last > _PAUSE_SECONDS
+
+    @contextmanager
+    def inside(self, now: Callable[[], float]) -> Iterator[None]:
+        """Measure how long one of ours is in our own queues."""
+        entered = now()
+        self._entered.append(entered)
+        try:
+            yield
+        finally:
+            self._entered.remove(entered)
+            self._inside = now() - entered
 
     def busiest(self) -> Sequence[str]:
         """Return the methods that were called most since the last time that this was asked.
@@ -201,13 +230,13 @@ class _Wait:
 
     def begin(self, now: float) -> None:
         """Note that ours was made, where none is under way."""
-        self.since = now if self.since is None else self.since
+        self._since = now if self._since is None else self._since
 
     def come(self, now: float) -> None:
         """Note that ours came back."""
-        if self.since is not None:
-            self.last, self.since = now - self.since, None
+        if self._since is not None:
+            self._last, self._since = now - self._since, None
 
     def forget(self) -> None:
         """Know nothing."""
-        self.last, self.since = 0.0, None
+        self._last, self._inside, self._since = 0.0, 0.0, None

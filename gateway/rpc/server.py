@@ -18,6 +18,7 @@ from gateway.authn.refusals import Refusals
 from gateway.identity import Principal
 from gateway.limits.calls import CallLimits
 from gateway.limits.kinds import CallKind
+from gateway.limits.shedding import Waited
 from gateway.limits.transport import Transport
 from gateway.rpc.audit_access import AuditAccess
 from gateway.rpc.audit_service import AuditService
@@ -136,9 +137,10 @@ class RpcServer:
             raise
         await self.health.serve()
 
-    def wait_seconds(self, kind: CallKind) -> float:
+    def waits(self, kind: CallKind) -> Waited:
         """Return how long calls of a kind wait on their way, where they wait longest."""
-        return max(probe.wait_seconds(kind) for probe in self._probes)
+        found = [probe.waits(kind) for probe in self._probes]
+        return Waited(whole=max(each.whole for each in found), inside=max(each.inside for each in found))
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """Return what goes on beside the calls, from the start on."""
@@ -181,7 +183,7 @@ class RpcServer:
             transport=ports.transport,
         )
         watching = (WatchingInterceptor(ports.watch),) if ports.watch.on else ()
-        probe = Probe(ports.clock, ports.queues)
+        probe = Probe(ports.clock, ports.queues, servers=1 + len(self._listening.sockets))
         self._probes.append(probe)
         server = grpc.aio.server(
             interceptors=(probe, *watching, interceptor),

@@ -8,7 +8,6 @@ Calls of one caller are committed in the order in which they were made, also whe
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -42,10 +41,6 @@ EVENTS_PAGE_MAX: Final = 1_000
 EFFECTS_PAGE_MAX: Final = 1_000
 STEP_RESULTS_PAGE_MAX: Final = 10_000
 PRUNE_MAX: Final = 1_000  # trees in one call
-
-
-def _nothing(_: sqlite3.Connection) -> None:
-    return
 
 
 class Store(ApprovalStore):
@@ -101,11 +96,11 @@ class Store(ApprovalStore):
         Raises:
             StoreError: `store.closed`, `store.overloaded`, too many wait.
         """
-        await self._reader.run(_nothing)
+        await self._reader.run(lambda _: None)
 
     async def writing_turn(self) -> None:
         """Return once a write that was asked for now would be on the disk; errors as `reading_turn`."""
-        await self._writer.submit(_nothing)
+        await self._writer.submit(lambda _: None)
 
     async def create_mission(self, mission: NewMission) -> Creation:
         """Record a mission, or return the one that an equal request with this request id had made.

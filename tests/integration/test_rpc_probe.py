@@ -33,7 +33,7 @@ SUBMIT = mission_pb2.SubmitMissionRequest(request_id="r", document=b"{}")
 @asynccontextmanager
 async def working(served: Served) -> AsyncIterator[None]:
     """Let what goes on beside the calls of a server go on."""
-    works = (*served.server.works(), served.held.meter(served.server.wait_seconds).run())
+    works = (*served.server.works(), *served.held.works(served.server.waits))
     tasks = [asyncio.create_task(each) for each in works]
     try:
         yield
@@ -66,7 +66,7 @@ def desk(block: asyncio.Event | None = None) -> FakeDesk:
 
 
 def waits(served: Served) -> Sequence[float]:
-    return [served.server.wait_seconds(kind) for kind in BOUNDED]
+    return [served.server.waits(kind).whole for kind in BOUNDED]
 
 
 def sockets_below(folder: Path) -> list[str]:
@@ -88,7 +88,8 @@ async def test_what_waits_in_a_queue_bounds_new_work_until_it_has_gone() -> None
         queue.free.clear()
         under_way = [asyncio.ensure_future(served.missions.SubmitMission(SUBMIT, metadata=AS_ANN)) for _ in range(2)]
         await until(lambda: calls.level == 1)
-        assert waits(served)[0] > 0.2
+        whole, inside = served.server.waits(CallKind.MUTATION)
+        assert 0.2 < inside <= whole
         error = await refused(served.missions.SubmitMission(SUBMIT, metadata=AS_ANN))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert dict(details(error)[0].metadata)["limit"] == "shedding.wait_ms_max"
@@ -114,8 +115,10 @@ async def test_what_waits_inside_of_grpc_is_seen() -> None:
         calls = [asyncio.ensure_future(look(served)) for _ in range(100)]
         await until(lambda: waits(served)[1] > 0.3)
         under_way = served.held.calls.open.total
+        inside = served.server.waits(CallKind.READ).inside
         busy = False
         await asyncio.gather(turns, *calls)
+        assert inside < 0.3
         assert under_way < 50, "the calls wait where they are counted: this test is of those that are not"
 
 
@@ -169,9 +172,9 @@ async def test_where_it_fails_nothing_is_known_and_that_is_said_once(caplog: pyt
     assert [record.levelno for record in told] == [logging.WARNING]
 
 
-async def test_its_connection_ages_like_any_other(tmp_path: Path) -> None:
+async def test_its_connection_ages_like_any_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The gateway ends it again and again; it comes back, and that is no overload."""
-    settings = LimitsConfig.model_validate({"connections": {"age_seconds_max": 0.2, "age_grace_seconds": 0.05}})
+    settings = LimitsConfig.model_validate({"connections": {"age_seconds_max": 0.2, "age_grace_seconds": 10.0}})
     queue = Queue()
     listening = Listening(address="127.0.0.1:0", home=tmp_path)
     async with (
@@ -183,6 +186,7 @@ async def test_its_connection_ages_like_any_other(tmp_path: Path) -> None:
             await until(lambda times=times: queue.passed >= times)  # type: ignore[misc]
             await asyncio.sleep(0.05)
         await until(lambda: waits(served) == [0.0, 0.0])
+    assert "cannot call itself" not in caplog.text
 
 
 async def test_nobody_else_gets_its_answer(tmp_path: Path) -> None:

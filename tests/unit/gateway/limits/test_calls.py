@@ -225,7 +225,8 @@ def test_who_is_turned_away_together_does_not_come_back_together() -> None:
     [
         (CallKind.READ, False, True),  # till its end
         (CallKind.READ, True, False),  # a watch may be open for days
-        (CallKind.MUTATION, True, True),  # an upload, a replay
+        (CallKind.MUTATION, False, True),
+        (CallKind.MUTATION, True, False),
     ],
 )
 def test_what_shedding_counts_of_a_call_that_has_been_decided(kind: CallKind, *, stream: bool, counted: bool) -> None:
@@ -249,17 +250,40 @@ def test_what_shedding_counts_of_a_call_that_has_been_decided(kind: CallKind, *,
     assert shedder.refusal(kind, "acme") is not None
 
 
+class Listening(Shedder):
+    """Counts what it is told of refusals."""
+
+    def __init__(self, settings: CallSettings) -> None:
+        super().__init__(settings.shedding)
+        self.told = 0
+
+    def turned_away(self) -> None:
+        self.told += 1
+
+
 def test_what_is_refused_for_other_reasons_is_told_to_shedding() -> None:
-    """A rate, places and strangers are; that there is too much is not."""
-    held = limits(principal={"reads_per_second": 1.0, "reads_burst": 1}, shedding={"calls_open_max": 4})
-    told = []
-    held._shedder.turned_away = lambda: told.append("")  # type: ignore[method-assign]
+    """For a rate, and because nobody knows who it is; not because there is too much."""
+    settings = settings_of(principal={"reads_per_second": 1.0, "reads_burst": 1}, shedding={"calls_open_max": 4})
+    shedder = Listening(settings)
+    held = CallLimits(settings, shedder, Hand(), lambda: 0.0)
     call(held)
     assert refusal(held).code == "limits.rate"
     held.stranger(PEER)
-    assert len(told) == 2
+    assert shedder.told == 2
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(held.enter(BOB, PEER, CallKind.MUTATION, stream=False))
         assert refusal(held, BOB, CallKind.MUTATION).code == "limits.overloaded"
-    assert len(told) == 2
+    assert shedder.told == 2, "a bound is no reason to widen it"
+
+
+def test_streams_of_health_take_no_place_from_calls() -> None:
+    """Balancers watch for days, and nobody turns them away."""
+    held = limits(shedding={"calls_open_max": 4})
+    watches = [held.enter(ANN, PEER, CallKind.HEALTH, stream=True) for _ in range(10)]
+    for watch in watches:
+        watch.begun()
+    call(held, kind=CallKind.MUTATION)
+    for watch in watches:
+        watch.leave()
+    assert held.open.total == 0

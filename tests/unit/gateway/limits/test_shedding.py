@@ -9,7 +9,7 @@ import pytest
 
 from gateway.limits.amounts import Shedding
 from gateway.limits.kinds import CallKind
-from gateway.limits.shedding import BOUNDED, Shedder
+from gateway.limits.shedding import BOUNDED, Shedder, Waited
 
 SETTINGS = Shedding(
     wait_ms_max=100.0, reads_wait_ms_max=400.0, interval_ms=1_000.0, calls_open_max=80, retry_seconds=1.0
@@ -26,7 +26,7 @@ def waiting(shedder: Shedder, begin: float, seconds: float, wait_ms: float, step
 
 def see(shedder: Shedder, now: float, wait_ms: float) -> None:
     """Look once, at work of which all kinds wait as long."""
-    shedder.look(now, dict.fromkeys(BOUNDED, wait_ms / 1e3))
+    shedder.look(now, dict.fromkeys(BOUNDED, Waited(wait_ms / 1e3, wait_ms / 1e3)))
 
 
 def begin(shedder: Shedder, kind: CallKind, count: int, tenant: str = "t") -> None:
@@ -128,7 +128,7 @@ def test_each_kind_goes_by_its_own_wait() -> None:
     """Reads that wait for each other are no reason to turn work away."""
     shedder = Shedder(SETTINGS)
     for look in range(40):
-        shedder.look(look * 0.05, {CallKind.MUTATION: 0.01, CallKind.READ: 2.0})
+        shedder.look(look * 0.05, {CallKind.MUTATION: Waited(0.01, 0.01), CallKind.READ: Waited(2.0, 2.0)})
     assert shedder.level == 2
     assert shedder.bound(CallKind.MUTATION) == math.inf
     assert shedder.bound(CallKind.READ) == 2
@@ -150,22 +150,48 @@ def test_nobody_holds_all_of_a_bound() -> None:
     assert let_in(shedder, CallKind.MUTATION, "ann") == math.ceil(shedder.bound(CallKind.MUTATION) / 2)
 
 
-def test_where_most_of_what_comes_is_refused_for_other_reasons_nobody_else_is_turned_away() -> None:
-    """Strangers, and who is over a rate: it is their calls that wait, and fewer calls of others would not help."""
-    shedder = Shedder(SETTINGS)
-    for look in range(100):
+def flooded(shedder: Shedder, looks: int, inside_ms: float) -> None:
+    """Let so many looks pass at which most of what comes is refused, and waits two seconds to hear so."""
+    for look in range(looks):
         begin(shedder, CallKind.MUTATION, 4)
         end(shedder, CallKind.MUTATION, 4)
         for _ in range(150):
             shedder.turned_away()
-        see(shedder, look * 0.05, 2_000.0)
+        shedder.look(look * 0.05, dict.fromkeys(BOUNDED, Waited(2.0, inside_ms / 1e3)))
+
+
+def test_where_most_of_what_comes_is_refused_what_waits_at_the_door_bounds_nobody() -> None:
+    """Strangers, and who is over a rate: it is their calls that wait, and fewer calls of others would not help."""
+    shedder = Shedder(SETTINGS)
+    flooded(shedder, 100, inside_ms=10.0)
     assert shedder.level == 0
-    for look in range(100, 200):
+
+
+def test_a_bound_does_not_outlive_its_overload_because_of_a_flood() -> None:
+    """What had been bounded before strangers came is widened while they come."""
+    shedder = Shedder(SETTINGS)
+    waiting(shedder, 0.0, 10.0, 5_000.0)
+    assert shedder.level == 2
+    flooded(shedder, 40, inside_ms=1.0)
+    assert shedder.level == 0
+
+
+def test_a_flood_of_refusals_does_not_hide_that_there_is_too_much() -> None:
+    """What has been let in waits in queues that no refused call gets to."""
+    shedder = Shedder(SETTINGS)
+    flooded(shedder, 100, inside_ms=1_000.0)
+    assert shedder.level == 2
+
+
+def test_a_few_refusals_are_no_flood() -> None:
+    """What waits at the door waits for what has been let in."""
+    shedder = Shedder(SETTINGS)
+    for look in range(100):
         begin(shedder, CallKind.MUTATION, 4)
         end(shedder, CallKind.MUTATION, 4)
         shedder.turned_away()
-        see(shedder, look * 0.05, 2_000.0)
-    assert shedder.level == 2, "a few refusals are no such flood"
+        shedder.look(look * 0.05, dict.fromkeys(BOUNDED, Waited(2.0, 0.01)))
+    assert shedder.level == 2
 
 
 def test_nothing_is_bounded_where_nobody_looks_any_more() -> None:
