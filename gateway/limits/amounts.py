@@ -81,7 +81,7 @@ class Shedding:
     wait_ms_max: float  # that work waits on its way, as long as `interval_ms`: then calls that bring more are bounded
     reads_wait_ms_max: float  # likewise: reads are, too
     interval_ms: float
-    calls_open_max: int  # calls under way, streams not among them; new work may have three quarters of them
+    calls_open_max: int  # calls under way, streams until they are decided; new work may have three quarters of them
     retry_seconds: float  # callers are told to wait this long up to three times as long
 
 

@@ -23,8 +23,8 @@ from gateway.limits.shedding import Shedder
 
 STRANGERS_OPEN_MAX: Final = 1_024  # of all addresses together
 SLOW_SHARES: Final = 4  # a tenant may have so many times the slow requests of a principal, all strangers of an address
-_OVERLOADED: Final = "limits.overloaded"
 OPEN_RETRY_SECONDS: Final = 1.0  # nobody knows when a call or a stream ends
+_OVERLOADED: Final = "limits.overloaded"
 
 _RATES: Final[dict[CallKind, tuple[str, Callable[[Allowance], Rate]]]] = {
     CallKind.MUTATION: ("mutations_per_second", lambda allowance: allowance.mutations),

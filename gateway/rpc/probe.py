@@ -12,9 +12,8 @@ A server that nobody calls does not call itself either. One that cannot, goes by
 import asyncio
 import logging
 import secrets
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
@@ -26,6 +25,7 @@ from engine.clock import Clock
 from engine.errors import EngineError
 from gateway.limits.kinds import CallKind
 from gateway.limits.shedding import BOUNDED, Waited
+from gateway.limits.trips import Trips
 from gateway.rpc.call_kinds import kind_of
 from gateway.rpc.listeners import SOCKET_MODE
 from gateway.rpc.types import Context, Handler
@@ -38,7 +38,6 @@ Queues: TypeAlias = Mapping[CallKind, Sequence[Turn]]
 SOCKET_NAME: Final = "probe.sock"
 _KEY: Final = "missiongate-probe"
 _PAUSE_SECONDS: Final = 0.05
-_METHODS_MAX: Final = 2  # at once, of a kind
 # How a call ends that came through, and one that gRPC turns away because too many wait or are open.
 _WAITS: Final = frozenset({grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED})
 _ALONE: Final = "overload is seen by the lateness of the event loop alone"
@@ -77,12 +76,12 @@ class Probe(grpc.aio.ServerInterceptor):
         self._mark = (_KEY, secrets.token_hex(16))  # metadata that nobody else can send
         self._marks = frozenset((self._mark,))  # found by its hash: no time tells how much of it was guessed
         self._target = ""
-        self._waits = {kind: _Wait() for kind in BOUNDED}
+        self._trips = {kind: Trips() for kind in BOUNDED}
         self._told = False  # that nothing is known
 
     def waits(self, kind: CallKind) -> Waited:
         """Return how long calls of a kind wait: as long as the last of ours, or as the one under way has by now."""
-        return self._waits[kind].by(self._now())
+        return self._trips[kind].by(self._now())
 
     async def intercept_service(
         self,
@@ -92,11 +91,11 @@ class Probe(grpc.aio.ServerInterceptor):
         """Count a call of others; one of our own gets no further than here."""
         service, _, method = handler_call_details.method.lstrip("/").partition("/")
         kind = kind_of(service, method)
-        if kind in self._waits and not self._marks.isdisjoint(handler_call_details.invocation_metadata):
+        if kind in self._trips and not self._marks.isdisjoint(handler_call_details.invocation_metadata):
             return grpc.unary_unary_rpc_method_handler(partial(self._pass, kind))
         handler = await continuation(handler_call_details)
-        if handler is not None and kind in self._waits:
-            self._waits[kind].calls[handler_call_details.method] += 1
+        if handler is not None and kind in self._trips:
+            self._trips[kind].calls[handler_call_details.method] += 1
         return handler
 
     def listen(self, server: grpc.aio.Server, home: int) -> None:
@@ -123,28 +122,28 @@ class Probe(grpc.aio.ServerInterceptor):
                 grpc.aio.insecure_channel(self._target, options=_CHANNEL) as channel,
                 asyncio.TaskGroup() as group,
             ):
-                for wait in self._waits.values():
-                    group.create_task(self._follow(wait, channel))
+                for trips in self._trips.values():
+                    group.create_task(self._follow(trips, channel))
         finally:
-            for wait in self._waits.values():
-                wait.forget()
+            for trips in self._trips.values():
+                trips.forget()
 
-    async def _follow(self, wait: "_Wait", channel: grpc.aio.Channel) -> None:
+    async def _follow(self, trips: Trips, channel: grpc.aio.Channel) -> None:
         """Find out how long calls of one kind wait. What gRPC turns away goes on to wait, as the next call."""
         methods: Sequence[str] = ()
         while True:
             await asyncio.sleep(self._pause_seconds)
-            methods = wait.busiest() or (methods if wait.stands else ())
+            methods = trips.busiest() or (methods if trips.stands else ())
             if not methods:
-                wait.forget()  # nobody has come since the last of ours, and that had not to wait
+                trips.forget()  # nobody has come since the last of ours, and that had not to wait
                 continue
-            wait.begin(self._now())
+            trips.begin(self._now())
             codes = set(await asyncio.gather(*(_asked(channel, method, self._mark) for method in methods)))
             if codes == {grpc.StatusCode.OK}:
-                wait.come(self._now())
+                trips.come(self._now())
                 self._told = False
             elif not codes <= _WAITS:
-                wait.forget()  # no connection, or a fault of ours: that says nothing of how long calls wait
+                trips.forget()  # no connection, or a fault of ours: that says nothing of how long calls wait
                 self._tell(codes)
 
     def _tell(self, codes: set[grpc.StatusCode]) -> None:
@@ -156,7 +155,7 @@ class Probe(grpc.aio.ServerInterceptor):
 
     async def _pass(self, kind: CallKind, _request: bytes, _context: Context) -> bytes:
         """Pass all queues. One that is full is waited for; one that takes nothing any more says so to who needs it."""
-        with self._waits[kind].inside(self._now):
+        with self._trips[kind].inside(self._now):
             for turn in self._queues.get(kind, ()):
                 with suppress(EngineError):
                     while not await _took(turn):  # noqa: ASYNC110 - a queue tells nobody that it has room
@@ -183,60 +182,3 @@ async def _asked(channel: grpc.aio.Channel, method: str, mark: tuple[str, str]) 
     except grpc.aio.AioRpcError as error:
         return error.code()
     return grpc.StatusCode.OK
-
-
-class _Wait:
-    """What is known of how long calls of one kind wait."""
-
-    __slots__ = ("_entered", "_inside", "_last", "_since", "calls")
-
-    def __init__(self) -> None:
-        self.calls: Counter[str] = Counter()  # of others, by method, since the last of ours
-        self._since: float | None = None  # when ours that is under way was made
-        self._last = 0.0  # seconds that the last one took
-        self._entered: list[float] = []  # when each that is in our own queues got there
-        self._inside = 0.0  # seconds that the last one was there
-
-    def by(self, now: float) -> Waited:
-        """Return what is known by now."""
-        whole = self._last if self._since is None else max(self._last, now - self._since)
-        inside = max(self._inside, now - min(self._entered)) if self._entered else self._inside
-        return Waited(whole=whole, inside=min(whole, inside))
-
-    @property
-    def stands(self) -> bool:
-        """Whether one of ours waits, or the last one did: what it waited for may be there still."""
-        return self._since is not None or self._last > _PAUSE_SECONDS
-
-    @contextmanager
-    def inside(self, now: Callable[[], float]) -> Iterator[None]:
-        """Measure how long one of ours is in our own queues."""
-        entered = now()
-        self._entered.append(entered)
-        try:
-            yield
-        finally:
-            self._entered.remove(entered)
-            self._inside = now() - entered
-
-    def busiest(self) -> Sequence[str]:
-        """Return the methods that were called most since the last time that this was asked.
-
-        What is counted is what gRPC has handed on, which under overload is as many of each method that has a queue.
-        """
-        most = self.calls.most_common(_METHODS_MAX)
-        self.calls.clear()
-        return [method for method, count in most if 2 * count >= most[0][1]]
-
-    def begin(self, now: float) -> None:
-        """Note that ours was made, where none is under way."""
-        self._since = now if self._since is None else self._since
-
-    def come(self, now: float) -> None:
-        """Note that ours came back."""
-        if self._since is not None:
-            self._last, self._since = now - self._since, None
-
-    def forget(self) -> None:
-        """Know nothing."""
-        self._last, self._inside, self._since = 0.0, 0.0, None
