@@ -174,6 +174,7 @@ async def overload(folder: Path, seconds: float) -> list[tuple[str, Phase]]:
     async with served(made) as gateway:
         calls = Overload(gateway)
         try:
+            strangers = await calls.strangers(seconds)
             capacity = await calls.capacity(seconds)
             over = await calls.at_rate(TIMES * capacity.rate, seconds)
             after = await calls.at_rate(capacity.rate / 2, seconds)
@@ -182,17 +183,23 @@ async def overload(folder: Path, seconds: float) -> list[tuple[str, Phase]]:
     log = await asyncio.to_thread(verify_log, made.home / AUDIT_FOLDER, made.verifier_key)
     if not log.ok:
         raise RuntimeError(log.message)
-    return [("as much as it can", capacity), (f"{TIMES} times as much", over), ("half as much, right after", after)]
+    return [
+        ("nobody's, one after the other", strangers),
+        ("as much as it can", capacity),
+        (f"{TIMES} times as much", over),
+        ("half as much, right after", after),
+    ]
 
 
 def show_overload(console: Console, phases: Sequence[tuple[str, Phase]]) -> bool:
     """Print what became of the calls; return whether that is as it should be."""
-    columns = ("", "begun/s", "admitted/s", "p50 ms", "p99 ms", "refused in p50 ms", "p99 ms", "answers")
+    columns = ("", "begun/s", "CPU ms", "admitted/s", "p50 ms", "p99 ms", "refused in p50 ms", "p99 ms", "answers")
     table = Table(*columns, box=None, pad_edge=False)
     for name, phase in phases:
         table.add_row(
             name,
             f"{phase.begun / phase.seconds:,.0f}",
+            f"{1e3 * phase.cpu_seconds / phase.begun:.2f}",
             f"{phase.rate:,.0f}",
             f"{_percentile(phase.latencies, 50):,.0f}",
             f"{_percentile(phase.latencies, 99):,.0f}",
@@ -201,8 +208,7 @@ def show_overload(console: Console, phases: Sequence[tuple[str, Phase]]) -> bool
             ", ".join(f"{number:,} {status}" for status, number in phase.statuses.most_common()),
         )
     console.print(table)
-    _, over = phases[1]
-    _, after = phases[2]
+    (_, over), (_, after) = phases[-2:]
     wrong = [status for status in over.statuses if status not in {"OK", "RESOURCE_EXHAUSTED"}]
     good = not wrong and over.statuses["RESOURCE_EXHAUSTED"] > 0 and after.last_refusal < RECOVERED_SECONDS_MAX
     last = f"nobody is turned away {1e3 * after.last_refusal:,.0f} ms after the overload"
@@ -227,7 +233,7 @@ def main() -> int:
     asked = parser.parse_args()
     console = Console()
     if asked.overload:
-        console.print(f"{Machine.here()}\nthree phases of {asked.seconds:g} s\n", style="dim")
+        console.print(f"{Machine.here()}\nfour phases of {asked.seconds:g} s\n", style="dim")
         with tempfile.TemporaryDirectory() as folder:
             phases = asyncio.run(overload(Path(folder), asked.seconds))
         return 0 if show_overload(console, phases) else 1
