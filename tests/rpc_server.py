@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
-from engine.clock import Clock, SystemClock
+from engine.clock import SystemClock
 from engine.mission import MissionLimits
 from gateway.authn.authenticator import Authenticator
 from gateway.authn.jwt import JwtVerifier
@@ -25,7 +25,6 @@ from gateway.identity import Principal
 from gateway.limits.holding import Limits
 from gateway.limits_config import LimitsConfig
 from gateway.rpc.listeners import Listening
-from gateway.rpc.probe import Queues
 from gateway.rpc.server import Ports, RpcServer
 from gateway.v1 import (
     audit_pb2_grpc,
@@ -36,7 +35,6 @@ from gateway.v1 import (
     privacy_pb2_grpc,
     statistics_pb2_grpc,
 )
-from gateway.watch import UNWATCHED, Watch
 from tests.fakes import FakeAudit, FakeDesk, FakeGate, FakeHooks, FakePeople, FakePolicyDesk, FakeReplays
 from tests.statistics_desks import FakeStatistics
 from tests.subjects import FixedSubjects
@@ -103,61 +101,47 @@ async def serving(
     policy: FakePolicyDesk | None = None,
     people: FakePeople | None = None,
     statistics: FakeStatistics | None = None,
-    watch: Watch = UNWATCHED,
     anonymous: bool = False,
-    limits: MissionLimits | None = None,
     settings: LimitsConfig | None = None,
     options: Sequence[tuple[str, int]] = (),
     authenticator: Authenticator | None = None,
     listening: Listening | None = None,
-    clock: Clock | None = None,
-    queues: Queues | None = None,
+    **others: Any,
 ) -> AsyncIterator[Served]:
-    """Serve fakes on a free port; `options` are the client channel's, `settings` what calls are held to."""
+    """Serve fakes on a free port; `options` are the client channel's, `settings` what calls are held to.
+
+    `others` are fields of `Ports`: `clock`, `limits`, `queues`, `watch`.
+    """
     settings = settings or LimitsConfig()
+    held = Limits.of(settings.call_settings(), SystemClock(), lambda: 0.0)
+    desk, gate, audit = desk or FakeDesk(), gate or FakeGate(), audit or FakeAudit()
+    hooks, policy = hooks or FakeHooks(), policy or FakePolicyDesk()
+    ports = Ports(
+        desk=desk,
+        hooks=hooks,
+        policy=policy,
+        privacy=desk,
+        people=people or FakePeople(),
+        statistics=statistics or FakeStatistics(),
+        gate=gate,
+        audit=audit,
+        events=audit,
+        names=audit,
+        replays=FakeReplays(),
+        authenticator=authenticator
+        or Authenticator(tokens=tokens(), jwt=JwtVerifier((), SystemClock()), anonymous=anonymous),
+        refusals=Refusals(),
+        subjects=FixedSubjects(),
+        calls=held.calls,
+        transport=settings.transport(),
+        **{"limits": MissionLimits(), "clock": SystemClock(), **others},
+    )
     with TemporaryDirectory() as home:
-        held = Limits.of(settings.call_settings(), SystemClock(), lambda: 0.0)
-        desk, gate, audit = desk or FakeDesk(), gate or FakeGate(), audit or FakeAudit()
-        hooks, policy = hooks or FakeHooks(), policy or FakePolicyDesk()
-        server = RpcServer(
-            Ports(
-                desk=desk,
-                hooks=hooks,
-                policy=policy,
-                privacy=desk,
-                people=people or FakePeople(),
-                statistics=statistics or FakeStatistics(),
-                gate=gate,
-                audit=audit,
-                events=audit,
-                names=audit,
-                replays=FakeReplays(),
-                authenticator=authenticator
-                or Authenticator(tokens=tokens(), jwt=JwtVerifier((), SystemClock()), anonymous=anonymous),
-                refusals=Refusals(),
-                subjects=FixedSubjects(),
-                limits=limits or MissionLimits(),
-                clock=clock or SystemClock(),
-                watch=watch,
-                calls=held.calls,
-                transport=settings.transport(),
-                queues=queues or {},
-            ),
-            listening or Listening(address="127.0.0.1:0", home=Path(home)),
-        )
+        server = RpcServer(ports, listening or Listening(address="127.0.0.1:0", home=Path(home)))
         await server.start()
         try:
             async with grpc.aio.insecure_channel(server.address, options=options) as channel:
-                yield Served(
-                    server=server,
-                    desk=desk,
-                    gate=gate,
-                    audit=audit,
-                    hooks=hooks,
-                    policy=policy,
-                    channel=channel,
-                    held=held,
-                )
+                yield Served(server, desk, gate, audit, channel, held, hooks, policy)
         finally:
             await server.stop(0.2)
 

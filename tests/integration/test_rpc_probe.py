@@ -222,6 +222,8 @@ async def test_a_home_with_a_long_name_and_what_a_killed_gateway_has_left_are_no
     async with serving(desk(), listening=listening, queues=reads(queue.turn)) as served, working(served):
         await look(served)
         await until(lambda: queue.passed > 0)
+        assert sockets_below(tmp_path) == [SOCKET_NAME]
+    assert sockets_below(tmp_path) == []
 
 
 async def test_a_home_that_holds_no_sockets_is_served_all_the_same(
